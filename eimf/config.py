@@ -1,0 +1,252 @@
+"""Every setting, declared once. `Answer` settings change a result and are part of a stage's key; `Speed` settings
+change only how fast (and the last bits of float rounding) and are part of none."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Answer(_Frozen):
+    """A group of settings that change the answer: all of it goes into a stage key."""
+
+
+class Speed(_Frozen):
+    """Settings that change only the speed. Never in a key."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where stage two runs. auto: a GPU where torch sees one."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of torch, FAISS and the engines. 0: what the machine has."""
+    encode_batch: Positive = 256
+    """Texts that the encoder works on at a time."""
+    chunk: Positive = 32
+    """Replies written to the store at a time: the most that a kill can lose."""
+    in_flight: Positive = 64
+    """LLM requests that are decoded together."""
+    kv_cache_gb: Annotated[float, Field(gt=0)] = 2.0
+    """Memory of vLLM's key-value cache on a CPU machine, GiB."""
+    gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """Share of the GPU's memory that vLLM may take."""
+    tensor_parallel: Positive = 1
+    """GPUs that one LLM is spread over."""
+    loss_rows: Positive = 512
+    """Rows of one block of the full softmax: its logits must fit in the cache."""
+    rank_users: Positive = 512
+    """Users ranked in one block."""
+
+
+class ColumnSettings(Answer):
+    """Names of the raw columns."""
+
+    user: str = "user_id"
+    """Column of the events with the user's id."""
+    item: str = "item_id"
+    """Column of the events with the item's id."""
+    order: str = "order"
+    """Column of the events to sort a user's history by: a time or a counter. Ties keep the file's order."""
+    timestamp: str | None = None
+    """Column of the events with a time in seconds; carried along, not needed."""
+    item_key: str = "item_id"
+    """Column of the item table with the item's id."""
+    title: str = "title"
+    """Column of the item table with the title: what the LLM reads."""
+
+
+class DatasetSettings(Answer):
+    """The raw events and the item table."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """What results are filed under."""
+    interactions: str
+    """Events: a Parquet, CSV or TSV file, or `asset:NAME/FILE` for an embedded one. Relative to the recipe's folder."""
+    items: str
+    """Item table: the same kinds of file."""
+    columns: ColumnSettings = ColumnSettings()
+    """Names of the columns."""
+    bad_rows: Literal["stop", "reject"] = "stop"
+    """What to do with a repeated event, an event without an id, of an unknown item, or of a user with fewer than `min_events`:
+    stop with an error, or leave it out, counted and kept with its reason."""
+    min_events: Annotated[int, Field(ge=3)] = 3
+    """Fewest events of a user: leave-one-out needs one to train on, one to validate and one to test."""
+
+
+class TextSettings(Answer):
+    """How an item becomes one line of text (METHOD, stage one, 1)."""
+
+    columns: tuple[str, ...] = ("title", "categories", "brand")
+    """Columns of the item table, joined in this order where not null."""
+    max_chars: Positive = 300
+    """Longest line; the rest is cut."""
+
+
+class EncoderSettings(Answer):
+    """The frozen text encoder of items and interests."""
+
+    backend: Literal["vllm", "fake"] = "vllm"
+    """vllm: vLLM's pooling runner. fake: hashed words, no model, for tests and dry runs."""
+    model: str = "asset:all-minilm-l6-v2"
+    """`asset:NAME`, a local directory, or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id; without it, the newest one at the first use."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number type of the weights at work."""
+    max_tokens: Positive = 256
+    """Longest text; the rest is cut."""
+
+
+class ClusterSettings(Answer):
+    """Spherical k-means over user vectors (METHOD, stage one, 3)."""
+
+    count: Positive | None = None
+    """Number of clusters; without it, `share` of the users."""
+    share: Annotated[float, Field(gt=0, le=1)] = 0.04
+    """Number of clusters as a share of the users (METHOD: 4 %, the published code's affinity propagation found 4.6 %)."""
+    iterations: Positive = 25
+    """Rounds of k-means."""
+    seed: int = 2026
+    """Seed of the first centroids."""
+
+
+class TypicalSettings(Answer):
+    """Which real users stand for a cluster (METHOD, stage one, 4)."""
+
+    min_history: Positive = 3
+    """Fewest training events of a typical user; in a cluster without such a user, the nearest of any length is taken."""
+
+
+class PromptSettings(Answer):
+    """What the LLM is asked (METHOD, stage one, 5)."""
+
+    template: str = "movies"
+    """`movies`, `products`, or the path of a TOML file like those."""
+    max_titles: Positive = 15
+    """Most recent training titles shown."""
+    title_chars: Positive = 80
+    """Longest title shown; the rest is cut."""
+
+
+class LLMSettings(Answer):
+    """The generator of interests."""
+
+    backend: Literal["vllm", "replay", "fake"] = "vllm"
+    """vllm: the engine. replay: only replies that the store already holds. fake: deterministic, no model, for tests and dry runs."""
+    model: str = "asset:smollm2-135m-instruct"
+    """`asset:NAME`, a local directory, or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id; without it, the newest one at the first use."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """Number type of the weights at work."""
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    """Sampling temperature; 0 takes the likeliest token, and then a retry would only repeat itself."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Nucleus of the sampling."""
+    seed: int = 2026
+    """Seed of the sampling; each request and attempt draws from its own stream."""
+    max_tokens: Positive = 240
+    """Longest reply."""
+    max_prompt_tokens: Positive = 1800
+    """Longest rendered prompt; a longer one is a recipe error, not a silent cut."""
+    min_interests: Positive = 2
+    """Fewest interests in a reply."""
+    max_interests: Positive = 4
+    """Most interests in a reply: M of METHOD."""
+    interest_chars: Positive = 60
+    """Longest interest."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Further attempts at a request whose reply was malformed."""
+
+
+class SASRecSettings(Answer):
+    """eimf/models/sasrec.py."""
+
+    layers: Positive = 2
+    """Transformer blocks."""
+    heads: Positive = 2
+    """Attention heads of a block."""
+    feed_forward: Positive = 256
+    """Width inside the feed-forward part."""
+
+
+class ComiRecSASettings(Answer):
+    """eimf/models/comirec_sa.py."""
+
+    interests: Positive = 4
+    """K: interests of a user."""
+    hidden: Positive = 256
+    """Width inside the interest attention."""
+
+
+class ModelSettings(Answer):
+    """The backbone."""
+
+    backbone: Literal["sasrec", "comirec-sa"] = "sasrec"
+    """Which one."""
+    width: Positive = 64
+    """D: width of items and interests."""
+    max_length: Positive = 50
+    """T: most recent events that the backbone sees."""
+    dropout: Share = 0.5
+    """Dropout wherever the backbone has one."""
+    sasrec: SASRecSettings = SASRecSettings()
+    """Settings of SASRec only."""
+    comirec_sa: ComiRecSASettings = ComiRecSASettings()
+    """Settings of ComiRec-SA only."""
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings that the chosen backbone reads, without those of the others: what belongs into a key."""
+        others = {"sasrec", "comirec_sa"} - {self.backbone.replace("-", "_")}
+        return self.model_dump(mode="json", exclude=others)
+
+
+class HeadSettings(Answer):
+    """The two auxiliary tasks of EIMF (METHOD, stage two). With both weights 0 the plain backbone is trained."""
+
+    align: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of modality alignment, L_align."""
+    semantic: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of semantic prediction, L_sem."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """tau of the alignment's contrastive part."""
+
+    @property
+    def plain(self) -> bool:
+        """True where nothing of the LLM enters the training."""
+        return self.align == 0 and self.semantic == 0
+
+
+class TrainSettings(Answer):
+    """The training loop."""
+
+    seed: int = 2026
+    """Seed of the weights, the order of the batches, and dropout."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of AdamW."""
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient; 0: no clipping."""
+    batch_targets: Positive = 2048
+    """Target positions in one step."""
+    context: Annotated[int, Field(ge=0)] = 0
+    """Where a history longer than model.max_length is cut, inputs that the next piece repeats, so that its first targets
+    have a past; costs their recomputation."""
+    epochs: Positive = 200
+    """Most passes over the training events."""
+    patience: Positive = 10
+    """Epochs without a better validation NDCG@10 before the training stops."""
+
+
+class EvaluateSettings(Answer):
+    """What is measured."""
+
+    cutoffs: tuple[Positive, ...] = (5, 10, 20, 50)
+    """k of Recall, NDCG, HitRate and MRR."""
+    filter_seen: bool = True
+    """Leave out of the ranking what the user has seen before the target."""

@@ -1,0 +1,1 @@
+"""From raw events and an item table to the `dataset` artifact."""

@@ -1,0 +1,98 @@
+"""Raw files as polars frames with our column names; every id is text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from eimf import schema
+from eimf.errors import DataError
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t"}
+
+
+def read_frame(path: Path, field: str) -> pl.DataFrame:
+    """A Parquet, CSV or TSV file (`.inter` and `.item`, RecBole's atomic files, are TSV); text files are read as text.
+
+    `field` names the setting in an error. Raises DataError where the file is missing, unreadable or empty.
+    """
+    if not path.is_file():
+        raise DataError(field, f"no file {path}", "give the path of a Parquet, CSV or TSV file")
+    try:
+        frame = _read(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(field, f"{path} cannot be read ({reason})", "give a Parquet, CSV or TSV file") from error
+    if frame.is_empty():
+        raise DataError(field, f"{path} holds no rows", "give a file with at least one row")
+    return frame
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path)
+    separator = _SEPARATORS.get(path.suffix)
+    if separator is None:
+        raise pl.exceptions.ComputeError(f"unknown ending {path.suffix!r}")
+    quote = '"' if separator == "," else None
+    return pl.read_csv(path, separator=separator, quote_char=quote, infer_schema=False)
+
+
+def need_columns(frame: pl.DataFrame, wanted: Mapping[str, str], field: str) -> None:
+    """Raise DataError unless `frame` has every column; `wanted` maps a setting's name to the column it names."""
+    for setting, column in wanted.items():
+        if column not in frame.columns:
+            found = f"{column!r} is not a column of {field}"
+            raise DataError(f"dataset.columns.{setting}", found, f"name one of {sorted(frame.columns)}")
+
+
+def number(frame: pl.DataFrame, column: str, setting: str) -> pl.Series:
+    """A column as float64. Raises DataError naming the first value that is no number."""
+    series = frame[column]
+    numbers = series.cast(pl.Float64, strict=False)
+    bad = numbers.is_null() | numbers.is_nan()
+    if bad.any():
+        row = bad.arg_max()
+        found = f"column {column!r}, row {row}: {series[row]!r} is not a number"
+        raise DataError(f"dataset.columns.{setting}", found, "name a column of times or counters without gaps")
+    return numbers
+
+
+def read_events(path: Path, user: str, item: str, order: str, timestamp: str | None) -> pl.DataFrame:
+    """Events with columns row (0-based, of the file), user_id, item_id (text), order (float64), timestamp (float64 or null)."""
+    frame = read_frame(path, "dataset.interactions")
+    wanted = {"user": user, "item": item, "order": order} | ({"timestamp": timestamp} if timestamp else {})
+    need_columns(frame, wanted, "dataset.interactions")
+    clock = number(frame, timestamp, "timestamp") if timestamp else pl.lit(None, pl.Float64)
+    return frame.with_row_index(schema.ROW).select(
+        pl.col(schema.ROW).cast(pl.Int64),
+        pl.col(user).cast(pl.String).alias(schema.USER_ID),
+        pl.col(item).cast(pl.String).alias(schema.ITEM_ID),
+        number(frame, order, "order").alias("order"),
+        clock.alias(schema.TIMESTAMP),
+    )
+
+
+def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.DataFrame:
+    """The item table: item_id, title, and the text columns as text. Raises DataError on a repeated or missing id."""
+    frame = read_frame(path, "dataset.items")
+    need_columns(frame, {"item_key": key, "title": title}, "dataset.items")
+    for column in text:
+        if column not in frame.columns:
+            raise DataError("text.columns", f"{column!r} is not a column of dataset.items", f"name some of {sorted(frame.columns)}")
+    chosen = frame.select(
+        pl.col(key).cast(pl.String).alias(schema.ITEM_ID),
+        _clean(pl.col(title)).alias(schema.TITLE),
+        *[_clean(pl.col(column)).alias(f"text_{place}") for place, column in enumerate(text)],
+    )
+    repeated = chosen.filter(pl.col(schema.ITEM_ID).is_duplicated() | pl.col(schema.ITEM_ID).is_null())
+    if not repeated.is_empty():
+        first = repeated[schema.ITEM_ID][0]
+        raise DataError("dataset.items", f"id {first!r} stands in more than one row, or is null", "keep one row an item")
+    return chosen
+
+
+def _clean(column: pl.Expr) -> pl.Expr:
+    """Text on one line without outer or double white space; null where nothing is left."""
+    text = column.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
+    return pl.when(text.str.len_chars() > 0).then(text)

@@ -1,0 +1,53 @@
+"""Text to unit vectors, by whatever encoder stands behind the interface."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from eimf import schema
+
+Vectors = np.ndarray
+
+
+class Encoder(Protocol):
+    """A frozen text encoder."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors [n, S] float32 of `n` texts, in their order; need not be normalised."""
+        ...
+
+
+def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, tick: Callable[[int], None]) -> Vectors:
+    """L2-normalised vectors [n, S] float32. Equal texts are encoded once and get equal vectors (METHOD, fault 1).
+
+    Longest first, so that a batch holds texts of like length. `tick` is told how many texts each batch finished.
+    """
+    distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+    blocks = []
+    for start in range(0, len(distinct), batch):
+        blocks.append(np.asarray(encoder.encode(distinct[start : start + batch]), dtype=np.float32))
+        tick(len(blocks[-1]))
+    table = normalise(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
+    place = {text: row for row, text in enumerate(distinct)}
+    return table[[place[text] for text in texts]]
+
+
+def normalise(vectors: Vectors) -> Vectors:
+    """Rows scaled to length 1; a row of zeros stays as it is."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+
+
+def to_column(vectors: Vectors) -> pa.Array:
+    """[n, S] as an Arrow column of fixed-size lists."""
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1), pa.float32())
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+
+
+def from_column(table: pa.Table, name: str = schema.VECTOR) -> Vectors:
+    """The column written by `to_column`, [n, S] float32."""
+    column = table[name].combine_chunks()
+    width = column.type.list_size
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)

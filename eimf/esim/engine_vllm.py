@@ -1,0 +1,111 @@
+"""vLLM behind our two interfaces. The only module that imports it, and only when a model is loaded."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eimf.errors import MissingError, ModelError, SettingError
+from eimf.esim.generate import Reply, Request
+
+_GIB = 1 << 30
+
+
+def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
+    """A loaded `vllm.LLM`. Raises MissingError without vLLM, ModelError where it cannot serve the model."""
+    try:
+        from vllm import LLM
+    except ImportError as error:
+        raise MissingError("vllm", f"not usable here ({error})", "run `make esim`, or install the esim extra (esim-cpu without a GPU)") from error
+    if not on_gpu:
+        # Eager: compilation costs more than it saves at these sizes.
+        options |= {"enforce_eager": True}
+    try:
+        return LLM(str(model), disable_log_stats=True, **options)
+    except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise ModelError(str(model), f"vLLM cannot load it ({reason[:200]})", "give a model that vLLM serves, and enough memory") from error
+
+
+class ChatRenderer:
+    """The model's own chat template, applied by its tokenizer."""
+
+    def __init__(self, model: Path) -> None:
+        from transformers import AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        if not self._tokenizer.chat_template:
+            raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return str(text)
+
+
+class VllmGenerator:
+    """Continuous batching over all requests; replies are yielded as they finish."""
+
+    def __init__(
+        self, model: Path, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any], max_prompt_tokens: int, dtype: str,
+        in_flight: int, memory: Mapping[str, Any], on_gpu: bool,
+    ) -> None:  # fmt: skip
+        """`sampling` are vLLM sampling parameters less the seed; `memory` is what `memory_options` returns."""
+        self._schema, self._sampling = dict(json_schema), dict(sampling)
+        self._max_prompt_tokens = max_prompt_tokens
+        length = max_prompt_tokens + int(sampling["max_tokens"])
+        batch = {} if on_gpu else {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, length)}
+        # A seeded request whose prompt is split over two steps stops vLLM 0.32 on a CPU: whole prompts only, there.
+        self._llm = _engine(model, on_gpu, dtype=dtype, max_model_len=length, max_num_seqs=in_flight, **batch, **memory)
+        self._tokenizer = self._llm.get_tokenizer()
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
+        engine = self._llm.llm_engine
+        for request in requests:
+            # The chat template has written every special token already.
+            tokens = self._tokenizer.encode(request.prompt, add_special_tokens=False)
+            if len(tokens) > self._max_prompt_tokens:
+                failure = f"prompt of {len(tokens)} tokens, llm.max_prompt_tokens is {self._max_prompt_tokens}"
+                yield Reply(request.key, "", len(tokens), 0, failure)
+                continue
+            engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request.seed))
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                if output.finished:
+                    yield _reply(output)
+
+    def _parameters(self, seed: int) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        structure = StructuredOutputsParams(json=self._schema, disable_any_whitespace=True)
+        return SamplingParams(**self._sampling, seed=seed, structured_outputs=structure)
+
+
+def _reply(output: Any) -> Reply:
+    best = output.outputs[0]
+    failure = f"stopped by {best.finish_reason}" if best.finish_reason not in ("stop", "length") else None
+    return Reply(output.request_id, best.text, len(output.prompt_token_ids), len(best.token_ids), failure)
+
+
+class VllmEncoder:
+    """vLLM's pooling runner."""
+
+    def __init__(self, model: Path, *, max_tokens: int, dtype: str, batch: int, memory: Mapping[str, Any], on_gpu: bool) -> None:
+        self._max_tokens = max_tokens
+        self._llm = _engine(model, on_gpu, runner="pooling", dtype=dtype, max_num_seqs=batch, **memory)
+        limit = self._llm.llm_engine.model_config.max_model_len
+        if max_tokens > limit:
+            raise SettingError("encoder.max_tokens", f"{max_tokens}, but {model.name} reads {limit}", f"set it to {limit} or less")
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        options = {"truncate_prompt_tokens": self._max_tokens}
+        outputs = self._llm.embed(list(texts), use_tqdm=False, tokenization_kwargs=options)
+        return np.asarray([output.outputs.embedding for output in outputs], dtype=np.float32)
+
+
+def memory_options(*, on_gpu: bool, kv_cache_gb: float, gpu_memory: float, tensor_parallel: int) -> dict[str, Any]:
+    """The engine's memory settings for this machine."""
+    if on_gpu:
+        return {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
+    return {"kv_cache_memory_bytes": int(kv_cache_gb * _GIB)}

@@ -1,0 +1,72 @@
+"""An encoder and a generator without a model: deterministic, fast, for tests and for a dry run of a recipe.
+
+They are real implementations of the interfaces, not imitations of a model: texts that share words have similar
+vectors, and interests are the words that a history's titles share.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from eimf.esim.generate import Reply, Request
+from eimf.store.keys import digest
+
+_WORD = re.compile(r"[a-z]{2,}")
+_TITLE = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
+
+
+class FakeEncoder:
+    """Bag of words: each word has its own fixed Gaussian direction, a text is the sum of its words."""
+
+    def __init__(self, width: int = 32) -> None:
+        self.width = width
+        self._words: dict[str, np.ndarray] = {}
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        return np.stack([self._text(text) for text in texts])
+
+    def _text(self, text: str) -> np.ndarray:
+        words = _WORD.findall(text.lower()) or [text]
+        return np.sum([self._word(word) for word in words], axis=0, dtype=np.float32)
+
+    def _word(self, word: str) -> np.ndarray:
+        if word not in self._words:
+            seed = int(digest(word)[:16], 16)
+            self._words[word] = np.random.default_rng(seed).standard_normal(self.width).astype(np.float32)
+        return self._words[word]
+
+
+class FakeRenderer:
+    """A chat template of its own."""
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        return "".join(f"<{message['role']}>\n{message['content']}\n" for message in messages)
+
+
+class FakeGenerator:
+    """Names the words that most titles of a history share, with those titles as evidence.
+
+    A share `malformed` of the attempts, chosen by their seed, returns broken JSON.
+    """
+
+    def __init__(self, max_interests: int, malformed: float = 0.0) -> None:
+        self.max_interests, self.malformed = max_interests, malformed
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
+        for request in requests:
+            text = self._reply(request)
+            yield Reply(request.key, text, len(request.prompt.split()), len(text.split()))
+
+    def _reply(self, request: Request) -> str:
+        if np.random.default_rng(request.seed).random() < self.malformed:
+            return '[{"interest": "half a'
+        last_turn = request.prompt.rsplit("<user>", 1)[-1]
+        titles = [(int(number), set(_WORD.findall(title.lower()))) for number, title in _TITLE.findall(last_turn)]
+        shared = Counter(word for _, words in titles for word in sorted(words))
+        ranked = sorted(shared, key=lambda word: (-shared[word], word))[: self.max_interests]
+        return json.dumps(
+            [{"interest": word, "items": [number for number, words in titles if word in words][:6]} for word in ranked]
+        )

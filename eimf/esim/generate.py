@@ -1,0 +1,155 @@
+"""Ask an LLM about typical users: only what was never answered, chunk by chunk, with retries (METHOD, stage one, 5)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from eimf import schema
+from eimf.esim.parse import Parsed
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt, as rendered for the model. `seed` draws its own stream of random numbers for this attempt."""
+
+    key: str
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the engine returned for a request; `failure` says why it returned nothing."""
+
+    key: str
+    text: str
+    prompt_tokens: int
+    reply_tokens: int
+    failure: str | None = None
+
+
+class Generator(Protocol):
+    """An LLM behind one interface: vLLM, recorded replies, or the fake."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
+        """Replies as they finish, in any order; one for each request."""
+        ...
+
+
+class Renderer(Protocol):
+    """Turns messages into the exact text that the model reads, its chat template applied."""
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> str: ...
+
+
+class Replies:
+    """The attempts at each request so far."""
+
+    def __init__(self, known: pa.Table, readable: Callable[[str, str], bool], retries: int) -> None:
+        """`known` is `schema.REPLIES`; `readable(key, reply)` says whether a reply yields an interest."""
+        self._readable, self._retries = readable, retries
+        self._last: dict[str, Row] = {}
+        for row in known.to_pylist():
+            self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Note one attempt; a later one replaces an earlier one."""
+        last = self._last.get(row[schema.REQUEST_KEY])
+        if last is None or row[schema.ATTEMPT] > last[schema.ATTEMPT]:
+            self._last[row[schema.REQUEST_KEY]] = row
+
+    def last(self, key: str) -> Row | None:
+        return self._last.get(key)
+
+    def next_attempt(self, key: str) -> int | None:
+        """Number of the attempt that is due, or None where the request is answered or its retries are used up."""
+        row = self._last.get(key)
+        if row is None:
+            return 0
+        done = row[schema.ATTEMPT] >= self._retries or self._readable(key, row[schema.REPLY])
+        return None if done else row[schema.ATTEMPT] + 1
+
+
+def ask(
+    generator: Callable[[], Generator],
+    prompts: Mapping[str, str],
+    replies: Replies,
+    *,
+    chunk: int,
+    save: Callable[[list[Row]], None],
+    tick: Callable[[int], None],
+) -> int:
+    """Ask until every request is answered or out of retries; returns how many requests were sent.
+
+    `prompts` maps request keys to rendered prompts. `generator` is called, and so the model loaded, only when there
+    is something to ask. Every `chunk` finished replies are handed to `save` before the next are waited for.
+    """
+    sent, engine = 0, None
+    while due := [key for key in prompts if replies.next_attempt(key) is not None]:
+        engine = engine or generator()
+        requests = [Request(key, prompts[key], request_seed(key, replies.next_attempt(key) or 0)) for key in due]
+        rows: list[Row] = []
+        for reply in engine.generate(requests):
+            rows.append(_row(reply, replies.next_attempt(reply.key) or 0))
+            if len(rows) == chunk:
+                _finish(rows, replies, save, tick)
+                rows = []
+        _finish(rows, replies, save, tick)
+        sent += len(requests)
+    return sent
+
+
+def _finish(rows: list[Row], replies: Replies, save: Callable[[list[Row]], None], tick: Callable[[int], None]) -> None:
+    save(rows)
+    for row in rows:
+        replies.add(row)
+    tick(len(rows))
+
+
+def _row(reply: Reply, attempt: int) -> Row:
+    return {
+        schema.REQUEST_KEY: reply.key,
+        schema.ATTEMPT: attempt,
+        schema.REPLY: reply.text,
+        schema.FAILURE: reply.failure,
+        schema.PROMPT_TOKENS: reply.prompt_tokens,
+        schema.REPLY_TOKENS: reply.reply_tokens,
+    }
+
+
+def request_seed(key: str, attempt: int) -> int:
+    """31-bit seed of one attempt: from the request's key, which holds the recipe's seed, so no two users share a stream."""
+    return (int(key[:8], 16) + attempt) % (1 << 31)
+
+
+def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, str], Parsed]) -> pa.Table:
+    """The last attempt at each request, parsed, `schema.INTERESTS_TABLE`; malformed replies are rows with their reason.
+
+    A request that was never asked (a replay without its reply) is a row of status `missing`.
+    """
+    rows = []
+    for request in requests.select([schema.REQUEST_KEY, schema.USER, schema.HISTORY]).to_pylist():
+        key, history = request[schema.REQUEST_KEY], request[schema.HISTORY]
+        last = replies.last(key)
+        parsed = parse(key, last[schema.REPLY]) if last else Parsed([], [], "no recorded reply")
+        failure = last[schema.FAILURE] if last else None
+        status = "ok" if parsed.interests else ("malformed" if last else "missing")
+        rows.append(
+            {
+                schema.REQUEST_KEY: key,
+                schema.USER: request[schema.USER],
+                schema.ATTEMPT: last[schema.ATTEMPT] if last else None,
+                schema.REPLY: last[schema.REPLY] if last else None,
+                schema.STATUS: status,
+                schema.REASON: failure or parsed.reason,
+                schema.PROMPT_TOKENS: last[schema.PROMPT_TOKENS] if last else 0,
+                schema.REPLY_TOKENS: last[schema.REPLY_TOKENS] if last else 0,
+                schema.INTERESTS: parsed.interests,
+                schema.EVIDENCE: [[history[number - 1] for number in numbers] for numbers in parsed.evidence],
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=schema.INTERESTS_TABLE)

@@ -1,0 +1,67 @@
+"""A reply of the LLM, read without ever stopping a run (METHOD, fault 6): what cannot be used has a reason."""
+
+import json
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None where there is any."""
+
+    interests: list[str]
+    evidence: list[list[int]]
+    reason: str | None
+
+
+def parse_reply(reply: str, titles: int, examples: Set[str], max_interests: int) -> Parsed:
+    """Read `[{"interest": text, "items": [numbers]}]`, with or without other text around it.
+
+    An entry is left out where its interest is no text, is empty, repeats an earlier one, or is word for word one of
+    the prompt's `examples` (case-folded phrases). Numbers outside 1..`titles` are left out of the evidence. `reason`
+    says why nothing was usable.
+    """
+    value, reason = _json_list(reply)
+    if value is None:
+        return Parsed([], [], reason)
+    interests: list[str] = []
+    evidence: list[list[int]] = []
+    taken: set[str] = set()
+    repeats = 0
+    for entry in value:
+        phrase = _phrase(entry)
+        if phrase.casefold() in examples:
+            repeats += 1
+        elif phrase and phrase.casefold() not in taken:
+            taken.add(phrase.casefold())
+            interests.append(phrase)
+            evidence.append(_numbers(entry, titles))
+    if interests:
+        return Parsed(interests[:max_interests], evidence[:max_interests], None)
+    return Parsed([], [], "only repeats the prompt's examples" if repeats else "no entry with an interest")
+
+
+def _json_list(reply: str) -> tuple[list[Any] | None, str]:
+    """The first JSON list in `reply`, or the reason why there is none."""
+    start = reply.find("[")
+    if start < 0:
+        return None, "no JSON list" if reply.strip() else "empty reply"
+    try:
+        value, _ = json.JSONDecoder().raw_decode(reply, start)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return None, f"broken JSON ({type(error).__name__})"
+    return value, ""
+
+
+def _phrase(entry: Any) -> str:
+    phrase = entry.get("interest") if isinstance(entry, dict) else None
+    return " ".join(phrase.split()) if isinstance(phrase, str) else ""
+
+
+def _numbers(entry: dict[str, Any], titles: int) -> list[int]:
+    numbers = entry.get("items")
+    if not isinstance(numbers, list):
+        return []
+    fit = [number for number in numbers if type(number) is int and 1 <= number <= titles]
+    return list(dict.fromkeys(fit))

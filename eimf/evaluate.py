@@ -1,0 +1,102 @@
+"""Rank the held-out event of every user, and say how well: by metric, cut-off and slice of users."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from eimf import metrics, schema
+from eimf.models.backbone import Backbone
+from eimf.retrieval import Seen, scores, target_ranks
+from eimf.train.sequences import Histories, queries
+
+HEAD_SHARE = 0.2
+"""Items that count as head: the most frequent ones in training that make up this share of the catalogue."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """`ranks` [U] and `targets` [U] by user_idx; `exposure` {k: [N]} how often each item was among the top k."""
+
+    ranks: Tensor
+    targets: Tensor
+    exposure: dict[int, Tensor]
+
+
+@torch.no_grad()
+def rank_users(
+    backbone: Backbone, histories: Histories, split: int, *, max_length: int, filter_seen: bool, block: int,
+    cutoffs: tuple[int, ...] = (), tick: Callable[[int], None] = lambda _: None,
+) -> Ranking:  # fmt: skip
+    """Rank every user's validation or test event among all items; exposure is counted for `cutoffs` only."""
+    backbone.eval()
+    table = backbone.item_vectors
+    device = table.device
+    ranks, targets = torch.zeros(histories.users, dtype=torch.int64), torch.zeros(histories.users, dtype=torch.int64)
+    exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
+    for query in queries(histories, split, max_length, block):
+        seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
+        block_scores = scores(backbone.interests(query.items.to(device), query.lengths.to(device)), table, seen)
+        ranks[query.user] = target_ranks(block_scores, query.target.to(device)).cpu()
+        targets[query.user] = query.target
+        _count(exposure, block_scores)
+        tick(len(query.user))
+    return Ranking(ranks, targets, exposure)
+
+
+def _count(exposure: dict[int, Tensor], block_scores: Tensor) -> None:
+    if not exposure:
+        return
+    items = block_scores.shape[1]
+    top = block_scores.topk(min(max(exposure), items), dim=1).indices.cpu()
+    for k, counts in exposure.items():
+        counts += torch.bincount(top[:, :k].flatten(), minlength=items)
+
+
+def mean_metric(ranking: Ranking, name: str, k: int) -> float:
+    """Mean over users of one metric of `eimf.metrics`."""
+    return float(user_metric(ranking.ranks, name, k).mean())
+
+
+def user_metric(ranks: Tensor, name: str, k: int) -> Tensor:
+    """One value a user [U] for leave-one-out ranks [U]."""
+    return metrics.per_user(name, ranks, torch.arange(len(ranks)), len(ranks), k)
+
+
+def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ...]) -> pa.Table:
+    """Every metric at every cut-off for every slice of users, `schema.METRICS`, and the catalogue's coverage and Gini."""
+    rows = []
+    for k in cutoffs:
+        for name in metrics.PER_USER:
+            values = user_metric(ranking.ranks, name, k)
+            for label, chosen in slices(ranking, histories).items():
+                mean = float(values[chosen].mean()) if bool(chosen.any()) else None
+                rows.append((name, k, label, mean, int(chosen.sum())))
+        if k in ranking.exposure:
+            rows.append(("coverage", k, "all", metrics.coverage(ranking.exposure[k]), len(ranking.ranks)))
+            rows.append(("gini", k, "all", metrics.gini(ranking.exposure[k]), len(ranking.ranks)))
+    columns = zip(*rows, strict=True)
+    return pa.table([list(column) for column in columns], schema=schema.METRICS)
+
+
+def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
+    """Groups of users [U] bool: all; by whether the target is a head item; by whether the training history is longer than
+    the median."""
+    trained = np.concatenate([np.arange(begin, begin + count) for begin, count in zip(histories.offsets, histories.trained, strict=False)])
+    frequency = np.bincount(histories.items[trained], minlength=histories.catalogue + 1)[1:]
+    order = np.argsort(-frequency, kind="stable")
+    head = np.zeros(histories.catalogue, bool)
+    head[order[: max(1, round(HEAD_SHARE * histories.catalogue))]] = True
+    popular = torch.from_numpy(head)[ranking.targets - 1]
+    long = torch.from_numpy(histories.trained > np.median(histories.trained))
+    everyone = torch.ones(histories.users, dtype=torch.bool)
+    return {"all": everyone, "head target": popular, "tail target": ~popular, "long history": long, "short history": ~long}
+
+
+def ranks_table(ranking: Ranking) -> pa.Table:
+    """`schema.RANKS`."""
+    users = np.arange(len(ranking.ranks), dtype=np.int32)
+    return pa.table([users, ranking.targets.numpy().astype(np.int32), ranking.ranks.numpy().astype(np.int32)], schema=schema.RANKS)

@@ -1,0 +1,100 @@
+"""The two auxiliary tasks of EIMF: modality alignment and semantic prediction (METHOD, stage two, preset `paper`).
+
+arXiv 2411.09410; what the abstract leaves open follows METHOD. Used in training only: serving needs the backbone alone.
+Our decisions: one learned projection from S serves items and interests, so equal texts have equal vectors (fault 1); the
+text tables are buffers that no initialisation touches (fault 2); contrastive terms run over the *distinct* texts and
+items of a batch, weighted by how often they occur, and texts of one cluster are no negatives of each other (fault 8).
+
+Shapes: P target positions of a batch, M interests of a cluster, C clusters, U distinct readouts, I distinct targets,
+D width, S text width, N items.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from eimf.losses.contrastive import info_nce, mean_distance
+from eimf.losses.softmax import weighted_logsumexp
+
+
+class EimfHeads(nn.Module):
+    """Semantic supervision of a backbone's interests."""
+
+    item_text: Tensor
+    semantics: Tensor
+    present: Tensor
+
+    def __init__(self, *, item_text: Tensor, semantics: Tensor, present: Tensor, width: int, temperature: float) -> None:
+        """`item_text` [N, S] are x_i of items 1..N; `semantics` [C, M, S] is Z of every cluster, `present` [C, M] where
+        there is an interest."""
+        super().__init__()
+        self.register_buffer("item_text", item_text, persistent=False)
+        self.register_buffer("semantics", semantics, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.temperature = temperature
+        self.project = nn.Linear(item_text.shape[1], width)
+        self.attention = nn.MultiheadAttention(width, num_heads=1, batch_first=True)
+        self.to_behaviour = nn.Linear(width, width)
+
+    def forward(
+        self, readout: Tensor, item_vectors: Tensor, target: Tensor, cluster: Tensor, loss_rows: int
+    ) -> tuple[Tensor, Tensor]:
+        """(L_align, L_sem), each a mean over positions.
+
+        `readout` [P, D] is r, `item_vectors` [N, D], `target` [P] item_idx, `cluster` [P] the user's cluster, or -1 where
+        the position has no semantic supervision: a cluster without interests, or a target that the LLM has read.
+        """
+        text = self.project(self.item_text)  # [N, D]
+        item_align = self._align_items(item_vectors, text, target)
+        known = cluster >= 0
+        if not bool(known.any()):
+            return item_align, item_align.new_zeros(())
+        share = known.float().mean()
+        readouts, row, row_cluster = self._read_texts(text, target[known], cluster[known])  # [U, D], [P], [U]
+        semantic = share * _mean_cross_entropy(readouts, text, row, target[known] - 1, loss_rows)
+        user_align = self._align_users(readout[known], self.to_behaviour(readouts), row, row_cluster)
+        return item_align + share * user_align, semantic
+
+    def _read_texts(self, text: Tensor, target: Tensor, cluster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Hard readout by the target's text. Only C * M different readouts exist: the distinct ones [U, D], which of them
+        each position reads [P], and the cluster of each [U]."""
+        clusters, place = cluster.unique(return_inverse=True)
+        branch = self._text_branch(self.semantics[clusters], self.present[clusters])  # [C', M, D]
+        match = torch.einsum("pmd,pd->pm", branch[place], text[target - 1])
+        best = match.masked_fill(~self.present[cluster], -torch.inf).argmax(dim=1)  # [P]
+        slots, row = (place * branch.shape[1] + best).unique(return_inverse=True)
+        return branch.flatten(0, 1)[slots], row, clusters[slots // branch.shape[1]]
+
+    def _text_branch(self, semantics: Tensor, present: Tensor) -> Tensor:
+        """Projected interests and their masked self-attention, with a residual: [C', M, S] to [C', M, D]."""
+        projected = self.project(semantics)
+        mixed, _ = self.attention(projected, projected, projected, key_padding_mask=~present, need_weights=False)
+        return projected + mixed
+
+    def _align_items(self, item_vectors: Tensor, text: Tensor, target: Tensor) -> Tensor:
+        items, counts = target.unique(return_counts=True)
+        behaviour, meaning = item_vectors[items - 1], self.to_behaviour(text[items - 1])  # [I, D]
+        own = torch.arange(len(items), device=items.device)
+        weight = counts / counts.sum()
+        contrast = info_nce(behaviour, meaning, own, own, own, self.temperature, weight)
+        return 0.4 * contrast + 0.1 * mean_distance(behaviour, meaning, weight)
+
+    def _align_users(self, readout: Tensor, meaning: Tensor, row: Tensor, row_cluster: Tensor) -> Tensor:
+        weight = torch.full((len(readout),), 1 / len(readout), device=readout.device)
+        contrast = info_nce(readout, meaning, row, row_cluster[row], row_cluster, self.temperature, weight)
+        return 0.4 * contrast + 0.1 * mean_distance(readout, meaning[row], weight)
+
+
+def _mean_cross_entropy(hidden: Tensor, table: Tensor, row: Tensor, target: Tensor, loss_rows: int) -> Tensor:
+    """Cross entropy of <hidden[row], table_j> at `target`, mean over positions; each distinct row is scored once."""
+    weight = torch.bincount(row, minlength=len(hidden)).to(hidden.dtype) / len(row)
+    return weighted_logsumexp(hidden, table, weight, loss_rows) - (hidden[row] * table[target]).sum(dim=1).mean()
+
+
+def hard_readout(interests: Tensor, target_vectors: Tensor) -> Tensor:
+    """r = V[argmax_k <V_k, e_target>]: interests [P, K, D] and target vectors [P, D] to [P, D] (training only)."""
+    if interests.shape[1] == 1:
+        return interests[:, 0]
+    best = torch.einsum("pkd,pd->pk", interests, target_vectors).argmax(dim=1)
+    return interests[torch.arange(len(interests), device=interests.device), best]
+
+

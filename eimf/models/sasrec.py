@@ -1,0 +1,65 @@
+"""SASRec: self-attention over the history, one vector a user.
+
+Kang and McAuley, "Self-Attentive Sequential Recommendation", arXiv 1808.09781, section 3.
+Deviations: pre-norm blocks with a final norm, GELU, a feed-forward part wider than the model, learned positions counted
+from the first item shown (padding stands at the end), and full softmax in place of one sampled negative (our training).
+
+Shapes: B batch, T length, H heads, D width, K = 1.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eimf.models.backbone import INIT_STD, Backbone
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)); equations 2 to 6 with the norm before each part."""
+
+    def __init__(self, *, width: int, heads: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.norm_attention, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.expand, self.contract = nn.Linear(width, feed_forward), nn.Linear(feed_forward, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self._drop(self.to_out(self._attention(self.norm_attention(x))))
+        return x + self._drop(self.contract(self._drop(F.gelu(self.expand(self.norm_feed_forward(x))))))
+
+    def _attention(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
+        drop = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], dropout_p=drop, is_causal=True)
+        return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+class SASRec(Backbone):
+    """Self-attentive sequential recommendation."""
+
+    def __init__(
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: int, heads: int, feed_forward: int
+    ) -> None:
+        super().__init__(items=items, width=width)
+        self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
+        self.blocks = nn.ModuleList(
+            Block(width=width, heads=heads, feed_forward=feed_forward, dropout=dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.dropout = dropout
+        for module in self.blocks.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=INIT_STD)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, items: Tensor) -> Tensor:
+        x = self.item_table(items) + self.position[: items.shape[1]]  # [B, T, D]
+        x = F.dropout(x, self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x).unsqueeze(2)  # [B, T, 1, D]

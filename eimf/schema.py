@@ -1,0 +1,133 @@
+"""Every kind's Arrow schema, and every column name, declared once.
+
+An item has an external `item_id` (text, the user's own) and an internal `item_idx` (1..N; 0 is padding). A user has an
+external `user_id` and an internal `user_idx` (0..U-1). The two are mapped in `dataset` and never mixed elsewhere.
+"""
+
+import pyarrow as pa
+
+USER_ID, ITEM_ID = "user_id", "item_id"
+USER, ITEM = "user_idx", "item_idx"
+POSITION = "position"
+TIMESTAMP = "timestamp"
+SPLIT = "split"
+TEXT, TITLE = "text", "title"
+ROW, REASON = "row", "reason"
+VECTOR = "vector"
+CLUSTER, SIMILARITY, RANK = "cluster", "similarity", "rank"
+REQUEST_KEY, PROMPT, HISTORY = "request_key", "prompt", "history"
+LAST_READ = "last_read"
+ATTEMPT, REPLY, FAILURE, STATUS = "attempt", "reply", "failure", "status"
+PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
+INTEREST, INTEREST_NO, INTERESTS, EVIDENCE = "interest", "interest_no", "interests", "evidence"
+METRIC, K, SLICE, VALUE, USERS = "metric", "k", "slice", "value", "users"
+
+TRAIN, VALID, TEST = 0, 1, 2
+"""Values of the `split` column: which part of a user's history an event belongs to."""
+
+
+def vector_type(width: int) -> pa.DataType:
+    """A dense float32 vector column of `width` numbers."""
+    return pa.list_(pa.float32(), width)
+
+
+EVENTS = pa.schema(
+    [
+        pa.field(USER, pa.int32(), nullable=False),
+        pa.field(ITEM, pa.int32(), nullable=False),
+        pa.field(POSITION, pa.int32(), nullable=False),
+        pa.field(TIMESTAMP, pa.float64()),
+        pa.field(SPLIT, pa.int8(), nullable=False),
+    ]
+)
+"""dataset/events: sorted by user, then position (0-based place in the user's whole history)."""
+
+ITEMS = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (TEXT, pa.string())])
+"""dataset/items: sorted by item_idx from 1; title may be null, text never is."""
+
+USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string())])
+"""dataset/users: sorted by user_idx from 0."""
+
+REJECTED = pa.schema([(ROW, pa.int64()), (USER_ID, pa.string()), (ITEM_ID, pa.string()), (REASON, pa.string())])
+"""dataset/rejected: rows of the raw events that were left out, by their 0-based row, and why."""
+
+CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
+"""clusters/clusters: every user's cluster and the cosine similarity to its centroid."""
+
+TYPICAL_USERS = pa.schema([(CLUSTER, pa.int32()), (USER, pa.int32()), (RANK, pa.int32()), (SIMILARITY, pa.float32())])
+"""typical_users: the users that stand for a cluster, rank 0 first."""
+
+REQUESTS = pa.schema(
+    [
+        (REQUEST_KEY, pa.string()),
+        (USER, pa.int32()),
+        (PROMPT, pa.string()),
+        (HISTORY, pa.list_(pa.int32())),
+        (LAST_READ, pa.int32()),
+    ]
+)
+"""requests: the rendered prompt, the items behind its numbered titles (item_idx, in order), the last event position shown."""
+
+REPLIES = pa.schema(
+    [
+        (REQUEST_KEY, pa.string()),
+        (ATTEMPT, pa.int32()),
+        (REPLY, pa.string()),
+        (FAILURE, pa.string()),
+        (PROMPT_TOKENS, pa.int32()),
+        (REPLY_TOKENS, pa.int32()),
+    ]
+)
+"""One attempt at one request, as the row store keeps it: what came back, raw; failure is null where something did."""
+
+INTERESTS_TABLE = pa.schema(
+    [
+        (REQUEST_KEY, pa.string()),
+        (USER, pa.int32()),
+        (ATTEMPT, pa.int32()),
+        (REPLY, pa.string()),
+        (STATUS, pa.string()),
+        (REASON, pa.string()),
+        (PROMPT_TOKENS, pa.int32()),
+        (REPLY_TOKENS, pa.int32()),
+        (INTERESTS, pa.list_(pa.string())),
+        (EVIDENCE, pa.list_(pa.list_(pa.int32()))),
+    ]
+)
+"""interests: the last attempt at each request, parsed. status: ok, malformed or missing; evidence: item_idx, a list for
+each interest."""
+
+ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32()), (LAST_READ, pa.int32())])
+"""esim/users: each user's cluster, and the last position of the user's history that the LLM has read (-1: none)."""
+
+
+def item_vectors(width: int) -> pa.Schema:
+    """item_vectors/vectors and esim/items: x_i of METHOD, L2-normalised, sorted by item_idx from 1."""
+    return pa.schema([(ITEM, pa.int32()), (VECTOR, vector_type(width))])
+
+
+def user_vectors(width: int) -> pa.Schema:
+    """user_vectors/vectors: mean of x_i over the training history, L2-normalised, sorted by user_idx."""
+    return pa.schema([(USER, pa.int32()), (VECTOR, vector_type(width))])
+
+
+def centroids(width: int) -> pa.Schema:
+    """clusters/centroids: unit vectors, sorted by cluster."""
+    return pa.schema([(CLUSTER, pa.int32()), (VECTOR, vector_type(width))])
+
+
+def interest_vectors(width: int) -> pa.Schema:
+    """interest_vectors/vectors: one row for each interest of each typical user."""
+    return pa.schema([(USER, pa.int32()), (INTEREST_NO, pa.int32()), (VECTOR, vector_type(width))])
+
+
+def esim_interests(width: int) -> pa.Schema:
+    """esim/interests: Z of METHOD, one row for each interest of each cluster that has any."""
+    return pa.schema([(CLUSTER, pa.int32()), (INTEREST_NO, pa.int32()), (VECTOR, vector_type(width))])
+
+
+METRICS = pa.schema([(METRIC, pa.string()), (K, pa.int32()), (SLICE, pa.string()), (VALUE, pa.float64()), (USERS, pa.int64())])
+"""metrics/metrics: one value for each metric, cut-off and slice of users; k is 0 where there is no cut-off."""
+
+RANKS = pa.schema([(USER, pa.int32()), (ITEM, pa.int32()), (RANK, pa.int32())])
+"""metrics/ranks: each user's target and its 1-based rank among the items not seen."""

@@ -1,0 +1,1 @@
+"""The content-addressed artifact store: keys, manifests, atomic writes, and the append-only reply rows."""

@@ -1,0 +1,48 @@
+"""Every hash of the project is made here, with the standard library only, so that a key is the same on every machine."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 1 << 20
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON of `value`: sorted keys, no spaces, ASCII only, no NaN. Raises ValueError on NaN or infinity."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii")
+
+
+def digest(value: Any) -> str:
+    """sha256 (64 hex digits) over the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def bytes_digest(data: bytes) -> str:
+    """sha256 (64 hex digits) over raw bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (64 hex digits) over the content of one file, read in blocks."""
+    state = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            state.update(block)
+    return state.hexdigest()
+
+
+def stage_key(kind: str, version: int, parents: Mapping[str, str], configuration: Mapping[str, Any]) -> str:
+    """Key of one stage's artifact: what it is, how it is made, from what, and with which answer-changing settings.
+
+    `parents` maps a parent's kind to its key. Nothing about speed, place, time or machine may enter.
+    """
+    recipe = {"kind": kind, "version": version, "parents": dict(parents), "configuration": dict(configuration)}
+    return digest(recipe)
+
+
+def request_key(generator: Mapping[str, Any], prompt: str) -> str:
+    """Key of one LLM request: the generator's identity (model, revision, sampling, schema) and the rendered prompt."""
+    return digest({"generator": dict(generator), "prompt": prompt})

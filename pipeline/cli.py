@@ -1,0 +1,90 @@
+"""The command line: parse, call, print. `eimf VERB --help` explains each verb."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eimf.errors import UserError
+from eimf.store.artifact import Store
+from pipeline import jobs, report
+from pipeline.console import complain, say
+from pipeline.recipe import Recipe, load_recipe
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+Dataset = Annotated[str, typer.Option(help="A built-in recipe, or a folder with interactions.parquet and items.parquet.")]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A TOML recipe; takes the place of --dataset.")]
+StoreFolder = Annotated[Path, typer.Option("--store", help="Root of the artifact store.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.")]
+Backbone = Annotated[str | None, typer.Option(help="Short for --set model.backbone=...")]
+EsimKey = Annotated[str | None, typer.Option("--esim", help="Key of the ESIM artifact; default: the recipe's own.")]
+
+
+def _recipe(dataset: str, recipe: Path | None, settings: list[str] | None, backbone: str | None = None) -> Recipe:
+    chosen = [f'model.backbone="{backbone}"'] if backbone else []
+    return load_recipe(dataset, recipe, [*chosen, *(settings or [])])
+
+
+@app.command()
+def esim(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"), settings: Settings = None) -> None:
+    """Stage one: from raw data to a frozen ESIM artifact (stages 1 to 9)."""
+    jobs.run_esim(_recipe(dataset, recipe, settings), Store(store))
+
+
+@app.command()
+def train(
+    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"), settings: Settings = None,
+    backbone: Backbone = None, esim: EsimKey = None,
+) -> None:  # fmt: skip
+    """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 and 11)."""
+    report.show_results([jobs.run_train(_recipe(dataset, recipe, settings, backbone), Store(store), esim)])
+
+
+@app.command()
+def evaluate(
+    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"), settings: Settings = None,
+    backbone: Backbone = None, esim: EsimKey = None,
+) -> None:  # fmt: skip
+    """Measure a finished training, perhaps with other evaluate settings (stage 11)."""
+    report.show_results([jobs.run_evaluate(_recipe(dataset, recipe, settings, backbone), Store(store), esim)])
+
+
+@app.command()
+def demo(store: StoreFolder = Path("artifacts"), settings: Settings = None) -> None:
+    """MovieLens-100K from nothing to a table: the plain backbone beside EIMF, same seed."""
+    jobs.run_demo(_recipe("ml-100k", None, settings), Store(store))
+
+
+@app.command()
+def status(store: StoreFolder = Path("artifacts")) -> None:
+    """What the store holds."""
+    report.show_store(Store(store))
+
+
+@app.command()
+def verify(store: StoreFolder = Path("artifacts")) -> None:
+    """Check every file of every artifact against its sha256."""
+    count = 0
+    for count, artifact in enumerate(Store(store).artifacts(), start=1):
+        artifact.verify()
+    say(f"{count} artifacts are whole")
+
+
+@app.command()
+def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Settings = None) -> None:
+    """Every setting with its value, as JSON."""
+    say(_recipe(dataset, recipe, settings).model_dump_json(indent=2, exclude={"folder"}))
+
+
+def main() -> None:
+    """Entry point. A mistake of the user is one line on standard error and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        complain(f"eimf: {error}")
+        # An engine's worker processes must not keep a finished command waiting.
+        sys.stderr.flush()
+        os._exit(2)

@@ -1,0 +1,270 @@
+"""Stages 1 to 9 (`make esim`): from raw files to the sealed ESIM artifact. Each row of the flow table is one stage here.
+
+Imports of heavy libraries stand inside the build functions on purpose: where every stage is a hit, none is loaded.
+"""
+
+from typing import Any
+
+from eimf import schema
+from eimf.esim.prompt import load_template
+from eimf.store import keys
+from eimf.store.artifact import Draft
+from eimf.store.rows import ReplyRows
+from pipeline.assets import SCHEME, data_file, find_asset
+from pipeline.console import progress
+from pipeline.run import Artifacts, Run, Stage
+
+Facts = dict[str, Any]
+
+
+def _source(run: Run, spec: str, field: str) -> str:
+    """What identifies a raw file: an asset's identity, or the sha256 of its bytes."""
+    if spec.startswith(SCHEME):
+        name, _, file = spec.removeprefix(SCHEME).partition("/")
+        return f"{find_asset(name, field).identity} {file}"
+    path = data_file(spec, run.recipe.folder, field)
+    if not path.is_file():
+        from eimf.errors import DataError
+
+        raise DataError(field, f"no file {path}", "give the path of a Parquet, CSV or TSV file")
+    return f"sha256:{keys.file_digest(path)}"
+
+
+def _dataset_configuration(run: Run) -> dict[str, Any]:
+    settings = run.recipe.dataset
+    return {
+        "interactions": _source(run, settings.interactions, "dataset.interactions"),
+        "items": _source(run, settings.items, "dataset.items"),
+        "dataset": settings.model_dump(mode="json", exclude={"name", "interactions", "items"}),
+        "text": run.recipe.text.model_dump(mode="json"),
+    }
+
+
+def _build_dataset(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    from eimf.data.prepare import prepare
+    from eimf.data.read import read_events, read_items
+
+    settings, text, folder = run.recipe.dataset, run.recipe.text, run.recipe.folder
+    columns = settings.columns
+    events_file = data_file(settings.interactions, folder, "dataset.interactions")
+    items_file = data_file(settings.items, folder, "dataset.items")
+    events = read_events(events_file, columns.user, columns.item, columns.order, columns.timestamp)
+    items = read_items(items_file, columns.item_key, columns.title, text.columns)
+    ready = prepare(events, items, bad_rows=settings.bad_rows, min_events=settings.min_events, max_chars=text.max_chars)
+    draft.write_table("events", ready.events)
+    draft.write_table("items", ready.items)
+    draft.write_table("users", ready.users)
+    draft.write_table("rejected", ready.rejected)
+    return {
+        "users": ready.users.num_rows,
+        "items": ready.items.num_rows,
+        "events": ready.events.num_rows,
+        "rejected": ready.rejected.num_rows,
+        "untitled": ready.items[schema.TITLE].null_count,
+    }
+
+
+def _encoder_configuration(run: Run) -> dict[str, Any]:
+    return {"encoder": run.engines.encoder_identity()}
+
+
+def _encode(run: Run, texts: list[str], label: str) -> Any:
+    """Unit vectors of `texts` as an Arrow column; the encoder is loaded only where there is a text."""
+    from eimf.esim.encode import encode_texts, to_column
+
+    batch = run.recipe.speed.encode_batch
+    with progress(label, len(set(texts)), "texts") as tick:
+        return to_column(encode_texts(run.engines.encoder(), texts, batch, tick)) if texts else None
+
+
+def _build_item_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import pyarrow as pa
+
+    items = made["dataset"].table("items", [schema.ITEM, schema.TEXT])
+    vectors = _encode(run, items[schema.TEXT].to_pylist(), "encoding items")
+    width = vectors.type.list_size
+    draft.write_table("vectors", pa.table([items[schema.ITEM], vectors], schema=schema.item_vectors(width)))
+    return {"items": items.num_rows, "width": width}
+
+
+def _training_events(made: Artifacts) -> tuple[Any, Any]:
+    """Training events of all users, user by user: item_idx [E] and offsets [U + 1]."""
+    import numpy as np
+
+    events = made["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT])
+    train = events[schema.SPLIT].to_numpy() == schema.TRAIN
+    user = events[schema.USER].to_numpy()
+    offsets = np.searchsorted(user[train], np.arange(int(user[-1]) + 2))
+    return events[schema.ITEM].to_numpy()[train], offsets
+
+
+def _build_user_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import numpy as np
+    import pyarrow as pa
+
+    from eimf.esim.encode import from_column, to_column
+    from eimf.esim.user_vectors import user_vectors
+
+    items, offsets = _training_events(made)
+    vectors = user_vectors(items, offsets, from_column(made["item_vectors"].table("vectors")))
+    users = pa.array(np.arange(len(vectors), dtype=np.int32))
+    draft.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
+    return {"users": len(vectors)}
+
+
+def _cluster_configuration(run: Run) -> dict[str, Any]:
+    return {"cluster": run.recipe.cluster.model_dump(mode="json")}
+
+
+def _build_clusters(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import numpy as np
+    import pyarrow as pa
+
+    from eimf.esim.cluster import cluster_count, spherical_kmeans
+    from eimf.esim.encode import from_column, to_column
+
+    settings, vectors = run.recipe.cluster, from_column(made["user_vectors"].table("vectors"))
+    count = cluster_count(len(vectors), settings.count, settings.share)
+    threads = run.recipe.speed.threads
+    found = spherical_kmeans(vectors, count, iterations=settings.iterations, seed=settings.seed, threads=threads)
+    users = np.arange(len(vectors), dtype=np.int32)
+    draft.write_table("clusters", pa.table([users, found.cluster, found.similarity], schema=schema.CLUSTERS))
+    numbers = np.arange(count, dtype=np.int32)
+    centroids = pa.table([numbers, to_column(found.centroids)], schema=schema.centroids(vectors.shape[1]))
+    draft.write_table("centroids", centroids)
+    return {"clusters": count, "mean_similarity": round(float(found.similarity.mean()), 4)}
+
+
+def _typical_configuration(run: Run) -> dict[str, Any]:
+    return {"typical": run.recipe.typical.model_dump(mode="json")}
+
+
+def _build_typical_users(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import numpy as np
+
+    from eimf.esim.typical import nearest_to_centroid
+
+    clusters = made["clusters"].table("clusters")
+    _, offsets = _training_events(made)
+    history, similarity = np.diff(offsets), clusters[schema.SIMILARITY].to_numpy()
+    chosen = nearest_to_centroid(clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history)
+    draft.write_table("typical_users", chosen)
+    return {"typical_users": chosen.num_rows}
+
+
+def _requests_configuration(run: Run) -> dict[str, Any]:
+    settings = run.recipe.prompt
+    template = load_template(settings.template, run.recipe.folder)
+    return {
+        "prompt": settings.model_dump(mode="json", exclude={"template"}),
+        "template": template.model_dump(mode="json"),
+        "generator": run.engines.generator_identity(),
+    }
+
+
+def _build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import pyarrow as pa
+
+    from eimf.esim.prompt import messages, shown_history
+
+    settings, generator = run.recipe.prompt, run.engines.generator_identity()
+    template, renderer = load_template(settings.template, run.recipe.folder), run.engines.renderer()
+    items, offsets = _training_events(made)
+    titles = made["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
+    typical = made["typical_users"].table("typical_users")[schema.USER].to_pylist()
+    rows = []
+    for user in typical:
+        shown = shown_history(items[offsets[user] : offsets[user + 1]], titles, settings.max_titles, settings.title_chars)
+        if shown is not None:
+            prompt = renderer.render(messages(template, shown.titles))
+            rows.append((keys.request_key(generator, prompt), user, prompt, shown.items, shown.last_position))
+    columns = zip(*rows, strict=True) if rows else [[] for _ in schema.REQUESTS]
+    draft.write_table("requests", pa.table([list(column) for column in columns], schema=schema.REQUESTS))
+    return {"requests": len(rows), "without_titles": len(typical) - len(rows)}
+
+
+def _interests_configuration(run: Run) -> dict[str, Any]:
+    return {"retries": run.recipe.llm.retries}
+
+
+def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    from eimf.esim.generate import Replies, ask, interests_table
+    from eimf.esim.parse import parse_reply
+
+    settings, requests = run.recipe.llm, made["requests"].table("requests")
+    examples = load_template(run.recipe.prompt.template, run.recipe.folder).example_phrases()
+    prompts = dict(zip(requests[schema.REQUEST_KEY].to_pylist(), requests[schema.PROMPT].to_pylist(), strict=True))
+    shown = dict(zip(requests[schema.REQUEST_KEY].to_pylist(), requests[schema.HISTORY].to_pylist(), strict=True))
+
+    def parse(key: str, reply: str) -> Any:
+        return parse_reply(reply, len(shown[key]), examples, settings.max_interests)
+
+    def readable(key: str, reply: str) -> bool:
+        return key in shown and parse(key, reply).reason is None
+
+    rows = ReplyRows(run.store.root, keys.digest(run.engines.generator_identity()))
+    replies = Replies(rows.read(), readable, settings.retries)
+    due = sum(replies.next_attempt(key) is not None for key in prompts)
+    with progress("asking the LLM", due, "replies") as tick:
+        sent = ask(run.engines.generator, prompts, replies, chunk=run.recipe.speed.chunk, save=rows.append, tick=tick)
+    table = interests_table(requests, replies, parse)
+    draft.write_table("interests", table)
+    return {"llm_requests": sent, **_interest_facts(table)}
+
+
+def _interest_facts(table: Any) -> Facts:
+    """Counts of the finished interests: what became of the users, and the tokens of their last attempts."""
+    import pyarrow.compute as pc
+
+    status = table[schema.STATUS]
+    return {
+        "users": table.num_rows,
+        "malformed": pc.sum(pc.equal(status, "malformed")).as_py() or 0,
+        "interests": pc.sum(pc.list_value_length(table[schema.INTERESTS])).as_py() or 0,
+        "prompt_tokens": pc.sum(table[schema.PROMPT_TOKENS]).as_py() or 0,
+        "reply_tokens": pc.sum(table[schema.REPLY_TOKENS]).as_py() or 0,
+    }
+
+
+def _build_interest_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import pyarrow as pa
+
+    rows = made["interests"].table("interests", [schema.USER, schema.INTERESTS]).to_pylist()
+    flat = [(row[schema.USER], number, text) for row in rows for number, text in enumerate(row[schema.INTERESTS])]
+    vectors = _encode(run, [text for _, _, text in flat], "encoding interests")
+    width = vectors.type.list_size if vectors is not None else 1
+    columns = [pa.array([row[0] for row in flat], pa.int32()), pa.array([row[1] for row in flat], pa.int32())]
+    column = vectors if vectors is not None else pa.array([], schema.vector_type(width))
+    draft.write_table("vectors", pa.table([*columns, column], schema=schema.interest_vectors(width)))
+    return {"interests": len(flat), "distinct": len({text for _, _, text in flat})}
+
+
+def _nothing(run: Run) -> dict[str, Any]:
+    return {}
+
+
+def _build_esim(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    from eimf.esim.bundle import esim_interests, esim_users
+
+    typical = made["typical_users"].table("typical_users")
+    interests = esim_interests(typical, made["interest_vectors"].table("vectors"))
+    users = esim_users(made["clusters"].table("clusters"), made["requests"].table("requests"))
+    items = made["item_vectors"].table("vectors")
+    draft.write_table("items", items)
+    draft.write_table("users", users)
+    draft.write_table("interests", interests)
+    with_interests = len(interests[schema.CLUSTER].unique())
+    return {"users": users.num_rows, "clusters": typical.num_rows, "with_interests": with_interests, "interests": interests.num_rows}
+
+
+STAGES = (
+    Stage(1, "dataset", 1, (), _dataset_configuration, _build_dataset),
+    Stage(2, "item_vectors", 1, ("dataset",), _encoder_configuration, _build_item_vectors),
+    Stage(3, "user_vectors", 1, ("dataset", "item_vectors"), _nothing, _build_user_vectors),
+    Stage(4, "clusters", 1, ("user_vectors",), _cluster_configuration, _build_clusters),
+    Stage(5, "typical_users", 1, ("dataset", "clusters"), _typical_configuration, _build_typical_users),
+    Stage(6, "requests", 1, ("dataset", "typical_users"), _requests_configuration, _build_requests),
+    Stage(7, "interests", 1, ("requests",), _interests_configuration, _build_interests),
+    Stage(8, "interest_vectors", 1, ("interests",), _encoder_configuration, _build_interest_vectors),
+    Stage(9, "esim", 1, ("dataset", "item_vectors", "clusters", "typical_users", "requests", "interest_vectors"), _nothing, _build_esim),
+)

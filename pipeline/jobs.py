@@ -1,0 +1,81 @@
+"""The jobs behind the verbs of the command line."""
+
+from eimf.errors import ArtifactError
+from eimf.store.artifact import Artifact, Store
+from pipeline.console import say
+from pipeline.engines import Engines
+from pipeline.esim_stages import STAGES
+from pipeline.machine import process_alive
+from pipeline.recipe import Recipe
+from pipeline.refs import save_ref, stage_two_inputs
+from pipeline.report import Result, show_paired, show_results
+from pipeline.run import Run, make
+from pipeline.train_stages import train_stages
+
+
+def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
+    """Stages 1 to 9. Returns every artifact by kind."""
+    store.sweep(process_alive)
+    run = Run(recipe, store, engines or Engines(recipe))
+    made: dict[str, Artifact] = {}
+    built = 0
+    for stage in STAGES:
+        made[stage.kind], new = make(stage, run, made)
+        built += new
+        if stage.kind in ("dataset", "esim"):
+            save_ref(store, recipe, made[stage.kind])
+    asked = made["interests"].manifest.facts["llm_requests"] if built else 0
+    say(f"esim {made['esim'].short} is ready: {built} of {len(STAGES)} stages built, LLM requests: {asked}")
+    return made
+
+
+def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
+    """Stages 10 and 11 against frozen artifacts."""
+    inputs = stage_two_inputs(store, recipe, esim_key)
+    origin = inputs.get("esim", inputs["dataset"])
+    say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
+    run = Run(recipe, store, Engines(recipe))
+    made = {kind: artifact for kind, artifact in inputs.items() if kind == "dataset" or not recipe.heads.plain}
+    for stage in train_stages(recipe.heads.plain):
+        made[stage.kind], _ = make(stage, run, made)
+    return Result(label(recipe), made["checkpoint"], made["metrics"])
+
+
+def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
+    """Stage 11 alone, of a training that is finished. Raises ArtifactError where it is not."""
+    from eimf.store.keys import stage_key
+
+    inputs = stage_two_inputs(store, recipe, esim_key)
+    run = Run(recipe, store, Engines(recipe))
+    first, second = train_stages(recipe.heads.plain)
+    parents = {kind: inputs[kind].key for kind in first.parents}
+    checkpoint = store.find(first.kind, stage_key(first.kind, first.version, parents, first.configuration(run)))
+    if checkpoint is None:
+        raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")
+    metrics, _ = make(second, run, {**inputs, "checkpoint": checkpoint})
+    return Result(label(recipe), checkpoint, metrics)
+
+
+def run_demo(recipe: Recipe, store: Store) -> None:
+    """Stage one, then the plain backbone beside EIMF with the same seed."""
+    run_esim(recipe, store)
+    heads = recipe.heads.model_copy(update={"align": 0.0, "semantic": 0.0})
+    plain = run_train(recipe.model_copy(update={"heads": heads}), store)
+    guided = run_train(recipe, store)
+    say()
+    show_results([plain, guided])
+    show_paired(plain, guided)
+    say("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
+    say()
+    say("Go on from here:")
+    say("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
+    say('  make train SET="train.seed=1 heads.align=0.3"  other settings')
+    say("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
+    say("  make status                                    what the store holds")
+
+
+def label(recipe: Recipe) -> str:
+    """Short name of a training for tables."""
+    return f"{recipe.model.backbone} {'plain' if recipe.heads.plain else 'EIMF'}"
+
+

@@ -1,0 +1,92 @@
+"""Where a model comes from, and what identifies its content in a key: an asset, a local directory, or a hub id."""
+
+import os
+from pathlib import Path
+
+from eimf.errors import MissingError, ModelError
+from eimf.store import keys
+from pipeline.assets import SCHEME, asset_folder, find_asset
+
+_WHOLE = 16 << 20
+_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "1_Pooling/*"]
+
+
+def model_identity(spec: str, revision: str | None, folder: Path, field: str) -> str:
+    """What the model's content is determined by; does not fetch an asset. Raises ModelError or MissingError."""
+    if spec.startswith(SCHEME):
+        return find_asset(spec.removeprefix(SCHEME), field).identity
+    local = _local(spec, folder)
+    if local is not None:
+        return f"directory sha256:{_directory_digest(_checked(local, field))}"
+    return f"hub {spec}@{_hub_snapshot(spec, revision, field).name}"
+
+
+def model_folder(spec: str, revision: str | None, folder: Path, field: str) -> Path:
+    """The directory that holds the model, fetched first where needed. Raises ModelError or MissingError."""
+    if spec.startswith(SCHEME):
+        return asset_folder(spec.removeprefix(SCHEME), field)
+    local = _local(spec, folder)
+    return _checked(local if local is not None else _hub_snapshot(spec, revision, field), field)
+
+
+def _local(spec: str, folder: Path) -> Path | None:
+    """A path where `spec` names one: it exists, or it does not look like a hub id (`owner/name`)."""
+    path = folder / Path(spec).expanduser()
+    if path.exists() or spec.startswith((".", "/", "~")) or spec.count("/") != 1:
+        return path
+    return None
+
+
+def _checked(path: Path, field: str) -> Path:
+    remedy = "give the directory of a model with config.json and safetensors weights, a hub id (owner/name), or asset:NAME"
+    if not path.is_dir():
+        raise ModelError(field, f"no directory {path}", remedy)
+    if not (path / "config.json").is_file():
+        raise ModelError(field, f"{path} holds no config.json", remedy)
+    if not any(path.glob("*.safetensors")):
+        raise ModelError(field, f"{path} holds no safetensors weights", remedy)
+    return path
+
+
+def _directory_digest(path: Path) -> str:
+    """Digest over every file's name and content; of a file above 16 MiB the size, the first and the last MiB."""
+    entries = {}
+    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        size = file.stat().st_size
+        content = keys.file_digest(file) if size <= _WHOLE else _ends_digest(file, size)
+        entries[file.relative_to(path).as_posix()] = [size, content]
+    return keys.digest(entries)
+
+
+def _ends_digest(file: Path, size: int) -> str:
+    with file.open("rb") as stream:
+        head = stream.read(1 << 20)
+        stream.seek(size - (1 << 20))
+        return keys.bytes_digest(head + stream.read())
+
+
+def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
+    """The snapshot folder of a hub id, named by its commit; the local hub cache is asked first."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise MissingError(field, f"{spec!r} is a hub id and huggingface_hub is not installed", "install the esim extra") from error
+    for local_only in (True, False):
+        try:
+            return Path(snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only))
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+            continue
+    raise MissingError(field, f"{spec!r} is no directory here, and not to be had from the hub", "connect to the hub, or give a local directory")
+
+
+def offline_environment() -> None:
+    """Tell the libraries that load a model that it is on disk already, and to keep their log lines to themselves."""
+    for name, value in {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+    }.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,136 @@
+"""A recipe: every answer-changing setting of one dataset, and the speed settings of this run, from one TOML file."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eimf.config import (
+    ClusterSettings,
+    DatasetSettings,
+    EncoderSettings,
+    EvaluateSettings,
+    HeadSettings,
+    LLMSettings,
+    ModelSettings,
+    PromptSettings,
+    Speed,
+    TextSettings,
+    TrainSettings,
+    TypicalSettings,
+)
+from eimf.errors import SettingError
+
+
+class Recipe(BaseModel):
+    """All settings. A section left out has its defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    dataset: DatasetSettings
+    """Stage 1."""
+    text: TextSettings = TextSettings()
+    """Stage 1."""
+    encoder: EncoderSettings = EncoderSettings()
+    """Stages 2 and 8."""
+    cluster: ClusterSettings = ClusterSettings()
+    """Stage 4."""
+    typical: TypicalSettings = TypicalSettings()
+    """Stage 5."""
+    prompt: PromptSettings = PromptSettings()
+    """Stage 6."""
+    llm: LLMSettings = LLMSettings()
+    """Stages 6 and 7."""
+    model: ModelSettings = ModelSettings()
+    """Stage 10."""
+    heads: HeadSettings = HeadSettings()
+    """Stage 10."""
+    train: TrainSettings = TrainSettings()
+    """Stage 10."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """Stage 11."""
+    speed: Speed = Speed()
+    """All stages; in no key."""
+
+    folder: Path = Path()
+    """Where relative paths of this recipe start: the folder of its file."""
+
+
+def built_in_recipes() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    return sorted(path.name.removesuffix(".toml") for path in (resources.files("pipeline") / "recipes").iterdir() if path.name.endswith(".toml"))
+
+
+def load_recipe(dataset: str, recipe: Path | None, overrides: list[str]) -> Recipe:
+    """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder with `interactions.parquet` and
+    `items.parquet`. `overrides` are `section.key=value` with a TOML value, or plain text. Raises SettingError."""
+    values, folder = _base(dataset, recipe)
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Recipe.model_validate({**values, "folder": folder})
+    except ValidationError as error:
+        raise _setting_error(error, recipe or dataset) from error
+
+
+def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
+    built_in = resources.files("pipeline") / "recipes" / f"{dataset}.toml"
+    folder = Path(dataset)
+    if recipe is not None:
+        if not recipe.is_file():
+            raise SettingError("recipe", f"no file {recipe}", "give the path of a TOML recipe")
+        return _parse(recipe.read_text(encoding="utf-8"), str(recipe)), recipe.resolve().parent
+    if dataset in built_in_recipes():
+        return _parse(built_in.read_text(encoding="utf-8"), dataset), Path.cwd()
+    if folder.is_dir():
+        name = folder.resolve().name
+        files = {"name": name, "interactions": "interactions.parquet", "items": "items.parquet"}
+        return {"dataset": files, "prompt": {"template": "products"}}, folder.resolve()
+    remedy = f"use one of {built_in_recipes()}, or a folder with interactions.parquet and items.parquet"
+    raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", remedy)
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError("recipe", f"{source} is not TOML ({error})", "mend that line") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    name, sign, text = override.partition("=")
+    path = name.strip().split(".")
+    if not sign or len(path) < 2:
+        raise SettingError("set", f"{override!r} is not section.key=value", 'write it like "train.lr=5e-4"')
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise SettingError(name, f"{part!r} is a setting, not a section", "see `eimf recipe` for the names")
+    values[path[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _setting_error(error: ValidationError, source: Path | str) -> SettingError:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return SettingError(field, f"unknown setting in {source}", f"use one of {_siblings(first['loc'])}")
+    if first["type"] == "missing":
+        return SettingError(field, f"missing in {source}", "add it to the recipe")
+    return SettingError(field, f"{first['input']!r} in {source} is not allowed", first["msg"].lower())
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    fields = Recipe.model_fields
+    for part in location[:-1]:
+        kind = fields[str(part)].annotation
+        fields = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+    return sorted(name for name in fields if name != "folder")

