@@ -16,7 +16,7 @@ EIMF := $(BIN)/eimf
 GPU  := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH       := $(if $(GPU),torch,torch==2.13.0)
 ESIM_EXTRA  := $(if $(GPU),esim,esim-cpu)
-CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec)
+CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
 RECIPE_ARGS := $(if $(RECIPE),--recipe $(RECIPE),--dataset $(DATASET)) --store $(STORE) $(foreach s,$(SET),--set '$(s)')
 TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ESIM),--esim $(ESIM))

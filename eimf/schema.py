@@ -94,7 +94,7 @@ INTERESTS_TABLE = pa.schema(
         (EVIDENCE, pa.list_(pa.list_(pa.int32()))),
     ]
 )
-"""interests: the last attempt at each request, parsed. status: ok, malformed or missing; evidence: item_idx, a list for
+"""interests: the last attempt at each request, parsed. status: ok or malformed; evidence: item_idx, a list for
 each interest."""
 
 ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32()), (LAST_READ, pa.int32())])

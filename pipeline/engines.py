@@ -1,6 +1,7 @@
 """The encoder and the LLM that a recipe names, opened only when something has to be computed."""
 
 import shutil
+from functools import cached_property
 from typing import Any
 
 from eimf.errors import MissingError
@@ -24,6 +25,7 @@ class Engines:
         self._recipe = recipe
         self._on_gpu = gpu_present() and recipe.speed.device != "cpu"
 
+    @cached_property
     def encoder_identity(self) -> dict[str, Any]:
         """What determines a text's vector: part of the keys of rows 2 and 8."""
         settings = self._recipe.encoder
@@ -32,6 +34,7 @@ class Engines:
         identity = model_identity(settings.model, settings.revision, self._recipe.folder, "encoder.model")
         return {"backend": "vllm", "model": identity, "dtype": settings.dtype, "max_tokens": settings.max_tokens}
 
+    @cached_property
     def generator_identity(self) -> dict[str, Any]:
         """What determines a reply beside the prompt: part of every request key. Replayed replies are the model's own."""
         settings = self._recipe.llm

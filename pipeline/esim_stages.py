@@ -3,9 +3,11 @@
 Imports of heavy libraries stand inside the build functions on purpose: where every stage is a hit, none is loaded.
 """
 
+from contextlib import closing
 from typing import Any
 
 from eimf import schema
+from eimf.errors import DataError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Draft
@@ -24,8 +26,6 @@ def _source(run: Run, spec: str, field: str) -> str:
         return f"{find_asset(name, field).identity} {file}"
     path = data_file(spec, run.recipe.folder, field)
     if not path.is_file():
-        from eimf.errors import DataError
-
         raise DataError(field, f"no file {path}", "give the path of a Parquet, CSV or TSV file")
     return f"sha256:{keys.file_digest(path)}"
 
@@ -65,16 +65,18 @@ def _build_dataset(run: Run, made: Artifacts, draft: Draft) -> Facts:
 
 
 def _encoder_configuration(run: Run) -> dict[str, Any]:
-    return {"encoder": run.engines.encoder_identity()}
+    return {"encoder": run.engines.encoder_identity}
 
 
 def _encode(run: Run, texts: list[str], label: str) -> Any:
     """Unit vectors of `texts` as an Arrow column; the encoder is loaded only where there is a text."""
     from eimf.esim.encode import encode_texts, to_column
 
+    if not texts:
+        return None
     batch = run.recipe.speed.encode_batch
-    with progress(label, len(set(texts)), "texts") as tick:
-        return to_column(encode_texts(run.engines.encoder(), texts, batch, tick)) if texts else None
+    with closing(run.engines.encoder()) as encoder, progress(label, len(set(texts)), "texts") as tick:
+        return to_column(encode_texts(encoder, texts, batch, tick))
 
 
 def _build_item_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
@@ -158,7 +160,7 @@ def _requests_configuration(run: Run) -> dict[str, Any]:
     return {
         "prompt": settings.model_dump(mode="json", exclude={"template"}),
         "template": template.model_dump(mode="json"),
-        "generator": run.engines.generator_identity(),
+        "generator": run.engines.generator_identity,
     }
 
 
@@ -167,7 +169,7 @@ def _build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
 
     from eimf.esim.prompt import messages, shown_history
 
-    settings, generator = run.recipe.prompt, run.engines.generator_identity()
+    settings, generator = run.recipe.prompt, run.engines.generator_identity
     template, renderer = load_template(settings.template, run.recipe.folder), run.engines.renderer()
     items, offsets = _training_events(made)
     titles = made["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
@@ -202,7 +204,7 @@ def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     def readable(key: str, reply: str) -> bool:
         return key in shown and parse(key, reply).reason is None
 
-    rows = ReplyRows(run.store.root, keys.digest(run.engines.generator_identity()))
+    rows = ReplyRows(run.store.root, keys.digest(run.engines.generator_identity))
     replies = Replies(rows.read(), readable, settings.retries)
     due = sum(replies.next_attempt(key) is not None for key in prompts)
     with progress("asking the LLM", due, "replies") as tick:

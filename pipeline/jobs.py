@@ -17,15 +17,17 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     """Stages 1 to 9. Returns every artifact by kind."""
     store.sweep(process_alive)
     run = Run(recipe, store, engines or Engines(recipe))
+    for stage in STAGES:  # a wrong model or template is found before minutes are spent
+        stage.configuration(run)
     made: dict[str, Artifact] = {}
-    built = 0
+    built: set[str] = set()
     for stage in STAGES:
         made[stage.kind], new = make(stage, run, made)
-        built += new
+        built |= {stage.kind} if new else set()
         if stage.kind in ("dataset", "esim"):
             save_ref(store, recipe, made[stage.kind])
-    asked = made["interests"].manifest.facts["llm_requests"] if built else 0
-    say(f"esim {made['esim'].short} is ready: {built} of {len(STAGES)} stages built, LLM requests: {asked}")
+    asked = made["interests"].manifest.facts["llm_requests"] if "interests" in built else 0
+    say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made
 
 

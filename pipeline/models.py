@@ -81,12 +81,18 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
 
 
 def offline_environment() -> None:
-    """Tell the libraries that load a model that it is on disk already, and to keep their log lines to themselves."""
+    """Tell the libraries that load a model that it is on disk already, and to keep their log lines to themselves.
+
+    Their worker processes inherit it. Called once every model is on disk: a download keeps its progress bar.
+    """
     for name, value in {
         "HF_HUB_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "TQDM_DISABLE": "1",
+        "PYTHONWARNINGS": "ignore",
     }.items():
         os.environ.setdefault(name, value)

@@ -18,6 +18,9 @@ class Encoder(Protocol):
         """Vectors [n, S] float32 of `n` texts, in their order; need not be normalised."""
         ...
 
+    def close(self) -> None:
+        """Free what the model holds; nothing is encoded after it."""
+
 
 def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, tick: Callable[[int], None]) -> Vectors:
     """L2-normalised vectors [n, S] float32. Equal texts are encoded once and get equal vectors (METHOD, fault 1).

@@ -22,7 +22,7 @@ def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
         # Eager: compilation costs more than it saves at these sizes.
         options |= {"enforce_eager": True}
     try:
-        return LLM(str(model), disable_log_stats=True, **options)
+        return LLM(str(model), disable_log_stats=True, use_tqdm_on_load=False, **options)
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise ModelError(str(model), f"vLLM cannot load it ({reason[:200]})", "give a model that vLLM serves, and enough memory") from error
@@ -74,12 +74,20 @@ class VllmGenerator:
                 if output.finished:
                     yield _reply(output)
 
+    def close(self) -> None:
+        _shut_down(self._llm)
+
     def _parameters(self, seed: int) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
         structure = StructuredOutputsParams(json=self._schema, disable_any_whitespace=True)
         return SamplingParams(**self._sampling, seed=seed, structured_outputs=structure)
+
+
+def _shut_down(llm: Any) -> None:
+    """End the engine's processes now: left to the interpreter's exit, they can hold it up for minutes."""
+    llm.llm_engine.engine_core.shutdown()
 
 
 def _reply(output: Any) -> Reply:
@@ -102,6 +110,9 @@ class VllmEncoder:
         options = {"truncate_prompt_tokens": self._max_tokens}
         outputs = self._llm.embed(list(texts), use_tqdm=False, tokenization_kwargs=options)
         return np.asarray([output.outputs.embedding for output in outputs], dtype=np.float32)
+
+    def close(self) -> None:
+        _shut_down(self._llm)
 
 
 def memory_options(*, on_gpu: bool, kv_cache_gb: float, gpu_memory: float, tensor_parallel: int) -> dict[str, Any]:

@@ -28,6 +28,9 @@ class FakeEncoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         return np.stack([self._text(text) for text in texts])
 
+    def close(self) -> None:
+        """Nothing to free."""
+
     def _text(self, text: str) -> np.ndarray:
         words = _WORD.findall(text.lower()) or [text]
         return np.sum([self._word(word) for word in words], axis=0, dtype=np.float32)
@@ -59,6 +62,9 @@ class FakeGenerator:
         for request in requests:
             text = self._reply(request)
             yield Reply(request.key, text, len(request.prompt.split()), len(text.split()))
+
+    def close(self) -> None:
+        """Nothing to free."""
 
     def _reply(self, request: Request) -> str:
         if np.random.default_rng(request.seed).random() < self.malformed:

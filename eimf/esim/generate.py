@@ -1,7 +1,9 @@
 """Ask an LLM about typical users: only what was never answered, chunk by chunk, with retries (METHOD, stage one, 5)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -38,6 +40,9 @@ class Generator(Protocol):
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         """Replies as they finish, in any order; one for each request."""
         ...
+
+    def close(self) -> None:
+        """Free what the model holds; nothing is generated after it."""
 
 
 class Renderer(Protocol):
@@ -88,26 +93,26 @@ def ask(
     `prompts` maps request keys to rendered prompts. `generator` is called, and so the model loaded, only when there
     is something to ask. Every `chunk` finished replies are handed to `save` before the next are waited for.
     """
-    sent, engine = 0, None
-    while due := [key for key in prompts if replies.next_attempt(key) is not None]:
-        engine = engine or generator()
-        requests = [Request(key, prompts[key], request_seed(key, replies.next_attempt(key) or 0)) for key in due]
-        rows: list[Row] = []
-        for reply in engine.generate(requests):
-            rows.append(_row(reply, replies.next_attempt(reply.key) or 0))
-            if len(rows) == chunk:
-                _finish(rows, replies, save, tick)
-                rows = []
-        _finish(rows, replies, save, tick)
-        sent += len(requests)
+    if not (due := _due(prompts, replies)):
+        return 0
+    sent = 0
+    with closing(generator()) as engine:
+        while due:
+            attempts = {key: replies.next_attempt(key) or 0 for key in due}
+            answers = engine.generate([Request(key, prompts[key], request_seed(key, attempts[key])) for key in due])
+            while batch := list(islice(answers, chunk)):
+                rows = [_row(reply, attempts[reply.key]) for reply in batch]
+                save(rows)
+                for row in rows:
+                    replies.add(row)
+                tick(len(rows))
+            sent += len(due)
+            due = _due(prompts, replies)
     return sent
 
 
-def _finish(rows: list[Row], replies: Replies, save: Callable[[list[Row]], None], tick: Callable[[int], None]) -> None:
-    save(rows)
-    for row in rows:
-        replies.add(row)
-    tick(len(rows))
+def _due(prompts: Mapping[str, str], replies: Replies) -> list[str]:
+    return [key for key in prompts if replies.next_attempt(key) is not None]
 
 
 def _row(reply: Reply, attempt: int) -> Row:
@@ -127,27 +132,23 @@ def request_seed(key: str, attempt: int) -> int:
 
 
 def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, str], Parsed]) -> pa.Table:
-    """The last attempt at each request, parsed, `schema.INTERESTS_TABLE`; malformed replies are rows with their reason.
-
-    A request that was never asked (a replay without its reply) is a row of status `missing`.
-    """
+    """The last attempt at each request, parsed, `schema.INTERESTS_TABLE`; malformed replies are rows with their reason."""
     rows = []
     for request in requests.select([schema.REQUEST_KEY, schema.USER, schema.HISTORY]).to_pylist():
         key, history = request[schema.REQUEST_KEY], request[schema.HISTORY]
         last = replies.last(key)
-        parsed = parse(key, last[schema.REPLY]) if last else Parsed([], [], "no recorded reply")
-        failure = last[schema.FAILURE] if last else None
-        status = "ok" if parsed.interests else ("malformed" if last else "missing")
+        assert last is not None, "every request was asked"
+        parsed = parse(key, last[schema.REPLY])
         rows.append(
             {
                 schema.REQUEST_KEY: key,
                 schema.USER: request[schema.USER],
-                schema.ATTEMPT: last[schema.ATTEMPT] if last else None,
-                schema.REPLY: last[schema.REPLY] if last else None,
-                schema.STATUS: status,
-                schema.REASON: failure or parsed.reason,
-                schema.PROMPT_TOKENS: last[schema.PROMPT_TOKENS] if last else 0,
-                schema.REPLY_TOKENS: last[schema.REPLY_TOKENS] if last else 0,
+                schema.ATTEMPT: last[schema.ATTEMPT],
+                schema.REPLY: last[schema.REPLY],
+                schema.STATUS: "ok" if parsed.interests else "malformed",
+                schema.REASON: last[schema.FAILURE] or parsed.reason,
+                schema.PROMPT_TOKENS: last[schema.PROMPT_TOKENS],
+                schema.REPLY_TOKENS: last[schema.REPLY_TOKENS],
                 schema.INTERESTS: parsed.interests,
                 schema.EVIDENCE: [[history[number - 1] for number in numbers] for numbers in parsed.evidence],
             }
