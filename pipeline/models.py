@@ -38,7 +38,9 @@ def _local(spec: str, folder: Path) -> Path | None:
 
 
 def _checked(path: Path, field: str) -> Path:
-    remedy = "give the directory of a model with config.json and safetensors weights, a hub id (owner/name), or asset:NAME"
+    remedy = (
+        "give the directory of a model with config.json and safetensors weights, a hub id (owner/name), or asset:NAME"
+    )
     if not path.is_dir():
         raise ModelError(field, f"no directory {path}", remedy)
     if not (path / "config.json").is_file():
@@ -71,13 +73,21 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
-        raise MissingError(field, f"{spec!r} is a hub id and huggingface_hub is not installed", "install the esim extra") from error
+        raise MissingError(
+            field, f"{spec!r} is a hub id and huggingface_hub is not installed", "install the esim extra"
+        ) from error
     for local_only in (True, False):
         try:
-            return Path(snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only))
+            return Path(
+                snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only)
+            )
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
             continue
-    raise MissingError(field, f"{spec!r} is no directory here, and not to be had from the hub", "connect to the hub, or give a local directory")
+    raise MissingError(
+        field,
+        f"{spec!r} is no directory here, and not to be had from the hub",
+        "connect to the hub, or give a local directory",
+    )
 
 
 def offline_environment() -> None:

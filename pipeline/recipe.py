@@ -60,7 +60,11 @@ class Recipe(BaseModel):
 
 def built_in_recipes() -> list[str]:
     """Names of the recipes that ship with the package."""
-    return sorted(path.name.removesuffix(".toml") for path in (resources.files("pipeline") / "recipes").iterdir() if path.name.endswith(".toml"))
+    return sorted(
+        path.name.removesuffix(".toml")
+        for path in (resources.files("pipeline") / "recipes").iterdir()
+        if path.name.endswith(".toml")
+    )
 
 
 def load_recipe(dataset: str, recipe: Path | None, overrides: list[str]) -> Recipe:

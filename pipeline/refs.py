@@ -47,13 +47,22 @@ def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict
     esim = store.get("esim", esim_key) if esim_key else _read_ref(store, recipe, "esim") or _missing(store, "esim")
     own = store.find("dataset", esim.manifest.parents["dataset"])
     if dataset is not None and esim.manifest.parents["dataset"] != dataset.key:
-        found = f"{esim.short} was made from dataset {esim.manifest.parents['dataset'][:12]}, this recipe's is {dataset.short}"
+        found = f"{esim.short} was made from dataset {esim.manifest.parents['dataset'][:12]}"
+        found += f", this recipe's is {dataset.short}"
         raise ArtifactError("esim", found, "give an artifact of this dataset, or the recipe of that one")
     if own is None:
-        raise ArtifactError("dataset", f"{esim.manifest.parents['dataset'][:12]} is not in {store.root}", "copy it beside its esim artifact")
+        raise ArtifactError(
+            "dataset",
+            f"{esim.manifest.parents['dataset'][:12]} is not in {store.root}",
+            "copy it beside its esim artifact",
+        )
     return {"dataset": own, "esim": esim}
 
 
 def _missing(store: Store, kind: str) -> Artifact:
     found = f"{store.root} holds none for this recipe's stage-one settings"
-    raise ArtifactError(kind, found, "run `make esim` with the same recipe and settings, or copy the store from where that was done")
+    raise ArtifactError(
+        kind,
+        found,
+        "run `make esim` with the same recipe and settings, or copy the store from where that was done",
+    )

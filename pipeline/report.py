@@ -44,9 +44,12 @@ def show_paired(plain: Result, other: Result) -> None:
     from eimf.evaluate import user_metric
     from eimf.metrics import paired_difference
 
-    ranks = [torch.from_numpy(result.metrics.table("ranks")[schema.RANK].to_numpy().copy()) for result in (plain, other)]
-    mean, error, p = paired_difference(*[user_metric(each, "ndcg", 10) for each in ranks])
-    say(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} (standard error {error:.4f} over users, paired p = {p:.2f})")
+    ranks = [
+        torch.from_numpy(result.metrics.table("ranks")[schema.RANK].to_numpy().copy()) for result in (plain, other)
+    ]
+    mean, spread, p = paired_difference(*[user_metric(each, "ndcg", 10) for each in ranks])
+    certainty = f"standard error {spread:.4f} over users, paired p = {p:.2f}"
+    say(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")
 
 
 def show_store(store: Store) -> None:
@@ -60,5 +63,5 @@ def show_store(store: Store) -> None:
     if not rows:
         say(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
         return
-    for kind, key, created, size, facts in rows:
-        say(f"{kind:<17} {key}  {created}  {size:>8} MB  {facts}")
+    for kind, key, created, megabytes, counts in rows:
+        say(f"{kind:<17} {key}  {created}  {megabytes:>8} MB  {counts}")

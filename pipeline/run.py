@@ -76,14 +76,20 @@ def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dic
 
 
 def _report(word: str, stage: Stage, artifact: Artifact) -> None:
-    counts = " ".join(f"{name}={value}" for name, value in artifact.manifest.facts.items() if not isinstance(value, dict))
+    counts = " ".join(
+        f"{name}={value}" for name, value in artifact.manifest.facts.items() if not isinstance(value, dict)
+    )
     seconds = f"{artifact.manifest.seconds:.1f}s " if word == "built" else ""
     say(f"{word:<6} {stage.number:>2} {stage.kind:<17} {artifact.short}  {seconds}{counts}")
 
 
 def tools() -> dict[str, str]:
     """Versions of what may have had a part in a result; read from package metadata, nothing is imported."""
-    found = {"python": platform.python_version(), "machine": platform.machine(), "gpu": str(gpu_present()).lower()}
+    found = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "gpu": str(gpu_present()).lower(),
+    }
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -49,8 +49,8 @@ def _trainer(run: Run, made: Artifacts, histories: "Histories") -> "Trainer":
 
     recipe, semantics = run.recipe, None
     if not recipe.heads.plain:
-        tables = [made["esim"].table(name) for name in ("items", "users", "interests")]
-        supervision = read_supervision(*tables, histories).to(device)
+        items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
+        supervision = read_supervision(items, users, interests, histories).to(device)
         heads = build_heads(supervision, recipe.model.width, recipe.heads.temperature, recipe.train.seed)
         semantics = Semantics(heads, supervision, recipe.heads)
     backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
@@ -158,7 +158,8 @@ def _build_metrics(run: Run, made: Artifacts, draft: Draft) -> Facts:
 
 
 def train_stages(plain: bool) -> tuple[Stage, Stage]:
-    """Stages 10 and 11. A plain backbone does not depend on the ESIM artifact, so every artifact shares its checkpoint."""
+    """Stages 10 and 11. A plain backbone does not depend on the ESIM artifact, so every artifact shares its
+    checkpoint."""
     parents = ("dataset",) if plain else ("dataset", "esim")
     return (
         Stage(10, "checkpoint", 1, parents, _checkpoint_configuration, _build_checkpoint),

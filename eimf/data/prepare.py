@@ -21,7 +21,12 @@ class Prepared:
 
 
 def prepare(
-    events: pl.DataFrame, items: pl.DataFrame, *, bad_rows: Literal["stop", "reject"], min_events: int, max_chars: int
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    *,
+    bad_rows: Literal["stop", "reject"],
+    min_events: int,
+    max_chars: int,
 ) -> Prepared:
     """Reject bad events, number users and items, split leave-one-out (METHOD, protocols), and write each item's text.
 
@@ -37,7 +42,9 @@ def prepare(
         _stop(rejected)
     kept = marked.filter(pl.col(schema.REASON).is_null())
     if kept.is_empty():
-        raise DataError("dataset.interactions", f"none of {len(events)} events is usable", f"see why: {_counts(rejected)}")
+        raise DataError(
+            "dataset.interactions", f"none of {len(events)} events is usable", f"see why: {_counts(rejected)}"
+        )
     used = items.join(kept.select(schema.ITEM_ID).unique(), on=schema.ITEM_ID, how="semi")
     numbered = number_items(used, max_chars)
     users = _index(kept[schema.USER_ID], schema.USER, start=0)
@@ -67,7 +74,9 @@ def mark_bad_events(events: pl.DataFrame, known_items: pl.Series, min_events: in
     marked = events.with_columns(reason.otherwise(None).alias(schema.REASON))
     usable = pl.col(schema.REASON).is_null()
     few = usable & (usable.sum().over(schema.USER_ID) < min_events)
-    return marked.with_columns(pl.when(few).then(pl.lit("user with too few events")).otherwise(pl.col(schema.REASON)).alias(schema.REASON))
+    return marked.with_columns(
+        pl.when(few).then(pl.lit("user with too few events")).otherwise(pl.col(schema.REASON)).alias(schema.REASON)
+    )
 
 
 def _counts(rejected: pl.DataFrame) -> str:
@@ -79,7 +88,11 @@ def _stop(rejected: pl.DataFrame) -> None:
     first = rejected.row(0, named=True)
     where = f"row {first[schema.ROW]}, user {first[schema.USER_ID]!r}, item {first[schema.ITEM_ID]!r}"
     found = f"{_counts(rejected)}; the first is {where}"
-    raise DataError("dataset.interactions", found, 'mend the file, or set dataset.bad_rows="reject" to leave such rows out')
+    raise DataError(
+        "dataset.interactions",
+        found,
+        'mend the file, or set dataset.bad_rows="reject" to leave such rows out',
+    )
 
 
 def _index(ids: pl.Series, name: str, start: int) -> pl.DataFrame:
@@ -90,7 +103,9 @@ def _index(ids: pl.Series, name: str, start: int) -> pl.DataFrame:
 
 def number_items(items: pl.DataFrame, max_chars: int) -> pl.DataFrame:
     """item_idx from 1, item_id, title, and `text`: the text columns joined; `untitled item` where all are null."""
-    parts = pl.concat_str([column for column in items.columns if column.startswith("text_")], separator=" | ", ignore_nulls=True)
+    parts = pl.concat_str(
+        [column for column in items.columns if column.startswith("text_")], separator=" | ", ignore_nulls=True
+    )
     text = pl.when(parts.str.len_chars() > 0).then(parts.str.slice(0, max_chars)).otherwise(pl.lit("untitled item"))
     index = _index(items[schema.ITEM_ID], schema.ITEM, start=1)
     return index.join(items.with_columns(text.alias(schema.TEXT)), on=schema.ITEM_ID, how="left", maintain_order="left")

@@ -52,14 +52,15 @@ def number(frame: pl.DataFrame, column: str, setting: str) -> pl.Series:
     numbers = series.cast(pl.Float64, strict=False)
     bad = numbers.is_null() | numbers.is_nan()
     if bad.any():
-        row = bad.arg_max()
+        row = bad.to_list().index(True)
         found = f"column {column!r}, row {row}: {series[row]!r} is not a number"
         raise DataError(f"dataset.columns.{setting}", found, "name a column of times or counters without gaps")
     return numbers
 
 
 def read_events(path: Path, user: str, item: str, order: str, timestamp: str | None) -> pl.DataFrame:
-    """Events with columns row (0-based, of the file), user_id, item_id (text), order (float64), timestamp (float64 or null)."""
+    """Events with columns row (0-based, of the file), user_id, item_id (text), order (float64), timestamp
+    (float64 or null)."""
     frame = read_frame(path, "dataset.interactions")
     wanted = {"user": user, "item": item, "order": order} | ({"timestamp": timestamp} if timestamp else {})
     need_columns(frame, wanted, "dataset.interactions")
@@ -79,7 +80,11 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
     need_columns(frame, {"item_key": key, "title": title}, "dataset.items")
     for column in text:
         if column not in frame.columns:
-            raise DataError("text.columns", f"{column!r} is not a column of dataset.items", f"name some of {sorted(frame.columns)}")
+            raise DataError(
+                "text.columns",
+                f"{column!r} is not a column of dataset.items",
+                f"name some of {sorted(frame.columns)}",
+            )
     chosen = frame.select(
         pl.col(key).cast(pl.String).alias(schema.ITEM_ID),
         _clean(pl.col(title)).alias(schema.TITLE),
@@ -88,7 +93,9 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
     repeated = chosen.filter(pl.col(schema.ITEM_ID).is_duplicated() | pl.col(schema.ITEM_ID).is_null())
     if not repeated.is_empty():
         first = repeated[schema.ITEM_ID][0]
-        raise DataError("dataset.items", f"id {first!r} stands in more than one row, or is null", "keep one row an item")
+        raise DataError(
+            "dataset.items", f"id {first!r} stands in more than one row, or is null", "keep one row an item"
+        )
     return chosen
 
 

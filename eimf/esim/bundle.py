@@ -1,4 +1,5 @@
-"""Seal what stage two needs as dense Arrow columns (stage 9): no text, no strings, nothing to parse in a training step."""
+"""Seal what stage two needs as dense Arrow columns (stage 9): no text, no strings, nothing to parse in a
+training step."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,12 @@ def esim_users(clusters: pa.Table, requests: pa.Table) -> pa.Table:
     """`schema.ESIM_USERS`: each user's cluster, and the last event of the user that the LLM has read."""
     last_read = np.full(clusters.num_rows, -1, np.int32)
     last_read[requests[schema.USER].to_numpy()] = requests[schema.LAST_READ].to_numpy()
-    columns = [clusters[schema.USER], clusters[schema.CLUSTER], clusters[schema.SIMILARITY], pa.array(last_read)]
+    columns = [
+        clusters[schema.USER],
+        clusters[schema.CLUSTER],
+        clusters[schema.SIMILARITY],
+        pa.array(last_read),
+    ]
     return pa.table(columns, schema=schema.ESIM_USERS)
 
 
@@ -21,7 +27,11 @@ def esim_interests(typical_users: pa.Table, interest_vectors: pa.Table) -> pa.Ta
     Raises DataError where no typical user has any interest: there is nothing to train against.
     """
     if not interest_vectors.num_rows:
-        raise DataError("interests", "no reply of the LLM held a usable interest", "use another llm.model or prompt.template")
+        raise DataError(
+            "interests",
+            "no reply of the LLM held a usable interest",
+            "use another llm.model or prompt.template",
+        )
     user = typical_users[schema.USER].to_numpy()
     cluster_of = dict(zip(user.tolist(), typical_users[schema.CLUSTER].to_pylist(), strict=True))
     rank_of = dict(zip(user.tolist(), typical_users[schema.RANK].to_pylist(), strict=True))

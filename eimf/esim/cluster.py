@@ -11,7 +11,8 @@ from eimf.esim.encode import normalise
 
 @dataclass(frozen=True)
 class Clusters:
-    """`centroids` [C, S] unit vectors; each user's nearest one [U] int32, and the cosine similarity to it [U] float32."""
+    """`centroids` [C, S] unit vectors; each user's nearest one [U] int32, and the cosine similarity to it [U]
+    float32."""
 
     centroids: np.ndarray
     cluster: np.ndarray
@@ -36,9 +37,16 @@ def spherical_kmeans(vectors: np.ndarray, count: int, *, iterations: int, seed: 
     users, width = vectors.shape
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     kmeans = faiss.Kmeans(
-        width, count, niter=iterations, seed=seed, spherical=True, min_points_per_centroid=1, max_points_per_centroid=users
+        width,
+        count,
+        niter=iterations,
+        seed=seed,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=users,
     )
     kmeans.train(vectors)
+    assert kmeans.centroids is not None
     centroids = normalise(kmeans.centroids)
     index = faiss.IndexFlatIP(width)
     index.add(centroids)

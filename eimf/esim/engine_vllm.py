@@ -17,7 +17,11 @@ def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
     try:
         from vllm import LLM
     except ImportError as error:
-        raise MissingError("vllm", f"not usable here ({error})", "run `make esim`, or install the esim extra (esim-cpu without a GPU)") from error
+        raise MissingError(
+            "vllm",
+            f"not usable here ({error})",
+            "run `make esim`, or install the esim extra (esim-cpu without a GPU)",
+        ) from error
     if not on_gpu:
         # Eager: compilation costs more than it saves at these sizes.
         options |= {"enforce_eager": True}
@@ -25,7 +29,11 @@ def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
         return LLM(str(model), disable_log_stats=True, use_tqdm_on_load=False, **options)
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ModelError(str(model), f"vLLM cannot load it ({reason[:200]})", "give a model that vLLM serves, and enough memory") from error
+        raise ModelError(
+            str(model),
+            f"vLLM cannot load it ({reason[:200]})",
+            "give a model that vLLM serves, and enough memory",
+        ) from error
 
 
 class ChatRenderer:
@@ -39,7 +47,9 @@ class ChatRenderer:
             raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        text = self._tokenizer.apply_chat_template(
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+        )
         return str(text)
 
 
@@ -47,8 +57,8 @@ class VllmGenerator:
     """Continuous batching over all requests; replies are yielded as they finish."""
 
     def __init__(
-        self, model: Path, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any], max_prompt_tokens: int, dtype: str,
-        in_flight: int, memory: Mapping[str, Any], on_gpu: bool,
+        self, model: Path, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any], max_prompt_tokens:
+        int, dtype: str, in_flight: int, memory: Mapping[str, Any], on_gpu: bool,
     ) -> None:  # fmt: skip
         """`sampling` are vLLM sampling parameters less the seed; `memory` is what `memory_options` returns."""
         self._schema, self._sampling = dict(json_schema), dict(sampling)
@@ -99,12 +109,18 @@ def _reply(output: Any) -> Reply:
 class VllmEncoder:
     """vLLM's pooling runner."""
 
-    def __init__(self, model: Path, *, max_tokens: int, dtype: str, batch: int, memory: Mapping[str, Any], on_gpu: bool) -> None:
+    def __init__(
+        self, model: Path, *, max_tokens: int, dtype: str, batch: int, memory: Mapping[str, Any], on_gpu: bool
+    ) -> None:
         self._max_tokens = max_tokens
         self._llm = _engine(model, on_gpu, runner="pooling", dtype=dtype, max_num_seqs=batch, **memory)
         limit = self._llm.llm_engine.model_config.max_model_len
         if max_tokens > limit:
-            raise SettingError("encoder.max_tokens", f"{max_tokens}, but {model.name} reads {limit}", f"set it to {limit} or less")
+            raise SettingError(
+                "encoder.max_tokens",
+                f"{max_tokens}, but {model.name} reads {limit}",
+                f"set it to {limit} or less",
+            )
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         options = {"truncate_prompt_tokens": self._max_tokens}

@@ -33,7 +33,7 @@ class FakeEncoder:
 
     def _text(self, text: str) -> np.ndarray:
         words = _WORD.findall(text.lower()) or [text]
-        return np.sum([self._word(word) for word in words], axis=0, dtype=np.float32)
+        return np.stack([self._word(word) for word in words]).sum(axis=0)
 
     def _word(self, word: str) -> np.ndarray:
         if word not in self._words:

@@ -8,7 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Parsed:
-    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None where there is any."""
+    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None where
+    there is any."""
 
     interests: list[str]
     evidence: list[list[int]]

@@ -54,12 +54,20 @@ def load_template(name: str, folder: Path) -> Template:
     elif path.is_file():
         text = path.read_text(encoding="utf-8")
     else:
-        raise SettingError("prompt.template", f"no template {name!r}", "use movies, products, or the path of a TOML file like those")
+        raise SettingError(
+            "prompt.template",
+            f"no template {name!r}",
+            "use movies, products, or the path of a TOML file like those",
+        )
     try:
         return Template.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         reason = str(error).splitlines()[-1].strip()
-        raise SettingError("prompt.template", f"{name!r} is not a template ({reason})", "compare it with templates/movies.toml") from error
+        raise SettingError(
+            "prompt.template",
+            f"{name!r} is not a template ({reason})",
+            "compare it with templates/movies.toml",
+        ) from error
 
 
 def numbered(titles: Sequence[str]) -> str:
@@ -80,7 +88,8 @@ def messages(template: Template, titles: Sequence[str]) -> list[Message]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What one user's prompt shows: item_idx and titles in order, and the position in the user's history of the last."""
+    """What one user's prompt shows: item_idx and titles in order, and the position in the user's history of
+    the last."""
 
     items: list[int]
     titles: list[str]

@@ -43,7 +43,15 @@ class SASRec(Backbone):
     """Self-attentive sequential recommendation."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: int, heads: int, feed_forward: int
+        self,
+        *,
+        items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        layers: int,
+        heads: int,
+        feed_forward: int,
     ) -> None:
         super().__init__(items=items, width=width)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)

@@ -45,7 +45,11 @@ class Artifact:
         """Path of a verified data file. Raises ArtifactError where it is missing or not the bytes that were written."""
         entry = self.manifest.files.get(name)
         if entry is None:
-            raise ArtifactError(f"{self.manifest.kind}/{self.short}/{name}", "no such file", f"it holds {sorted(self.manifest.files)}")
+            raise ArtifactError(
+                f"{self.manifest.kind}/{self.short}/{name}",
+                "no such file",
+                f"it holds {sorted(self.manifest.files)}",
+            )
         path = self.folder / name
         if name not in self._checked:
             self._verify(path, entry)
@@ -165,7 +169,13 @@ class Store:
             yield
 
     def seal(
-        self, draft: Draft, kind: str, key: str, version: int, parents: Mapping[str, str], record: Mapping[str, Any]
+        self,
+        draft: Draft,
+        kind: str,
+        key: str,
+        version: int,
+        parents: Mapping[str, str],
+        record: Mapping[str, Any],
     ) -> Artifact:
         """Hash what `draft` holds, write its manifest last, and rename the folder into place.
 

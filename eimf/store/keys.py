@@ -1,4 +1,5 @@
-"""Every hash of the project is made here, with the standard library only, so that a key is the same on every machine."""
+"""Every hash of the project is made here, with the standard library only, so that a key is the same on every
+machine."""
 
 import hashlib
 import json
@@ -39,7 +40,12 @@ def stage_key(kind: str, version: int, parents: Mapping[str, str], configuration
 
     `parents` maps a parent's kind to its key. Nothing about speed, place, time or machine may enter.
     """
-    recipe = {"kind": kind, "version": version, "parents": dict(parents), "configuration": dict(configuration)}
+    recipe = {
+        "kind": kind,
+        "version": version,
+        "parents": dict(parents),
+        "configuration": dict(configuration),
+    }
     return digest(recipe)
 
 

@@ -33,7 +33,9 @@ class ReplyRows:
         try:
             return pq.read_table(path, schema=schema.REPLIES)
         except (pa.ArrowException, OSError) as error:
-            raise ArtifactError(str(path), "damaged reply part", "remove the file: its requests are asked again") from error
+            raise ArtifactError(
+                str(path), "damaged reply part", "remove the file: its requests are asked again"
+            ) from error
 
     def append(self, rows: Iterable[dict[str, object]] | Sequence[dict[str, object]]) -> None:
         """Write one part, or none of it: temporary name, fsync, rename."""

@@ -21,13 +21,20 @@ def _backbone(settings: ModelSettings, items: int) -> Backbone:
     common = {"items": items, "width": settings.width, "max_length": settings.max_length}
     if settings.backbone == "sasrec":
         own = settings.sasrec
-        return SASRec(**common, dropout=settings.dropout, layers=own.layers, heads=own.heads, feed_forward=own.feed_forward)
+        return SASRec(
+            **common,
+            dropout=settings.dropout,
+            layers=own.layers,
+            heads=own.heads,
+            feed_forward=own.feed_forward,
+        )
     other = settings.comirec_sa
     return ComiRecSA(**common, dropout=settings.dropout, interests=other.interests, hidden=other.hidden)
 
 
 def build_heads(supervision: Supervision, width: int, temperature: float, seed: int) -> EimfHeads:
-    """New EIMF heads over `supervision`; drawn from a stream of their own, so the backbone's start does not depend on them."""
+    """New EIMF heads over `supervision`; drawn from a stream of their own, so the backbone's start does not
+    depend on them."""
     with torch.random.fork_rng():
         torch.manual_seed(seed + 1)
         return EimfHeads(
@@ -37,4 +44,3 @@ def build_heads(supervision: Supervision, width: int, temperature: float, seed: 
             width=width,
             temperature=temperature,
         )
-

@@ -44,7 +44,9 @@ class Trainer:
         if semantics is not None:
             semantics.heads.to(device)
         self._named = dict(self._modules().named_parameters())
-        self.optimizer = torch.optim.AdamW(self._named.values(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self._named.values(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
 
     def _modules(self) -> nn.ModuleDict:
         heads = {} if self.semantics is None else {"heads": self.semantics.heads}
@@ -74,7 +76,8 @@ class Trainer:
         return {name: value.detach() for name, value in losses.items()}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """L = L_rec + align * L_align + semantic * L_sem (METHOD), and its parts, each a mean over the target positions."""
+        """L = L_rec + align * L_align + semantic * L_sem (METHOD), and its parts, each a mean over the target
+        positions."""
         table = self.backbone.item_vectors
         target = batch.target.to(self.device)
         interests = self.backbone(batch.items.to(self.device)).flatten(0, 1)[batch.place.to(self.device)]  # [P, K, D]
@@ -86,7 +89,12 @@ class Trainer:
         cluster = self.semantics.supervision.clusters_for(batch.user.to(self.device), batch.position.to(self.device))
         align, semantic = self.semantics.heads(readout, table, target, cluster, self.loss_rows)
         weights = self.semantics.settings
-        return {"loss": rec + weights.align * align + weights.semantic * semantic, "rec": rec, "align": align, "semantic": semantic}
+        return {
+            "loss": rec + weights.align * align + weights.semantic * semantic,
+            "rec": rec,
+            "align": align,
+            "semantic": semantic,
+        }
 
     def state(self) -> dict[str, Tensor]:
         """Weights and optimizer moments, by parameter name: enough to go on as if never interrupted."""
@@ -101,7 +109,9 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self._named.items():
                 parameter.copy_(state[f"weight.{name}"])
-                parts = {key.split(".")[1] for key in state if key.startswith("optimizer.") and key.endswith(f".{name}")}
+                parts = {
+                    key.split(".")[1] for key in state if key.startswith("optimizer.") and key.endswith(f".{name}")
+                }
                 # The step count stays where AdamW made it; moments live beside their parameter.
                 self.optimizer.state[parameter] = {
                     part: state[f"optimizer.{part}.{name}"].clone().to(self.device) for part in sorted(parts)

@@ -41,8 +41,8 @@ def read_histories(events: pa.Table) -> Histories:
 
 @dataclass(frozen=True)
 class Windows:
-    """Pieces of training histories: inputs are events first..first+length-1 of the flat array, each one's target the event
-    after it. The first `context` inputs have no loss: they only give the later ones a past."""
+    """Pieces of training histories: inputs are events first..first+length-1 of the flat array, each one's
+    target the event after it. The first `context` inputs have no loss: they only give the later ones a past."""
 
     user: np.ndarray
     first: np.ndarray
@@ -100,7 +100,9 @@ def batch_count(windows: Windows, batch_targets: int) -> int:
 
 
 def _batch(histories: Histories, windows: Windows, chosen: np.ndarray) -> Batch:
-    first, length, context, user = (values[chosen, None] for values in (windows.first, windows.length, windows.context, windows.user))
+    first, length, context, user = (
+        values[chosen, None] for values in (windows.first, windows.length, windows.context, windows.user)
+    )
     place = np.arange(int(length.max()))  # [T]
     inside = place < length  # [B, T]
     event = np.where(inside, first + place, 0)
@@ -118,7 +120,8 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray) -> Batch:
 
 @dataclass(frozen=True)
 class Query:
-    """Users to rank for: `user` [B], `items` [B, T] their most recent history, `lengths` [B], `target` [B], and what they
+    """Users to rank for: `user` [B], `items` [B, T] their most recent history, `lengths` [B], `target` [B],
+    and what they
     have seen: flat item_idx [S] with each one's row [S]. A target that was seen before is not among the seen."""
 
     user: Tensor
@@ -130,7 +133,8 @@ class Query:
 
 
 def queries(histories: Histories, split: int, max_length: int, block: int) -> Iterator[Query]:
-    """Every user once, in blocks of like length: the validation or the test event is the target, all before it the past."""
+    """Every user once, in blocks of like length: the validation or the test event is the target, all before it
+    the past."""
     known = histories.trained + (0 if split == schema.VALID else 1)
     order = np.argsort(np.minimum(known, max_length), kind="stable")
     for start in range(0, len(order), block):

@@ -17,7 +17,8 @@ from eimf.train.sequences import Histories
 
 @dataclass(frozen=True)
 class Supervision:
-    """`item_text` [N, S]; `semantics` [C, M, S] with `present` [C, M]; `cluster` [U], -1 where a cluster has no interests;
+    """`item_text` [N, S]; `semantics` [C, M, S] with `present` [C, M]; `cluster` [U], -1 where a cluster has
+    no interests;
     `last_read` [U], the last position of a user's history that the LLM has read, -1 for most users."""
 
     item_text: Tensor
@@ -27,18 +28,23 @@ class Supervision:
     last_read: Tensor
 
     def clusters_for(self, user: Tensor, position: Tensor) -> Tensor:
-        """Cluster that may supervise each target [P], or -1. The LLM's answer about a user is no supervision for an event
-        of the same user that was in the prompt (METHOD, fault 7)."""
+        """Cluster that may supervise each target [P], or -1. The LLM's answer about a user is no supervision
+        for an event of the same user that was in the prompt (METHOD, fault 7)."""
         read = position <= self.last_read[user]
         return torch.where(read, -1, self.cluster[user])
 
     def to(self, device: torch.device) -> "Supervision":
-        return Supervision(*(value.to(device) for value in (self.item_text, self.semantics, self.present, self.cluster, self.last_read)))
+        return Supervision(
+            *(
+                value.to(device)
+                for value in (self.item_text, self.semantics, self.present, self.cluster, self.last_read)
+            )
+        )
 
 
 def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories) -> Supervision:
-    """From the three tables of an `esim` artifact. Raises ArtifactError where they do not fit the dataset's histories, or
-    where the LLM has read an event that is to be validated or tested on."""
+    """From the three tables of an `esim` artifact. Raises ArtifactError where they do not fit the dataset's
+    histories, or where the LLM has read an event that is to be validated or tested on."""
     _check(items, users, histories)
     last_read = users[schema.LAST_READ].to_numpy()
     width = items.schema.field(schema.VECTOR).type.list_size
@@ -56,12 +62,15 @@ def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, hist
 def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
     remedy = "give the esim artifact that was made from this dataset"
     if items.num_rows != histories.catalogue or users.num_rows != histories.users:
-        found = f"{users.num_rows} users and {items.num_rows} items, the dataset has {histories.users} and {histories.catalogue}"
+        found = f"{users.num_rows} users and {items.num_rows} items"
+        found += f", the dataset has {histories.users} and {histories.catalogue}"
         raise ArtifactError("esim", found, remedy)
     late = users[schema.LAST_READ].to_numpy() >= histories.trained
     if late.any():
         user = int(np.flatnonzero(late)[0])
-        found = f"the LLM has read position {users[schema.LAST_READ][user]} of user_idx {user}, which is to be predicted"
+        found = (
+            f"the LLM has read position {users[schema.LAST_READ][user]} of user_idx {user}, which is to be predicted"
+        )
         raise ArtifactError("esim", found, "build it again from training events only")
 
 
