@@ -7,6 +7,8 @@ from the first item shown (padding stands at the end), and full softmax in place
 Shapes: B batch, T length, H heads, D width, K = 1.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,14 +61,15 @@ class SASRec(Backbone):
             Block(width=width, heads=heads, feed_forward=feed_forward, dropout=dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.dropout = dropout
+        self.dropout, self.scale = dropout, math.sqrt(width)
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=INIT_STD)
                 nn.init.zeros_(module.bias)
 
     def forward(self, items: Tensor) -> Tensor:
-        x = self.item_table(items) + self.position[: items.shape[1]]  # [B, T, D]
+        # sqrt(D), as the authors' code has it: without it the blocks drown the item at the start, and learning is slow.
+        x = self.item_table(items) * self.scale + self.position[: items.shape[1]]  # [B, T, D]
         x = F.dropout(x, self.dropout, self.training)
         for block in self.blocks:
             x = block(x)

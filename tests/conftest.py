@@ -1,0 +1,22 @@
+import os
+from pathlib import Path
+
+import pytest
+
+# Spinning OpenMP threads starve a busy neighbour; torch reads this once.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from tests import world as planted
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The planted world as Parquet files."""
+    return planted.world().write(tmp_path_factory.mktemp("data") / "world")

@@ -1,0 +1,58 @@
+import json
+
+import numpy as np
+import pytest
+
+from eimf.errors import SettingError
+from eimf.esim.fake import FakeRenderer
+from eimf.esim.parse import parse_reply
+from eimf.esim.prompt import load_template, messages, reply_schema, shown_history
+
+
+@pytest.mark.parametrize("name", ["movies", "products"])
+def test_built_in_templates_answer_their_own_examples(name, tmp_path):
+    template = load_template(name, tmp_path)
+    for example in template.examples:
+        answer = json.dumps([entry.model_dump(mode="json") for entry in example.interests])
+        parsed = parse_reply(answer, len(example.titles), frozenset(), 9)
+        assert parsed.interests == [entry.interest for entry in example.interests]
+        assert sorted(number for numbers in parsed.evidence for number in numbers) == list(
+            range(1, len(example.titles) + 1)
+        )
+
+
+def test_all_but_the_last_message_is_shared_by_all_users(tmp_path):
+    template = load_template("movies", tmp_path)
+    render = FakeRenderer().render
+    a, b = messages(template, ["Heat (1995)"]), messages(template, ["Babe (1995)", "Fargo (1996)"])
+    assert a[:-1] == b[:-1]
+    assert render(b).startswith(render(a[:-1]))
+    assert b[-1]["content"] == "1. Babe (1995)\n2. Fargo (1996)"
+
+
+def test_history_shows_the_most_recent_titled_items_and_how_far_the_llm_reads():
+    titles = ["One", None, "Three", "Four is long"]
+    shown = shown_history(np.array([1, 2, 3, 4, 1, 2]), titles, max_titles=3, title_chars=6)
+    assert shown is not None
+    assert (shown.items, shown.titles) == ([3, 4, 1], ["Three", "Four i", "One"])
+    assert shown.last_position == 4  # the last event, at position 5, has no title and was not read
+    assert shown_history(np.array([2]), titles, 3, 6) is None
+
+
+def test_a_template_of_ones_own_and_its_errors(tmp_path):
+    (tmp_path / "mine.toml").write_text('version = 1\nsystem = "Say."\n')
+    assert load_template("mine.toml", tmp_path).system == "Say."
+    (tmp_path / "bad.toml").write_text('version = 1\nsystem = "Say."\nsytem = 2\n')
+    for name, message in (
+        ("bad.toml", "is not a template"),
+        ("none.toml", "no template 'none.toml'"),
+        ("none", "no template"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            load_template(name, tmp_path)
+
+
+def test_the_schema_bounds_what_the_parser_accepts():
+    schema = reply_schema(min_interests=2, max_interests=4, interest_chars=60, max_titles=15)
+    assert (schema["minItems"], schema["maxItems"]) == (2, 4)
+    assert schema["items"]["properties"]["items"]["items"] == {"type": "integer", "minimum": 1, "maximum": 15}

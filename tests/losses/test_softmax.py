@@ -1,0 +1,63 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from eimf.losses.contrastive import info_nce, mean_distance
+from eimf.losses.softmax import cross_entropy, weighted_logsumexp
+
+
+def tensors(rows: int = 37, items: int = 53, width: int = 8):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(rows, width, generator=generator, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(items, width, generator=generator, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(items, (rows,), generator=generator)
+    weight = torch.rand(rows, generator=generator, dtype=torch.float64)
+    return hidden, table, target, weight
+
+
+@pytest.mark.parametrize("rows", [1, 5, 37, 1000])
+def test_blocked_equals_plain_with_both_gradients(rows):
+    hidden, table, target, weight = tensors()
+    plain = (weight * F.cross_entropy(hidden @ table.T, target, reduction="none")).sum()
+    wanted = torch.autograd.grad(3 * plain, (hidden, table))
+    blocked = cross_entropy(hidden, table, target, weight, rows)
+    found = torch.autograd.grad(3 * blocked, (hidden, table))
+    torch.testing.assert_close(blocked, plain)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_gradients_by_finite_differences():
+    hidden, table, target, weight = tensors(4, 6, 3)
+    assert torch.autograd.gradcheck(lambda h, t: cross_entropy(h, t, target, weight, 3), (hidden, table))
+    assert torch.autograd.gradcheck(lambda h, t: weighted_logsumexp(h, t, weight, 3), (hidden, table))
+
+
+def test_large_logits_do_not_overflow():
+    hidden, table = torch.full((2, 1), 1e4), torch.tensor([[1.0], [0.0]])
+    loss = cross_entropy(hidden, table, torch.tensor([0, 1]), torch.ones(2), 8)
+    assert loss == 1e4  # -log softmax([1e4, 0]) is [0, 1e4]
+
+
+def test_evaluation_makes_no_gradient_and_gives_the_same():
+    hidden, table, target, weight = tensors()
+    with torch.no_grad():
+        quiet = cross_entropy(hidden, table, target, weight, 8)
+    assert not quiet.requires_grad
+    torch.testing.assert_close(quiet, cross_entropy(hidden, table, target, weight, 8).detach())
+
+
+def test_contrast_leaves_out_texts_of_the_own_group():
+    # METHOD, fault 8. Orthogonal unit vectors, temperature 1: cosines are 1 for the positive and 0 elsewhere, so an anchor
+    # with n negatives has loss log(e + n) - 1.
+    texts, group = torch.eye(4), torch.tensor([0, 0, 1, 2])
+    positive = torch.tensor([0, 2])
+    weight = torch.tensor([0.5, 0.5])
+    loss = info_nce(texts[positive], texts, positive, group[positive], group, 1.0, weight)
+    e = torch.e
+    wanted = 0.5 * (torch.tensor(e + 2).log() - 1) + 0.5 * (torch.tensor(e + 3).log() - 1)
+    torch.testing.assert_close(loss, wanted)
+
+
+def test_mean_distance():
+    a, b = torch.tensor([[1.0, 0.0], [2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+    assert mean_distance(a, b, torch.tensor([3 / 4, 1 / 4])) == 1 / 4  # distances 0 and 1

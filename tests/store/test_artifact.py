@@ -1,0 +1,116 @@
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from eimf.errors import ArtifactError
+from eimf.store.artifact import Artifact, Store, write_atomic
+
+KEY = "a" * 64
+RECORD = {"configuration": {}, "tools": {}, "created": "2026-01-01T00:00:00+00:00", "seconds": 0.0}
+TABLE = pa.table({"x": [1, 2, 3]})
+
+
+def build(store: Store, key: str = KEY) -> Artifact:
+    with store.draft(key) as draft:
+        draft.write_table("numbers", TABLE)
+        draft.facts = {"rows": 3}
+        return store.seal(draft, "numbers", key, 1, {}, RECORD)
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    store = Store(tmp_path)
+    build(store)
+    found = store.find("numbers", KEY)
+    assert found is not None and found.table("numbers") == TABLE
+    assert found.manifest.files["numbers.parquet"].rows == 3
+    assert [artifact.key for artifact in store.artifacts()] == [KEY]
+    assert store.get("numbers", "aaaa").key == KEY
+
+
+def test_nothing_is_found_before_it_is_sealed(tmp_path):
+    store = Store(tmp_path)
+    with store.draft(KEY) as draft:
+        draft.write_table("numbers", TABLE)
+        assert store.find("numbers", KEY) is None
+    assert store.find("numbers", KEY) is None
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_one_flipped_byte_is_noticed_at_the_first_use_and_by_verify(tmp_path):
+    path = build(Store(tmp_path)).folder / "numbers.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    found = Store(tmp_path).find("numbers", KEY)
+    with pytest.raises(ArtifactError, match=r"numbers\.parquet: damaged.*remove .* and build it again"):
+        found.table("numbers")
+    with pytest.raises(ArtifactError, match="damaged"):
+        found.verify()
+
+
+def test_a_damaged_manifest_is_an_error_not_a_rebuild(tmp_path):
+    (build(Store(tmp_path)).folder / "manifest.json").write_text('{"format": 1')
+    with pytest.raises(ArtifactError, match="damaged manifest"):
+        Store(tmp_path).find("numbers", KEY)
+
+
+def test_an_artifact_moved_to_another_key_is_refused(tmp_path):
+    folder = build(Store(tmp_path)).folder
+    folder.rename(folder.with_name("b" * 64))
+    with pytest.raises(ArtifactError, match="manifest names"):
+        Store(tmp_path).find("numbers", "b" * 64)
+
+
+def _build_or_reuse(root: Path, started: multiprocessing.Queue) -> None:
+    store = Store(root)
+    with store.lock(KEY):
+        if store.find("numbers", KEY) is None:
+            started.put(os.getpid())
+            time.sleep(0.3)
+            build(store)
+
+
+def test_two_processes_build_one_key_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    started = context.Queue()
+    workers = [context.Process(target=_build_or_reuse, args=(tmp_path, started)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert started.get(timeout=1) and started.empty()
+
+
+def _die_while_building(root: Path) -> None:
+    store = Store(root)
+    with store.lock(KEY), store.draft(KEY) as draft:
+        draft.write_table("numbers", TABLE)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_builder_leaves_no_artifact_and_no_lock(tmp_path):
+    worker = multiprocessing.get_context("fork").Process(target=_die_while_building, args=(tmp_path,))
+    worker.start()
+    worker.join(20)
+    store = Store(tmp_path)
+    assert worker.exitcode == -signal.SIGKILL
+    assert store.find("numbers", KEY) is None
+    with store.lock(KEY):  # returns at once: the kernel freed it
+        pass
+    assert store.sweep(lambda pid: True) == 0
+    assert store.sweep(lambda pid: pid != worker.pid) == 1
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_atomic_write_replaces_whole_files(tmp_path):
+    path = tmp_path / "deep" / "file"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]

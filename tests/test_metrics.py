@@ -1,0 +1,70 @@
+import math
+import random
+
+import pytest
+import torch
+
+from eimf.metrics import PER_USER, coverage, gini, paired_difference, per_user
+
+
+def one(name: str, ranks: list[int], k: int) -> float:
+    return float(per_user(name, torch.tensor(ranks), torch.zeros(len(ranks), dtype=torch.int64), 1, k)[0])
+
+
+def test_by_hand():
+    assert one("recall", [1, 7, 12], 10) == 2 / 3
+    assert one("hit_rate", [11, 12], 10) == 0
+    assert one("mrr", [4, 3], 10) == 1 / 3
+    assert one("mrr", [4], 3) == 0
+    assert one("ndcg", [3], 10) == pytest.approx(1 / math.log2(4))
+
+
+def test_ndcg_keeps_rank_and_its_ideal_is_cut_at_k_and_at_the_relevant():
+    # METHOD, fault 3.
+    assert one("ndcg", [1, 2], 10) == pytest.approx(1)
+    assert one("ndcg", [1, 3], 10) < one("ndcg", [1, 2], 10)
+    assert one("ndcg", [1, 2, 3], 2) == pytest.approx(1)  # ideal over min(2, 3) places
+    assert one("ndcg", [2], 10) == pytest.approx((1 / math.log2(3)) / (1 / math.log2(2)))
+
+
+def plain(name: str, relevant: list[int], k: int) -> float:
+    """From the ranked list itself."""
+    listed = [place in relevant for place in range(1, k + 1)]
+    if name == "recall":
+        return sum(listed) / len(relevant)
+    if name == "hit_rate":
+        return float(any(listed))
+    if name == "mrr":
+        return next((1 / place for place, hit in enumerate(listed, 1) if hit), 0.0)
+    gain = sum(hit / math.log2(place + 1) for place, hit in enumerate(listed, 1))
+    return gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, len(relevant)) + 1))
+
+
+@pytest.mark.parametrize("name", PER_USER)
+def test_equal_to_a_loop_over_random_users(name):
+    rng = random.Random(5)
+    users = [rng.sample(range(1, 30), rng.randint(1, 6)) for _ in range(40)]
+    owner = torch.tensor([user for user, ranks in enumerate(users) for _ in ranks])
+    found = per_user(name, torch.tensor([rank for ranks in users for rank in ranks]), owner, len(users), 10)
+    assert found.tolist() == pytest.approx([plain(name, ranks, 10) for ranks in users])
+
+
+def test_unknown_metric():
+    with pytest.raises(ValueError, match="no metric 'auc'"):
+        one("auc", [1], 1)
+
+
+def test_coverage_and_gini():
+    assert coverage(torch.tensor([3, 0, 1, 0])) == 2 / 4
+    assert gini(torch.tensor([5, 5, 5, 5])) == pytest.approx(0)
+    assert gini(torch.tensor([0, 0, 0, 9])) == pytest.approx(3 / 4)  # (n - 1) / n
+    assert gini(torch.tensor([1, 3])) == pytest.approx(1 / 4)  # |1 - 3| / (2 * 2 * mean 2)... over both pairs: 1/4
+
+
+def test_paired_difference():
+    a = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    mean, error, p = paired_difference(a, a + torch.tensor([1.0, 1.0, 1.0, -1.0]))
+    assert mean == 1 / 2
+    assert error == pytest.approx(1 / 2)  # variance 4 * (3 * 1/4 + 9/4) / (4 * 3) = 1, over sqrt(4)
+    assert p == pytest.approx(math.erfc(1 / math.sqrt(2)))
+    assert paired_difference(a, a) == (0, 0, 1)

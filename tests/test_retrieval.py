@@ -1,0 +1,79 @@
+import torch
+
+from eimf import schema
+from eimf.config import ModelSettings
+from eimf.evaluate import mean_metric, metrics_table, rank_users, slices, user_metric
+from eimf.retrieval import Seen, scores, target_ranks
+from eimf.train.build import build_backbone
+from eimf.train.sequences import Histories, read_histories
+from tests import world as planted
+
+
+def model(items: int, backbone: str = "comirec-sa"):
+    return build_backbone(ModelSettings(backbone=backbone, width=8, max_length=6), items, seed=0).eval()  # type: ignore[arg-type]
+
+
+def brute_force(backbone, histories: Histories, user: int, split: int, filter_seen: bool) -> int:
+    """Rank of one user's target by sorting every item's score."""
+    begin = int(histories.offsets[user])
+    known = int(histories.trained[user]) + (split == schema.TEST)
+    past = histories.items[begin : begin + known].tolist()
+    target = int(histories.items[begin + known])
+    with torch.no_grad():
+        recent = torch.tensor([past[-6:]])
+        interests = backbone.interests(recent, torch.tensor([len(past[-6:])]))[0]
+        score = {
+            item: float((interests @ backbone.item_table.weight[item]).max())
+            for item in range(1, histories.catalogue + 1)
+        }
+    rivals = [item for item in score if item != target and not (filter_seen and item in past)]
+    return 1 + sum(score[item] >= score[target] for item in rivals)
+
+
+def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter():
+    histories = read_histories(planted.prepared(planted.world(users=12)).events)
+    backbone = model(histories.catalogue)
+    for split in (schema.VALID, schema.TEST):
+        for filter_seen in (True, False):
+            found = rank_users(
+                backbone, histories, split, max_length=6, filter_seen=filter_seen, block=5
+            ).ranks.tolist()
+            assert found == [brute_force(backbone, histories, user, split, filter_seen) for user in range(12)]
+
+
+def test_scores_are_the_best_over_interests():
+    interests = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    items = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, -1.0]])
+    assert scores(interests, items, None).tolist() == [[3, 2, -1]]
+    seen = Seen(torch.tensor([0]), torch.tensor([1]))
+    assert scores(interests, items, seen).tolist() == [[-torch.inf, 2, -1]]
+
+
+def test_ties_count_against_the_target():
+    assert target_ranks(torch.tensor([[1.0, 1.0, 1.0, 0.0]]), torch.tensor([2])).tolist() == [3]
+
+
+def test_a_target_seen_before_stays_in_the_ranking():
+    import numpy as np
+
+    # The user comes back to item 1: it is the target, so it is not filtered; items 2 and 3 are.
+    histories = Histories(np.array([1, 2, 3, 1]), np.array([0, 4]), np.array([2]), 3)
+    ranking = rank_users(model(3), histories, schema.TEST, max_length=6, filter_seen=True, block=1)
+    assert ranking.ranks.tolist() == [1]
+
+
+def test_table_agrees_with_the_ranks_and_slices_split_the_users():
+    histories = read_histories(planted.prepared(planted.world(users=30)).events)
+    ranking = rank_users(
+        model(histories.catalogue), histories, schema.TEST, max_length=6, filter_seen=True, block=7, cutoffs=(1, 5)
+    )
+    rows = {
+        (row["metric"], row["k"], row["slice"]): row for row in metrics_table(ranking, histories, (1, 5)).to_pylist()
+    }
+    assert rows["ndcg", 5, "all"]["value"] == mean_metric(ranking, "ndcg", 5)
+    groups = slices(ranking, histories)
+    for a, b in (("head target", "tail target"), ("long history", "short history")):
+        assert bool((groups[a] ^ groups[b]).all())
+        parts = [rows["recall", 5, name]["users"] * (rows["recall", 5, name]["value"] or 0) for name in (a, b)]
+        assert abs(sum(parts) - float(user_metric(ranking.ranks, "recall", 5).sum())) < 1e-9
+    assert int(ranking.exposure[5].sum()) == 30 * 5

@@ -1,0 +1,130 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from eimf import schema
+from eimf.config import HeadSettings, ModelSettings, TrainSettings
+from eimf.errors import ArtifactError
+from eimf.esim.encode import to_column
+from eimf.train.build import build_backbone, build_heads
+from eimf.train.loop import Progress, Semantics, Trainer
+from eimf.train.sequences import Histories, read_histories
+from eimf.train.supervision import Supervision, read_supervision
+from tests import world as planted
+
+SETTINGS = TrainSettings(lr=5e-3, batch_targets=128, seed=7)
+MODEL = ModelSettings(backbone="comirec-sa", width=16, max_length=10, dropout=0.3)
+CLUSTERS = 5
+
+
+@pytest.fixture(scope="module")
+def data() -> Histories:
+    return read_histories(planted.prepared().events)
+
+
+def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """An ESIM artifact with random texts: clusters 0..3 have two interests, cluster 4 none."""
+    rng = np.random.default_rng(0)
+    users = np.arange(data.users, dtype=np.int32)
+    read = np.full(data.users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
+    vectors = rng.standard_normal((data.catalogue, 12)).astype(np.float32)
+    items = pa.table({schema.ITEM: np.arange(1, data.catalogue + 1, dtype=np.int32), schema.VECTOR: to_column(vectors)})
+    user_table = pa.table([users, users % CLUSTERS, np.ones(data.users, np.float32), read], schema=schema.ESIM_USERS)
+    interests = pa.table(
+        [
+            np.repeat(np.arange(4, dtype=np.int32), 2),
+            np.tile(np.arange(2, dtype=np.int32), 4),
+            to_column(rng.standard_normal((8, 12))),
+        ],
+        schema=schema.esim_interests(12),
+    )
+    return items, user_table, interests
+
+
+def trainer(data: Histories, align: float = 0.0, semantic: float = 0.0) -> Trainer:
+    backbone, semantics = build_backbone(MODEL, data.catalogue, 7), None
+    if align or semantic:
+        supervision = read_supervision(*tables(data), data)
+        heads = build_heads(supervision, MODEL.width, 0.1, 7)
+        semantics = Semantics(heads, supervision, HeadSettings(align=align, semantic=semantic))
+    return Trainer(backbone, semantics, data, SETTINGS, max_length=10, loss_rows=64, device=torch.device("cpu"))
+
+
+def run(job: Trainer, epochs: range) -> list[dict[str, float]]:
+    return [job.epoch(number, lambda _: None) for number in epochs]
+
+
+def same(a: Trainer, b: Trainer) -> bool:
+    left, right = a.backbone.state_dict(), b.backbone.state_dict()
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(data, weight):
+    whole, first, second = (trainer(data, weight, weight) for _ in range(3))
+    curve = run(whole, range(4))
+    half = run(first, range(2))
+    torch.manual_seed(99)  # whatever the outer random state is
+    second.load({name: value.clone() for name, value in first.state().items()})
+    assert half + run(second, range(2, 4)) == curve
+    assert same(whole, second)
+
+
+def test_heads_with_tiny_weights_draw_no_random_number_from_the_backbone(data):
+    # The limit of weight 0 is the plain backbone: same start, same batches, same dropout.
+    plain, guided = trainer(data), trainer(data, 1e-12, 1e-12)
+    assert same(plain, guided)
+    assert run(plain, range(1))[0]["loss"] == pytest.approx(run(guided, range(1))[0]["rec"], rel=1e-5)
+
+
+def test_the_losses_add_up(data):
+    losses = run(trainer(data, 0.3, 0.2), range(1))[0]
+    assert losses["loss"] == pytest.approx(losses["rec"] + 0.3 * losses["align"] + 0.2 * losses["semantic"], rel=1e-5)
+
+
+def test_the_outer_random_state_is_left_alone(data):
+    job = trainer(data)
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    run(job, range(1))
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_an_event_that_the_llm_has_read_is_not_supervised_by_it(data):
+    # METHOD, fault 7.
+    read = np.full(data.users, -1)
+    read[3] = 4
+    supervision = read_supervision(*tables(data, read), data)
+    user, position = torch.tensor([3, 3, 3, 8]), torch.tensor([1, 4, 5, 1])
+    assert supervision.clusters_for(user, position).tolist() == [-1, -1, 3, 3]
+
+
+def test_a_cluster_without_interests_supervises_nobody(data):
+    supervision = read_supervision(*tables(data), data)
+    assert supervision.cluster[:6].tolist() == [0, 1, 2, 3, -1, 0]
+
+
+def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(data):
+    read = np.full(data.users, -1)
+    read[2] = data.trained[2]  # the validation event
+    with pytest.raises(ArtifactError, match="the LLM has read position .* of user_idx 2, which is to be predicted"):
+        read_supervision(*tables(data, read), data)
+    items, users, interests = tables(data)
+    with pytest.raises(ArtifactError, match="89 users and 48 items, the dataset has 90 and 48"):
+        read_supervision(items, users.slice(1), interests, data)
+
+
+def test_early_stopping():
+    standing = Progress()
+    for value in (0.1, 0.3, 0.3, 0.2):
+        standing = standing.after(value)
+    assert standing == Progress(epochs=4, best=0.3, best_epoch=2)  # an equal value is no improvement
+    assert standing.finished(epochs=9, patience=2) and not standing.finished(epochs=9, patience=3)
+    assert standing.finished(epochs=4, patience=9)
+
+
+def test_supervision_moves_whole(data):
+    supervision = read_supervision(*tables(data), data)
+    assert isinstance(supervision.to(torch.device("cpu")), Supervision)

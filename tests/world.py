@@ -1,0 +1,98 @@
+"""A planted world: every user's next item and interests are known in advance.
+
+Items form groups; each group is a cycle. A user has two groups and alternates between them, in each going round the
+cycle by one. So the next item follows from the last item of the other group, and a title names its group.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from eimf import schema
+from eimf.data.prepare import Prepared, prepare
+from pipeline.recipe import Recipe, load_recipe
+
+GROUPS = ("jazz trumpet", "garden roses", "space rockets", "river fishing", "chess openings", "bread baking")
+SIZE = 8
+USERS = 90
+LENGTHS = (8, 18)
+
+
+@dataclass(frozen=True)
+class World:
+    """Raw frames, as a user would bring them."""
+
+    interactions: pl.DataFrame
+    items: pl.DataFrame
+
+    def write(self, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.interactions.write_parquet(folder / "interactions.parquet")
+        self.items.write_parquet(folder / "items.parquet")
+        return folder
+
+
+def group_of(item_id: str) -> int:
+    return int(item_id[1:]) // SIZE
+
+
+def world(users: int = USERS, seed: int = 0) -> World:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        pair = rng.choice(len(GROUPS), 2, replace=False)
+        start = rng.integers(0, SIZE, 2)
+        for order in range(int(rng.integers(*LENGTHS))):
+            side, turn = order % 2, order // 2
+            item = pair[side] * SIZE + (start[side] + turn) % SIZE
+            rows.append((f"u{user:03}", f"i{item:03}", order))
+    items = [
+        (f"i{group * SIZE + place:03}", f"{name} {chr(97 + place) * 3}", None, "ACME")
+        for group, name in enumerate(GROUPS)
+        for place in range(SIZE)
+    ]
+    return World(
+        pl.DataFrame(rows, schema=["user_id", "item_id", "order"], orient="row"),
+        pl.DataFrame(
+            items,
+            schema={"item_id": pl.String, "title": pl.String, "categories": pl.String, "brand": pl.String},
+            orient="row",
+        ),
+    )
+
+
+def prepared(raw: World | None = None) -> Prepared:
+    raw = raw or world()
+    events = raw.interactions.with_row_index("row").with_columns(
+        pl.col("row").cast(pl.Int64), pl.col("order").cast(pl.Float64), pl.lit(None, pl.Float64).alias("timestamp")
+    )
+    items = raw.items.select("item_id", "title", pl.col("title").alias("text_0"))
+    return prepare(events, items, bad_rows="stop", min_events=3, max_chars=300)
+
+
+FAKES = [
+    "encoder.backend=fake",
+    "llm.backend=fake",
+    "cluster.count=15",
+    "model.width=32",
+    "model.max_length=16",
+    "model.dropout=0.1",
+    "train.batch_targets=256",
+    "train.lr=3e-3",
+    "train.epochs=4",
+    "speed.threads=1",
+    "speed.chunk=4",
+]
+
+
+def recipe(folder: Path, *overrides: str) -> Recipe:
+    """The world in `folder` as a user's own data, with the fake encoder and LLM, small and quick."""
+    return load_recipe(str(folder), None, [*FAKES, *overrides])
+
+
+def item_groups(items: pa.Table) -> np.ndarray:
+    """Group of items 1..N by item_idx; entry 0 is padding."""
+    return np.array([-1, *[group_of(item) for item in items[schema.ITEM_ID].to_pylist()]])
