@@ -2,8 +2,8 @@ import pyarrow as pa
 import pytest
 
 from eimf import schema
-from eimf.esim.bundle import esim_interests, esim_users
 from eimf.errors import DataError
+from eimf.esim.bundle import esim_interests, esim_users
 from eimf.esim.encode import to_column
 from eimf.esim.fake import FakeGenerator, FakeRenderer
 from eimf.esim.generate import Replies, ask, interests_table, request_seed
@@ -69,7 +69,7 @@ def test_retries_end_and_the_row_says_why():
     assert {(row["status"], row["reason"], row["attempt"]) for row in rows} == {
         ("malformed", "broken JSON (JSONDecodeError)", 2)
     }
-    assert run(FakeGenerator(4, malformed=1.0), [row for row in replies_rows(replies)], retries=2)[2] == 0
+    assert run(FakeGenerator(4, malformed=1.0), replies_rows(replies), retries=2)[2] == 0
 
 
 def replies_rows(replies: Replies) -> list[dict]:

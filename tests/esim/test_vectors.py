@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -51,7 +53,7 @@ def test_user_vectors_equal_a_loop():
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     events = rng.integers(1, 21, offsets[-1])
     wanted = []
-    for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for begin, end in pairwise(offsets):
         mean = items[events[begin:end] - 1].mean(axis=0)
         wanted.append(mean / np.linalg.norm(mean))
     np.testing.assert_allclose(user_vectors(events, offsets, items), wanted, atol=1e-6)

@@ -47,8 +47,8 @@ def test_evaluation_makes_no_gradient_and_gives_the_same():
 
 
 def test_contrast_leaves_out_texts_of_the_own_group():
-    # METHOD, fault 8. Orthogonal unit vectors, temperature 1: cosines are 1 for the positive and 0 elsewhere, so an anchor
-    # with n negatives has loss log(e + n) - 1.
+    # METHOD, fault 8. Orthogonal unit vectors, temperature 1: cosines are 1 for the positive and 0 elsewhere, so an
+    # anchor with n negatives has loss log(e + n) - 1.
     texts, group = torch.eye(4), torch.tensor([0, 0, 1, 2])
     positive = torch.tensor([0, 2])
     weight = torch.tensor([0.5, 0.5])

@@ -90,8 +90,9 @@ def test_same_seed_same_curve(name):
 
 @pytest.mark.parametrize(("name", "bound"), [("sasrec", 0.9), ("comirec-sa", 0.3)])
 def test_learns_the_planted_world(name, bound):
-    # 48 items, a user has two groups of 8. Knowing only the groups gives NDCG@10 of sum(1 / log2(rank + 1), rank 1..10) / 16,
-    # which is .284; the order of the cycle is needed for more. ComiRec-SA has little of it: attention, but no interaction.
+    # 48 items, a user has two groups of 8. Knowing only the groups gives NDCG@10 of
+    # sum(1 / log2(rank + 1), rank 1..10) / 16 = .284; the order of the cycle is needed for more. ComiRec-SA has little
+    # of it: attention to places, but no interaction of items.
     trainer, losses = trained(name, 30, users=300)
     ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, filter_seen=False, block=32)
     assert mean_metric(ranking, "ndcg", 10) > bound

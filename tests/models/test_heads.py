@@ -55,7 +55,7 @@ def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[t
         align = align + (0.4 * nce + 0.1 * (1 - F.cosine_similarity(item_vectors[own], meaning[own], dim=0))) / len(
             target
         )
-    for place, (own_cluster, best, own) in reads.items():
+    for place, (own_cluster, _, own) in reads.items():
         rivals = [t for (c, m), t in distinct.items() if c != own_cluster]
         candidates = model.to_behaviour(torch.stack([own, *rivals]))
         similar = F.cosine_similarity(readout[place][None], candidates) / 0.1
@@ -112,8 +112,8 @@ def test_gradients_reach_every_parameter():
 
 
 def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss():
-    # Two orthogonal groups of items; Z holds both directions. With an identity projection the readout of a target is its own
-    # direction, so the loss tends to that of choosing within a group: log 2 as the scale grows.
+    # Two orthogonal groups of items; Z holds both directions. With an identity projection the readout of a target is
+    # its own direction, so the loss tends to that of choosing within a group: log 2 as the scale grows.
     text = torch.eye(2).repeat_interleave(2, dim=0)
     model = EimfHeads(
         item_text=text, semantics=torch.eye(2)[None], present=torch.ones(1, 2, dtype=torch.bool), width=2, temperature=1

@@ -109,7 +109,7 @@ def test_a_cluster_without_interests_supervises_nobody(data):
 def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(data):
     read = np.full(data.users, -1)
     read[2] = data.trained[2]  # the validation event
-    with pytest.raises(ArtifactError, match="the LLM has read position .* of user_idx 2, which is to be predicted"):
+    with pytest.raises(ArtifactError, match=r"the LLM has read position .* of user_idx 2, which is to be predicted"):
         read_supervision(*tables(data, read), data)
     items, users, interests = tables(data)
     with pytest.raises(ArtifactError, match="89 users and 48 items, the dataset has 90 and 48"):

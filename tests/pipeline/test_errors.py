@@ -1,0 +1,154 @@
+"""Bad input at the command line: one line with field, value and remedy, exit code 2, the store untouched."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from eimf.store.artifact import Store
+from pipeline.jobs import run_esim
+from tests import world as planted
+
+
+def eimf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    code = "from pipeline.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """Every file of a store but the locks, which are no content."""
+    files = (path for path in root.rglob("*") if path.is_file() and "locks" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def refused(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and result.stderr.startswith("eimf: "), result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, world_folder) -> Store:
+    store = Store(tmp_path_factory.mktemp("store"))
+    run_esim(planted.recipe(world_folder), store)
+    return store
+
+
+def esim(folder: Path, store: Store, *settings: str) -> subprocess.CompletedProcess[str]:
+    chosen = [part for setting in [*planted.FAKES, *settings] for part in ("--set", setting)]
+    return eimf("esim", "--dataset", str(folder), "--store", str(store.root), *chosen)
+
+
+USER = {"user_id": "u999", "item_id": "i001", "order": 0}
+
+
+@pytest.mark.parametrize(
+    ("more", "items", "parts"),
+    [
+        ([USER], None, ("dataset.interactions", "user with too few events: 1", "u999", 'dataset.bad_rows="reject"')),
+        ([{**USER, "user_id": "u000", "item_id": "gone"}], None, ("item without a row: 1", "'gone'", "reject")),
+        ([{"user_id": "u000", "item_id": None, "order": 99}], None, ("missing id: 1", "reject")),
+        ("repeat", None, ("repeated event: 1", "u000", "reject")),
+        ([], pl.col("title") == "", ("dataset.columns.title", "every title is null", "name a column with titles")),
+    ],
+)
+def test_bad_data(tmp_path, store, more, items, parts):
+    raw = planted.world()
+    if more == "repeat":
+        more = raw.interactions.head(1).to_dicts()
+    events = pl.concat([raw.interactions, pl.DataFrame(more, schema=raw.interactions.schema)])
+    table = raw.items if items is None else raw.items.with_columns(pl.lit(None, pl.String).alias("title"))
+    folder = planted.World(events, table).write(tmp_path / "bad")
+    before = content(store.root)
+    refused(esim(folder, store), *parts)
+    assert content(store.root) == before
+
+
+def test_rejecting_instead_of_stopping(tmp_path, store):
+    raw = planted.world()
+    events = pl.concat([raw.interactions, pl.DataFrame([USER], schema=raw.interactions.schema)])
+    result = esim(planted.World(events, raw.items).write(tmp_path / "bad"), store, "dataset.bad_rows=reject")
+    assert result.returncode == 0 and "rejected=1" in result.stdout
+
+
+def test_empty_and_missing_files(tmp_path, store, world_folder):
+    before = content(store.root)
+    raw = planted.world()
+    empty = planted.World(raw.interactions.clear(), raw.items).write(tmp_path / "empty")
+    refused(esim(empty, store), "dataset.interactions", "holds no rows", "at least one row")
+    (empty / "items.parquet").unlink()
+    refused(esim(empty, store), "dataset.items", "no file", "items.parquet", "give the path")
+    refused(esim(tmp_path / "none", store), "dataset", "neither a known dataset nor a folder")
+    recipe = eimf("esim", "--recipe", str(tmp_path / "none.toml"), "--store", str(store.root))
+    refused(recipe, "recipe", "none.toml", "give the path of a TOML recipe")
+    assert content(store.root) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("cluster.cuont=3", ("cluster.cuont", "unknown setting", "'count'")),
+        ("clusters.count=3", ("clusters", "unknown setting", "'cluster'")),
+        ("cluster.count=0", ("cluster.count", "0", "greater than or equal to 1")),
+        ("train.lr=fast", ("train.lr", "'fast'", "number")),
+        ("cluster.count=91", ("cluster.count", "91 clusters for 90 users", "set it to 90")),
+        ("model.backbone=bert", ("model.backbone", "'bert'", "'sasrec' or 'comirec-sa'")),
+        ("oops", ("'oops' is not section.key=value",)),
+        ("prompt.template=nope", ("prompt.template", "'nope'", "movies, products")),
+    ],
+)
+def test_bad_settings(store, world_folder, setting, parts):
+    before = {name for name in content(store.root) if not name.startswith(("dataset", "item_v", "user_v"))}
+    refused(esim(world_folder, store, setting), *parts)
+    assert {name for name in content(store.root) if not name.startswith(("dataset", "item_v", "user_v"))} == before
+
+
+def test_a_directory_that_is_no_model(tmp_path, store, world_folder):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.json").write_text("{}")
+    before = content(store.root)
+    for folder, reason in (("empty", "no config.json"), ("half", "no safetensors weights"), ("none", "no directory")):
+        result = esim(world_folder, store, "llm.backend=vllm", f"llm.model={tmp_path / folder}")
+        refused(result, "llm.model", reason, "give the directory of a model with config.json")
+    refused(
+        esim(world_folder, store, "encoder.backend=vllm", "encoder.model=asset:none"),
+        "encoder.model",
+        "no asset 'none'",
+    )
+    refused(
+        esim(world_folder, store, "llm.backend=vllm", "llm.model=nobody/nothing"),
+        "llm.model",
+        "'nobody/nothing'",
+        "local directory",
+    )
+    assert content(store.root) == before
+
+
+def test_other_peoples_artifacts_and_damaged_ones(tmp_path, store, world_folder):
+    other = planted.world(seed=9).write(tmp_path / "other")
+    mine = Store(tmp_path / "store")
+    key = run_esim(planted.recipe(other), mine)["esim"].key
+    run_esim(planted.recipe(world_folder), mine)
+    settings = [part for setting in planted.FAKES for part in ("--set", setting)]
+    before = content(mine.root)
+    common = ("--dataset", str(world_folder), "--store", str(mine.root), *settings)
+    refused(eimf("train", *common, "--esim", key), "esim", key[:12], "was made from dataset")
+    refused(eimf("train", *common, "--esim", "0000"), "esim", "'0000'", "eimf status")
+    assert content(mine.root) == before
+    path = next(path for path in mine.root.glob("esim/*/users.parquet") if key not in str(path))
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(data)
+    before = content(mine.root)
+    refused(eimf("train", *common), "users.parquet", "damaged", "remove", "build it again")
+    refused(eimf("verify", "--store", str(mine.root)), "users.parquet", "damaged")
+    assert content(mine.root) == before

@@ -1,0 +1,98 @@
+"""Kill it and run it again: the finished work is not repeated, and the result is that of the uninterrupted run."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eimf import schema
+from eimf.store.artifact import Store
+from pipeline.jobs import run_esim, run_train
+from tests import world as planted
+
+# A real run in a process of its own, which kills itself with SIGKILL: at the reply, or after the epoch, of that number.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from eimf.esim.fake import FakeGenerator
+from eimf.store.artifact import Store
+from eimf.train.loop import Trainer
+from pipeline.engines import Engines
+from pipeline.jobs import run_esim, run_train
+from tests import world as planted
+
+job, folder, store, last = sys.argv[1], Path(sys.argv[2]), Store(Path(sys.argv[3])), int(sys.argv[4])
+recipe = planted.recipe(folder, *sys.argv[5:])
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class DyingGenerator(FakeGenerator):
+    def generate(self, requests):
+        for number, reply in enumerate(super().generate(requests)):
+            if number == last:
+                die()
+            yield reply
+
+class DyingEngines(Engines):
+    def generator(self):
+        return DyingGenerator(recipe.llm.max_interests)
+
+class DyingTrainer(Trainer):
+    def epoch(self, number, tick):
+        if number == last:
+            die()
+        return super().epoch(number, tick)
+
+if job == "esim":
+    run_esim(recipe, store, DyingEngines(recipe))
+else:
+    import eimf.train.loop
+    eimf.train.loop.Trainer = DyingTrainer
+    run_train(recipe, store)
+"""
+
+
+def killed(job: str, folder: Path, store: Store, last: int, *overrides: str) -> None:
+    """Run the child to its death."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", CHILD, job, str(folder), str(store.root), str(last), *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_WAIT_POLICY": "PASSIVE"}
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+
+
+def test_killed_while_asking(world_folder, tmp_path):
+    store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
+    killed("esim", world_folder, store, 10)  # chunks of 4: replies 0..7 are on disk, 8 and 9 in flight
+    assert not list(store.root.glob("interests/*"))
+    finished = list((store.root / "replies").rglob("*.parquet"))
+    assert len(finished) == 2
+    before = {path: path.stat().st_mtime_ns for path in store.root.glob("*/*/manifest.json")}
+    made = run_esim(planted.recipe(world_folder), store)
+    assert made["interests"].manifest.facts["llm_requests"] == 15 - 8
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # rows 1 to 6 were not built again
+    wanted = run_esim(planted.recipe(world_folder), whole)
+    for kind in ("interests", "interest_vectors", "esim"):
+        assert made[kind].manifest.files == wanted[kind].manifest.files  # byte for byte
+    assert made["interests"].table("interests")[schema.STATUS].to_pylist() == ["ok"] * 15
+
+
+@pytest.mark.parametrize("last", [0, 1, 3])
+def test_killed_while_training(world_folder, tmp_path, last, capsys):
+    store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
+    for each in (store, whole):
+        run_esim(planted.recipe(world_folder), each)
+    killed("train", world_folder, store, last)
+    assert not list(store.root.glob("checkpoint/*"))
+    capsys.readouterr()
+    found = run_train(planted.recipe(world_folder), store)
+    resumed = "resuming after epoch" in capsys.readouterr().out
+    assert resumed == (last > 0)
+    wanted = run_train(planted.recipe(world_folder), whole)
+    for name in ("curve.jsonl", "model.safetensors"):
+        assert found.checkpoint.file(name).read_bytes() == wanted.checkpoint.file(name).read_bytes()
+    assert found.metrics.manifest.files == wanted.metrics.manifest.files

@@ -1,0 +1,68 @@
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from eimf import config
+from eimf.errors import SettingError
+from pipeline.recipe import Recipe, built_in_recipes, load_recipe
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings_classes() -> list[type[BaseModel]]:
+    found = [value for value in vars(config).values() if inspect.isclass(value) and issubclass(value, BaseModel)]
+    return [kind for kind in found if kind.__module__ == "eimf.config" and kind.model_fields]
+
+
+@pytest.mark.parametrize("kind", settings_classes(), ids=lambda kind: kind.__name__)
+def test_every_setting_is_documented_and_read_by_something(kind):
+    read = {
+        node.attr
+        for folder in ("eimf", "pipeline")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    for name, field in kind.model_fields.items():
+        assert field.description, f"{kind.__name__}.{name} has no docstring"
+        assert name in read, f"nothing reads {kind.__name__}.{name}"
+
+
+def test_speed_and_answer_are_different_types():
+    kinds = {name: field.annotation for name, field in Recipe.model_fields.items() if name != "folder"}
+    assert kinds.pop("speed") is config.Speed
+    assert all(issubclass(kind, config.Answer) for kind in kinds.values())
+
+
+@pytest.mark.parametrize("name", built_in_recipes())
+def test_built_in_recipes_load(name):
+    assert load_recipe(name, None, []).dataset.name == name
+
+
+def test_overrides_are_toml_values_or_plain_text(tmp_path):
+    recipe = load_recipe(
+        "ml-100k",
+        None,
+        ["train.lr=5e-4", "evaluate.cutoffs=[1, 2]", "model.backbone=comirec-sa", "model.sasrec.layers=3"],
+    )
+    assert (recipe.train.lr, recipe.evaluate.cutoffs, recipe.model.backbone) == (5e-4, (1, 2), "comirec-sa")
+    assert recipe.model.sasrec.layers == 3
+
+
+def test_a_checkpoint_does_not_depend_on_settings_of_other_backbones():
+    settings = load_recipe("ml-100k", None, ["model.backbone=comirec-sa", "model.sasrec.layers=3"]).model
+    assert set(settings.chosen()) == {"backbone", "width", "max_length", "dropout", "comirec_sa"}
+
+
+def test_paths_start_at_the_recipes_folder_and_a_broken_recipe_is_named(tmp_path):
+    (tmp_path / "r.toml").write_text('[dataset]\nname = "x"\ninteractions = "e.parquet"\nitems = "i.parquet"\n')
+    assert load_recipe("ml-100k", tmp_path / "r.toml", []).folder == tmp_path
+    (tmp_path / "r.toml").write_text("[dataset\n")
+    with pytest.raises(SettingError, match="is not TOML"):
+        load_recipe("ml-100k", tmp_path / "r.toml", [])
+    (tmp_path / "r.toml").write_text('[dataset]\nname = "x"\nitems = "i.parquet"\n')
+    with pytest.raises(SettingError, match=r"dataset\.interactions: missing"):
+        load_recipe("ml-100k", tmp_path / "r.toml", [])

@@ -1,0 +1,113 @@
+"""Stage two end to end: frozen artifacts, the plain backbone, hits, refusals."""
+
+import json
+import shutil
+
+import pytest
+
+from eimf.errors import ArtifactError
+from eimf.store.artifact import Store
+from pipeline.jobs import run_esim, run_evaluate, run_train
+from pipeline.refs import stage_two_inputs
+from tests import world as planted
+
+PLAIN = ("heads.align=0", "heads.semantic=0")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, world_folder) -> Store:
+    store = Store(tmp_path_factory.mktemp("store"))
+    run_esim(planted.recipe(world_folder), store)
+    return store
+
+
+def curve(result) -> list[dict[str, float]]:
+    return [json.loads(line) for line in result.checkpoint.file("curve.jsonl").read_text().splitlines()]
+
+
+def test_two_backbones_share_one_artifact_and_no_request_is_sent(store, world_folder, capsys):
+    replies = sorted((store.root / "replies").rglob("*"))
+    results = [
+        run_train(planted.recipe(world_folder, f"model.backbone={name}"), store) for name in ("comirec-sa", "sasrec")
+    ]
+    parents = [result.checkpoint.manifest.parents for result in results]
+    assert parents[0] == parents[1] and set(parents[0]) == {"dataset", "esim"}
+    assert capsys.readouterr().out.count("is frozen; LLM requests: 0") == 2
+    assert sorted((store.root / "replies").rglob("*")) == replies
+
+
+def test_a_second_run_is_a_hit_and_leaves_no_work_behind(store, world_folder):
+    first, second = (run_train(planted.recipe(world_folder), store) for _ in range(2))
+    assert first.checkpoint.key == second.checkpoint.key and first.metrics.key == second.metrics.key
+    assert not (store.root / "runs" / first.checkpoint.key).exists()
+
+
+def test_weights_of_zero_are_the_plain_backbone_which_needs_no_artifact(store, world_folder):
+    plain = run_train(planted.recipe(world_folder, *PLAIN), store)
+    assert set(plain.checkpoint.manifest.parents) == {"dataset"}
+    assert plain.checkpoint.manifest.configuration["heads"] is None
+    other_heads = run_train(planted.recipe(world_folder, *PLAIN, "heads.temperature=0.7"), store)
+    assert other_heads.checkpoint.key == plain.checkpoint.key
+    tiny = run_train(planted.recipe(world_folder, "heads.align=1e-30", "heads.semantic=1e-30"), store)
+    # Too small to change a float32: the same curve bit for bit, though the heads were there.
+    assert [line["valid_ndcg@10"] for line in curve(tiny)] == [line["valid_ndcg@10"] for line in curve(plain)]
+    assert [line["rec"] for line in curve(tiny)] == [line["loss"] for line in curve(plain)]
+    assert (
+        tiny.checkpoint.file("model.safetensors").read_bytes()
+        == plain.checkpoint.file("model.safetensors").read_bytes()
+    )
+
+
+def test_a_checkpoint_holds_the_backbone_alone(store, world_folder):
+    from safetensors import safe_open
+
+    result = run_train(planted.recipe(world_folder), store)
+    with safe_open(result.checkpoint.file("model.safetensors"), framework="pt") as stream:
+        names = set(stream.keys())
+        assert not any(32 in stream.get_slice(name).get_shape()[1:] and "text" in name for name in names)
+    assert not any(name.startswith(("heads", "project", "attention.")) for name in names)
+    assert "item_table.weight" in names
+
+
+def test_evaluate_measures_a_finished_training_again(store, world_folder):
+    trained = run_train(planted.recipe(world_folder), store)
+    again = run_evaluate(planted.recipe(world_folder, "evaluate.cutoffs=[1, 3]"), store)
+    assert again.checkpoint.key == trained.checkpoint.key and again.metrics.key != trained.metrics.key
+    assert {row["k"] for row in again.metrics.table("metrics").to_pylist()} == {1, 3}
+    with pytest.raises(ArtifactError, match="not trained yet; run `make train`"):
+        run_evaluate(planted.recipe(world_folder, "train.seed=77"), store)
+
+
+def test_a_copied_store_is_enough(store, world_folder, tmp_path):
+    # As on a training node: no raw data, no model, only what artifacts/README.md says to copy.
+    for kind in ("dataset", "esim", "refs"):
+        shutil.copytree(store.root / kind, tmp_path / "copy" / kind)
+    recipe = planted.recipe(world_folder, "encoder.backend=fake").model_copy(update={"folder": tmp_path / "nowhere"})
+    result = run_train(recipe, Store(tmp_path / "copy"))
+    assert result.metrics.key == run_train(planted.recipe(world_folder), store).metrics.key
+
+
+def test_an_artifact_of_another_dataset_is_refused(store, tmp_path, world_folder):
+    other_folder = planted.world(seed=9).write(tmp_path / "other")
+    other = run_esim(planted.recipe(other_folder), store)["esim"]
+    with pytest.raises(ArtifactError, match=f"esim: {other.short} was made from dataset .* this recipe's is"):
+        run_train(planted.recipe(world_folder), store, other.key[:16])
+
+
+def test_without_stage_one_there_is_nothing_to_train_on(tmp_path, world_folder):
+    with pytest.raises(ArtifactError, match="holds none for this recipe's stage-one settings; run `make esim`"):
+        run_train(planted.recipe(world_folder), Store(tmp_path))
+
+
+def test_a_damaged_artifact_stops_the_training_and_nothing_is_kept(store, world_folder, tmp_path):
+    shutil.copytree(store.root, tmp_path / "copy")
+    copy = Store(tmp_path / "copy")
+    recipe = planted.recipe(world_folder, "train.seed=5")
+    path = stage_two_inputs(copy, recipe, None)["esim"].folder / "interests.parquet"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 4
+    path.write_bytes(data)
+    before = sorted((copy.root / "checkpoint").iterdir())
+    with pytest.raises(ArtifactError, match=r"interests\.parquet: damaged"):
+        run_train(recipe, copy)
+    assert sorted((copy.root / "checkpoint").iterdir()) == before

@@ -1,0 +1,162 @@
+"""The dependency direction, read from the imports, and what a training node has to have installed."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import world as planted
+
+ROOT = Path(__file__).parents[1]
+ORDER = (
+    "errors",
+    "schema",
+    "config",
+    "store",
+    "data",
+    "esim",
+    "models",
+    "losses",
+    "metrics",
+    "retrieval",
+    "train",
+    "evaluate",
+)
+ALLOWED = {
+    "errors": set(),
+    "schema": set(),
+    "config": set(),
+    "store": {"errors", "schema"},
+    "data": {"errors", "schema", "config"},
+    "esim": {"errors", "schema", "config", "store", "data"},
+    "losses": set(),
+    "models": {"losses"},
+    "metrics": set(),
+    "retrieval": set(),
+    "train": {"errors", "schema", "config", "models", "losses", "metrics", "retrieval"},
+    "evaluate": {"errors", "schema", "models", "metrics", "retrieval", "train"},
+}
+TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def parts(names: set[str]) -> set[str]:
+    """First part below eimf of each import."""
+    return {name.split(".")[1] for name in names if name.startswith("eimf.")}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "eimf").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_library_imports_downwards_only(path):
+    own = path.relative_to(ROOT / "eimf").parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    found = imports(path)
+    assert not any(name.split(".")[0] in ("pipeline", "tests") for name in found)
+    assert parts(found) - {own} <= ALLOWED[own]
+
+
+def test_vllm_is_imported_by_one_module_and_nothing_unpickles():
+    for path in [*(ROOT / "eimf").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")]:
+        found = {name.split(".")[0] for name in imports(path)}
+        assert "vllm" not in found or path.name == "engine_vllm.py"
+        assert not found & {"pickle", "joblib", "dill"}
+        assert "torch.load(" not in path.read_text()
+
+
+def test_the_library_knows_no_clock_and_no_environment_and_does_not_print():
+    for path in (ROOT / "eimf").rglob("*.py"):
+        found = imports(path)
+        assert not {name.split(".")[0] for name in found} & {"time", "datetime", "typer"}, path
+        assert "environ" not in path.read_text() and "print(" not in path.read_text(), path
+
+
+# Whatever this project could import beside a training node's packages is made absent: no finder finds it.
+BLOCKED = """
+import sys
+FORBIDDEN = {
+    "polars", "faiss", "vllm", "transformers", "huggingface_hub", "tokenizers", "pandas", "scipy", "tqdm", "hypothesis",
+    "pytest", "gguf", "accelerate",
+}
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in FORBIDDEN else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+from pipeline.cli import main
+main()
+"""
+
+
+def test_training_runs_with_nothing_else_installed(tmp_path, world_folder):
+    from eimf.store.artifact import Store
+    from pipeline.jobs import run_esim
+
+    run_esim(planted.recipe(world_folder), Store(tmp_path))
+    settings = [part for setting in planted.FAKES for part in ("--set", setting)]
+    command = ["train", "--dataset", str(world_folder), "--store", str(tmp_path), *settings]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "sasrec EIMF" in result.stdout
+
+
+def third_party(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"eimf", "pipeline"}
+
+
+def test_stage_two_names_only_the_packages_of_a_training_node():
+    for name in (
+        "train",
+        "models",
+        "losses",
+        "evaluate.py",
+        "metrics.py",
+        "retrieval.py",
+        "store",
+        "schema.py",
+        "config.py",
+    ):
+        place = ROOT / "eimf" / name
+        for path in place.rglob("*.py") if place.is_dir() else [place]:
+            assert third_party(path) <= TRAINING_NODE, path
+
+
+def test_a_hit_loads_neither_torch_nor_polars_nor_a_model(tmp_path, world_folder):
+    from eimf.store.artifact import Store
+    from pipeline.jobs import run_esim
+
+    run_esim(planted.recipe(world_folder), Store(tmp_path))
+    settings = [part for setting in planted.FAKES for part in ("--set", setting)]
+    code = "import sys; from pipeline.cli import app; app(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    command = ["esim", "--dataset", str(world_folder), "--store", str(tmp_path), *settings]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
+    assert "0 of 9 stages built" in result.stdout
+    assert not loaded & {"torch", "polars", "faiss", "vllm", "transformers"}
