@@ -21,7 +21,7 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 RECIPE_ARGS := $(if $(RECIPE),--recipe $(RECIPE),--dataset $(DATASET)) --store $(STORE) $(foreach s,$(SET),--set '$(s)')
 TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ESIM),--esim $(ESIM))
 
-.PHONY: help demo esim train evaluate status verify test check format clean
+.PHONY: help demo esim train evaluate status verify test lint check format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,8 +52,10 @@ verify: $(VENV)/.core ## check every artifact against its sha256
 test: $(VENV)/.dev ## all tests, without vLLM or network
 	@$(BIN)/python -m pytest
 
-check: $(VENV)/.dev ## format, lint, types, tests
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest
+lint: $(VENV)/.dev ## format, lint, types
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+check: lint test ## format, lint, types, tests
 
 format: $(VENV)/.dev ## put the code into the project's format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

