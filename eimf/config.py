@@ -71,8 +71,8 @@ class DatasetSettings(Answer):
     columns: ColumnSettings = ColumnSettings()
     """Names of the columns."""
     bad_rows: Literal["stop", "reject"] = "stop"
-    """What to do with a repeated event, an event without an id, of an unknown item, or of a user with fewer
-    than `min_events`: stop with an error, or leave it out, counted and kept with its reason."""
+    """What to do with a repeated event, an event without an id, of an unknown item, or of a user with fewer than
+    `min_events`: stop with an error, or leave it out, counted and kept with its reason."""
     min_events: Annotated[int, Field(ge=3)] = 3
     """Fewest events of a user: leave-one-out needs one to train on, one to validate and one to test."""
 
@@ -107,8 +107,8 @@ class ClusterSettings(Answer):
     count: Positive | None = None
     """Number of clusters; without it, `share` of the users."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
-    """Number of clusters as a share of the users (METHOD: 4 %, the published code's affinity propagation found
-    4.6 %)."""
+    """Number of clusters as a share of the users (METHOD: 4 %, the published code's affinity propagation found 4.6
+    %)."""
     iterations: Positive = 25
     """Rounds of k-means."""
     seed: int = 2026
@@ -119,8 +119,7 @@ class TypicalSettings(Answer):
     """Which real users stand for a cluster (METHOD, stage one, 4)."""
 
     min_history: Positive = 3
-    """Fewest training events of a typical user; in a cluster without such a user, the nearest of any length is
-    taken."""
+    """Fewest training events of a typical user; in a cluster without such a user the nearest one is taken."""
 
 
 class PromptSettings(Answer):
@@ -238,8 +237,8 @@ class TrainSettings(Answer):
     batch_targets: Positive = 2048
     """Target positions in one step."""
     context: Annotated[int, Field(ge=0)] = 0
-    """Where a history longer than model.max_length is cut, inputs that the next piece repeats, so that its
-    first targets have a past; costs their recomputation."""
+    """Where a history longer than model.max_length is cut, inputs that the next piece repeats, so that its first
+    targets have a past; costs their recomputation."""
     epochs: Positive = 200
     """Most passes over the training events."""
     patience: Positive = 10

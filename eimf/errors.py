@@ -1,5 +1,5 @@
-"""The errors a user can cause. Each says which field, what was found, and what to do; the command line prints
-one line."""
+"""The errors a user can cause. Each says which field, what was found, and what to do; the command line prints one
+line."""
 
 
 class UserError(ValueError):

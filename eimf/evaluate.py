@@ -70,8 +70,8 @@ def user_metric(ranks: Tensor, name: str, k: int) -> Tensor:
 
 
 def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ...]) -> pa.Table:
-    """Every metric at every cut-off for every slice of users, `schema.METRICS`, and the catalogue's coverage
-    and Gini."""
+    """Every metric at every cut-off for every slice of users, `schema.METRICS`, and the catalogue's coverage and
+    Gini."""
     rows = []
     for k in cutoffs:
         for name in metrics.PER_USER:

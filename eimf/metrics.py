@@ -15,8 +15,9 @@ PER_USER = ("recall", "ndcg", "hit_rate", "mrr")
 def per_user(name: str, ranks: Tensor, owner: Tensor, users: int, k: int) -> Tensor:
     """One value a user [U] float64. `ranks` [R] are 1-based; within a user they are distinct.
 
-    recall: found in the top k over all relevant. ndcg: discounted gain 1 / log2(rank + 1) over that of an ideal list of
-    min(k, relevant). hit_rate: 1 where anything is found. mrr: 1 / rank of the first found. Raises ValueError.
+    recall: found in the top k over all relevant. ndcg: discounted gain 1 / log2(rank + 1) over that of an ideal
+    list of min(k, relevant). hit_rate: 1 where anything is found. mrr: 1 / rank of the first found. Raises
+    ValueError.
     """
     found = (ranks <= k).double()
     relevant = torch.bincount(owner, minlength=users).double()

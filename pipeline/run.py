@@ -31,8 +31,8 @@ class Run:
 class Stage:
     """One row of the flow table.
 
-    `configuration` returns every setting that changes the result, and nothing else. `build` fills the draft from the
-    parents' artifacts and returns counts worth keeping; it imports what it needs, so that a hit loads nothing.
+    `configuration` returns every setting that changes the result, and nothing else. `build` fills the draft from
+    the parents' artifacts and returns counts worth keeping; it imports what it needs, so that a hit loads nothing.
     """
 
     number: int

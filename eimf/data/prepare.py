@@ -28,7 +28,7 @@ def prepare(
     min_events: int,
     max_chars: int,
 ) -> Prepared:
-    """Reject bad events, number users and items, split leave-one-out (METHOD, protocols), and write each item's text.
+    """Reject bad events, number users and items, split leave-one-out, and write each item's text.
 
     `events` and `items` are as `eimf.data.read` returns them. An item without a single event is left out of the
     catalogue: no backbone could learn it. Raises DataError on bad rows with `bad_rows="stop"`, where no title is

@@ -59,8 +59,8 @@ def number(frame: pl.DataFrame, column: str, setting: str) -> pl.Series:
 
 
 def read_events(path: Path, user: str, item: str, order: str, timestamp: str | None) -> pl.DataFrame:
-    """Events with columns row (0-based, of the file), user_id, item_id (text), order (float64), timestamp
-    (float64 or null)."""
+    """Events with columns row (0-based, of the file), user_id, item_id (text), order (float64), timestamp (float64
+    or null)."""
     frame = read_frame(path, "dataset.interactions")
     wanted = {"user": user, "item": item, "order": order} | ({"timestamp": timestamp} if timestamp else {})
     need_columns(frame, wanted, "dataset.interactions")

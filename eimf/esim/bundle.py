@@ -1,5 +1,5 @@
-"""Seal what stage two needs as dense Arrow columns (stage 9): no text, no strings, nothing to parse in a
-training step."""
+"""Seal what stage two needs as dense Arrow columns (stage 9): no text, no strings, nothing to parse in a training
+step."""
 
 import numpy as np
 import pyarrow as pa

@@ -29,8 +29,8 @@ def cluster_count(users: int, count: int | None, share: float) -> int:
 def spherical_kmeans(vectors: np.ndarray, count: int, *, iterations: int, seed: int, threads: int) -> Clusters:
     """Cluster unit vectors [U, S] by cosine. `threads` 0 leaves FAISS its own choice.
 
-    All users take part: FAISS by default subsamples 256 points a centroid, and warns below 39; both limits are set here
-    on purpose.
+    All users take part: FAISS by default subsamples 256 points a centroid, and warns below 39; both limits are set
+    here on purpose.
     """
     if threads:
         faiss.omp_set_num_threads(threads)

@@ -90,8 +90,8 @@ def ask(
 ) -> int:
     """Ask until every request is answered or out of retries; returns how many requests were sent.
 
-    `prompts` maps request keys to rendered prompts. `generator` is called, and so the model loaded, only when there
-    is something to ask. Every `chunk` finished replies are handed to `save` before the next are waited for.
+    `prompts` maps request keys to rendered prompts. `generator` is called, and so the model loaded, only when
+    there is something to ask. Every `chunk` finished replies are handed to `save` before the next are waited for.
     """
     if not (due := _due(prompts, replies)):
         return 0
@@ -127,14 +127,14 @@ def _row(reply: Reply, attempt: int) -> Row:
 
 
 def request_seed(key: str, attempt: int) -> int:
-    """31-bit seed of one attempt: from the request's key, which holds the recipe's seed, so no two users share
-    a stream."""
+    """31-bit seed of one attempt: from the request's key, which holds the recipe's seed, so no two users share a
+    stream."""
     return (int(key[:8], 16) + attempt) % (1 << 31)
 
 
 def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, str], Parsed]) -> pa.Table:
-    """The last attempt at each request, parsed, `schema.INTERESTS_TABLE`; malformed replies are rows with
-    their reason."""
+    """The last attempt at each request, parsed, `schema.INTERESTS_TABLE`; malformed replies are rows with their
+    reason."""
     rows = []
     for request in requests.select([schema.REQUEST_KEY, schema.USER, schema.HISTORY]).to_pylist():
         key, history = request[schema.REQUEST_KEY], request[schema.HISTORY]

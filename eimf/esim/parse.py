@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Parsed:
-    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None where
-    there is any."""
+    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None where there is
+    any."""
 
     interests: list[str]
     evidence: list[list[int]]
@@ -19,9 +19,9 @@ class Parsed:
 def parse_reply(reply: str, titles: int, examples: Set[str], max_interests: int) -> Parsed:
     """Read `[{"interest": text, "items": [numbers]}]`, with or without other text around it.
 
-    An entry is left out where its interest is no text, is empty, repeats an earlier one, or is word for word one of
-    the prompt's `examples` (case-folded phrases). Numbers outside 1..`titles` are left out of the evidence. `reason`
-    says why nothing was usable.
+    An entry is left out where its interest is no text, is empty, repeats an earlier one, or is word for word one
+    of the prompt's `examples` (case-folded phrases). Numbers outside 1..`titles` are left out of the evidence.
+    `reason` says why nothing was usable.
     """
     value, reason = _json_list(reply)
     if value is None:

@@ -76,8 +76,8 @@ def numbered(titles: Sequence[str]) -> str:
 
 
 def messages(template: Template, titles: Sequence[str]) -> list[Message]:
-    """The conversation for one user. All but its last message is the same for every user, so that an engine's prefix
-    cache holds it."""
+    """The conversation for one user. All but its last message is the same for every user, so that an engine's
+    prefix cache holds it."""
     talk = [{"role": "system", "content": template.system.strip()}]
     for example in template.examples:
         answer = [{"interest": entry.interest, "items": list(entry.items)} for entry in example.interests]
@@ -88,8 +88,7 @@ def messages(template: Template, titles: Sequence[str]) -> list[Message]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What one user's prompt shows: item_idx and titles in order, and the position in the user's history of
-    the last."""
+    """What one user's prompt shows: item_idx and titles in order, and the last one's position in the history."""
 
     items: list[int]
     titles: list[str]

@@ -10,8 +10,8 @@ def nearest_to_centroid(cluster: np.ndarray, similarity: np.ndarray, history: np
     """The member of each cluster that is most similar to its centroid, `schema.TYPICAL_USERS`.
 
     `cluster`, `similarity` and `history` (number of training events) are one value a user. A user with fewer than
-    `min_history` events is taken only where the cluster has no other. Ties go to the lower user_idx. Only members are
-    considered, so no user stands for two clusters; an empty cluster gets no row.
+    `min_history` events is taken only where the cluster has no other. Ties go to the lower user_idx. Only members
+    are considered, so no user stands for two clusters; an empty cluster gets no row.
     """
     user = np.arange(len(cluster))
     too_short = history < min_history

@@ -14,8 +14,8 @@ def info_nce(
 ) -> Tensor:  # fmt: skip
     """Weighted mean of -log softmax(cos(anchor, candidate) / temperature)[positive].
 
-    `anchors` [P, D], `candidates` [U, D], `positive` [P] each anchor's candidate. A candidate of the anchor's own group
-    (`anchor_group` [P], `candidate_group` [U]) other than the positive is no negative and is left out.
+    `anchors` [P, D], `candidates` [U, D], `positive` [P] each anchor's candidate. A candidate of the anchor's own
+    group (`anchor_group` [P], `candidate_group` [U]) other than the positive is no negative and is left out.
     `weight` [P] sums to 1.
     """
     scores = F.normalize(anchors, dim=1) @ F.normalize(candidates, dim=1).T / temperature  # [P, U]

@@ -1,8 +1,8 @@
 """Full softmax over the catalogue, without ever holding the logits of all rows.
 
 For a block of rows at a time: logits, their log-sum-exp, and at once both gradients, while the block is in the
-cache. The
-backward pass only scales what is there, so each of the three matrix products runs once: 6 R N D operations in all.
+cache. The backward pass only scales what is there, so each of the three matrix products runs once: 6 R N D
+operations in all.
 
 Shapes: R rows, N items, D width.
 """
@@ -14,8 +14,8 @@ from torch import Tensor
 
 
 class _BlockedSoftmax(torch.autograd.Function):
-    """sum_r weight_r * (logsumexp_j <hidden_r, table_j> - <hidden_r, table_target_r>); without targets only
-    the first part."""
+    """sum_r weight_r * (logsumexp_j <hidden_r, table_j> - <hidden_r, table_target_r>); without targets only the
+    first part."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, rows: int) -> Tensor:
@@ -52,8 +52,8 @@ class _BlockedSoftmax(torch.autograd.Function):
 def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, rows: int) -> Tensor:
     """Weighted full softmax cross entropy: sum over rows of weight * -log softmax(hidden @ table.T)[target].
 
-    `hidden` [R, D], `table` [N, D], `target` [R] rows of `table`, `weight` [R]; `rows` is the block size, which changes
-    the speed only. Equal to the plain computation up to float rounding.
+    `hidden` [R, D], `table` [N, D], `target` [R] rows of `table`, `weight` [R]; `rows` is the block size, which
+    changes the speed only. Equal to the plain computation up to float rounding.
     """
     return _apply(hidden, table, weight, target, rows)
 

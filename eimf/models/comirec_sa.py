@@ -1,9 +1,9 @@
 """ComiRec-SA: K self-attentive interests.
 
-Cen et al., "Controllable Multi-Interest Framework for Recommendation", arXiv 2005.09347, section 3.2:
-A = softmax(W2 tanh(W1 (E + P))) over the history, V = A E.
-All prefixes at once: one masked softmax a prefix. The cheaper ratio of running sums, cumsum(exp(w) e) / cumsum(exp(w)),
-underflows to 0 / 0 once an early weight lies 88 below a later one, and training gets there.
+Cen et al., "Controllable Multi-Interest Framework for Recommendation", arXiv 2005.09347, section 3.2: A =
+softmax(W2 tanh(W1 (E + P))) over the history, V = A E. All prefixes at once: one masked softmax a prefix. The
+cheaper ratio of running sums, cumsum(exp(w) e) / cumsum(exp(w)), underflows to 0 / 0 once an early weight lies 88
+below a later one, and training gets there.
 Deviation: dropout on the item vectors while training.
 
 Shapes: B batch, T length, K interests, D width, F hidden width.

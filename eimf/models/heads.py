@@ -1,13 +1,14 @@
 """The two auxiliary tasks of EIMF: modality alignment and semantic prediction (METHOD, stage two, preset `paper`).
 
-arXiv 2411.09410; what the abstract leaves open follows METHOD. Used in training only: serving needs the backbone alone.
-Our decisions: one learned projection from S serves items and interests, so equal texts have equal vectors
-(fault 1); the
-text tables are buffers that no initialisation touches (fault 2); contrastive terms run over the *distinct* texts and
-items of a batch, weighted by how often they occur, and texts of one cluster are no negatives of each other (fault 8).
+arXiv 2411.09410; what the abstract leaves open follows METHOD. Used in training only: serving needs the backbone
+alone.
+Our decisions: one learned projection from S serves items and interests, so equal texts have equal vectors (fault
+1); the text tables are buffers that no initialisation touches (fault 2); contrastive terms run over the *distinct*
+texts and items of a batch, weighted by how often they occur, and texts of one cluster are no negatives of each
+other (fault 8).
 
-Shapes: P target positions of a batch, M interests of a cluster, C clusters, U distinct readouts, I distinct targets,
-D width, S text width, N items.
+Shapes: P target positions of a batch, M interests of a cluster, C clusters, U distinct readouts, I distinct
+targets, D width, S text width, N items.
 """
 
 import torch
@@ -27,8 +28,8 @@ class EimfHeads(nn.Module):
     def __init__(
         self, *, item_text: Tensor, semantics: Tensor, present: Tensor, width: int, temperature: float
     ) -> None:
-        """`item_text` [N, S] are x_i of items 1..N; `semantics` [C, M, S] is Z of every cluster, `present` [C, M] where
-        there is an interest."""
+        """`item_text` [N, S] are x_i of items 1..N; `semantics` [C, M, S] is Z of every cluster, `present` [C, M]
+        where there is an interest."""
         super().__init__()
         self.register_buffer("item_text", item_text, persistent=False)
         self.register_buffer("semantics", semantics, persistent=False)
@@ -43,9 +44,9 @@ class EimfHeads(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(L_align, L_sem), each a mean over positions.
 
-        `readout` [P, D] is r, `item_vectors` [N, D], `target` [P] item_idx, `cluster` [P] the user's cluster,
-        or -1 where
-        the position has no semantic supervision: a cluster without interests, or a target that the LLM has read.
+        `readout` [P, D] is r, `item_vectors` [N, D], `target` [P] item_idx, `cluster` [P] the user's cluster, or
+        -1 where the position has no semantic supervision: a cluster without interests, or a target that the LLM
+        has read.
         """
         text = self.project(self.item_text)  # [N, D]
         item_align = self._align_items(item_vectors, text, target)
@@ -59,8 +60,8 @@ class EimfHeads(nn.Module):
         return item_align + share * user_align, semantic
 
     def _read_texts(self, text: Tensor, target: Tensor, cluster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Hard readout by the target's text. Only C * M different readouts exist: the distinct ones [U, D],
-        which of them each position reads [P], and the cluster of each [U]."""
+        """Hard readout by the target's text. Only C * M different readouts exist: the distinct ones [U, D], which
+        of them each position reads [P], and the cluster of each [U]."""
         clusters, place = cluster.unique(return_inverse=True)
         branch = self._text_branch(self.semantics[clusters], self.present[clusters])  # [C', M, D]
         match = torch.einsum("pmd,pd->pm", branch[place], text[target - 1])

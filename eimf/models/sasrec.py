@@ -1,8 +1,9 @@
 """SASRec: self-attention over the history, one vector a user.
 
 Kang and McAuley, "Self-Attentive Sequential Recommendation", arXiv 1808.09781, section 3.
-Deviations: pre-norm blocks with a final norm, GELU, a feed-forward part wider than the model, learned positions counted
-from the first item shown (padding stands at the end), and full softmax in place of one sampled negative (our training).
+Deviations: pre-norm blocks with a final norm, GELU, a feed-forward part wider than the model, learned positions
+counted from the first item shown (padding stands at the end), and full softmax in place of one sampled negative
+(our training).
 
 Shapes: B batch, T length, H heads, D width, K = 1.
 """

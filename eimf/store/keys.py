@@ -1,5 +1,4 @@
-"""Every hash of the project is made here, with the standard library only, so that a key is the same on every
-machine."""
+"""Every hash of the project is made here, by the standard library, so that a key is the same on every machine."""
 
 import hashlib
 import json

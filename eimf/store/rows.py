@@ -1,7 +1,8 @@
 """The append-only reply store: every finished LLM reply, under its request key, in atomic Parquet parts.
 
-One folder per generator (model, revision, sampling, schema), so that a look-up reads only what can match. A part is
-one finished chunk: `kill -9` loses at most the chunk in flight, and a reply once written is never asked for again.
+One folder per generator (model, revision, sampling, schema), so that a look-up reads only what can match. A part
+is one finished chunk: `kill -9` loses at most the chunk in flight, and a reply once written is never asked for
+again.
 """
 
 import uuid

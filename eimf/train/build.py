@@ -33,8 +33,8 @@ def _backbone(settings: ModelSettings, items: int) -> Backbone:
 
 
 def build_heads(supervision: Supervision, width: int, temperature: float, seed: int) -> EimfHeads:
-    """New EIMF heads over `supervision`; drawn from a stream of their own, so the backbone's start does not
-    depend on them."""
+    """New EIMF heads over `supervision`; drawn from a stream of their own, so the backbone's start does not depend
+    on them."""
     with torch.random.fork_rng():
         torch.manual_seed(seed + 1)
         return EimfHeads(

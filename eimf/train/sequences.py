@@ -16,8 +16,8 @@ from eimf import schema
 
 @dataclass(frozen=True)
 class Histories:
-    """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `trained` [U] how many of a user's events are
-    training events: they come first, then one for validation, then one for test (leave-one-out)."""
+    """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `trained` [U] how many of a user's events
+    are training events: they come first, then one for validation, then one for test (leave-one-out)."""
 
     items: np.ndarray
     offsets: np.ndarray
@@ -41,8 +41,8 @@ def read_histories(events: pa.Table) -> Histories:
 
 @dataclass(frozen=True)
 class Windows:
-    """Pieces of training histories: inputs are events first..first+length-1 of the flat array, each one's
-    target the event after it. The first `context` inputs have no loss: they only give the later ones a past."""
+    """Pieces of training histories: inputs are events first..first+length-1 of the flat array, each one's target
+    the event after it. The first `context` inputs have no loss: they only give the later ones a past."""
 
     user: np.ndarray
     first: np.ndarray
@@ -57,8 +57,9 @@ class Windows:
 def cut_windows(histories: Histories, max_length: int, context: int, rng: np.random.Generator) -> Windows:
     """Windows of at most `max_length` inputs that make every training event but a user's first a target exactly once.
 
-    A longer history is cut at places that `rng` shifts each epoch; a window that begins inside a history repeats the
-    `context` inputs before it (fewer near the beginning), so that no target is predicted from a past shorter than that.
+    A longer history is cut at places that `rng` shifts each epoch; a window that begins inside a history repeats
+    the `context` inputs before it (fewer near the beginning), so that no target is predicted from a past shorter
+    than that.
     """
     targets = np.maximum(histories.trained - 1, 0)
     step = max_length - context
@@ -120,9 +121,9 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray) -> Batch:
 
 @dataclass(frozen=True)
 class Query:
-    """Users to rank for: `user` [B], `items` [B, T] their most recent history, `lengths` [B], `target` [B],
-    and what they
-    have seen: flat item_idx [S] with each one's row [S]. A target that was seen before is not among the seen."""
+    """Users to rank for: `user` [B], `items` [B, T] their most recent history, `lengths` [B], `target` [B], and
+    what they have seen: flat item_idx [S] with each one's row [S]. A target that was seen before is not among the
+    seen."""
 
     user: Tensor
     items: Tensor
@@ -133,8 +134,8 @@ class Query:
 
 
 def queries(histories: Histories, split: int, max_length: int, block: int) -> Iterator[Query]:
-    """Every user once, in blocks of like length: the validation or the test event is the target, all before it
-    the past."""
+    """Every user once, in blocks of like length: the validation or the test event is the target, all before it the
+    past."""
     known = histories.trained + (0 if split == schema.VALID else 1)
     order = np.argsort(np.minimum(known, max_length), kind="stable")
     for start in range(0, len(order), block):

@@ -17,9 +17,8 @@ from eimf.train.sequences import Histories
 
 @dataclass(frozen=True)
 class Supervision:
-    """`item_text` [N, S]; `semantics` [C, M, S] with `present` [C, M]; `cluster` [U], -1 where a cluster has
-    no interests;
-    `last_read` [U], the last position of a user's history that the LLM has read, -1 for most users."""
+    """`item_text` [N, S]; `semantics` [C, M, S] with `present` [C, M]; `cluster` [U], -1 where a cluster has no
+    interests; `last_read` [U], the last position of a user's history that the LLM has read, -1 for most users."""
 
     item_text: Tensor
     semantics: Tensor
@@ -28,8 +27,8 @@ class Supervision:
     last_read: Tensor
 
     def clusters_for(self, user: Tensor, position: Tensor) -> Tensor:
-        """Cluster that may supervise each target [P], or -1. The LLM's answer about a user is no supervision
-        for an event of the same user that was in the prompt (METHOD, fault 7)."""
+        """Cluster that may supervise each target [P], or -1. The LLM's answer about a user is no supervision for
+        an event of the same user that was in the prompt (METHOD, fault 7)."""
         read = position <= self.last_read[user]
         return torch.where(read, -1, self.cluster[user])
 
