@@ -36,7 +36,7 @@ class Speed(_Frozen):
     """Share of the GPU's memory that vLLM may take."""
     tensor_parallel: Positive = 1
     """GPUs that one LLM is spread over."""
-    loss_rows: Positive = 512
+    loss_rows: Positive = 256
     """Rows of one block of the full softmax: its logits must fit in the cache."""
     rank_users: Positive = 512
     """Users ranked in one block."""
@@ -241,7 +241,7 @@ class TrainSettings(Answer):
     targets have a past; costs their recomputation."""
     epochs: Positive = 200
     """Most passes over the training events."""
-    patience: Positive = 10
+    patience: Positive = 20
     """Epochs without a better validation NDCG@10 before the training stops."""
 
 

@@ -9,6 +9,7 @@ from eimf.esim.encode import Encoder
 from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Generator, Renderer
 from eimf.esim.prompt import reply_schema
+from pipeline import guard
 from pipeline.models import model_folder, model_identity, offline_environment
 from pipeline.recipe import Recipe
 
@@ -56,6 +57,7 @@ class Engines:
             return FakeEncoder()
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "encoder.model")
         offline_environment()
+        guard.watch()
         from eimf.esim.engine_vllm import VllmEncoder
 
         return VllmEncoder(
@@ -91,6 +93,7 @@ class Engines:
             )
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
         offline_environment()
+        guard.watch()
         from eimf.esim.engine_vllm import VllmGenerator
 
         return VllmGenerator(

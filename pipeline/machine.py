@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eimf.config import Speed
@@ -28,6 +29,15 @@ def prepare_torch(speed: Speed) -> "torch.device":
         raise SettingError("speed.device", "cuda, but torch sees no GPU", 'set it to "cpu" or "auto"')
     use_gpu = speed.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if use_gpu else "cpu")
+
+
+def product_precision(device: "torch.device") -> str:
+    """Precision of the large float32 products: oneDNN's on a CPU where it does not round to bfloat16 (AMX)."""
+    if device.type != "cpu":
+        return "highest"
+    flags = Path("/proc/cpuinfo")
+    known = flags.is_file() and "amx_bf16" not in flags.read_text()
+    return "medium" if known else "highest"
 
 
 def _keep_freed_memory() -> None:

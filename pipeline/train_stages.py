@@ -12,7 +12,7 @@ from eimf import schema
 from eimf.config import ModelSettings
 from eimf.store.artifact import Draft, write_atomic
 from pipeline.console import progress, say
-from pipeline.machine import prepare_torch
+from pipeline.machine import prepare_torch, product_precision
 from pipeline.run import Artifacts, Run, Stage
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _trainer(run: Run, made: Artifacts, histories: "Histories") -> "Trainer":
     return Trainer(
         backbone, semantics, histories, recipe.train,
         max_length=recipe.model.max_length, loss_rows=recipe.speed.loss_rows, device=device,
+        precision=product_precision(device),
     )  # fmt: skip
 
 

@@ -7,10 +7,27 @@ operations in all.
 Shapes: R rows, N items, D width.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@contextmanager
+def product_precision(precision: str) -> Iterator[None]:
+    """Run float32 matrix products at torch's `precision` ("highest", "high", "medium"), then as before.
+
+    For the large products only: on a CPU, "medium" takes oneDNN's faster ones, but slows attention down. A CPU with AMX
+    rounds to bfloat16 under it; without AMX the error is that of "highest".
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class _BlockedSoftmax(torch.autograd.Function):

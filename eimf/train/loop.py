@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eimf.config import HeadSettings, TrainSettings
-from eimf.losses.softmax import cross_entropy
+from eimf.losses.softmax import cross_entropy, product_precision
 from eimf.models.backbone import Backbone
 from eimf.models.heads import EimfHeads, hard_readout
 from eimf.train.sequences import Batch, Histories, batches, cut_windows
@@ -35,12 +35,14 @@ class Trainer:
 
     def __init__(
         self, backbone: Backbone, semantics: Semantics | None, histories: Histories, settings: TrainSettings,
-        *, max_length: int, loss_rows: int, device: torch.device,
+        *, max_length: int, loss_rows: int, device: torch.device, precision: str = "highest",
     ) -> None:  # fmt: skip
+        """`loss_rows` and `precision` (see `product_precision`) are those of the softmax over the catalogue."""
         self.backbone = backbone.to(device)
         self.semantics = semantics
         self.histories, self.settings = histories, settings
-        self.max_length, self.loss_rows, self.device = max_length, loss_rows, device
+        self.max_length, self.loss_rows = max_length, loss_rows
+        self.device, self.precision = device, precision
         if semantics is not None:
             semantics.heads.to(device)
         self._named = dict(self._modules().named_parameters())
@@ -83,11 +85,13 @@ class Trainer:
         interests = self.backbone(batch.items.to(self.device)).flatten(0, 1)[batch.place.to(self.device)]  # [P, K, D]
         readout = hard_readout(interests, table[target - 1])  # [P, D]
         weight = torch.full((len(target),), 1 / len(target), device=self.device)
-        rec = cross_entropy(readout, table, target - 1, weight, self.loss_rows)
+        with product_precision(self.precision):
+            rec = cross_entropy(readout, table, target - 1, weight, self.loss_rows)
         if self.semantics is None:
             return {"loss": rec}
         cluster = self.semantics.supervision.clusters_for(batch.user.to(self.device), batch.position.to(self.device))
-        align, semantic = self.semantics.heads(readout, table, target, cluster, self.loss_rows)
+        with product_precision(self.precision):
+            align, semantic = self.semantics.heads(readout, table, target, cluster, self.loss_rows)
         weights = self.semantics.settings
         return {
             "loss": rec + weights.align * align + weights.semantic * semantic,
