@@ -11,9 +11,9 @@ Shapes: B batch, T length, K interests, D width, F hidden width.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from eimf.models.backbone import INIT_STD, Backbone
+from eimf.models.dropout import dropout
 
 
 class ComiRecSA(Backbone):
@@ -27,7 +27,7 @@ class ComiRecSA(Backbone):
         self.dropout = dropout
 
     def forward(self, items: Tensor) -> Tensor:
-        e = F.dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
+        e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
         w = self.to_weight(torch.tanh(self.to_hidden(e + self.position[: items.shape[1]])))  # [B, T, K]
         length = items.shape[1]
         future = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(1)

@@ -15,6 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eimf.models.backbone import INIT_STD, Backbone
+from eimf.models.dropout import dropout
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, drop: float) -> Tensor:
+    """softmax(Q K^T / sqrt(D/H), causal) V with dropout `drop` on the weights; all [B, H, T, D/H]."""
+    if drop == 0 or query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=drop, is_causal=True)
+    # On a CPU, torch's attention with dropout writes the weights out too, and draws slowly for them.
+    length = query.shape[2]
+    future = torch.full((length, length), -torch.inf).triu_(1)
+    scores = torch.matmul(query, key.transpose(2, 3)).mul_(query.shape[3] ** -0.5).add_(future)  # [B, H, T, T]
+    return torch.matmul(dropout(scores.softmax(dim=-1), drop, True), value)
 
 
 class Block(nn.Module):
@@ -34,12 +46,11 @@ class Block(nn.Module):
     def _attention(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
         qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
-        drop = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], dropout_p=drop, is_causal=True)
+        mixed = causal_attention(qkv[0], qkv[1], qkv[2], self.dropout if self.training else 0.0)
         return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
 
 class SASRec(Backbone):
@@ -71,7 +82,7 @@ class SASRec(Backbone):
     def forward(self, items: Tensor) -> Tensor:
         # sqrt(D), as the authors' code has it: without it the blocks drown the item at the start, and learning is slow.
         x = self.item_table(items) * self.scale + self.position[: items.shape[1]]  # [B, T, D]
-        x = F.dropout(x, self.dropout, self.training)
+        x = dropout(x, self.dropout, self.training)
         for block in self.blocks:
             x = block(x)
         return self.norm(x).unsqueeze(2)  # [B, T, 1, D]
