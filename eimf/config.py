@@ -216,6 +216,8 @@ class HeadSettings(Answer):
     """Weight of semantic prediction, L_sem."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
     """tau of the alignment's contrastive part."""
+    contrast_items: Annotated[int, Field(ge=2)] = 128
+    """Items contrasted with each other in the alignment of items: the published code's batch, whatever ours is."""
 
     @property
     def plain(self) -> bool:

@@ -51,7 +51,7 @@ def _trainer(run: Run, made: Artifacts, histories: "Histories") -> "Trainer":
     if not recipe.heads.plain:
         items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
         supervision = read_supervision(items, users, interests, histories).to(device)
-        heads = build_heads(supervision, recipe.model.width, recipe.heads.temperature, recipe.train.seed)
+        heads = build_heads(supervision, recipe.heads, recipe.model.width, recipe.train.seed)
         semantics = Semantics(heads, supervision, recipe.heads)
     backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
     return Trainer(

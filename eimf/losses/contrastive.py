@@ -9,19 +9,17 @@ from torch.nn import functional as F
 
 
 def info_nce(
-    anchors: Tensor, candidates: Tensor, positive: Tensor, anchor_group: Tensor, candidate_group: Tensor,
-    temperature: float, weight: Tensor,
-) -> Tensor:  # fmt: skip
-    """Weighted mean of -log softmax(cos(anchor, candidate) / temperature)[positive].
+    anchors: Tensor, candidates: Tensor, positive: Tensor, related: Tensor | None, temperature: float, weight: Tensor
+) -> Tensor:
+    """Weighted sum over anchors of -log softmax(cos(anchor, candidate) / temperature)[positive].
 
-    `anchors` [P, D], `candidates` [U, D], `positive` [P] each anchor's candidate. A candidate of the anchor's own
-    group (`anchor_group` [P], `candidate_group` [U]) other than the positive is no negative and is left out.
-    `weight` [P] sums to 1.
+    `anchors` [P, D], `candidates` [U, D], `positive` [P] each anchor's candidate, `weight` [P]. `related` [P, U]
+    marks the candidates that are no negatives of an anchor, for they share what it is about; other than the
+    positive they are left out.
     """
-    scores = F.normalize(anchors, dim=1) @ F.normalize(candidates, dim=1).T / temperature  # [P, U]
-    own = anchor_group.unsqueeze(1) == candidate_group.unsqueeze(0)
-    own = own.scatter(1, positive.unsqueeze(1), False)
-    scores = scores.masked_fill(own, -torch.inf)
+    scores = F.normalize(anchors, dim=1) @ (F.normalize(candidates, dim=1).T / temperature)  # [P, U]
+    if related is not None:
+        scores = scores.masked_fill(related.scatter(1, positive.unsqueeze(1), False), -torch.inf)
     return (weight * F.cross_entropy(scores, positive, reduction="none")).sum()
 
 

@@ -11,11 +11,29 @@ Shapes: P target positions of a batch, M interests of a cluster, C clusters, U d
 targets, D width, S text width, N items.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from eimf.losses.contrastive import info_nce, mean_distance
-from eimf.losses.softmax import weighted_logsumexp
+from eimf.losses.softmax import product_precision, weighted_logsumexp
+
+
+class _FrozenLinear(torch.autograd.Function):
+    """A linear layer over a frozen table: no gradient for the input, and its backward product at the precision
+    that was set in the forward pass (torch's own would run at whatever is set when the backward pass comes)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.precision = torch.get_float32_matmul_precision()
+        return torch.addmm(bias, x, weight.T)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+        with product_precision(ctx.precision):
+            return None, grads[0].T @ ctx.saved_tensors[0], grads[0].sum(dim=0)
 
 
 class EimfHeads(nn.Module):
@@ -26,15 +44,22 @@ class EimfHeads(nn.Module):
     present: Tensor
 
     def __init__(
-        self, *, item_text: Tensor, semantics: Tensor, present: Tensor, width: int, temperature: float
+        self,
+        *,
+        item_text: Tensor,
+        semantics: Tensor,
+        present: Tensor,
+        width: int,
+        temperature: float,
+        contrast_items: int,
     ) -> None:
         """`item_text` [N, S] are x_i of items 1..N; `semantics` [C, M, S] is Z of every cluster, `present` [C, M]
-        where there is an interest."""
+        where there is an interest; `contrast_items` is how many items are contrasted with each other."""
         super().__init__()
         self.register_buffer("item_text", item_text, persistent=False)
         self.register_buffer("semantics", semantics, persistent=False)
         self.register_buffer("present", present, persistent=False)
-        self.temperature = temperature
+        self.temperature, self.contrast_items = temperature, contrast_items
         self.project = nn.Linear(item_text.shape[1], width)
         self.attention = nn.MultiheadAttention(width, num_heads=1, batch_first=True)
         self.to_behaviour = nn.Linear(width, width)
@@ -48,7 +73,7 @@ class EimfHeads(nn.Module):
         -1 where the position has no semantic supervision: a cluster without interests, or a target that the LLM
         has read.
         """
-        text = self.project(self.item_text)  # [N, D]
+        text: Tensor = _FrozenLinear.apply(self.item_text, self.project.weight, self.project.bias)  # [N, D]
         item_align = self._align_items(item_vectors, text, target)
         known = cluster >= 0
         if not bool(known.any()):
@@ -78,14 +103,17 @@ class EimfHeads(nn.Module):
     def _align_items(self, item_vectors: Tensor, text: Tensor, target: Tensor) -> Tensor:
         items, counts = target.unique(return_counts=True)
         behaviour, meaning = item_vectors[items - 1], self.to_behaviour(text[items - 1])  # [I, D]
-        own = torch.arange(len(items), device=items.device)
         weight = counts / counts.sum()
-        contrast = info_nce(behaviour, meaning, own, own, own, self.temperature, weight)
+        contrast = weight.new_zeros(())
+        for part in torch.randperm(len(items), device=items.device).split(self.contrast_items):
+            own = torch.arange(len(part), device=items.device)
+            contrast = contrast + info_nce(behaviour[part], meaning[part], own, None, self.temperature, weight[part])
         return 0.4 * contrast + 0.1 * mean_distance(behaviour, meaning, weight)
 
     def _align_users(self, readout: Tensor, meaning: Tensor, row: Tensor, row_cluster: Tensor) -> Tensor:
         weight = torch.full((len(readout),), 1 / len(readout), device=readout.device)
-        contrast = info_nce(readout, meaning, row, row_cluster[row], row_cluster, self.temperature, weight)
+        same_cluster = row_cluster[row].unsqueeze(1) == row_cluster.unsqueeze(0)  # [P, U]
+        contrast = info_nce(readout, meaning, row, same_cluster, self.temperature, weight)
         return 0.4 * contrast + 0.1 * mean_distance(readout, meaning[row], weight)
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from eimf.config import ModelSettings
+from eimf.config import HeadSettings, ModelSettings
 from eimf.models.backbone import Backbone
 from eimf.models.comirec_sa import ComiRecSA
 from eimf.models.heads import EimfHeads
@@ -32,7 +32,7 @@ def _backbone(settings: ModelSettings, items: int) -> Backbone:
     return ComiRecSA(**common, dropout=settings.dropout, interests=other.interests, hidden=other.hidden)
 
 
-def build_heads(supervision: Supervision, width: int, temperature: float, seed: int) -> EimfHeads:
+def build_heads(supervision: Supervision, settings: HeadSettings, width: int, seed: int) -> EimfHeads:
     """New EIMF heads over `supervision`; drawn from a stream of their own, so the backbone's start does not depend
     on them."""
     with torch.random.fork_rng():
@@ -42,5 +42,6 @@ def build_heads(supervision: Supervision, width: int, temperature: float, seed: 
             semantics=supervision.semantics,
             present=supervision.present,
             width=width,
-            temperature=temperature,
+            temperature=settings.temperature,
+            contrast_items=settings.contrast_items,
         )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eimf.models.heads import EimfHeads, hard_readout
+from eimf.models.heads import EimfHeads, _FrozenLinear, hard_readout
 
 WIDTH, TEXT, ITEMS, CLUSTERS, MOST = 6, 10, 9, 3, 4
 
@@ -13,13 +13,18 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def heads() -> EimfHeads:
+def heads(contrast_items: int = ITEMS) -> EimfHeads:
     present = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
     semantics = random(CLUSTERS, MOST, TEXT) * present.unsqueeze(-1)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return EimfHeads(
-            item_text=random(ITEMS, TEXT, seed=1), semantics=semantics, present=present, width=WIDTH, temperature=0.1
+            item_text=random(ITEMS, TEXT, seed=1),
+            semantics=semantics,
+            present=present,
+            width=WIDTH,
+            temperature=0.1,
+            contrast_items=contrast_items,
         )
 
 
@@ -116,7 +121,12 @@ def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss()
     # its own direction, so the loss tends to that of choosing within a group: log 2 as the scale grows.
     text = torch.eye(2).repeat_interleave(2, dim=0)
     model = EimfHeads(
-        item_text=text, semantics=torch.eye(2)[None], present=torch.ones(1, 2, dtype=torch.bool), width=2, temperature=1
+        item_text=text,
+        semantics=torch.eye(2)[None],
+        present=torch.ones(1, 2, dtype=torch.bool),
+        width=2,
+        temperature=1,
+        contrast_items=4,
     )
     with torch.no_grad():
         model.project.weight.copy_(6 * torch.eye(2))
@@ -132,3 +142,28 @@ def test_hard_readout_is_the_interest_nearest_to_the_target():
     interests = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 2.0]]])
     target = torch.tensor([[1.0, 0.1], [0.1, 1.0]])
     assert hard_readout(interests, target).tolist() == [[1, 0], [0, 2]]
+
+
+def test_items_are_contrasted_in_random_groups_of_the_given_size():
+    # All vectors alike, so every candidate is as good as another: a group of n has NCE log n, and cosines are 1.
+    values = batch() | {"item_vectors": torch.ones(ITEMS, WIDTH), "cluster": torch.full((5,), -1)}
+    values["target"] = torch.tensor([1, 5, 9, 2, 7])
+    for size, groups in ((5, [5]), (3, [3, 2]), (4, [4, 1])):
+        model = heads(size)
+        with torch.no_grad():
+            model.to_behaviour.weight.zero_()
+            model.to_behaviour.bias.fill_(1)
+        align, _ = model(**values, loss_rows=4)
+        wanted = 0.4 * sum(count * math.log(count) for count in groups) / 5
+        assert float(align.detach()) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_projection_of_the_frozen_table_has_the_gradients_of_a_linear_layer():
+    model = heads()
+    ours = _FrozenLinear.apply(model.item_text, model.project.weight, model.project.bias)
+    theirs = model.project(model.item_text)
+    torch.testing.assert_close(ours, theirs)
+    parameters = (model.project.weight, model.project.bias)
+    weights = random(ITEMS, WIDTH, seed=8)
+    found = torch.autograd.grad((weights * ours).sum(), parameters)
+    torch.testing.assert_close(found, torch.autograd.grad((weights * theirs).sum(), parameters))

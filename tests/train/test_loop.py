@@ -46,8 +46,8 @@ def trainer(data: Histories, align: float = 0.0, semantic: float = 0.0) -> Train
     backbone, semantics = build_backbone(MODEL, data.catalogue, 7), None
     if align or semantic:
         supervision = read_supervision(*tables(data), data)
-        heads = build_heads(supervision, MODEL.width, 0.1, 7)
-        semantics = Semantics(heads, supervision, HeadSettings(align=align, semantic=semantic))
+        settings = HeadSettings(align=align, semantic=semantic, contrast_items=16)
+        semantics = Semantics(build_heads(supervision, settings, MODEL.width, 7), supervision, settings)
     return Trainer(backbone, semantics, data, SETTINGS, max_length=10, loss_rows=64, device=torch.device("cpu"))
 
 
