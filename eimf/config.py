@@ -1,12 +1,13 @@
 """Every setting, declared once. `Answer` settings change a result and are part of a stage's key; `Speed` settings
 change only how fast (and the last bits of float rounding) and are part of none."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=0.99)]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class _Frozen(BaseModel):
@@ -23,11 +24,11 @@ class Speed(_Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where stage two runs. auto: a GPU where torch sees one."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads of torch, FAISS and the engines. 0: what the machine has."""
+    """CPU threads of torch and FAISS. 0: their own choice."""
     encode_batch: Positive = 256
     """Texts that the encoder works on at a time."""
     chunk: Positive = 32
-    """Replies written to the store at a time: the most that a kill can lose."""
+    """Finished replies written to the store at a time; a kill loses these and what is being decoded."""
     in_flight: Positive = 64
     """LLM requests that are decoded together."""
     kv_cache_gb: Annotated[float, Field(gt=0)] = 2.0
@@ -80,7 +81,7 @@ class DatasetSettings(Answer):
 class TextSettings(Answer):
     """How an item becomes one line of text (METHOD, stage one, 1)."""
 
-    columns: tuple[str, ...] = ("title", "categories", "brand")
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("title", "categories", "brand")
     """Columns of the item table, joined in this order where not null."""
     max_chars: Positive = 300
     """Longest line; the rest is cut."""
@@ -111,7 +112,7 @@ class ClusterSettings(Answer):
     %)."""
     iterations: Positive = 25
     """Rounds of k-means."""
-    seed: int = 2026
+    seed: Seed = 2026
     """Seed of the first centroids."""
 
 
@@ -149,20 +150,28 @@ class LLMSettings(Answer):
     """Sampling temperature; 0 takes the likeliest token, and then a retry would only repeat itself."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Nucleus of the sampling."""
-    seed: int = 2026
+    seed: Seed = 2026
     """Seed of the sampling; each request and attempt draws from its own stream."""
     max_tokens: Positive = 240
     """Longest reply."""
     max_prompt_tokens: Positive = 1800
-    """Longest rendered prompt; a longer one is a recipe error, not a silent cut."""
+    """Longest rendered prompt, in tokens; a longer one stops the run before anything is asked. In no key."""
     min_interests: Positive = 2
     """Fewest interests in a reply."""
     max_interests: Positive = 4
     """Most interests in a reply: M of METHOD."""
-    interest_chars: Positive = 60
+    interest_chars: Annotated[int, Field(ge=3)] = 60
     """Longest interest."""
     retries: Annotated[int, Field(ge=0)] = 2
     """Further attempts at a request whose reply was malformed."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_interests > self.max_interests:
+            raise ValueError(
+                f"min_interests={self.min_interests} is above max_interests={self.max_interests}; lower it"
+            )
+        return self
 
 
 class SASRecSettings(Answer):
@@ -201,6 +210,14 @@ class ModelSettings(Answer):
     comirec_sa: ComiRecSASettings = ComiRecSASettings()
     """Settings of ComiRec-SA only."""
 
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.backbone == "sasrec" and self.width % self.sasrec.heads:
+            raise ValueError(
+                f"width={self.width} cannot be shared by sasrec.heads={self.sasrec.heads}; make it a multiple"
+            )
+        return self
+
     def chosen(self) -> dict[str, Any]:
         """The settings that the chosen backbone reads, without those of the others: what belongs into a key."""
         others = {"sasrec", "comirec_sa"} - {self.backbone.replace("-", "_")}
@@ -228,7 +245,7 @@ class HeadSettings(Answer):
 class TrainSettings(Answer):
     """The training loop."""
 
-    seed: int = 2026
+    seed: Seed = 2026
     """Seed of the weights, the order of the batches, and dropout."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of AdamW."""
@@ -243,6 +260,8 @@ class TrainSettings(Answer):
     targets have a past; costs their recomputation."""
     epochs: Positive = 200
     """Most passes over the training events."""
+    filter_seen: bool = True
+    """Leave out of the validation ranking what the user has seen; `evaluate.filter_seen` is that of the test."""
     patience: Positive = 20
     """Epochs without a better validation NDCG@10 before the training stops."""
 
@@ -250,7 +269,7 @@ class TrainSettings(Answer):
 class EvaluateSettings(Answer):
     """What is measured."""
 
-    cutoffs: tuple[Positive, ...] = (5, 10, 20, 50)
+    cutoffs: Annotated[tuple[Positive, ...], Field(min_length=1)] = (5, 10, 20, 50)
     """k of Recall, NDCG, HitRate and MRR."""
     filter_seen: bool = True
     """Leave out of the ranking what the user has seen before the target."""

@@ -33,4 +33,4 @@ def target_ranks(block: Tensor, target: Tensor) -> Tensor:
     Ties count against the target, so a model that scores everything alike gets no credit.
     """
     own = block.gather(1, (target - 1).unsqueeze(1))
-    return (block >= own).sum(dim=1)
+    return block.shape[1] - (block < own).sum(dim=1)  # so that a score that is no number ranks last

@@ -18,7 +18,7 @@ VECTOR = "vector"
 CLUSTER, SIMILARITY, RANK = "cluster", "similarity", "rank"
 REQUEST_KEY, PROMPT, HISTORY = "request_key", "prompt", "history"
 LAST_READ = "last_read"
-ATTEMPT, REPLY, FAILURE, STATUS = "attempt", "reply", "failure", "status"
+ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
 PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
 INTEREST, INTEREST_NO, INTERESTS, EVIDENCE = "interest", "interest_no", "interests", "evidence"
 METRIC, K, SLICE, VALUE, USERS = "metric", "k", "slice", "value", "users"
@@ -75,12 +75,11 @@ REPLIES = pa.schema(
         (REQUEST_KEY, pa.string()),
         (ATTEMPT, pa.int32()),
         (REPLY, pa.string()),
-        (FAILURE, pa.string()),
         (PROMPT_TOKENS, pa.int32()),
         (REPLY_TOKENS, pa.int32()),
     ]
 )
-"""One attempt at one request, as the row store keeps it: what came back, raw; failure is null where something did."""
+"""One attempt at one request, as the row store keeps it: what came back, raw."""
 
 INTERESTS_TABLE = pa.schema(
     [
@@ -131,7 +130,7 @@ def esim_interests(width: int) -> pa.Schema:
 METRICS = pa.schema(
     [(METRIC, pa.string()), (K, pa.int32()), (SLICE, pa.string()), (VALUE, pa.float64()), (USERS, pa.int64())]
 )
-"""metrics/metrics: one value for each metric, cut-off and slice of users; k is 0 where there is no cut-off."""
+"""metrics/metrics: one value for each metric, cut-off and slice of users."""
 
 RANKS = pa.schema([(USER, pa.int32()), (ITEM, pa.int32()), (RANK, pa.int32())])
 """metrics/ranks: each user's target and its 1-based rank among the items not seen."""

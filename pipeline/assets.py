@@ -119,8 +119,11 @@ def asset_folder(name: str, field: str) -> Path:
         asset.convert(folder)
         for path in folder.rglob("*"):
             sync(path)
-        if not final.is_dir():
+        try:
             folder.rename(final)
+        except OSError:
+            if not final.is_dir():  # another process was first
+                raise
     return final
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -51,7 +52,8 @@ def _guard(parent: int) -> None:
     alive = processes()
     for pid, started in known.items():
         if pid != os.getpid() and pid in alive and alive[pid][1] == started:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(OSError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

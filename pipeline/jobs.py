@@ -5,7 +5,6 @@ from eimf.store.artifact import Artifact, Store
 from pipeline.console import say
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
-from pipeline.machine import process_alive
 from pipeline.recipe import Recipe
 from pipeline.refs import save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_results
@@ -15,7 +14,7 @@ from pipeline.train_stages import train_stages
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
     """Stages 1 to 9. Returns every artifact by kind."""
-    store.sweep(process_alive)
+    store.sweep()
     run = Run(recipe, store, engines or Engines(recipe))
     for stage in STAGES:  # a wrong model or template is found before minutes are spent
         stage.configuration(run)

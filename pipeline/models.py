@@ -78,9 +78,11 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
         ) from error
     for local_only in (True, False):
         try:
-            return Path(
-                snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only)
-            )
+            path = snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only)
+            return _checked(Path(path), field)
+        except ModelError:  # the local cache may hold a part of a model only, such as its tokenizer
+            if not local_only:
+                raise
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
             continue
     raise MissingError(

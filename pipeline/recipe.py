@@ -86,9 +86,9 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     if recipe is not None:
         if not recipe.is_file():
             raise SettingError("recipe", f"no file {recipe}", "give the path of a TOML recipe")
-        return _parse(recipe.read_text(encoding="utf-8"), str(recipe)), recipe.resolve().parent
+        return _parse(recipe.read_bytes(), str(recipe)), recipe.resolve().parent
     if dataset in built_in_recipes():
-        return _parse(built_in.read_text(encoding="utf-8"), dataset), Path.cwd()
+        return _parse(built_in.read_bytes(), dataset), Path.cwd()
     if folder.is_dir():
         name = folder.resolve().name
         files = {"name": name, "interactions": "interactions.parquet", "items": "items.parquet"}
@@ -97,10 +97,10 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", remedy)
 
 
-def _parse(text: str, source: str) -> dict[str, Any]:
+def _parse(text: bytes, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError("recipe", f"{source} is not TOML ({error})", "mend that line") from error
 
 

@@ -1,15 +1,20 @@
 """Which artifacts a recipe's stage-one settings led to: what lets a training node start without raw data or models.
 
-A ref is filed under the digest of the settings as written, so the same recipe finds it on another machine.
+A ref is filed under the digest of the settings as written (and, for an `esim`, of its dataset's key), so the same
+recipe finds it on another machine.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
-from eimf.errors import ArtifactError
+from eimf.errors import ArtifactError, DataError
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store, write_atomic
+from pipeline.engines import Engines
+from pipeline.esim_stages import STAGES
 from pipeline.recipe import Recipe
+from pipeline.run import Run
 
 _DATASET = ("dataset", "text")
 _ESIM = (*_DATASET, "encoder", "cluster", "typical", "prompt", "llm")
@@ -22,18 +27,32 @@ def _settings(recipe: Recipe, sections: tuple[str, ...]) -> dict[str, Any]:
     return values
 
 
+def _path(store: Store, recipe: Recipe, dataset: str | None) -> Path:
+    """The ref of the `dataset` these settings led to, or, with a dataset's key, of the `esim` made from it."""
+    settings = _settings(recipe, _DATASET if dataset is None else _ESIM)
+    name = keys.digest({"settings": settings, "dataset": dataset})
+    return store.root / "refs" / ("dataset" if dataset is None else "esim") / f"{name}.json"
+
+
 def save_ref(store: Store, recipe: Recipe, artifact: Artifact) -> None:
     """Note that these settings led to `artifact`, a `dataset` or an `esim`."""
-    sections = _ESIM if artifact.manifest.kind == "esim" else _DATASET
-    content = {"key": artifact.key, "settings": _settings(recipe, sections)}
-    path = store.root / "refs" / artifact.manifest.kind / f"{keys.digest(content['settings'])}.json"
-    write_atomic(path, json.dumps(content, indent=1, sort_keys=True).encode())
+    path = _path(store, recipe, artifact.manifest.parents.get("dataset"))
+    write_atomic(path, json.dumps({"key": artifact.key}).encode())
 
 
-def _read_ref(store: Store, recipe: Recipe, kind: str) -> Artifact | None:
-    settings = _settings(recipe, _ESIM if kind == "esim" else _DATASET)
-    path = store.root / "refs" / kind / f"{keys.digest(settings)}.json"
+def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = None) -> Artifact | None:
+    path = _path(store, recipe, dataset)
     return store.find(kind, json.loads(path.read_text())["key"]) if path.is_file() else None
+
+
+def _dataset(store: Store, recipe: Recipe) -> Artifact | None:
+    """The dataset of the raw files where they are at hand, so that a changed file is noticed; else that of the ref."""
+    stage = STAGES[0]
+    try:
+        configuration = stage.configuration(Run(recipe, store, Engines(recipe)))
+    except DataError:
+        return _read_ref(store, recipe, "dataset")
+    return store.find(stage.kind, keys.stage_key(stage.kind, stage.version, {}, configuration))
 
 
 def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict[str, Artifact]:
@@ -41,28 +60,21 @@ def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict
 
     Raises ArtifactError where the store does not hold them, or where the given artifact is of another dataset.
     """
-    dataset = _read_ref(store, recipe, "dataset")
+    dataset = _dataset(store, recipe) or _missing(store, "dataset")
     if esim_key is None and recipe.heads.plain:
-        return {"dataset": dataset or _missing(store, "dataset")}
-    esim = store.get("esim", esim_key) if esim_key else _read_ref(store, recipe, "esim") or _missing(store, "esim")
-    own = store.find("dataset", esim.manifest.parents["dataset"])
-    if dataset is not None and esim.manifest.parents["dataset"] != dataset.key:
+        return {"dataset": dataset}
+    if esim_key is None:
+        return {"dataset": dataset, "esim": _read_ref(store, recipe, "esim", dataset.key) or _missing(store, "esim")}
+    esim = store.get("esim", esim_key)
+    if esim.manifest.parents["dataset"] != dataset.key:
         found = f"{esim.short} was made from dataset {esim.manifest.parents['dataset'][:12]}"
         found += f", this recipe's is {dataset.short}"
         raise ArtifactError("esim", found, "give an artifact of this dataset, or the recipe of that one")
-    if own is None:
-        raise ArtifactError(
-            "dataset",
-            f"{esim.manifest.parents['dataset'][:12]} is not in {store.root}",
-            "copy it beside its esim artifact",
-        )
-    return {"dataset": own, "esim": esim}
+    return {"dataset": dataset, "esim": esim}
 
 
 def _missing(store: Store, kind: str) -> Artifact:
-    found = f"{store.root} holds none for this recipe's stage-one settings"
+    found = f"{store.root} holds none for this recipe's data and stage-one settings"
     raise ArtifactError(
-        kind,
-        found,
-        "run `make esim` with the same recipe and settings, or copy the store from where that was done",
+        kind, found, "run `make esim` with the same recipe and settings, or copy the store from where that was done"
     )

@@ -33,7 +33,7 @@ def show_results(results: list[Result]) -> None:
     for result, each in zip(results, found, strict=True):
         manifest = result.checkpoint.manifest
         numbers = [f"{each[name]:.4f}" for name in shown]
-        rows.append([result.label, *numbers, str(manifest.facts["best_epoch"]), f"{manifest.seconds:.0f}"])
+        rows.append([result.label, *numbers, str(manifest.facts["best_epoch"]), f"{manifest.facts['seconds']:.0f}"])
     table(header, rows)
 
 

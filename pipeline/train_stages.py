@@ -16,6 +16,8 @@ from pipeline.machine import prepare_torch, product_precision
 from pipeline.run import Artifacts, Run, Stage
 
 if TYPE_CHECKING:
+    import torch
+
     from eimf.train.loop import Progress, Trainer
     from eimf.train.sequences import Histories
 
@@ -31,7 +33,6 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
         "model": recipe.model.chosen(),
         "heads": heads,
         "train": recipe.train.model_dump(mode="json"),
-        "filter_seen": recipe.evaluate.filter_seen,
     }
 
 
@@ -41,8 +42,7 @@ def _histories(made: Artifacts) -> "Histories":
     return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT]))
 
 
-def _trainer(run: Run, made: Artifacts, histories: "Histories") -> "Trainer":
-    device = prepare_torch(run.recipe.speed)
+def _trainer(run: Run, made: Artifacts, histories: "Histories", device: "torch.device") -> "Trainer":
     from eimf.train.build import build_backbone, build_heads
     from eimf.train.loop import Semantics, Trainer
     from eimf.train.supervision import read_supervision
@@ -96,8 +96,9 @@ class _Saved:
 
 
 def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    device = prepare_torch(run.recipe.speed)
     recipe, histories = run.recipe, _histories(made)
-    trainer, saved = _trainer(run, made, histories), _Saved(draft.work)
+    trainer, saved = _trainer(run, made, histories, device), _Saved(draft.work)
     standing, curve, seconds = saved.load(trainer)
     if standing.epochs:
         say(f"       resuming after epoch {standing.epochs}")
@@ -119,6 +120,7 @@ def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
         "epochs": standing.epochs,
         "best_epoch": standing.best_epoch,
         "valid_ndcg@10": round(standing.best, 5),
+        "seconds": round(seconds, 1),
         "targets_per_second": round(targets / seconds),
     }
 
@@ -128,7 +130,7 @@ def _validate(run: Run, trainer: "Trainer", histories: "Histories") -> float:
 
     ranking = rank_users(
         trainer.backbone, histories, schema.VALID, max_length=run.recipe.model.max_length,
-        filter_seen=run.recipe.evaluate.filter_seen, block=run.recipe.speed.rank_users,
+        filter_seen=run.recipe.train.filter_seen, block=run.recipe.speed.rank_users,
     )  # fmt: skip
     return mean_metric(ranking, "ndcg", 10)
 

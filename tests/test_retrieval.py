@@ -53,6 +53,10 @@ def test_ties_count_against_the_target():
     assert target_ranks(torch.tensor([[1.0, 1.0, 1.0, 0.0]]), torch.tensor([2])).tolist() == [3]
 
 
+def test_scores_that_are_no_numbers_rank_last():
+    assert target_ranks(torch.full((1, 4), torch.nan), torch.tensor([2])).tolist() == [4]
+
+
 def test_a_target_seen_before_stays_in_the_ranking():
     import numpy as np
 

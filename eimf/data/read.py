@@ -65,8 +65,8 @@ def read_events(path: Path, user: str, item: str, order: str, timestamp: str | N
     wanted = {"user": user, "item": item, "order": order} | ({"timestamp": timestamp} if timestamp else {})
     need_columns(frame, wanted, "dataset.interactions")
     clock = number(frame, timestamp, "timestamp") if timestamp else pl.lit(None, pl.Float64)
-    return frame.with_row_index(schema.ROW).select(
-        pl.col(schema.ROW).cast(pl.Int64),
+    return frame.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias(schema.ROW),
         pl.col(user).cast(pl.String).alias(schema.USER_ID),
         pl.col(item).cast(pl.String).alias(schema.ITEM_ID),
         number(frame, order, "order").alias("order"),
@@ -87,8 +87,8 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
             )
     chosen = frame.select(
         pl.col(key).cast(pl.String).alias(schema.ITEM_ID),
-        _clean(pl.col(title)).alias(schema.TITLE),
-        *[_clean(pl.col(column)).alias(f"text_{place}") for place, column in enumerate(text)],
+        _clean(frame, title).alias(schema.TITLE),
+        *[_clean(frame, column).alias(f"text_{place}") for place, column in enumerate(text)],
     )
     repeated = chosen.filter(pl.col(schema.ITEM_ID).is_duplicated() | pl.col(schema.ITEM_ID).is_null())
     if not repeated.is_empty():
@@ -99,7 +99,10 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
     return chosen
 
 
-def _clean(column: pl.Expr) -> pl.Expr:
-    """Text on one line without outer or double white space; null where nothing is left."""
+def _clean(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """Text on one line without outer or double white space, a list joined by commas; null where nothing is left."""
+    column = pl.col(name)
+    if isinstance(frame.schema[name], pl.List):
+        column = column.cast(pl.List(pl.String)).list.join(", ")
     text = column.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
     return pl.when(text.str.len_chars() > 0).then(text)

@@ -10,6 +10,7 @@ from eimf.errors import MissingError, ModelError, SettingError
 from eimf.esim.generate import Reply, Request
 
 _GIB = 1 << 30
+_DAY = "01 Jan 2026"
 
 
 def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
@@ -42,13 +43,30 @@ class ChatRenderer:
     def __init__(self, model: Path) -> None:
         from transformers import AutoTokenizer
 
-        self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                "llm.model", f"{model} has no tokenizer that loads", "give the whole model directory"
+            ) from error
         if not self._tokenizer.chat_template:
             raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Some templates refuse a system message: it then goes before the first user message. Some write the day:
+        they get a fixed one, or every prompt, and so every request key, would be new each day."""
+        from jinja2 import TemplateError
+
+        talk = [dict(message) for message in messages]
+        try:
+            return self._apply(talk)
+        except TemplateError:
+            system, first, *rest = talk
+            return self._apply([{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest])
+
+    def _apply(self, talk: list[dict[str, str]]) -> str:
         text = self._tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+            talk, tokenize=False, add_generation_prompt=True, date_string=_DAY, strftime_now=lambda _: _DAY
         )
         return str(text)
 
@@ -71,13 +89,13 @@ class VllmGenerator:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         engine = self._llm.llm_engine
-        for request in requests:
-            # The chat template has written every special token already.
-            tokens = self._tokenizer.encode(request.prompt, add_special_tokens=False)
-            if len(tokens) > self._max_prompt_tokens:
-                failure = f"prompt of {len(tokens)} tokens, llm.max_prompt_tokens is {self._max_prompt_tokens}"
-                yield Reply(request.key, "", len(tokens), 0, failure)
-                continue
+        # The chat template has written every special token already.
+        prompts = [self._tokenizer.encode(request.prompt, add_special_tokens=False) for request in requests]
+        longest = max(map(len, prompts), default=0)
+        if longest > self._max_prompt_tokens:
+            found = f"{self._max_prompt_tokens}, but a prompt has {longest} tokens"
+            raise SettingError("llm.max_prompt_tokens", found, "raise it, or lower prompt.max_titles")
+        for request, tokens in zip(requests, prompts, strict=True):
             engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request.seed))
         while engine.has_unfinished_requests():
             for output in engine.step():
@@ -102,8 +120,7 @@ def _shut_down(llm: Any) -> None:
 
 def _reply(output: Any) -> Reply:
     best = output.outputs[0]
-    failure = f"stopped by {best.finish_reason}" if best.finish_reason not in ("stop", "length") else None
-    return Reply(output.request_id, best.text, len(output.prompt_token_ids), len(best.token_ids), failure)
+    return Reply(output.request_id, best.text, len(output.prompt_token_ids), len(best.token_ids))
 
 
 class VllmEncoder:

@@ -25,13 +25,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the engine returned for a request; `failure` says why it returned nothing."""
+    """What the engine returned for a request."""
 
     key: str
     text: str
     prompt_tokens: int
     reply_tokens: int
-    failure: str | None = None
 
 
 class Generator(Protocol):
@@ -120,7 +119,6 @@ def _row(reply: Reply, attempt: int) -> Row:
         schema.REQUEST_KEY: reply.key,
         schema.ATTEMPT: attempt,
         schema.REPLY: reply.text,
-        schema.FAILURE: reply.failure,
         schema.PROMPT_TOKENS: reply.prompt_tokens,
         schema.REPLY_TOKENS: reply.reply_tokens,
     }
@@ -148,7 +146,7 @@ def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, 
                 schema.ATTEMPT: last[schema.ATTEMPT],
                 schema.REPLY: last[schema.REPLY],
                 schema.STATUS: "ok" if parsed.interests else "malformed",
-                schema.REASON: last[schema.FAILURE] or parsed.reason,
+                schema.REASON: parsed.reason,
                 schema.PROMPT_TOKENS: last[schema.PROMPT_TOKENS],
                 schema.REPLY_TOKENS: last[schema.REPLY_TOKENS],
                 schema.INTERESTS: parsed.interests,

@@ -50,9 +50,9 @@ def load_template(name: str, folder: Path) -> Template:
     built_in = resources.files("eimf.esim") / "templates" / f"{name}.toml"
     path = folder / name
     if "/" not in name and not name.endswith(".toml") and built_in.is_file():
-        text = built_in.read_text(encoding="utf-8")
+        text = built_in.read_bytes()
     elif path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     else:
         raise SettingError(
             "prompt.template",
@@ -60,8 +60,8 @@ def load_template(name: str, folder: Path) -> Template:
             "use movies, products, or the path of a TOML file like those",
         )
     try:
-        return Template.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        return Template.model_validate(tomllib.loads(text.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise SettingError(
             "prompt.template",

@@ -19,8 +19,8 @@ from torch import Tensor
 def product_precision(precision: str) -> Iterator[None]:
     """Run float32 matrix products at torch's `precision` ("highest", "high", "medium"), then as before.
 
-    For the large products only: on a CPU, "medium" takes oneDNN's faster ones, but slows attention down. A CPU with AMX
-    rounds to bfloat16 under it; without AMX the error is that of "highest".
+    For the large products only: on a CPU, "medium" takes oneDNN's faster ones, but slows attention down. A CPU
+    with AMX rounds to bfloat16 under it; without AMX the error is that of "highest".
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)

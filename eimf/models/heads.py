@@ -1,4 +1,4 @@
-"""The two auxiliary tasks of EIMF: modality alignment and semantic prediction (METHOD, stage two, preset `paper`).
+"""The two auxiliary tasks of EIMF: modality alignment and semantic prediction (METHOD, stage two).
 
 arXiv 2411.09410; what the abstract leaves open follows METHOD. Used in training only: serving needs the backbone
 alone.

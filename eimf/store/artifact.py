@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from eimf.store import keys
 from eimf.store.manifest import FORMAT, NAME, FileEntry, Manifest, read_manifest
 
 _SHORT = 12
+_TMP = "tmp"
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,11 @@ class Store:
 
     def artifacts(self) -> Iterator[Artifact]:
         """Every finished artifact, by kind and key."""
-        for kind in sorted(path.name for path in self.root.glob("*") if path.is_dir()):
+        for kind in sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name != _TMP):
             for folder in self._folders(kind):
                 manifest = read_manifest(folder)
-                assert manifest is not None
-                yield Artifact(folder, manifest)
+                if manifest is not None:
+                    yield Artifact(folder, manifest)
 
     def _folders(self, kind: str) -> list[Path]:
         return sorted(path.parent for path in (self.root / kind).glob(f"*/{NAME}"))
@@ -195,6 +196,8 @@ class Store:
         sync(draft.folder)
         target = self.folder(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if not (target / NAME).is_file():  # what an interrupted copy has left is no artifact
+            shutil.rmtree(target, ignore_errors=True)
         draft.folder.rename(target)
         sync(target.parent)
         shutil.rmtree(draft.work, ignore_errors=True)
@@ -202,19 +205,28 @@ class Store:
 
     @contextmanager
     def draft(self, key: str) -> Iterator[Draft]:
-        """A temporary folder inside the store, removed again unless it was sealed."""
-        folder = self.root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        """A temporary folder in the store, gone again unless it was sealed; locked as long as its maker lives."""
+        name = uuid.uuid4().hex
+        folder, mark = self.root / _TMP / name, self.root / _TMP / f"{name}.lock"
         folder.mkdir(parents=True)
-        try:
-            yield Draft(folder, self.root / "runs" / key)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def sweep(self, alive: Callable[[int], bool]) -> int:
-        """Remove temporary folders of processes that are gone; returns how many. `alive` says whether a pid lives."""
-        removed = 0
-        for folder in (self.root / "tmp").glob("*-*"):
-            if not alive(int(folder.name.split("-")[0])):
+        with mark.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                yield Draft(folder, self.root / "runs" / key)
+            finally:
                 shutil.rmtree(folder, ignore_errors=True)
+                mark.unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove temporary folders whose makers are gone; returns how many."""
+        removed = 0
+        for mark in (self.root / _TMP).glob("*.lock"):
+            with mark.open("w") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                shutil.rmtree(mark.with_suffix(""), ignore_errors=True)
+                mark.unlink(missing_ok=True)
                 removed += 1
         return removed

@@ -4,6 +4,7 @@ Every step draws from its own random stream, derived from (seed, epoch, step), a
 (seed, epoch): so the state needs no generator, and dropout is the same whether or not the run was interrupted.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eimf.config import HeadSettings, TrainSettings
+from eimf.errors import DataError, SettingError
 from eimf.losses.softmax import cross_entropy, product_precision
 from eimf.models.backbone import Backbone
 from eimf.models.heads import EimfHeads, hard_readout
@@ -38,6 +40,10 @@ class Trainer:
         *, max_length: int, loss_rows: int, device: torch.device, precision: str = "highest",
     ) -> None:  # fmt: skip
         """`loss_rows` and `precision` (see `product_precision`) are those of the softmax over the catalogue."""
+        if int(histories.trained.max()) < 2:
+            raise DataError(
+                "dataset.interactions", "no user has two training events", "give longer histories (4 events or more)"
+            )
         self.backbone = backbone.to(device)
         self.semantics = semantics
         self.histories, self.settings = histories, settings
@@ -66,7 +72,12 @@ class Trainer:
                 for name, value in self._step(batch).items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + value * len(batch.target)
                 tick(len(batch.target))
-        return {name: float(value) / windows.targets for name, value in sums.items()}
+        losses = {name: float(value) / windows.targets for name, value in sums.items()}
+        if not math.isfinite(losses["loss"]):
+            raise SettingError(
+                "train.lr", f"{self.settings.lr}: the loss is {losses['loss']} in epoch {number + 1}", "lower it"
+            )
+        return losses
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         losses = self.losses(batch)

@@ -95,11 +95,6 @@ def batches(histories: Histories, windows: Windows, batch_targets: int, rng: np.
         yield _batch(histories, windows, groups[group])
 
 
-def batch_count(windows: Windows, batch_targets: int) -> int:
-    """Upper bound on the number of batches of an epoch."""
-    return -(-windows.targets // batch_targets)
-
-
 def _batch(histories: Histories, windows: Windows, chosen: np.ndarray) -> Batch:
     first, length, context, user = (
         values[chosen, None] for values in (windows.first, windows.length, windows.context, windows.user)

@@ -92,6 +92,16 @@ def test_reading_csv_and_parquet_gives_the_same(tmp_path):
     assert a.equals(read_events(tmp_path / "e.parquet", "user_id", "item_id", "order", None))
 
 
+def test_list_columns_and_a_column_of_our_own_name(tmp_path):
+    pl.DataFrame({"item_id": ["a"], "title": ["x"], "categories": [["Toys", "Games"]]}).write_parquet(
+        tmp_path / "i.parquet"
+    )
+    items = read_items(tmp_path / "i.parquet", "item_id", "title", ("title", "categories"))
+    assert items["text_1"].to_list() == ["Toys, Games"]
+    pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "order": [1], "row": [7]}).write_parquet(tmp_path / "e.parquet")
+    assert read_events(tmp_path / "e.parquet", "user_id", "item_id", "order", None)["row"].to_list() == [0]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

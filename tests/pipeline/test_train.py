@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from eimf.errors import ArtifactError
+from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_evaluate, run_train
 from pipeline.refs import stage_two_inputs
@@ -95,7 +95,9 @@ def test_an_artifact_of_another_dataset_is_refused(store, tmp_path, world_folder
 
 
 def test_without_stage_one_there_is_nothing_to_train_on(tmp_path, world_folder):
-    with pytest.raises(ArtifactError, match="holds none for this recipe's stage-one settings; run `make esim`"):
+    with pytest.raises(
+        ArtifactError, match="holds none for this recipe's data and stage-one settings; run `make esim`"
+    ):
         run_train(planted.recipe(world_folder), Store(tmp_path))
 
 
@@ -111,3 +113,35 @@ def test_a_damaged_artifact_stops_the_training_and_nothing_is_kept(store, world_
     with pytest.raises(ArtifactError, match=r"interests\.parquet: damaged"):
         run_train(recipe, copy)
     assert sorted((copy.root / "checkpoint").iterdir()) == before
+
+
+def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
+    store = Store(tmp_path / "store")
+    folders = [planted.world(seed=seed).write(tmp_path / str(seed) / "export") for seed in (1, 2)]
+    made = [run_esim(planted.recipe(folder), store)["esim"].key for folder in folders]
+    recipes = [planted.recipe(folder) for folder in folders]
+    assert [stage_two_inputs(store, recipe, None)["esim"].key for recipe in recipes] == made
+    planted.world(seed=3).write(folders[0])  # the raw data changes after stage one
+    with pytest.raises(ArtifactError, match="holds none for this recipe's data"):
+        stage_two_inputs(store, recipes[0], None)
+
+
+def test_a_diverging_training_is_an_error_not_a_perfect_score(store, world_folder):
+    with pytest.raises(SettingError, match=r"train\.lr: 1e\+30: the loss is nan in epoch \d; lower it"):
+        run_train(planted.recipe(world_folder, "train.lr=1e30", "train.clip=0"), store)
+
+
+def test_the_test_can_be_ranked_both_ways_for_one_training(store, world_folder):
+    kept, filtered = (
+        run_evaluate(planted.recipe(world_folder, f"evaluate.filter_seen={value}"), store)
+        for value in ("false", "true")
+    )
+    assert kept.checkpoint.key == filtered.checkpoint.key
+    better = [
+        (row["value"], other["value"])
+        for row, other in zip(
+            kept.metrics.table("metrics").to_pylist(), filtered.metrics.table("metrics").to_pylist(), strict=True
+        )
+        if row["metric"] == "recall" and row["slice"] == "all"
+    ]
+    assert all(after >= before for before, after in better)

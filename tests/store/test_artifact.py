@@ -103,9 +103,19 @@ def test_a_killed_builder_leaves_no_artifact_and_no_lock(tmp_path):
     assert store.find("numbers", KEY) is None
     with store.lock(KEY):  # returns at once: the kernel freed it
         pass
-    assert store.sweep(lambda pid: True) == 0
-    assert store.sweep(lambda pid: pid != worker.pid) == 1
+    with store.draft("b" * 64) as mine:
+        assert store.sweep() == 1  # the dead one's, not mine
+        assert [path.name for path in (tmp_path / "tmp").iterdir() if path.is_dir()] == [mine.folder.name]
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_half_copied_folder_is_no_artifact_and_is_replaced(tmp_path):
+    store = Store(tmp_path)
+    half = store.folder("numbers", KEY)
+    half.mkdir(parents=True)
+    (half / "numbers.parquet").write_bytes(b"half")
+    assert store.find("numbers", KEY) is None
+    assert build(store).table("numbers") == TABLE
 
 
 def test_atomic_write_replaces_whole_files(tmp_path):

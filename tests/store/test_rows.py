@@ -10,7 +10,6 @@ def row(key: str, attempt: int = 0, reply: str = "[]") -> dict[str, object]:
         schema.REQUEST_KEY: key,
         schema.ATTEMPT: attempt,
         schema.REPLY: reply,
-        schema.FAILURE: None,
         schema.PROMPT_TOKENS: 1,
         schema.REPLY_TOKENS: 1,
     }
