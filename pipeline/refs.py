@@ -6,7 +6,7 @@ recipe finds it on another machine.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from eimf.errors import ArtifactError, DataError
 from eimf.store import keys
@@ -73,7 +73,7 @@ def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict
     return {"dataset": dataset, "esim": esim}
 
 
-def _missing(store: Store, kind: str) -> Artifact:
+def _missing(store: Store, kind: str) -> NoReturn:
     found = f"{store.root} holds none for this recipe's data and stage-one settings"
     raise ArtifactError(
         kind, found, "run `make esim` with the same recipe and settings, or copy the store from where that was done"

@@ -48,7 +48,7 @@ def show_paired(plain: Result, other: Result) -> None:
         torch.from_numpy(result.metrics.table("ranks")[schema.RANK].to_numpy().copy()) for result in (plain, other)
     ]
     mean, spread, p = paired_difference(*[user_metric(each, "ndcg", 10) for each in ranks])
-    certainty = f"standard error {spread:.4f} over users, paired p = {p:.2f}"
+    certainty = f"standard error {spread:.4f} over users, paired p = {p:.2g}"
     say(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")
 
 
