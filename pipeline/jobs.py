@@ -8,7 +8,7 @@ from pipeline.esim_stages import STAGES
 from pipeline.recipe import Recipe
 from pipeline.refs import save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_results
-from pipeline.run import Run, make
+from pipeline.run import Run, find, make
 from pipeline.train_stages import train_stages
 
 
@@ -44,13 +44,10 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stage 11 alone, of a training that is finished. Raises ArtifactError where it is not."""
-    from eimf.store.keys import stage_key
-
     inputs = stage_two_inputs(store, recipe, esim_key)
     run = Run(recipe, store, Engines(recipe))
     first, second = train_stages(recipe.heads.plain)
-    parents = {kind: inputs[kind].key for kind in first.parents}
-    checkpoint = store.find(first.kind, stage_key(first.kind, first.version, parents, first.configuration(run)))
+    checkpoint = find(first, run, inputs)
     if checkpoint is None:
         raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")
     metrics, _ = make(second, run, {**inputs, "checkpoint": checkpoint})

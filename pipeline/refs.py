@@ -14,7 +14,7 @@ from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.recipe import Recipe
-from pipeline.run import Run
+from pipeline.run import Run, find
 
 _DATASET = ("dataset", "text")
 _ESIM = (*_DATASET, "encoder", "cluster", "typical", "prompt", "llm")
@@ -47,12 +47,10 @@ def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = Non
 
 def _dataset(store: Store, recipe: Recipe) -> Artifact | None:
     """The dataset of the raw files where they are at hand, so that a changed file is noticed; else that of the ref."""
-    stage = STAGES[0]
     try:
-        configuration = stage.configuration(Run(recipe, store, Engines(recipe)))
+        return find(STAGES[0], Run(recipe, store, Engines(recipe)), {})
     except DataError:
         return _read_ref(store, recipe, "dataset")
-    return store.find(stage.kind, keys.stage_key(stage.kind, stage.version, {}, configuration))
 
 
 def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict[str, Artifact]:

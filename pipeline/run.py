@@ -43,11 +43,20 @@ class Stage:
     build: Callable[[Run, Artifacts, Draft], dict[str, Any]]
 
 
+def find(stage: Stage, run: Run, made: Artifacts) -> Artifact | None:
+    """The stage's finished artifact, or None."""
+    return run.store.find(stage.kind, _key(stage, made, stage.configuration(run)))
+
+
+def _key(stage: Stage, made: Artifacts, configuration: dict[str, Any]) -> str:
+    parents = {kind: made[kind].key for kind in stage.parents}
+    return keys.stage_key(stage.kind, stage.version, parents, configuration)
+
+
 def make(stage: Stage, run: Run, made: Artifacts) -> tuple[Artifact, bool]:
     """The stage's artifact, and whether it had to be built. Two processes that want one key build it once."""
-    parents = {kind: made[kind].key for kind in stage.parents}
     configuration = stage.configuration(run)
-    key = keys.stage_key(stage.kind, stage.version, parents, configuration)
+    key = _key(stage, made, configuration)
     found = run.store.find(stage.kind, key)
     if found is None:
         with run.store.lock(f"{stage.kind}-{key}"):
