@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from eimf.losses.contrastive import info_nce, mean_distance
 from eimf.losses.softmax import product_precision, weighted_logsumexp
@@ -89,7 +90,8 @@ class EimfHeads(nn.Module):
         of them each position reads [P], and the cluster of each [U]."""
         clusters, place = cluster.unique(return_inverse=True)
         branch = self._text_branch(self.semantics[clusters], self.present[clusters])  # [C', M, D]
-        match = torch.einsum("pmd,pd->pm", branch[place], text[target - 1])
+        with torch.no_grad():
+            match = torch.einsum("pmd,pd->pm", branch[place], text[target - 1])
         best = match.masked_fill(~self.present[cluster], -torch.inf).argmax(dim=1)  # [P]
         slots, row = (place * branch.shape[1] + best).unique(return_inverse=True)
         return branch.flatten(0, 1)[slots], row, clusters[slots // branch.shape[1]]
@@ -114,13 +116,22 @@ class EimfHeads(nn.Module):
         weight = torch.full((len(readout),), 1 / len(readout), device=readout.device)
         same_cluster = row_cluster[row].unsqueeze(1) == row_cluster.unsqueeze(0)  # [P, U]
         contrast = info_nce(readout, meaning, row, same_cluster, self.temperature, weight)
-        return 0.4 * contrast + 0.1 * mean_distance(readout, meaning[row], weight)
+        return 0.4 * contrast + 0.1 * mean_distance(readout, rows_of(meaning, row), weight)
 
 
 def _mean_cross_entropy(hidden: Tensor, table: Tensor, row: Tensor, target: Tensor, loss_rows: int) -> Tensor:
     """Cross entropy of <hidden[row], table_j> at `target`, mean over positions; each distinct row is scored once."""
     weight = torch.bincount(row, minlength=len(hidden)).to(hidden.dtype) / len(row)
-    return weighted_logsumexp(hidden, table, weight, loss_rows) - (hidden[row] * table[target]).sum(dim=1).mean()
+    return (
+        weighted_logsumexp(hidden, table, weight, loss_rows)
+        - (rows_of(hidden, row) * rows_of(table, target)).sum(dim=1).mean()
+    )
+
+
+def rows_of(table: Tensor, index: Tensor) -> Tensor:
+    """`table[index]` for rows taken more than once. The gradient of plain indexing is added up by several threads in no
+    fixed order on a CPU, so a training would not repeat itself bit for bit; that of an embedding is in order."""
+    return F.embedding(index, table)
 
 
 def hard_readout(interests: Tensor, target_vectors: Tensor) -> Tensor:

@@ -167,3 +167,27 @@ def test_the_projection_of_the_frozen_table_has_the_gradients_of_a_linear_layer(
     weights = random(ITEMS, WIDTH, seed=8)
     found = torch.autograd.grad((weights * ours).sum(), parameters)
     torch.testing.assert_close(found, torch.autograd.grad((weights * theirs).sum(), parameters))
+
+
+def test_gradients_repeat_themselves_bit_for_bit_on_two_threads():
+    # Many positions share items and clusters, and the tensors are large enough for torch to split them.
+    generator = torch.Generator().manual_seed(9)
+    model = EimfHeads(
+        item_text=random(50, TEXT), semantics=random(5, 4, TEXT), present=torch.ones(5, 4, dtype=torch.bool), width=64,
+        temperature=0.1, contrast_items=16,
+    )  # fmt: skip
+    target, cluster = (torch.randint(low, high, (4000,), generator=generator) for low, high in ((1, 51), (0, 5)))
+    readout, table = random(4000, 64), random(50, 64)
+
+    def gradients() -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        align, semantic = model(readout, table, target, cluster, 256)
+        return list(torch.autograd.grad(align + semantic, list(model.parameters())))
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = gradients()
+        assert all(all(map(torch.equal, first, gradients())) for _ in range(10))
+    finally:
+        torch.set_num_threads(threads)
