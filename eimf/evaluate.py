@@ -72,11 +72,11 @@ def user_metric(ranks: Tensor, name: str, k: int) -> Tensor:
 def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ...]) -> pa.Table:
     """Every metric at every cut-off for every slice of users, `schema.METRICS`, and the catalogue's coverage and
     Gini."""
-    rows = []
+    rows, groups = [], slices(ranking, histories)
     for k in cutoffs:
         for name in metrics.PER_USER:
             values = user_metric(ranking.ranks, name, k)
-            for label, chosen in slices(ranking, histories).items():
+            for label, chosen in groups.items():
                 mean = float(values[chosen].mean()) if bool(chosen.any()) else None
                 rows.append((name, k, label, mean, int(chosen.sum())))
         if k in ranking.exposure:

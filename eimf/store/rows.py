@@ -6,7 +6,7 @@ again.
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from eimf import schema
 from eimf.errors import ArtifactError
-from eimf.store.artifact import sync
+from eimf.store.artifact import write_atomic
 
 
 class ReplyRows:
@@ -38,15 +38,11 @@ class ReplyRows:
                 str(path), "damaged reply part", "remove the file: its requests are asked again"
             ) from error
 
-    def append(self, rows: Iterable[dict[str, object]] | Sequence[dict[str, object]]) -> None:
-        """Write one part, or none of it: temporary name, fsync, rename."""
+    def append(self, rows: Iterable[dict[str, object]]) -> None:
+        """Write one part, or none of it."""
         table = pa.Table.from_pylist(list(rows), schema=schema.REPLIES)
         if not table.num_rows:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{uuid.uuid4().hex}.parquet"
-        temporary = self.folder / f".{name}.tmp"
-        pq.write_table(table, temporary, compression="zstd")
-        sync(temporary)
-        temporary.rename(self.folder / name)
-        sync(self.folder)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        write_atomic(self.folder / f"{uuid.uuid4().hex}.parquet", sink.getvalue().to_pybytes())
