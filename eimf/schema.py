@@ -5,6 +5,7 @@ has an external `user_id` and an internal `user_idx` (0..U-1). The two are mappe
 elsewhere.
 """
 
+import numpy as np
 import pyarrow as pa
 
 USER_ID, ITEM_ID = "user_id", "item_id"
@@ -30,6 +31,12 @@ TRAIN, VALID, TEST = 0, 1, 2
 def vector_type(width: int) -> pa.DataType:
     """A dense float32 vector column of `width` numbers."""
     return pa.list_(pa.float32(), width)
+
+
+def vectors_of(table: pa.Table) -> np.ndarray:
+    """The vector column of a table, [n, S] float32; a view of the table where that is possible."""
+    column = table[VECTOR].combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
 
 
 EVENTS = pa.schema(

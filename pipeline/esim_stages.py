@@ -105,11 +105,11 @@ def _build_user_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
     import numpy as np
     import pyarrow as pa
 
-    from eimf.esim.encode import from_column, to_column
+    from eimf.esim.encode import to_column
     from eimf.esim.user_vectors import user_vectors
 
     items, offsets = _training_events(made)
-    vectors = user_vectors(items, offsets, from_column(made["item_vectors"].table("vectors")))
+    vectors = user_vectors(items, offsets, schema.vectors_of(made["item_vectors"].table("vectors")))
     users = pa.array(np.arange(len(vectors), dtype=np.int32))
     draft.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
     return {"users": len(vectors)}
@@ -124,9 +124,9 @@ def _build_clusters(run: Run, made: Artifacts, draft: Draft) -> Facts:
     import pyarrow as pa
 
     from eimf.esim.cluster import cluster_count, spherical_kmeans
-    from eimf.esim.encode import from_column, to_column
+    from eimf.esim.encode import to_column
 
-    settings, vectors = run.recipe.cluster, from_column(made["user_vectors"].table("vectors"))
+    settings, vectors = run.recipe.cluster, schema.vectors_of(made["user_vectors"].table("vectors"))
     count = cluster_count(len(vectors), settings.count, settings.share)
     threads = run.recipe.speed.threads
     found = spherical_kmeans(vectors, count, iterations=settings.iterations, seed=settings.seed, threads=threads)

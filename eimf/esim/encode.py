@@ -6,8 +6,6 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from eimf import schema
-
 Vectors = np.ndarray
 
 
@@ -44,13 +42,6 @@ def normalise(vectors: Vectors) -> Vectors:
 
 
 def to_column(vectors: Vectors) -> pa.Array:
-    """[n, S] as an Arrow column of fixed-size lists."""
+    """[n, S] as an Arrow column of fixed-size lists; `schema.vectors_of` reads it."""
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1), pa.float32())
     return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-
-
-def from_column(table: pa.Table, name: str = schema.VECTOR) -> Vectors:
-    """The column written by `to_column`, [n, S] float32."""
-    column = table[name].combine_chunks()
-    width = column.type.list_size
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)

@@ -50,7 +50,7 @@ def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, hist
     semantics, present = _dense_interests(interests, users, width)
     cluster = users[schema.CLUSTER].to_numpy().astype(np.int64)
     return Supervision(
-        item_text=torch.from_numpy(_vectors(items)),
+        item_text=torch.tensor(schema.vectors_of(items)),
         semantics=torch.from_numpy(semantics),
         present=torch.from_numpy(present),
         cluster=torch.from_numpy(np.where(present[cluster].any(axis=1), cluster, -1)),
@@ -77,10 +77,5 @@ def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[
     cluster, number = interests[schema.CLUSTER].to_numpy(), interests[schema.INTEREST_NO].to_numpy()
     shape = (int(users[schema.CLUSTER].to_numpy().max()) + 1, int(number.max(initial=0)) + 1)
     semantics, present = np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
-    semantics[cluster, number], present[cluster, number] = _vectors(interests), True
+    semantics[cluster, number], present[cluster, number] = schema.vectors_of(interests), True
     return semantics, present
-
-
-def _vectors(table: pa.Table) -> np.ndarray:
-    column = table[schema.VECTOR].combine_chunks()
-    return np.array(column.flatten().to_numpy(zero_copy_only=False)).reshape(len(column), -1)

@@ -6,7 +6,7 @@ import pytest
 from eimf import schema
 from eimf.errors import SettingError
 from eimf.esim.cluster import cluster_count, spherical_kmeans
-from eimf.esim.encode import encode_texts, from_column, normalise, to_column
+from eimf.esim.encode import encode_texts, normalise, to_column
 from eimf.esim.fake import FakeEncoder
 from eimf.esim.typical import nearest_to_centroid
 from eimf.esim.user_vectors import user_vectors
@@ -43,7 +43,7 @@ def test_vector_column_round_trip():
     import pyarrow as pa
 
     vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
-    np.testing.assert_array_equal(from_column(pa.table({schema.VECTOR: to_column(vectors)})), vectors)
+    np.testing.assert_array_equal(schema.vectors_of(pa.table({schema.VECTOR: to_column(vectors)})), vectors)
 
 
 def test_user_vectors_equal_a_loop():

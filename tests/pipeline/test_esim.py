@@ -5,7 +5,6 @@ import pyarrow as pa
 import pytest
 
 from eimf import schema
-from eimf.esim.encode import from_column
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim
 from tests import world as planted
@@ -114,7 +113,7 @@ def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(worl
     np.maximum.at(last_training, events[schema.USER].to_numpy()[train], events[schema.POSITION].to_numpy()[train])
     read = users[schema.LAST_READ].to_numpy()
     assert (read <= last_training).all() and (read >= 0).sum() == 15
-    np.testing.assert_allclose(np.linalg.norm(from_column(interests), axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
 
 
 def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
