@@ -27,17 +27,20 @@ def prepare_torch(speed: Speed) -> "torch.device":
         torch.set_num_threads(speed.threads)
     if speed.device == "cuda" and not torch.cuda.is_available():
         raise SettingError("speed.device", "cuda, but torch sees no GPU", 'set it to "cpu" or "auto"')
-    use_gpu = speed.device != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_gpu else "cpu")
+    if speed.device != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda")
+    _fast_products()
+    return torch.device("cpu")
 
 
-def product_precision(device: "torch.device") -> str:
-    """Precision of the large float32 products: oneDNN's on a CPU where it does not round to bfloat16 (AMX)."""
-    if device.type != "cpu":
-        return "highest"
+def _fast_products() -> None:
+    """On a CPU, torch's "medium" precision takes oneDNN's float32 products, which use all of AVX-512 where the default
+    ones do not. A CPU with AMX would round to bfloat16 under it; without AMX the error is that of "highest"."""
+    import torch
+
     flags = Path("/proc/cpuinfo")
-    known = flags.is_file() and "amx_bf16" not in flags.read_text()
-    return "medium" if known else "highest"
+    if flags.is_file() and "amx_bf16" not in flags.read_text():
+        torch.set_float32_matmul_precision("medium")
 
 
 def _keep_freed_memory() -> None:

@@ -12,7 +12,7 @@ from eimf import schema
 from eimf.config import ModelSettings
 from eimf.store.artifact import Draft, write_atomic
 from pipeline.console import progress, say
-from pipeline.machine import prepare_torch, product_precision
+from pipeline.machine import prepare_torch
 from pipeline.run import Artifacts, Run, Stage
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _histories(made: Artifacts) -> "Histories":
 
 
 def _trainer(run: Run, made: Artifacts, histories: "Histories", device: "torch.device") -> "Trainer":
+    from eimf.losses.softmax import Products
     from eimf.train.build import build_backbone, build_heads
     from eimf.train.loop import Semantics, Trainer
     from eimf.train.supervision import read_supervision
@@ -56,8 +57,7 @@ def _trainer(run: Run, made: Artifacts, histories: "Histories", device: "torch.d
     backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
     return Trainer(
         backbone, semantics, histories, recipe.train,
-        max_length=recipe.model.max_length, loss_rows=recipe.speed.loss_rows, device=device,
-        precision=product_precision(device),
+        max_length=recipe.model.max_length, products=Products(recipe.speed.loss_rows), device=device,
     )  # fmt: skip
 
 

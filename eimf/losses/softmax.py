@@ -1,33 +1,41 @@
 """Full softmax over the catalogue, without ever holding the logits of all rows.
 
-For a block of rows at a time: logits, their log-sum-exp, and at once both gradients, while the block is in the
-cache. The backward pass only scales what is there, so each of the three matrix products runs once: 6 R N D
-operations in all.
+For a block of rows at a time: logits, the mass of their exponentials, and at once both gradients, while the block is
+in the cache. The backward pass only scales what is there, so each of the three matrix products runs once: 6 R N D
+operations in all. Two things keep the passes over a block down to two (our decision; measured on CPUs):
+- Powers of 2 in place of e (the hidden vectors carry the factor log2 e): torch's exp2 is several times its exp.
+- The largest logit is subtracted only where <h, e> <= |h| |e| does not rule out an overflow; and the gradient is
+  scaled by 1 / mass on the small side of its products, not in the block.
 
 Shapes: R rows, N items, D width.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_BLOCK = 2**25
+"""Most logits of one block: at a million items there are fewer rows in it, and memory stays flat."""
+_SAFE = 80.0
+"""Logits (base 2) of at most this size neither overflow nor vanish in float32, whatever their mass."""
 
-@contextmanager
-def product_precision(precision: str) -> Iterator[None]:
-    """Run float32 matrix products at torch's `precision` ("highest", "high", "medium"), then as before.
 
-    For the large products only: on a CPU, "medium" takes oneDNN's faster ones, but slows attention down. A CPU
-    with AMX rounds to bfloat16 under it; without AMX the error is that of "highest".
-    """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+@dataclass(frozen=True)
+class Products:
+    """How the products with the catalogue are computed: `rows` in a block; `half`: of bfloat16 factors, summed in
+    float32, and blocks of bfloat16."""
+
+    rows: int = 256
+    half: bool = False
+
+    def block(self, items: int) -> int:
+        return max(16, min(self.rows, _BLOCK // items))
+
+    def factor(self, x: Tensor) -> Tensor:
+        return x.to(torch.bfloat16) if self.half else x
 
 
 class _BlockedSoftmax(torch.autograd.Function):
@@ -35,51 +43,77 @@ class _BlockedSoftmax(torch.autograd.Function):
     first part."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, rows: int) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, products: Products
+    ) -> Tensor:
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden_grad = torch.empty_like(hidden) if wanted else None
         table_grad = torch.zeros_like(table) if wanted else None
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        factors = products.factor(table)
+        powers = products.factor(hidden * math.log2(math.e))
+        # A NaN is not safe: it goes the long way and comes out as a NaN.
+        safe = bool(powers.norm(dim=1).amax() * factors.norm(dim=1).amax() <= _SAFE)
+        rows = products.block(len(table))
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            h, w = hidden[part], weight[part]
-            logits = h @ table.T  # [rows, N]
-            place = torch.arange(len(h), device=h.device)
-            picked = logits[place, target[part]] if target is not None else 0.0
-            peak = logits.amax(dim=1, keepdim=True)
-            logits.sub_(peak).exp_()
-            mass = logits.sum(dim=1)
-            total += (w * (mass.log() + peak[:, 0] - picked)).sum()
+            own = target[part] if target is not None else None
+            block, mass, peak = _exponentials(powers[part], factors, safe)  # [rows, N], [rows], [rows] or 0
+            total += (weight[part] * (mass.log() + peak)).sum()
             if hidden_grad is None or table_grad is None:
                 continue
-            logits.mul_((w / mass).unsqueeze(1))  # now the gradient of the logits
-            if target is not None:
-                logits[place, target[part]] -= w
-            torch.mm(logits, table, out=hidden_grad[part])
-            table_grad.addmm_(logits.T, h)
+            if own is not None:
+                block[torch.arange(len(own), device=own.device), own] -= mass
+            share = (weight[part] / mass).unsqueeze(1).to(hidden.dtype)  # block * share: the gradient of the logits
+            if products.half:
+                torch.mul(torch.mm(block, factors), share, out=hidden_grad[part])
+                table_grad += torch.mm(block.T, products.factor(hidden[part] * share))
+            else:
+                torch.mm(block, factors, out=hidden_grad[part])
+                hidden_grad[part] *= share
+                table_grad.addmm_(block.T, hidden[part] * share)
+        if target is not None:
+            total -= (weight * (hidden * table[target]).sum(dim=1)).sum()
         ctx.save_for_backward(hidden_grad, table_grad)
         return total.to(hidden.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         hidden_grad, table_grad = ctx.saved_tensors
+        if grads[0].device.type == "cpu" and grads[0] == 1:
+            return hidden_grad, table_grad, None, None, None
         return hidden_grad * grads[0], table_grad * grads[0], None, None, None
 
 
-def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, rows: int) -> Tensor:
+def _exponentials(powers: Tensor, table: Tensor, safe: bool) -> tuple[Tensor, Tensor, Tensor | float]:
+    """2^(powers @ table.T - peak) [R, N], its sum over items [R], and the natural logarithm of 2^peak [R]; no peak is
+    taken where `safe`."""
+    block = powers @ table.T
+    peak: Tensor | float = 0.0
+    if not safe:
+        largest = block.amax(dim=1, keepdim=True)
+        block.sub_(largest)
+        peak = largest[:, 0].float() * math.log(2)
+    block.exp2_()
+    at_least = torch.float32 if block.dtype == torch.bfloat16 else block.dtype
+    return block, block.sum(dim=1, dtype=at_least), peak
+
+
+def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, products: Products) -> Tensor:
     """Weighted full softmax cross entropy: sum over rows of weight * -log softmax(hidden @ table.T)[target].
 
-    `hidden` [R, D], `table` [N, D], `target` [R] rows of `table`, `weight` [R]; `rows` is the block size, which
-    changes the speed only. Equal to the plain computation up to float rounding.
+    `hidden` [R, D], `table` [N, D], `target` [R] rows of `table`, `weight` [R]. A row that is to be masked has weight
+    0; a temperature divides `hidden`. Equal to the plain computation up to float rounding, whatever `rows` are; with
+    `half`, up to that of bfloat16.
     """
-    return _apply(hidden, table, weight, target, rows)
+    return _apply(hidden, table, weight, target, products)
 
 
-def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, rows: int) -> Tensor:
+def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: Products) -> Tensor:
     """sum over rows of weight * logsumexp(hidden @ table.T): the part of a cross entropy that rows can share."""
-    return _apply(hidden, table, weight, None, rows)
+    return _apply(hidden, table, weight, None, products)
 
 
-def _apply(hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, rows: int) -> Tensor:
-    loss: Tensor = _BlockedSoftmax.apply(hidden, table, weight, target, rows)
+def _apply(hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, products: Products) -> Tensor:
+    loss: Tensor = _BlockedSoftmax.apply(hidden, table, weight, target, products)
     return loss

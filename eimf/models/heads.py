@@ -11,30 +11,12 @@ Shapes: P target positions of a batch, M interests of a cluster, C clusters, U d
 targets, D width, S text width, N items.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eimf.losses.contrastive import info_nce, mean_distance
-from eimf.losses.softmax import product_precision, weighted_logsumexp
-
-
-class _FrozenLinear(torch.autograd.Function):
-    """A linear layer over a frozen table: no gradient for the input, and its backward product at the precision
-    that was set in the forward pass (torch's own would run at whatever is set when the backward pass comes)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.precision = torch.get_float32_matmul_precision()
-        return torch.addmm(bias, x, weight.T)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
-        with product_precision(ctx.precision):
-            return None, grads[0].T @ ctx.saved_tensors[0], grads[0].sum(dim=0)
+from eimf.losses.softmax import Products, weighted_logsumexp
 
 
 class EimfHeads(nn.Module):
@@ -53,45 +35,54 @@ class EimfHeads(nn.Module):
         width: int,
         temperature: float,
         contrast_items: int,
+        positions: int,
     ) -> None:
         """`item_text` [N, S] are x_i of items 1..N; `semantics` [C, M, S] is Z of every cluster, `present` [C, M]
-        where there is an interest; `contrast_items` is how many items are contrasted with each other."""
+        where there is an interest; `contrast_items` is how many items are contrasted with each other.
+
+        `positions` is how many of a step's target positions are looked at, drawn anew each time: the losses are those
+        of all of them in expectation (but for the contrast between users, whose candidates are the texts that the
+        drawn positions read), at a fraction of the cost.
+        """
         super().__init__()
         self.register_buffer("item_text", item_text, persistent=False)
         self.register_buffer("semantics", semantics, persistent=False)
         self.register_buffer("present", present, persistent=False)
-        self.temperature, self.contrast_items = temperature, contrast_items
+        self.temperature, self.contrast_items, self.positions = temperature, contrast_items, positions
         self.project = nn.Linear(item_text.shape[1], width)
         self.attention = nn.MultiheadAttention(width, num_heads=1, batch_first=True)
         self.to_behaviour = nn.Linear(width, width)
 
     def forward(
-        self, readout: Tensor, item_vectors: Tensor, target: Tensor, cluster: Tensor, loss_rows: int
+        self, readout: Tensor, item_vectors: Tensor, target: Tensor, cluster: Tensor, products: Products
     ) -> tuple[Tensor, Tensor]:
-        """(L_align, L_sem), each a mean over positions.
+        """(L_align, L_sem), each a mean over the positions drawn.
 
         `readout` [P, D] is r, `item_vectors` [N, D], `target` [P] item_idx, `cluster` [P] the user's cluster, or
         -1 where the position has no semantic supervision: a cluster without interests, or a target that the LLM
         has read.
         """
-        text: Tensor = _FrozenLinear.apply(self.item_text, self.project.weight, self.project.bias)  # [N, D]
-        item_align = self._align_items(item_vectors, text, target)
+        if len(target) > self.positions:
+            drawn = torch.randperm(len(target), device=target.device)[: self.positions]
+            readout, target, cluster = readout[drawn], target[drawn], cluster[drawn]
+        item_align = self._align_items(item_vectors, target)
         known = cluster >= 0
         if not bool(known.any()):
             return item_align, item_align.new_zeros(())
         share = known.float().mean()
-        readouts, row, row_cluster = self._read_texts(text, target[known], cluster[known])  # [U, D], [P], [U]
-        semantic = share * _mean_cross_entropy(readouts, text, row, target[known] - 1, loss_rows)
+        own = self.project(self.item_text[target[known] - 1])  # [P, D]
+        readouts, row, row_cluster = self._read_texts(own, cluster[known])  # [U, D], [P], [U]
+        semantic = share * self._predict(readouts, row, own, products)
         user_align = self._align_users(readout[known], self.to_behaviour(readouts), row, row_cluster)
         return item_align + share * user_align, semantic
 
-    def _read_texts(self, text: Tensor, target: Tensor, cluster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _read_texts(self, own: Tensor, cluster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Hard readout by the target's text. Only C * M different readouts exist: the distinct ones [U, D], which
         of them each position reads [P], and the cluster of each [U]."""
         clusters, place = cluster.unique(return_inverse=True)
         branch = self._text_branch(self.semantics[clusters], self.present[clusters])  # [C', M, D]
         with torch.no_grad():
-            match = torch.einsum("pmd,pd->pm", branch[place], text[target - 1])
+            match = torch.einsum("pmd,pd->pm", branch[place], own)
         best = match.masked_fill(~self.present[cluster], -torch.inf).argmax(dim=1)  # [P]
         slots, row = (place * branch.shape[1] + best).unique(return_inverse=True)
         return branch.flatten(0, 1)[slots], row, clusters[slots // branch.shape[1]]
@@ -102,9 +93,18 @@ class EimfHeads(nn.Module):
         mixed, _ = self.attention(projected, projected, projected, key_padding_mask=~present, need_weights=False)
         return projected + mixed
 
-    def _align_items(self, item_vectors: Tensor, text: Tensor, target: Tensor) -> Tensor:
+    def _predict(self, readouts: Tensor, row: Tensor, own: Tensor, products: Products) -> Tensor:
+        """Cross entropy of <readouts[row], x_j> over all items j at the target, whose projected text is `own`; mean
+        over positions. Each distinct readout is scored once."""
+        weight = torch.bincount(row, minlength=len(readouts)).to(own.dtype) / len(row)
+        table = self.project(self.item_text)  # [N, D]
+        mass = weighted_logsumexp(readouts, table, weight, products)
+        return mass - (rows_of(readouts, row) * own).sum(dim=1).mean()
+
+    def _align_items(self, item_vectors: Tensor, target: Tensor) -> Tensor:
         items, counts = target.unique(return_counts=True)
-        behaviour, meaning = item_vectors[items - 1], self.to_behaviour(text[items - 1])  # [I, D]
+        behaviour = rows_of(item_vectors, items - 1)  # [I, D]
+        meaning = self.to_behaviour(self.project(self.item_text[items - 1]))
         weight = counts / counts.sum()
         contrast = weight.new_zeros(())
         for part in torch.randperm(len(items), device=items.device).split(self.contrast_items):
@@ -119,24 +119,17 @@ class EimfHeads(nn.Module):
         return 0.4 * contrast + 0.1 * mean_distance(readout, rows_of(meaning, row), weight)
 
 
-def _mean_cross_entropy(hidden: Tensor, table: Tensor, row: Tensor, target: Tensor, loss_rows: int) -> Tensor:
-    """Cross entropy of <hidden[row], table_j> at `target`, mean over positions; each distinct row is scored once."""
-    weight = torch.bincount(row, minlength=len(hidden)).to(hidden.dtype) / len(row)
-    return (
-        weighted_logsumexp(hidden, table, weight, loss_rows)
-        - (rows_of(hidden, row) * rows_of(table, target)).sum(dim=1).mean()
-    )
-
-
 def rows_of(table: Tensor, index: Tensor) -> Tensor:
     """`table[index]` for rows taken more than once. The gradient of plain indexing is added up by several threads in no
     fixed order on a CPU, so a training would not repeat itself bit for bit; that of an embedding is in order."""
     return F.embedding(index, table)
 
 
-def hard_readout(interests: Tensor, target_vectors: Tensor) -> Tensor:
-    """r = V[argmax_k <V_k, e_target>]: interests [P, K, D] and target vectors [P, D] to [P, D] (training only)."""
+def hard_readout(interests: Tensor, item_vectors: Tensor, target: Tensor) -> Tensor:
+    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and targets [P] (training
+    only)."""
     if interests.shape[1] == 1:
         return interests[:, 0]
-    best = torch.einsum("pkd,pd->pk", interests, target_vectors).argmax(dim=1)
+    with torch.no_grad():
+        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target - 1]).argmax(dim=1)
     return interests[torch.arange(len(interests), device=interests.device), best]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from eimf.config import HeadSettings, TrainSettings
 from eimf.errors import DataError, SettingError
-from eimf.losses.softmax import cross_entropy, product_precision
+from eimf.losses.softmax import Products, cross_entropy
 from eimf.models.backbone import Backbone
 from eimf.models.heads import EimfHeads, hard_readout
 from eimf.train.sequences import Batch, Histories, batches, cut_windows
@@ -37,9 +37,8 @@ class Trainer:
 
     def __init__(
         self, backbone: Backbone, semantics: Semantics | None, histories: Histories, settings: TrainSettings,
-        *, max_length: int, loss_rows: int, device: torch.device, precision: str = "highest",
+        *, max_length: int, products: Products, device: torch.device,
     ) -> None:  # fmt: skip
-        """`loss_rows` and `precision` (see `product_precision`) are those of the softmax over the catalogue."""
         if int(histories.trained.max()) < 2:
             raise DataError(
                 "dataset.interactions", "no user has two training events", "give longer histories (4 events or more)"
@@ -47,8 +46,8 @@ class Trainer:
         self.backbone = backbone.to(device)
         self.semantics = semantics
         self.histories, self.settings = histories, settings
-        self.max_length, self.loss_rows = max_length, loss_rows
-        self.device, self.precision = device, precision
+        self.max_length, self.products = max_length, products
+        self.device = device
         if semantics is not None:
             semantics.heads.to(device)
         self._named = dict(self._modules().named_parameters())
@@ -94,15 +93,13 @@ class Trainer:
         table = self.backbone.item_vectors
         target = batch.target.to(self.device)
         interests = self.backbone(batch.items.to(self.device)).flatten(0, 1)[batch.place.to(self.device)]  # [P, K, D]
-        readout = hard_readout(interests, table[target - 1])  # [P, D]
+        readout = hard_readout(interests, table, target)  # [P, D]
         weight = torch.full((len(target),), 1 / len(target), device=self.device)
-        with product_precision(self.precision):
-            rec = cross_entropy(readout, table, target - 1, weight, self.loss_rows)
+        rec = cross_entropy(readout, table, target - 1, weight, self.products)
         if self.semantics is None:
             return {"loss": rec}
         cluster = self.semantics.supervision.clusters_for(batch.user.to(self.device), batch.position.to(self.device))
-        with product_precision(self.precision):
-            align, semantic = self.semantics.heads(readout, table, target, cluster, self.loss_rows)
+        align, semantic = self.semantics.heads(readout, table, target, cluster, self.products)
         weights = self.semantics.settings
         return {
             "loss": rec + weights.align * align + weights.semantic * semantic,

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from eimf.losses.contrastive import info_nce, mean_distance
-from eimf.losses.softmax import cross_entropy, weighted_logsumexp
+from eimf.losses.softmax import Products, cross_entropy, weighted_logsumexp
 
 
 def tensors(rows: int = 37, items: int = 53, width: int = 8):
@@ -20,7 +20,7 @@ def test_blocked_equals_plain_with_both_gradients(rows):
     hidden, table, target, weight = tensors()
     plain = (weight * F.cross_entropy(hidden @ table.T, target, reduction="none")).sum()
     wanted = torch.autograd.grad(3 * plain, (hidden, table))
-    blocked = cross_entropy(hidden, table, target, weight, rows)
+    blocked = cross_entropy(hidden, table, target, weight, Products(rows))
     found = torch.autograd.grad(3 * blocked, (hidden, table))
     torch.testing.assert_close(blocked, plain)
     torch.testing.assert_close(found, wanted)
@@ -28,22 +28,22 @@ def test_blocked_equals_plain_with_both_gradients(rows):
 
 def test_gradients_by_finite_differences():
     hidden, table, target, weight = tensors(4, 6, 3)
-    assert torch.autograd.gradcheck(lambda h, t: cross_entropy(h, t, target, weight, 3), (hidden, table))
-    assert torch.autograd.gradcheck(lambda h, t: weighted_logsumexp(h, t, weight, 3), (hidden, table))
+    assert torch.autograd.gradcheck(lambda h, t: cross_entropy(h, t, target, weight, Products(3)), (hidden, table))
+    assert torch.autograd.gradcheck(lambda h, t: weighted_logsumexp(h, t, weight, Products(3)), (hidden, table))
 
 
 def test_large_logits_do_not_overflow():
     hidden, table = torch.full((2, 1), 1e4), torch.tensor([[1.0], [0.0]])
-    loss = cross_entropy(hidden, table, torch.tensor([0, 1]), torch.ones(2), 8)
+    loss = cross_entropy(hidden, table, torch.tensor([0, 1]), torch.ones(2), Products(8))
     assert loss == 1e4  # -log softmax([1e4, 0]) is [0, 1e4]
 
 
 def test_evaluation_makes_no_gradient_and_gives_the_same():
     hidden, table, target, weight = tensors()
     with torch.no_grad():
-        quiet = cross_entropy(hidden, table, target, weight, 8)
+        quiet = cross_entropy(hidden, table, target, weight, Products(8))
     assert not quiet.requires_grad
-    torch.testing.assert_close(quiet, cross_entropy(hidden, table, target, weight, 8).detach())
+    torch.testing.assert_close(quiet, cross_entropy(hidden, table, target, weight, Products(8)).detach())
 
 
 def test_contrast_leaves_out_texts_of_the_own_group():

@@ -7,6 +7,7 @@ import torch
 from eimf import schema
 from eimf.config import ModelSettings, TrainSettings
 from eimf.evaluate import mean_metric, rank_users
+from eimf.losses.softmax import Products
 from eimf.models.backbone import Backbone
 from eimf.train.build import build_backbone
 from eimf.train.loop import Trainer
@@ -79,7 +80,7 @@ def trained(name: str, epochs: int, users: int = planted.USERS) -> tuple[Trainer
     data = read_histories(planted.prepared(planted.world(users=users)).events)
     train = TrainSettings(lr=1e-2, batch_targets=128, seed=4)
     model = build_backbone(settings, data.catalogue, seed=4)
-    trainer = Trainer(model, None, data, train, max_length=12, loss_rows=64, device=torch.device("cpu"))
+    trainer = Trainer(model, None, data, train, max_length=12, products=Products(64), device=torch.device("cpu"))
     return trainer, [trainer.epoch(number, lambda _: None)["loss"] for number in range(epochs)]
 
 

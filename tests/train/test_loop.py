@@ -7,6 +7,7 @@ from eimf import schema
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.errors import ArtifactError
 from eimf.esim.encode import to_column
+from eimf.losses.softmax import Products
 from eimf.train.build import build_backbone, build_heads
 from eimf.train.loop import Progress, Semantics, Trainer
 from eimf.train.sequences import Histories, read_histories
@@ -48,7 +49,9 @@ def trainer(data: Histories, align: float = 0.0, semantic: float = 0.0) -> Train
         supervision = read_supervision(*tables(data), data)
         settings = HeadSettings(align=align, semantic=semantic, contrast_items=16)
         semantics = Semantics(build_heads(supervision, settings, MODEL.width, 7), supervision, settings)
-    return Trainer(backbone, semantics, data, SETTINGS, max_length=10, loss_rows=64, device=torch.device("cpu"))
+    return Trainer(
+        backbone, semantics, data, SETTINGS, max_length=10, products=Products(64), device=torch.device("cpu")
+    )
 
 
 def run(job: Trainer, epochs: range) -> list[dict[str, float]]:
