@@ -40,7 +40,13 @@ class Speed(_Frozen):
     loss_rows: Positive = 256
     """Rows of one block of the full softmax: its logits must fit in the cache."""
     rank_users: Positive = 512
-    """Users ranked in one block."""
+    """Most users ranked in one block; fewer where the catalogue is large."""
+    compile: bool = False
+    """Compile the backbone (torch.compile; needs a C++ compiler on a CPU): pays on a GPU, takes a minute."""
+    deterministic: bool = False
+    """Make a GPU repeat itself bit for bit, at some cost; a CPU with a given number of threads always does."""
+    save_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """A training saves its state after every epoch, and this often within one: a kill loses at most so much."""
 
 
 class ColumnSettings(Answer):
@@ -252,9 +258,20 @@ class TrainSettings(Answer):
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of AdamW; the item table has none under the sampled loss."""
     clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient; 0: no clipping."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs over which the learning rate rises to `lr`; may be a fraction."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls to 0 toward `epochs`, if at all. Early stopping may come first."""
+    loss: Literal["softmax", "sampled"] = "softmax"
+    """softmax: over the whole catalogue. sampled: over `negatives` drawn items, with logQ correction, and lazy updates
+    of the item table: for catalogues of a million items and more."""
+    negatives: Positive = 1024
+    """Items drawn for a step of the sampled loss, shared by its target positions."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number type of the large products' factors (and of the backbone's on a GPU); sums and weights stay float32."""
     batch_targets: Positive = 2048
     """Target positions in one step."""
     context: Annotated[int, Field(ge=0)] = 0

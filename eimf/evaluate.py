@@ -1,5 +1,6 @@
 """Rank the held-out event of every user, and say how well: by metric, cut-off and slice of users."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from eimf import metrics, schema
 from eimf.models.backbone import Backbone
-from eimf.retrieval import Seen, scores, target_ranks
+from eimf.retrieval import Seen, scores, target_ranks, users_at_a_time
+from eimf.train.group import ALONE, Group
 from eimf.train.sequences import Histories, queries
 
 HEAD_SHARE = 0.2
@@ -29,9 +31,10 @@ class Ranking:
 @torch.no_grad()
 def rank_users(
     backbone: Backbone, histories: Histories, split: int, *, max_length: int, filter_seen: bool, block: int,
-    cutoffs: tuple[int, ...] = (), tick: Callable[[int], None] = lambda _: None,
+    cutoffs: tuple[int, ...] = (), tick: Callable[[int], None] = lambda _: None, group: Group = ALONE,
 ) -> Ranking:  # fmt: skip
-    """Rank every user's validation or test event among all items; exposure is counted for `cutoffs` only."""
+    """Rank every user's validation or test event among all items, `block` users at a time; exposure is counted for
+    `cutoffs` only. The processes of a `group` share the blocks."""
     backbone.eval()
     table = backbone.item_vectors
     device = table.device
@@ -40,13 +43,19 @@ def rank_users(
         torch.zeros(histories.users, dtype=torch.int64),
     )
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
-    for query in queries(histories, split, max_length, block):
+    users = users_at_a_time(block, len(table))
+    for query in itertools.islice(queries(histories, split, max_length, users), group.rank, None, group.size):
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
         block_scores = scores(backbone.interests(query.items.to(device), query.lengths.to(device)), table, seen)
         ranks[query.user] = target_ranks(block_scores, query.target.to(device)).cpu()
         targets[query.user] = query.target
         _count(exposure, block_scores)
         tick(len(query.user))
+    if group.size > 1:
+        whole = [value.to(device) for value in (ranks, targets, *exposure.values())]
+        group.sum(whole)
+        ranks, targets, *counts = (value.cpu() for value in whole)
+        exposure = dict(zip(cutoffs, counts, strict=True))
     return Ranking(ranks, targets, exposure)
 
 
@@ -89,10 +98,7 @@ def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ..
 def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
     """Groups of users [U] bool: all; by whether the target is a head item; by whether the training history is
     longer than the median."""
-    trained = np.concatenate(
-        [np.arange(begin, begin + count) for begin, count in zip(histories.offsets, histories.trained, strict=False)]
-    )
-    frequency = np.bincount(histories.items[trained], minlength=histories.catalogue + 1)[1:]
+    frequency = histories.frequency()
     order = np.argsort(-frequency, kind="stable")
     head = np.zeros(histories.catalogue, bool)
     head[order[: max(1, round(HEAD_SHARE * histories.catalogue))]] = True

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_BLOCK = 2**25
+"""Most scores held at a time."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -15,6 +18,11 @@ class Seen:
 
     rows: Tensor
     items: Tensor
+
+
+def users_at_a_time(most: int, items: int) -> int:
+    """Users of one block: at most `most`, and so few that memory stays flat as the catalogue grows."""
+    return max(16, min(most, _BLOCK // items))
 
 
 def scores(interests: Tensor, item_vectors: Tensor, seen: Seen | None) -> Tensor:

@@ -9,7 +9,7 @@ import typer
 
 from eimf.errors import UserError
 from eimf.store.artifact import Store
-from pipeline import jobs, report
+from pipeline import jobs, parallel, report
 from pipeline.console import complain, say
 from pipeline.recipe import Recipe, load_recipe
 
@@ -47,7 +47,11 @@ def train(
     settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None,
 ) -> None:  # fmt: skip
     """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 and 11)."""
-    report.show_results([jobs.run_train(_recipe(dataset, recipe, settings, backbone), Store(store), esim)])
+    chosen = _recipe(dataset, recipe, settings, backbone)
+    if parallel.rank():
+        jobs.follow_train(chosen, Store(store), esim)
+    else:
+        report.show_results([jobs.run_train(chosen, Store(store), esim)])
 
 
 @app.command()

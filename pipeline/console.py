@@ -1,8 +1,10 @@
 """What a person sees: one line a stage, a progress bar over anything slow. The only module that prints."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
@@ -17,14 +19,41 @@ def complain(text: str) -> None:
     typer.echo(" ".join(text.split()), err=True)
 
 
+class Bar:
+    """A progress bar; call it with what was done since the last call."""
+
+    def __init__(self, bar: Any, label: str, unit: str) -> None:
+        self._bar, self._label, self._unit = bar, label, unit
+        self._begin, self._done = time.monotonic(), 0
+
+    def skip(self, count: int) -> None:
+        """What an earlier run has done: it is no part of the rate."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        if self._bar is not None:
+            rate = self._done / max(time.monotonic() - self._begin, 1e-9)
+            self._bar.update(count, f"{rate:,.0f} {self._unit}/s")
+
+    def note(self, text: str) -> None:
+        """Show where things stand beside the label."""
+        if self._bar is not None:
+            self._bar.label = f"      {self._label}: {text}"
+
+
 @contextmanager
-def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterator[Bar]:
     """A bar with counts, rate and remaining time while standard error is a terminal; nothing into a file."""
+    if hidden or not sys.stderr.isatty():
+        yield Bar(None, label, unit)
+        return
     with typer.progressbar(
-        length=total, label=f"      {label} ({unit})", show_pos=True, show_eta=True, file=sys.stderr
-    ) as bar:
-        hidden = not sys.stderr.isatty()
-        yield (lambda _: None) if hidden else bar.update
+        length=total, label=f"      {label}", show_pos=True, show_eta=True, file=sys.stderr,
+        item_show_func=lambda rate: rate, update_min_steps=max(1, total // 10_000),
+    ) as bar:  # fmt: skip
+        yield Bar(bar, label, unit)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
+from pipeline import parallel
 from pipeline.console import say
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
@@ -9,7 +10,7 @@ from pipeline.recipe import Recipe
 from pipeline.refs import save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_results
 from pipeline.run import Run, find, make
-from pipeline.train_stages import train_stages
+from pipeline.train_stages import follow, train_stages
 
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
@@ -39,7 +40,14 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     made = {kind: artifact for kind, artifact in inputs.items() if kind == "dataset" or not recipe.heads.plain}
     for stage in train_stages(recipe.heads.plain):
         made[stage.kind], _ = make(stage, run, made, stage.configuration(run))
+    parallel.finish(recipe.speed)
     return Result(label(recipe), made["checkpoint"], made["metrics"])
+
+
+def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
+    """The part in `run_train` of every process but the first, where torchrun started several."""
+    inputs = stage_two_inputs(store, recipe, esim_key)
+    follow(Run(recipe, store, Engines(recipe)), inputs, recipe.heads.plain)
 
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:

@@ -27,8 +27,13 @@ def prepare_torch(speed: Speed) -> "torch.device":
         torch.set_num_threads(speed.threads)
     if speed.device == "cuda" and not torch.cuda.is_available():
         raise SettingError("speed.device", "cuda, but torch sees no GPU", 'set it to "cpu" or "auto"')
+    if speed.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     if speed.device != "cpu" and torch.cuda.is_available():
-        return torch.device("cuda")
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun: a GPU for each process
+        torch.cuda.set_device(device)
+        return device
     _fast_products()
     return torch.device("cpu")
 

@@ -45,10 +45,11 @@ class Stage:
 
 def find(stage: Stage, run: Run, made: Artifacts) -> Artifact | None:
     """The stage's finished artifact, or None."""
-    return run.store.find(stage.kind, _key(stage, made, stage.configuration(run)))
+    return run.store.find(stage.kind, stage_key(stage, made, stage.configuration(run)))
 
 
-def _key(stage: Stage, made: Artifacts, configuration: dict[str, Any]) -> str:
+def stage_key(stage: Stage, made: Artifacts, configuration: dict[str, Any]) -> str:
+    """The key of what the stage makes of these parents."""
     parents = {kind: made[kind].key for kind in stage.parents}
     return keys.stage_key(stage.kind, stage.version, parents, configuration)
 
@@ -58,7 +59,7 @@ def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any])
 
     `configuration` is what `stage.configuration(run)` returned.
     """
-    key = _key(stage, made, configuration)
+    key = stage_key(stage, made, configuration)
     found = run.store.find(stage.kind, key)
     if found is None:
         with run.store.lock(f"{stage.kind}-{key}"):

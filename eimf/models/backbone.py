@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 INIT_STD = 0.02
 
@@ -33,6 +34,11 @@ class Backbone(nn.Module, ABC):
     def item_vectors(self) -> Tensor:
         """Vectors of items 1..N, [N, D]: row j is item j + 1."""
         return self.item_table.weight[1:]
+
+    def vectors_of(self, items: Tensor) -> Tensor:
+        """Vectors [P, D] of items [P] (item_idx). Their gradients are added up in a fixed order; they are sparse where
+        the table's are."""
+        return F.embedding(items, self.item_table.weight, sparse=self.item_table.sparse)
 
     def interests(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Interests after the whole of each history, [B, K, D]; `lengths` [B] are at least 1."""

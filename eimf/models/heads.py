@@ -11,11 +11,14 @@ Shapes: P target positions of a batch, M interests of a cluster, C clusters, U d
 targets, D width, S text width, N items.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eimf.losses.contrastive import info_nce, mean_distance
+from eimf.losses.sampled import Sample, sampled_cross_entropy
 from eimf.losses.softmax import Products, weighted_logsumexp
 
 
@@ -35,44 +38,37 @@ class EimfHeads(nn.Module):
         width: int,
         temperature: float,
         contrast_items: int,
-        positions: int,
     ) -> None:
         """`item_text` [N, S] are x_i of items 1..N; `semantics` [C, M, S] is Z of every cluster, `present` [C, M]
-        where there is an interest; `contrast_items` is how many items are contrasted with each other.
-
-        `positions` is how many of a step's target positions are looked at, drawn anew each time: the losses are those
-        of all of them in expectation (but for the contrast between users, whose candidates are the texts that the
-        drawn positions read), at a fraction of the cost.
-        """
+        where there is an interest; `contrast_items` is how many items are contrasted with each other."""
         super().__init__()
         self.register_buffer("item_text", item_text, persistent=False)
         self.register_buffer("semantics", semantics, persistent=False)
         self.register_buffer("present", present, persistent=False)
-        self.temperature, self.contrast_items, self.positions = temperature, contrast_items, positions
+        self.temperature, self.contrast_items = temperature, contrast_items
         self.project = nn.Linear(item_text.shape[1], width)
         self.attention = nn.MultiheadAttention(width, num_heads=1, batch_first=True)
         self.to_behaviour = nn.Linear(width, width)
 
     def forward(
-        self, readout: Tensor, item_vectors: Tensor, target: Tensor, cluster: Tensor, products: Products
-    ) -> tuple[Tensor, Tensor]:
-        """(L_align, L_sem), each a mean over the positions drawn.
+        self, readout: Tensor, vectors_of: Callable[[Tensor], Tensor], target: Tensor, cluster: Tensor,
+        sample: Sample | None, products: Products, generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """(L_align, L_sem), each a mean over positions.
 
-        `readout` [P, D] is r, `item_vectors` [N, D], `target` [P] item_idx, `cluster` [P] the user's cluster, or
-        -1 where the position has no semantic supervision: a cluster without interests, or a target that the LLM
-        has read.
+        `readout` [P, D] is r, `vectors_of` gives the vectors of items, `target` [P] item_idx, `cluster` [P] the user's
+        cluster, or -1 where the position has no semantic supervision: a cluster without interests, or a target that
+        the LLM has read. A `sample` stands for the catalogue where there is one; `generator` (of the CPU) groups the
+        items that are contrasted.
         """
-        if len(target) > self.positions:
-            drawn = torch.randperm(len(target), device=target.device)[: self.positions]
-            readout, target, cluster = readout[drawn], target[drawn], cluster[drawn]
-        item_align = self._align_items(item_vectors, target)
+        item_align = self._align_items(vectors_of, target, generator)
         known = cluster >= 0
         if not bool(known.any()):
             return item_align, item_align.new_zeros(())
         share = known.float().mean()
         own = self.project(self.item_text[target[known] - 1])  # [P, D]
         readouts, row, row_cluster = self._read_texts(own, cluster[known])  # [U, D], [P], [U]
-        semantic = share * self._predict(readouts, row, own, products)
+        semantic = share * self._predict(readouts, row, own, target[known], sample, products)
         user_align = self._align_users(readout[known], self.to_behaviour(readouts), row, row_cluster)
         return item_align + share * user_align, semantic
 
@@ -93,21 +89,29 @@ class EimfHeads(nn.Module):
         mixed, _ = self.attention(projected, projected, projected, key_padding_mask=~present, need_weights=False)
         return projected + mixed
 
-    def _predict(self, readouts: Tensor, row: Tensor, own: Tensor, products: Products) -> Tensor:
+    def _predict(
+        self, readouts: Tensor, row: Tensor, own: Tensor, target: Tensor, sample: Sample | None, products: Products
+    ) -> Tensor:
         """Cross entropy of <readouts[row], x_j> over all items j at the target, whose projected text is `own`; mean
         over positions. Each distinct readout is scored once."""
+        if sample is not None:
+            each = torch.full((len(row),), 1 / len(row), device=row.device)
+            drawn = self.project(self.item_text[sample.items - 1])
+            return sampled_cross_entropy(rows_of(readouts, row), own, drawn, target, sample, each)
         weight = torch.bincount(row, minlength=len(readouts)).to(own.dtype) / len(row)
         table = self.project(self.item_text)  # [N, D]
         mass = weighted_logsumexp(readouts, table, weight, products)
         return mass - (rows_of(readouts, row) * own).sum(dim=1).mean()
 
-    def _align_items(self, item_vectors: Tensor, target: Tensor) -> Tensor:
+    def _align_items(
+        self, vectors_of: Callable[[Tensor], Tensor], target: Tensor, generator: torch.Generator
+    ) -> Tensor:
         items, counts = target.unique(return_counts=True)
-        behaviour = rows_of(item_vectors, items - 1)  # [I, D]
+        behaviour = vectors_of(items)  # [I, D]
         meaning = self.to_behaviour(self.project(self.item_text[items - 1]))
         weight = counts / counts.sum()
         contrast = weight.new_zeros(())
-        for part in torch.randperm(len(items), device=items.device).split(self.contrast_items):
+        for part in torch.randperm(len(items), generator=generator).to(items.device).split(self.contrast_items):
             own = torch.arange(len(part), device=items.device)
             contrast = contrast + info_nce(behaviour[part], meaning[part], own, None, self.temperature, weight[part])
         return 0.4 * contrast + 0.1 * mean_distance(behaviour, meaning, weight)

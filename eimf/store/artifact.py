@@ -234,11 +234,15 @@ class Store:
         shutil.rmtree(draft.work, ignore_errors=True)
         return Artifact(target, manifest)
 
+    def work(self, key: str) -> Path:
+        """Where an attempt at `key` leaves what a later one can go on from."""
+        return self.root / "runs" / key
+
     @contextmanager
     def draft(self, key: str) -> Iterator[Draft]:
         """A temporary folder in the store, gone again unless it was sealed."""
         with scratch(self.root / _TMP) as folder:
-            yield Draft(folder, self.root / "runs" / key)
+            yield Draft(folder, self.work(key))
 
     def sweep(self) -> int:
         """Remove temporary folders whose makers are gone; returns how many."""

@@ -44,5 +44,4 @@ def build_heads(supervision: Supervision, settings: HeadSettings, width: int, se
             width=width,
             temperature=settings.temperature,
             contrast_items=settings.contrast_items,
-            positions=settings.positions,
         )

@@ -1,6 +1,6 @@
-"""The training loop: steps, early stopping, and a state that resumes bit for bit.
+"""The training loop: epochs, steps, early stopping, and a state that resumes bit for bit.
 
-Every step draws from its own random stream, derived from (seed, epoch, step), and every epoch's batches from
+Every step draws from its own random streams, derived from (seed, epoch, step), and every epoch's batches from
 (seed, epoch): so the state needs no generator, and dropout is the same whether or not the run was interrupted.
 """
 
@@ -12,24 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eimf.config import HeadSettings, TrainSettings
+from eimf.config import TrainSettings
 from eimf.errors import DataError, SettingError
-from eimf.losses.softmax import Products, cross_entropy
+from eimf.losses.softmax import Products
 from eimf.models.backbone import Backbone
-from eimf.models.heads import EimfHeads, hard_readout
-from eimf.train.sequences import Batch, Histories, batches, cut_windows
-from eimf.train.supervision import Supervision
+from eimf.train.group import ALONE, Group
+from eimf.train.objective import PARTS, Objective, Semantics
+from eimf.train.optimizer import Optimizer
+from eimf.train.sequences import Batch, Batches, Histories, cut_windows
 
 Losses = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Semantics:
-    """The heads, what supervises them, and their weights; absent for the plain backbone."""
-
-    heads: EimfHeads
-    supervision: Supervision
-    settings: HeadSettings
 
 
 class Trainer:
@@ -37,101 +29,90 @@ class Trainer:
 
     def __init__(
         self, backbone: Backbone, semantics: Semantics | None, histories: Histories, settings: TrainSettings,
-        *, max_length: int, products: Products, device: torch.device,
+        *, max_length: int, products: Products, device: torch.device, group: Group = ALONE, compiled: bool = False,
     ) -> None:  # fmt: skip
         if int(histories.trained.max()) < 2:
             raise DataError(
                 "dataset.interactions", "no user has two training events", "give longer histories (4 events or more)"
             )
+        if settings.loss == "sampled" and group.size > 1:
+            found = f"sampled, with {group.size} processes"
+            raise SettingError("train.loss", found, 'train in one process, or set it to "softmax"')
         self.backbone = backbone.to(device)
-        self.semantics = semantics
-        self.histories, self.settings = histories, settings
-        self.max_length, self.products = max_length, products
-        self.device = device
+        self.histories, self.settings, self.max_length = histories, settings, max_length
+        self.device, self.group = device, group
+        modules = nn.ModuleDict({"backbone": backbone})
         if semantics is not None:
-            semantics.heads.to(device)
-        self._named = dict(self._modules().named_parameters())
-        self.optimizer = torch.optim.AdamW(
-            self._named.values(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+            modules["heads"] = semantics.heads.to(device)
+        self._named = dict(modules.named_parameters())
+        self._objective = Objective(
+            backbone, semantics, histories, settings, products=products, device=device, group=group, compiled=compiled
         )
+        lazy = ["backbone.item_table.weight"] if settings.loss == "sampled" else []
+        self._optimizer = Optimizer(self._named, lazy, settings)
+        self._steps, self.targets_done = 0, 0  # of the epoch under way
+        self._sums: dict[str, Tensor] = {}
 
-    def _modules(self) -> nn.ModuleDict:
-        heads = {} if self.semantics is None else {"heads": self.semantics.heads}
-        return nn.ModuleDict({"backbone": self.backbone, **heads})
+    @property
+    def steps_done(self) -> int:
+        """Steps of the epoch under way; 0 between epochs."""
+        return self._steps
 
     def epoch(self, number: int, tick: Callable[[int], None]) -> Losses:
-        """One pass over the training events; `tick` is told the targets of each step. Returns mean losses."""
+        """One pass over the training events, or what is left of it after `load`; `tick` is told the targets of each
+        step, and may take the `state` there. Returns mean losses."""
         rng = np.random.default_rng([self.settings.seed, number])
         windows = cut_windows(self.histories, self.max_length, min(self.settings.context, self.max_length - 1), rng)
+        plan = Batches(self.histories, windows, self.settings.batch_targets, rng, self.group.rank, self.group.size)
         self.backbone.train()
-        sums: dict[str, Tensor] = {}
         with torch.random.fork_rng():
-            for step, batch in enumerate(batches(self.histories, windows, self.settings.batch_targets, rng)):
-                torch.manual_seed(_step_seed(self.settings.seed, number, step))
-                for name, value in self._step(batch).items():
-                    sums[name] = sums.get(name, torch.zeros_like(value)) + value * len(batch.target)
-                tick(len(batch.target))
-        losses = {name: float(value) / windows.targets for name, value in sums.items()}
+            for step in range(self._steps, len(plan)):
+                batch = plan[step]
+                for name, value in self._step(batch, number, step, len(plan)).items():
+                    self._sums[name] = self._sums.get(name, 0.0) + value.double() * batch.targets
+                self._steps, self.targets_done = step + 1, self.targets_done + batch.targets
+                tick(batch.targets)
+        self.group.sum(self._sums.values())
+        losses = {name: float(self._sums[name]) / windows.targets for name in PARTS if name in self._sums}
+        self._steps, self.targets_done, self._sums = 0, 0, {}
         if not math.isfinite(losses["loss"]):
             raise SettingError(
                 "train.lr", f"{self.settings.lr}: the loss is {losses['loss']} in epoch {number + 1}", "lower it"
             )
         return losses
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
-        losses = self.losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
+    def _step(self, batch: Batch, epoch: int, step: int, steps: int) -> dict[str, Tensor]:
+        own, shared = np.random.SeedSequence([self.settings.seed, epoch, step]).generate_state(2)
+        torch.manual_seed(int(own) + self.group.rank)  # dropout: other masks in every process
+        losses = self._objective.losses(batch, torch.Generator().manual_seed(int(shared)))
+        self._optimizer.zero_grad()
         losses["loss"].backward()
-        if self.settings.clip:
-            nn.utils.clip_grad_norm_(self._named.values(), self.settings.clip)
-        self.optimizer.step()
+        self.group.sum_gradients(self._named.values())
+        self._optimizer.step(epoch + (step + 1) / steps)
         return {name: value.detach() for name, value in losses.items()}
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """L = L_rec + align * L_align + semantic * L_sem (METHOD), and its parts, each a mean over the target
-        positions."""
-        table = self.backbone.item_vectors
-        target = batch.target.to(self.device)
-        interests = self.backbone(batch.items.to(self.device)).flatten(0, 1)[batch.place.to(self.device)]  # [P, K, D]
-        readout = hard_readout(interests, table, target)  # [P, D]
-        weight = torch.full((len(target),), 1 / len(target), device=self.device)
-        rec = cross_entropy(readout, table, target - 1, weight, self.products)
-        if self.semantics is None:
-            return {"loss": rec}
-        cluster = self.semantics.supervision.clusters_for(batch.user.to(self.device), batch.position.to(self.device))
-        align, semantic = self.semantics.heads(readout, table, target, cluster, self.products)
-        weights = self.semantics.settings
-        return {
-            "loss": rec + weights.align * align + weights.semantic * semantic,
-            "rec": rec,
-            "align": align,
-            "semantic": semantic,
-        }
-
     def state(self) -> dict[str, Tensor]:
-        """Weights and optimizer moments, by parameter name: enough to go on as if never interrupted."""
-        tensors = {f"weight.{name}": value.detach().cpu() for name, value in self._named.items()}
-        for name, parameter in self._named.items():
-            for part, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{part}.{name}"] = value.detach().cpu()
-        return tensors
+        """Weights, optimizer state, and how far the epoch has come: enough to go on as if never interrupted."""
+        return {
+            **{f"weight.{name}": value.detach().cpu() for name, value in self._named.items()},
+            **{f"optimizer.{name}": value for name, value in self._optimizer.state().items()},
+            "epoch.steps": torch.tensor(self._steps),
+            "epoch.targets": torch.tensor(self.targets_done),
+            **{f"epoch.sum.{name}": value.cpu() for name, value in self._sums.items()},
+        }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take up a state that `state` returned."""
         with torch.no_grad():
             for name, parameter in self._named.items():
                 parameter.copy_(state[f"weight.{name}"])
-                parts = {
-                    key.split(".")[1] for key in state if key.startswith("optimizer.") and key.endswith(f".{name}")
-                }
-                # The step count stays where AdamW made it; moments live beside their parameter.
-                self.optimizer.state[parameter] = {
-                    part: state[f"optimizer.{part}.{name}"].clone().to(self.device) for part in sorted(parts)
-                }
+        self._optimizer.load(_under(state, "optimizer."))
+        self._steps, self.targets_done = int(state["epoch.steps"]), int(state["epoch.targets"])
+        self._sums = {name: value.to(self.device) for name, value in _under(state, "epoch.sum.").items()}
 
 
-def _step_seed(seed: int, epoch: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1)[0])
+def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)

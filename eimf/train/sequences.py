@@ -28,6 +28,17 @@ class Histories:
     def users(self) -> int:
         return len(self.trained)
 
+    @property
+    def training_targets(self) -> int:
+        """Events that an epoch predicts: every training event but a user's first."""
+        return int((self.trained - 1).clip(0).sum())
+
+    def frequency(self) -> np.ndarray:
+        """How often each item occurs in training, [N]."""
+        place = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+        trained = place < np.repeat(self.trained, np.diff(self.offsets))
+        return np.bincount(self.items[trained], minlength=self.catalogue + 1)[1:]
+
 
 def read_histories(events: pa.Table) -> Histories:
     """From `schema.EVENTS`, sorted by user and position."""
@@ -76,30 +87,54 @@ def cut_windows(histories: Histories, max_length: int, context: int, rng: np.ran
 @dataclass(frozen=True)
 class Batch:
     """`items` [B, T] padded with 0 at the end; `place` [P] indices of target positions in the flattened [B * T];
-    `target` [P] item_idx; `user` [P]; `position` [P] of the target in the user's history."""
+    `target` [P] item_idx; `user` [P]; `position` [P] of the target in the user's history.
+
+    A batch may be shared by several processes: `counts` are the target positions of each one's part, P of this one's.
+    """
 
     items: Tensor
     place: Tensor
     target: Tensor
     user: Tensor
     position: Tensor
+    counts: list[int]
+
+    @property
+    def targets(self) -> int:
+        """Target positions of the whole batch."""
+        return sum(self.counts)
 
 
-def batches(histories: Histories, windows: Windows, batch_targets: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """About `batch_targets` targets at a time, windows of like length together, in random order: one epoch."""
-    order = np.argsort(windows.length + rng.random(len(windows.length)), kind="stable")
-    targets = (windows.length - windows.context)[order]
-    number = (np.cumsum(targets) - 1) // batch_targets
-    groups = np.split(order, np.flatnonzero(np.diff(number)) + 1)
-    for group in rng.permutation(len(groups)):
-        yield _batch(histories, windows, groups[group])
+class Batches:
+    """One epoch: about `batch_targets` targets at a time, windows of like length together, in random order. Batch
+    number `i` is built when asked for, so that a resumed epoch skips those it has had."""
+
+    def __init__(
+        self, histories: Histories, windows: Windows, batch_targets: int, rng: np.random.Generator,
+        rank: int = 0, size: int = 1,
+    ) -> None:  # fmt: skip
+        """Of each batch, this process takes the windows of its `rank` among `size`."""
+        order = np.argsort(windows.length + rng.random(len(windows.length)), kind="stable")
+        targets = (windows.length - windows.context)[order]
+        number = (np.cumsum(targets) - 1) // batch_targets
+        groups = np.split(order, np.flatnonzero(np.diff(number)) + 1)
+        self._groups = [groups[place] for place in rng.permutation(len(groups))]
+        self._histories, self._windows, self._rank, self._size = histories, windows, rank, size
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __getitem__(self, number: int) -> Batch:
+        windows, parts = self._windows, [self._groups[number][rank :: self._size] for rank in range(self._size)]
+        counts = [int((windows.length[part] - windows.context[part]).sum()) for part in parts]
+        return _batch(self._histories, windows, parts[self._rank], counts)
 
 
-def _batch(histories: Histories, windows: Windows, chosen: np.ndarray) -> Batch:
+def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: list[int]) -> Batch:
     first, length, context, user = (
         values[chosen, None] for values in (windows.first, windows.length, windows.context, windows.user)
     )
-    place = np.arange(int(length.max()))  # [T]
+    place = np.arange(int(length.max(initial=1)))  # [T]
     inside = place < length  # [B, T]
     event = np.where(inside, first + place, 0)
     supervised = inside & (place >= context)
@@ -111,6 +146,7 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray) -> Batch:
         target=torch.from_numpy(histories.items[at]),
         user=torch.from_numpy(user_at.copy()),
         position=torch.from_numpy(at - histories.offsets[user_at]),
+        counts=counts,
     )
 
 

@@ -5,16 +5,17 @@ import torch
 from torch.nn import functional as F
 
 from eimf.losses.softmax import Products
-from eimf.models.heads import EimfHeads, hard_readout
+from eimf.models.heads import EimfHeads, hard_readout, rows_of
 
 WIDTH, TEXT, ITEMS, CLUSTERS, MOST = 6, 10, 9, 3, 4
+WHOLE = Products()
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def heads(contrast_items: int = ITEMS, positions: int = 256) -> EimfHeads:
+def heads(contrast_items: int = ITEMS) -> EimfHeads:
     present = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
     semantics = random(CLUSTERS, MOST, TEXT) * present.unsqueeze(-1)
     with torch.random.fork_rng():
@@ -26,7 +27,6 @@ def heads(contrast_items: int = ITEMS, positions: int = 256) -> EimfHeads:
             width=WIDTH,
             temperature=0.1,
             contrast_items=contrast_items,
-            positions=positions,
         )
 
 
@@ -39,6 +39,15 @@ def batch() -> dict[str, torch.Tensor]:
         "target": target,
         "cluster": cluster,
     }
+
+
+def losses(model: EimfHeads, products: Products = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
+    """The heads over a plain table of item vectors."""
+    table = values.pop("item_vectors")
+    return model(
+        **values, vectors_of=lambda items: rows_of(table, items - 1), sample=None, products=products,
+        generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
 
 
 def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,7 +82,7 @@ def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[t
 
 def test_both_losses_equal_the_method_position_by_position():
     model, values = heads(), batch()
-    found = model(**values, products=Products(2))
+    found = losses(model, **values, products=Products(2))
     torch.testing.assert_close(found, by_hand(model, **values))
 
 
@@ -102,7 +111,7 @@ def test_the_text_tables_survive_a_parameter_reset_and_are_not_trained():
 
 def test_positions_without_semantics_train_item_alignment_only():
     values = batch() | {"cluster": torch.full((7,), -1)}
-    align, semantic = heads()(**values, products=Products(4))
+    align, semantic = losses(heads(), **values)
     assert semantic == 0 and align > 0
 
 
@@ -110,7 +119,7 @@ def test_gradients_reach_every_parameter():
     model, values = heads(), batch()
     values["readout"].requires_grad_()
     values["item_vectors"].requires_grad_()
-    align, semantic = model(**values, products=Products(4))
+    align, semantic = losses(model, **values)
     (align + semantic).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -129,7 +138,6 @@ def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss()
         width=2,
         temperature=1,
         contrast_items=4,
-        positions=4,
     )
     with torch.no_grad():
         model.project.weight.copy_(6 * torch.eye(2))
@@ -137,7 +145,10 @@ def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss()
         model.attention.out_proj.weight.zero_()
         model.attention.out_proj.bias.zero_()
     target = torch.tensor([1, 2, 3, 4])
-    _, semantic = model(torch.randn(4, 2), torch.randn(4, 2), target, torch.zeros(4, dtype=torch.int64), Products(8))
+    _, semantic = losses(
+        model, readout=torch.randn(4, 2), item_vectors=torch.randn(4, 2), target=target,
+        cluster=torch.zeros(4, dtype=torch.int64),
+    )  # fmt: skip
     assert float(semantic.detach()) == pytest.approx(math.log(2), abs=1e-5)
 
 
@@ -156,23 +167,9 @@ def test_items_are_contrasted_in_random_groups_of_the_given_size():
         with torch.no_grad():
             model.to_behaviour.weight.zero_()
             model.to_behaviour.bias.fill_(1)
-        align, _ = model(**values, products=Products(4))
+        align, _ = losses(model, **values)
         wanted = 0.4 * sum(count * math.log(count) for count in groups) / 5
         assert float(align.detach()) == pytest.approx(wanted, abs=1e-6)
-
-
-def test_drawn_positions_have_the_losses_of_all_in_expectation():
-    # One cluster with one interest, so that the draw changes no candidate; items are contrasted one by one.
-    values = batch() | {"cluster": torch.tensor([0, 0, 0, 0, -1, 0, 0])}
-    model, few = heads(1), heads(1, positions=2)
-    for each in (model, few):
-        each.present[:] = torch.tensor([True, False, False, False])
-    with torch.no_grad():
-        wanted = torch.stack(model(**values, products=Products()))
-        torch.manual_seed(3)
-        drawn = torch.stack([torch.stack(few(**values, products=Products())) for _ in range(4000)])
-    error = drawn.std(dim=0) / 4000**0.5
-    assert bool(((drawn.mean(dim=0) - wanted).abs() < 4 * error).all()) and bool((error > 0).all())
 
 
 def test_gradients_repeat_themselves_bit_for_bit_on_two_threads():
@@ -180,14 +177,13 @@ def test_gradients_repeat_themselves_bit_for_bit_on_two_threads():
     generator = torch.Generator().manual_seed(9)
     model = EimfHeads(
         item_text=random(50, TEXT), semantics=random(5, 4, TEXT), present=torch.ones(5, 4, dtype=torch.bool), width=64,
-        temperature=0.1, contrast_items=16, positions=4000,
+        temperature=0.1, contrast_items=16,
     )  # fmt: skip
     target, cluster = (torch.randint(low, high, (4000,), generator=generator) for low, high in ((1, 51), (0, 5)))
     readout, table = random(4000, 64), random(50, 64)
 
     def gradients() -> list[torch.Tensor]:
-        torch.manual_seed(1)
-        align, semantic = model(readout, table, target, cluster, Products())
+        align, semantic = losses(model, readout=readout, item_vectors=table, target=target, cluster=cluster)
         return list(torch.autograd.grad(align + semantic, list(model.parameters())))
 
     threads = torch.get_num_threads()

@@ -47,11 +47,19 @@ class DyingTrainer(Trainer):
             die()
         return super().epoch(number, tick)
 
+class DyingWithin(Trainer):
+    def epoch(self, number, tick):
+        def dying(targets):
+            tick(targets)
+            if number == last and self.steps_done == 2:
+                die()
+        return super().epoch(number, dying)
+
 if job == "esim":
     run_esim(recipe, store, DyingEngines(recipe))
 else:
     import eimf.train.loop
-    eimf.train.loop.Trainer = DyingTrainer
+    eimf.train.loop.Trainer = DyingWithin if job == "within" else DyingTrainer
     run_train(recipe, store)
 """
 
@@ -81,18 +89,19 @@ def test_killed_while_asking(world_folder, tmp_path):
     assert made["interests"].table("interests")[schema.STATUS].to_pylist() == ["ok"] * 15
 
 
-@pytest.mark.parametrize("last", [0, 1, 3])
-def test_killed_while_training(world_folder, tmp_path, last, capsys):
+@pytest.mark.parametrize(("job", "last"), [("train", 0), ("train", 3), ("within", 0), ("within", 2)])
+def test_killed_while_training(world_folder, tmp_path, job, last, capsys):
     store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
     for each in (store, whole):
         run_esim(planted.recipe(world_folder), each)
-    killed("train", world_folder, store, last)
+    always = ("speed.save_seconds=0", "train.batch_targets=100")
+    killed(job, world_folder, store, last, *always)
     assert not list(store.root.glob("checkpoint/*"))
     capsys.readouterr()
-    found = run_train(planted.recipe(world_folder), store)
-    resumed = "resuming after epoch" in capsys.readouterr().out
-    assert resumed == (last > 0)
-    wanted = run_train(planted.recipe(world_folder), whole)
+    found = run_train(planted.recipe(world_folder, *always), store)
+    resumed = f"resuming after epoch {last}" in capsys.readouterr().out
+    assert resumed == (job == "within" or last > 0)
+    wanted = run_train(planted.recipe(world_folder, *always), whole)
     for name in ("curve.jsonl", "model.safetensors"):
         assert found.checkpoint.file(name).read_bytes() == wanted.checkpoint.file(name).read_bytes()
     assert found.metrics.manifest.files == wanted.metrics.manifest.files

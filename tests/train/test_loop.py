@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +11,8 @@ from eimf.errors import ArtifactError
 from eimf.esim.encode import to_column
 from eimf.losses.softmax import Products
 from eimf.train.build import build_backbone, build_heads
-from eimf.train.loop import Progress, Semantics, Trainer
+from eimf.train.loop import Progress, Trainer
+from eimf.train.objective import Semantics
 from eimf.train.sequences import Histories, read_histories
 from eimf.train.supervision import Supervision, read_supervision
 from tests import world as planted
@@ -43,14 +46,25 @@ def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Tab
     return items, user_table, interests
 
 
-def trainer(data: Histories, align: float = 0.0, semantic: float = 0.0) -> Trainer:
-    backbone, semantics = build_backbone(MODEL, data.catalogue, 7), None
+def trainer(
+    data: Histories, align: float = 0.0, semantic: float = 0.0, *, dropout: float = 0.3, half: bool = False,
+    compiled: bool = False, **changes,
+) -> Trainer:  # fmt: skip
+    model = MODEL.model_copy(update={"dropout": dropout})
+    backbone, semantics = build_backbone(model, data.catalogue, 7), None
     if align or semantic:
         supervision = read_supervision(*tables(data), data)
         settings = HeadSettings(align=align, semantic=semantic, contrast_items=16)
         semantics = Semantics(build_heads(supervision, settings, MODEL.width, 7), supervision, settings)
     return Trainer(
-        backbone, semantics, data, SETTINGS, max_length=10, products=Products(64), device=torch.device("cpu")
+        backbone,
+        semantics,
+        data,
+        SETTINGS.model_copy(update=changes),
+        max_length=10,
+        products=Products(64, half),
+        device=torch.device("cpu"),
+        compiled=compiled,
     )
 
 
@@ -72,6 +86,51 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(data, weight):
     second.load({name: value.clone() for name, value in first.state().items()})
     assert half + run(second, range(2, 4)) == curve
     assert same(whole, second)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled"])
+def test_a_training_stopped_within_an_epoch_goes_on_bit_for_bit(data, loss):
+    whole, first, second = (trainer(data, 0.1, 0.1, loss=loss) for _ in range(3))
+    curve = run(whole, range(2))
+    kept: dict[str, torch.Tensor] = {}
+    steps = []
+
+    def tick(targets: int) -> None:
+        steps.append(targets)
+        if len(steps) == 3:
+            kept.update({name: value.clone() for name, value in first.state().items()})
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        first.epoch(0, tick)
+    second.load(kept)
+    assert second.steps_done == 3 and second.targets_done == sum(steps)
+    assert run(second, range(2)) == curve
+    assert same(whole, second)
+
+
+def test_the_sampled_loss_with_many_draws_tends_to_the_full_one(data):
+    full, sampled = trainer(data), trainer(data, loss="sampled", negatives=20_000)
+    # One epoch each from the same start: the estimate's spread is about 1 / sqrt(20,000).
+    assert run(sampled, range(1))[0]["loss"] == pytest.approx(run(full, range(1))[0]["loss"], rel=0.01)
+
+
+def test_bfloat16_products_give_nearly_the_same_curve(data):
+    exact, rounded = run(trainer(data), range(3)), run(trainer(data, half=True), range(3))
+    assert exact != rounded
+    assert [line["loss"] for line in rounded] == pytest.approx([line["loss"] for line in exact], rel=0.01)
+
+
+def test_compiled_and_eager_agree(data):
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    eager, compiled = trainer(data, dropout=0.0), trainer(data, dropout=0.0, compiled=True)
+    for line, other in zip(run(eager, range(2)), run(compiled, range(2)), strict=True):
+        assert other == pytest.approx(line, rel=1e-4)
 
 
 def test_heads_with_tiny_weights_draw_no_random_number_from_the_backbone(data):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from eimf import schema
-from eimf.train.sequences import Histories, batches, cut_windows, queries, read_histories
+from eimf.train.sequences import Batches, Histories, cut_windows, queries, read_histories
 from tests import world as planted
 
 
@@ -21,7 +21,7 @@ def test_every_training_event_but_the_first_is_a_target_exactly_once(context, se
     rng = np.random.default_rng(seed)
     windows = cut_windows(data, 5, context, rng)
     found = []
-    for batch in batches(data, windows, 7, rng):
+    for batch in Batches(data, windows, 7, rng):
         assert batch.items.shape[1] <= 5
         inputs = batch.items.flatten()[batch.place]
         assert torch.equal(batch.target, inputs + 1)  # the next event
@@ -47,7 +47,7 @@ def test_batches_are_seeded_and_change_with_the_epoch():
 
     def order(seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
-        return [int(item) for batch in batches(data, cut_windows(data, 8, 0, rng), 40, rng) for item in batch.target]
+        return [int(item) for batch in Batches(data, cut_windows(data, 8, 0, rng), 40, rng) for item in batch.target]
 
     assert order(1) == order(1) != order(2)
 

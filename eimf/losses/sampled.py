@@ -1,0 +1,59 @@
+"""Sampled softmax: a few drawn items stand for the catalogue, corrected for how likely each was to be drawn (logQ).
+
+For catalogues whose full softmax is out of reach. The mass of the softmax is estimated as
+exp(s_target) + sum over drawn j, other than the target, of exp(s_j) / (n q_j), for n draws from q. Every term has the
+expectation of its part of the true mass, so the estimate is unbiased; drawing each item once makes it exact. As in
+Bengio and Senecal 2008 and Yi et al. 2019 (RecSys), but the target, which is always there, is not corrected.
+
+Shapes: R rows, C draws, N items, D width.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+POWER = 0.75
+"""Draws go by (frequency + 1) to this power: Mikolov et al. 2013, section 2.2, with items never seen kept possible."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`items` [C] item_idx, drawn with replacement; `log_expected` [C], log of n q_j."""
+
+    items: Tensor
+    log_expected: Tensor
+
+
+class Sampler:
+    """Draws items 1..N by the power of their frequency."""
+
+    def __init__(self, frequency: np.ndarray, draws: int, device: torch.device) -> None:
+        """`frequency` [N]: how often each item occurs in training."""
+        share = torch.from_numpy((frequency.astype(np.float64) + 1) ** POWER)
+        share /= share.sum()
+        self.draws = draws
+        self.cumulative = share.cumsum(0).to(device)
+        self.log_expected = (share.log() + math.log(draws)).float().to(device)
+
+    def draw(self, generator: torch.Generator) -> Sample:
+        """A new sample, by a CPU generator."""
+        places = torch.rand(self.draws, generator=generator, dtype=torch.float64).to(self.cumulative.device)
+        rows = torch.searchsorted(self.cumulative, places).clamp_(max=len(self.cumulative) - 1)
+        return Sample(rows + 1, self.log_expected[rows])
+
+
+def sampled_cross_entropy(
+    hidden: Tensor, own: Tensor, drawn: Tensor, target: Tensor, sample: Sample, weight: Tensor
+) -> Tensor:
+    """Weighted sum over rows of log(estimated mass) - <hidden, own>.
+
+    `hidden` [R, D], `own` [R, D] vectors of the targets, `drawn` [C, D] those of the sample, `target` [R] item_idx,
+    `weight` [R].
+    """
+    score = (hidden * own).sum(dim=1)  # [R]
+    others = hidden @ drawn.T - sample.log_expected  # [R, C]
+    others = others.masked_fill(target.unsqueeze(1) == sample.items, -torch.inf)
+    return (weight * (torch.logaddexp(score, others.logsumexp(dim=1)) - score)).sum()

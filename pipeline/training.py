@@ -1,0 +1,155 @@
+"""A training run: epochs with validation, early stopping, and a state on disk from which a killed one goes on."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from eimf import schema
+from eimf.evaluate import mean_metric, rank_users
+from eimf.losses.softmax import Products
+from eimf.store.artifact import write_atomic
+from eimf.train.build import build_backbone, build_heads
+from eimf.train.group import Group
+from eimf.train.loop import Progress, Trainer
+from eimf.train.objective import Semantics
+from eimf.train.sequences import Histories, read_histories
+from eimf.train.supervision import read_supervision
+from pipeline.console import Bar, progress, say
+from pipeline.recipe import Recipe
+from pipeline.run import Artifacts
+
+BEST, STREAM = "best.safetensors", "metrics.jsonl"
+_STATE = "state.safetensors"
+_BACKBONE = "weight.backbone."
+
+
+@dataclass
+class Standing:
+    """How far a training has come: its progress, one line an epoch, and seconds of work."""
+
+    progress: Progress
+    curve: list[dict[str, Any]]
+    seconds: float
+
+
+class Saved:
+    """A training under way, on disk: its last state with its standing, its best weights so far, and its metrics as a
+    stream of JSON lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, trainer: Trainer) -> Standing:
+        """The trainer takes up the saved state, where there is one."""
+        path = self.folder / _STATE
+        if not path.is_file():
+            return Standing(Progress(), [], 0.0)
+        with safe_open(path, framework="pt") as stream:
+            note = json.loads(stream.metadata()["note"])
+            trainer.load({name: stream.get_tensor(name) for name in stream.keys()})  # noqa: SIM118
+        return Standing(Progress(**note["progress"]), note["curve"], note["seconds"])
+
+    def save(self, trainer: Trainer, standing: Standing) -> None:
+        """The state, and before it the best weights: a kill between the two repeats this epoch and writes the same."""
+        state = trainer.state()
+        if not trainer.steps_done and standing.progress.best_epoch == standing.progress.epochs:
+            best = {name.removeprefix(_BACKBONE): value for name, value in state.items() if name.startswith(_BACKBONE)}
+            write_atomic(self.folder / BEST, save(best))
+        note = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
+        write_atomic(self.folder / _STATE, save(state, metadata={"note": json.dumps(note)}))
+
+    def stream(self, lines: list[dict[str, Any]], anew: bool = False) -> None:
+        """Add lines to the stream, or begin it anew: for whoever follows the training."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / STREAM).open("w" if anew else "a") as file:
+            file.write(json_lines(lines))
+
+
+def json_lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def histories_of(made: Artifacts) -> Histories:
+    """The events of the `dataset` artifact."""
+    return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT]))
+
+
+class _Job:
+    """One training run in this process. The first process of a group keeps the state."""
+
+    def __init__(self, recipe: Recipe, made: Artifacts, folder: Path, device: torch.device, group: Group) -> None:
+        self.recipe, self.group = recipe, group
+        self.histories, self.saved = histories_of(made), Saved(folder)
+        self.trainer = _trainer(recipe, made, self.histories, device, group)
+        self.standing = self.saved.load(self.trainer)
+        self.clock = self.kept = time.monotonic()
+
+    def run(self, bar: Bar) -> None:
+        settings, trainer = self.recipe.train, self.trainer
+        per_epoch = self.histories.training_targets
+        bar.skip(self.standing.progress.epochs * per_epoch + trainer.targets_done)
+        while not self.standing.progress.finished(settings.epochs, settings.patience):
+            losses = trainer.epoch(self.standing.progress.epochs, lambda targets: self._tick(bar, targets))
+            value = self._validate()
+            progress = self.standing.progress = self.standing.progress.after(value)
+            line = {"epoch": progress.epochs, **losses, "valid_ndcg@10": value}
+            self.standing.curve.append(line)
+            self._keep(line)
+            bar.note(f"epoch {progress.epochs}, valid {value:.4f}, best {progress.best:.4f} in {progress.best_epoch}")
+
+    def _tick(self, bar: Bar, targets: int) -> None:
+        bar(targets)
+        # The sums of an epoch under way are spread over the processes of a group: those save after epochs only.
+        if self.group.size == 1 and time.monotonic() - self.kept > self.recipe.speed.save_seconds:
+            self._keep()
+
+    def _keep(self, line: dict[str, Any] | None = None) -> None:
+        now = time.monotonic()
+        self.standing.seconds += now - self.clock
+        if self.group.rank == 0:
+            self.saved.save(self.trainer, self.standing)
+            if line is not None:
+                self.saved.stream([{**line, "seconds": round(self.standing.seconds, 3)}])
+        self.clock = self.kept = time.monotonic()
+
+    def _validate(self) -> float:
+        ranking = rank_users(
+            self.trainer.backbone, self.histories, schema.VALID, max_length=self.recipe.model.max_length,
+            filter_seen=self.recipe.train.filter_seen, block=self.recipe.speed.rank_users, group=self.group,
+        )  # fmt: skip
+        return mean_metric(ranking, "ndcg", 10)
+
+
+def train(recipe: Recipe, made: Artifacts, folder: Path, device: torch.device, group: Group) -> Standing:
+    """Train to the end, from the state in `folder` where there is one; leaves the best weights there (`BEST`)."""
+    job, lead = _Job(recipe, made, folder, device, group), group.rank == 0
+    group.wait()  # nobody saves before everybody has loaded
+    if lead:
+        job.saved.stream(job.standing.curve, anew=True)
+        if job.standing.seconds:
+            within = f", {job.trainer.targets_done} targets into the next" if job.trainer.steps_done else ""
+            say(f"       resuming after epoch {job.standing.progress.epochs}{within}")
+    with progress("training", recipe.train.epochs * job.histories.training_targets, "targets", hidden=not lead) as bar:
+        job.run(bar)
+    return job.standing
+
+
+def _trainer(recipe: Recipe, made: Artifacts, histories: Histories, device: torch.device, group: Group) -> Trainer:
+    semantics = None
+    if not recipe.heads.plain:
+        items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
+        supervision = read_supervision(items, users, interests, histories).to(device)
+        heads = build_heads(supervision, recipe.heads, recipe.model.width, recipe.train.seed)
+        semantics = Semantics(heads, supervision, recipe.heads)
+    backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
+    products = Products(recipe.speed.loss_rows, half=recipe.train.precision == "bfloat16")
+    return Trainer(
+        backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, products=products,
+        device=device, group=group, compiled=recipe.speed.compile,
+    )  # fmt: skip

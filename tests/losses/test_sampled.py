@@ -1,0 +1,54 @@
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
+
+ROWS, ITEMS, WIDTH = 11, 7, 5
+
+
+def tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(ROWS, WIDTH, generator=generator, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(ITEMS, WIDTH, generator=generator, dtype=torch.float64, requires_grad=True)
+    return hidden, table, torch.randint(1, ITEMS + 1, (ROWS,), generator=generator), torch.rand(ROWS).double()
+
+
+def test_every_item_drawn_once_is_the_full_softmax_with_both_gradients():
+    hidden, table, target, weight = tensors()
+    everything = Sample(torch.arange(1, ITEMS + 1), torch.zeros(ITEMS))  # n q_j = 1
+    plain = (weight * F.cross_entropy(hidden @ table.T, target - 1, reduction="none")).sum()
+    ours = sampled_cross_entropy(hidden, table[target - 1], table, target, everything, weight)
+    torch.testing.assert_close(ours, plain)
+    wanted, found = (torch.autograd.grad(loss, (hidden, table)) for loss in (plain, ours))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_the_estimated_mass_is_unbiased_whatever_the_frequencies():
+    hidden, table, target, _ = (each.detach() for each in tensors())
+    sampler = Sampler(np.array([0, 1, 50, 3, 3, 900, 10]), 4, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(1)
+    own = table[target - 1]
+    masses = []
+    for _ in range(20_000):
+        sample = sampler.draw(generator)
+        each = [sampled_cross_entropy(hidden[:1], own[:1], table[sample.items - 1], target[:1], sample, torch.ones(1))]
+        masses.append(float(torch.stack(each).exp() * (hidden[0] * own[0]).sum().exp()))
+    wanted = float((hidden[0] @ table.T).exp().sum())
+    error = np.std(masses) / len(masses) ** 0.5
+    assert abs(np.mean(masses) - wanted) < 4 * error
+
+
+def test_items_are_drawn_by_the_power_of_their_frequency():
+    sampler = Sampler(np.array([0, 15, 80]), 60_000, torch.device("cpu"))
+    sample = sampler.draw(torch.Generator().manual_seed(2))
+    share = np.array([1, 16, 81]) ** POWER  # frequency + 1 to the power 3/4: 1, 8, 27
+    share = share / share.sum()
+    assert np.allclose(share, np.array([1, 8, 27]) / 36)
+    found = np.bincount(sample.items.numpy(), minlength=4)[1:] / 60_000
+    assert np.all(np.abs(found - share) < 4 * np.sqrt(share / 60_000))
+    for item in (1, 2, 3):
+        expected = float(sample.log_expected[sample.items == item][0])
+        assert math.isclose(expected, math.log(60_000 * share[item - 1]), rel_tol=1e-6)

@@ -1,0 +1,56 @@
+"""Two processes against one, at the same batch: the same curve, weights and ranks up to float rounding."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eimf.store.artifact import Store
+from pipeline.jobs import run_esim, run_train
+from tests import world as planted
+
+ROOT = Path(__file__).parents[2]
+# Dropout draws other masks in every process: off.
+SETTINGS = ("model.dropout=0", "train.epochs=3", "train.batch_targets=64", "speed.threads=1")
+CHILD = """
+import sys
+from pathlib import Path
+from eimf.store.artifact import Store
+from pipeline import jobs, parallel
+from tests import world as planted
+recipe, store = planted.recipe(Path(sys.argv[1]), *sys.argv[3:]), Store(Path(sys.argv[2]))
+jobs.follow_train(recipe, store) if parallel.rank() else jobs.run_train(recipe, store)
+"""
+
+
+def torchrun(processes: int, folder: Path, store: Store, *overrides: str) -> None:
+    script = store.root / "child.py"
+    script.write_text(CHILD)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
+    command += ["--standalone", str(script), str(folder), str(store.root), *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_two_processes_train_what_one_does(world_folder, tmp_path):
+    settings = (*SETTINGS, "model.backbone=comirec-sa", "heads.positions=40")
+    stores = Store(tmp_path / "one"), Store(tmp_path / "two")
+    for store in stores:
+        run_esim(planted.recipe(world_folder), store)
+    torchrun(2, world_folder, stores[1], *settings)
+    one, two = (run_train(planted.recipe(world_folder, *settings), store) for store in stores)  # the second: a hit
+    assert one.checkpoint.key == two.checkpoint.key
+    lines = [each.checkpoint.file("curve.jsonl").read_text().splitlines() for each in (one, two)]
+    curves = [[json.loads(line) for line in each] for each in lines]
+    assert len(curves[0]) == len(curves[1]) == 3
+    for line, other in zip(*curves, strict=True):
+        assert other == pytest.approx(line, rel=1e-4)
+    weights = [load_file(each.checkpoint.file("model.safetensors")) for each in (one, two)]
+    for key, value in weights[0].items():
+        torch.testing.assert_close(weights[1][key], value, rtol=2e-3, atol=2e-4)
