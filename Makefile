@@ -5,6 +5,7 @@ RECIPE   ?=
 STORE    ?= artifacts
 ESIM     ?=
 SET      ?=
+PROCESSES ?=
 PYTHON   ?= python3
 VENV     ?= .venv
 PIP_ARGS ?=
@@ -21,6 +22,8 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 RECIPE_ARGS := $(if $(RECIPE),--recipe $(RECIPE),--dataset $(DATASET)) --store $(STORE) $(foreach s,$(SET),--set '$(s)')
 TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ESIM),--esim $(ESIM))
 
+TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) --no-python)
+
 .PHONY: help demo esim train evaluate status verify test lint check format clean
 .DEFAULT_GOAL := help
 
@@ -30,6 +33,7 @@ help: ## this list
 	@echo '  DATASET=ml-100k or a folder with interactions.parquet and items.parquet    RECIPE=my.toml'
 	@echo '  BACKBONE=sasrec or comirec-sa    STORE=artifacts    ESIM=key of an artifact'
 	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_ARGS="--index-url ..." for another package index'
+	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
 
 demo: $(VENV)/.esim ## from nothing to a table: plain SASRec beside EIMF on MovieLens-100K
 	@$(EIMF) demo --store $(STORE) $(foreach s,$(SET),--set '$(s)')
@@ -38,7 +42,7 @@ esim: $(VENV)/.esim ## stage one: raw data to a frozen ESIM artifact (LLM, encod
 	@$(EIMF) esim $(RECIPE_ARGS)
 
 train: $(VENV)/.core ## stage two: train a backbone against the frozen artifact, and measure it
-	@$(EIMF) train $(TRAIN_ARGS)
+	@$(TORCHRUN) $(EIMF) train $(TRAIN_ARGS)
 
 evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evaluate settings
 	@$(EIMF) evaluate $(TRAIN_ARGS)

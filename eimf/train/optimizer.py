@@ -66,9 +66,8 @@ class Optimizer:
         """Take up what `state` returned."""
         for name, parameter in self.named.items():
             owner = self._of(parameter)
-            found: dict[str, Any] = {
-                key.split(".")[0]: value for key, value in state.items() if key.split(".", 1)[1] == name
-            }
+            mine = [key for key in state if key.split(".", 1)[1] == name]
+            found: dict[str, Any] = {key.split(".")[0]: state[key] for key in mine}
             if isinstance(owner, torch.optim.SparseAdam):
                 found = {part: value.item() if part == "step" else value for part, value in found.items()}
             owner.state[parameter] = {
