@@ -17,8 +17,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 def prepare_torch(speed: Speed) -> "torch.device":
     """Set the allocator and the threads; returns the device to work on. Call before anything else imports torch."""
-    # OpenMP threads that spin at barriers starve their neighbours on a shared machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP threads spin some microseconds at barriers: not at all is slower, and for long, as they would by
+    # themselves, starves their neighbours on a shared machine.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if sys.platform == "linux":
         _keep_freed_memory()
     import torch

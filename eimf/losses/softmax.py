@@ -16,11 +16,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 _BLOCK = 2**25
 """Most logits of one block: at a million items there are fewer rows in it, and memory stays flat."""
 _SAFE = 80.0
 """Logits (base 2) of at most this size neither overflow nor vanish in float32, whatever their mass."""
+
+_GRAIN = 32
+"""Rows come in multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,12 @@ class _BlockedSoftmax(torch.autograd.Function):
         # A NaN is not safe: it goes the long way and comes out as a NaN.
         safe = bool(powers.norm(dim=1).amax() * factors.norm(dim=1).amax() <= _SAFE)
         rows = products.block(len(table))
+        # One block for all, so that it stays in the cache.
+        space = torch.empty(min(rows, len(hidden)), len(table), dtype=factors.dtype, device=hidden.device)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             own = target[part] if target is not None else None
-            block, mass, peak = _exponentials(powers[part], factors, safe)  # [rows, N], [rows], [rows] or 0
+            block, mass, peak = _exponentials(powers[part], factors, safe, space)  # [rows, N], [rows], [rows] or 0
             total += (weight[part] * (mass.log() + peak)).sum()
             if hidden_grad is None or table_grad is None:
                 continue
@@ -85,10 +91,10 @@ class _BlockedSoftmax(torch.autograd.Function):
         return hidden_grad * grads[0], table_grad * grads[0], None, None, None
 
 
-def _exponentials(powers: Tensor, table: Tensor, safe: bool) -> tuple[Tensor, Tensor, Tensor | float]:
+def _exponentials(powers: Tensor, table: Tensor, safe: bool, space: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
     """2^(powers @ table.T - peak) [R, N], its sum over items [R], and the natural logarithm of 2^peak [R]; no peak is
-    taken where `safe`."""
-    block = powers @ table.T
+    taken where `safe`. Written into `space` [>= R, N]."""
+    block = torch.mm(powers, table.T, out=space[: len(powers)])
     peak: Tensor | float = 0.0
     if not safe:
         largest = block.amax(dim=1, keepdim=True)
@@ -115,5 +121,9 @@ def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: 
 
 
 def _apply(hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, products: Products) -> Tensor:
+    # Some rows of weight 0, so that the last block comes in few shapes: kernels are made for each.
+    more = -len(hidden) % _GRAIN
+    hidden, weight = F.pad(hidden, (0, 0, 0, more)), F.pad(weight, (0, more))
+    target = F.pad(target, (0, more)) if target is not None else None
     loss: Tensor = _BlockedSoftmax.apply(hidden, table, weight, target, products)
     return loss

@@ -3,19 +3,17 @@
 arXiv 2411.09410; what the abstract leaves open follows METHOD. Used in training only: serving needs the backbone
 alone.
 Our decisions: one learned projection from S serves items and interests, so equal texts have equal vectors (fault
-1); the text tables are buffers that no initialisation touches (fault 2); contrastive terms run over the *distinct*
-texts and items of a batch, weighted by how often they occur, and texts of one cluster are no negatives of each
-other (fault 8).
+1); the text tables are buffers that no initialisation touches (fault 2); the candidates of a contrastive term
+are the *distinct* texts or items of its positions, and texts of one cluster are no negatives of each other (fault 8).
+Tensors keep the shape of the positions, with masks and weights in place of selections: kernels are made for each shape.
 
-Shapes: P target positions of a batch, M interests of a cluster, C clusters, U distinct readouts, I distinct
-targets, D width, S text width, N items.
+Shapes: P target positions looked at, M interests of a cluster, C clusters, D width, S text width, N items.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from eimf.losses.contrastive import info_nce, mean_distance
 from eimf.losses.sampled import Sample, sampled_cross_entropy
@@ -61,72 +59,77 @@ class EimfHeads(nn.Module):
         the LLM has read. A `sample` stands for the catalogue where there is one; `generator` (of the CPU) groups the
         items that are contrasted.
         """
-        item_align = self._align_items(vectors_of, target, generator)
+        own = self.project(self.item_text[target - 1])  # [P, D]
+        item_align = self._align_items(vectors_of(target), self.to_behaviour(own), target, generator)
         known = cluster >= 0
         if not bool(known.any()):
             return item_align, item_align.new_zeros(())
-        share = known.float().mean()
-        own = self.project(self.item_text[target[known] - 1])  # [P, D]
-        readouts, row, row_cluster = self._read_texts(own, cluster[known])  # [U, D], [P], [U]
-        semantic = share * self._predict(readouts, row, own, target[known], sample, products)
-        user_align = self._align_users(readout[known], self.to_behaviour(readouts), row, row_cluster)
-        return item_align + share * user_align, semantic
+        weight = known / len(known)
+        read, slot = self._read_texts(own, cluster, known)  # [P, D], [P]
+        semantic = self._predict(read, slot, own, target, weight, sample, products)
+        user_align = self._align_users(readout, self.to_behaviour(read), slot, cluster, weight)
+        return item_align + user_align, semantic
 
-    def _read_texts(self, own: Tensor, cluster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Hard readout by the target's text. Only C * M different readouts exist: the distinct ones [U, D], which
-        of them each position reads [P], and the cluster of each [U]."""
-        clusters, place = cluster.unique(return_inverse=True)
-        branch = self._text_branch(self.semantics[clusters], self.present[clusters])  # [C', M, D]
+    def _read_texts(self, own: Tensor, cluster: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Hard readout by the target's text [P, D], and which of the C * M interests it is [P]. Positions without
+        semantics read something of no weight."""
+        row = cluster.clamp(min=0)
+        present = self.present[row] | ~known.unsqueeze(1)
+        branch = self._text_branch(self.semantics[row], present)  # [P, M, D]
         with torch.no_grad():
-            match = torch.einsum("pmd,pd->pm", branch[place], own)
-        best = match.masked_fill(~self.present[cluster], -torch.inf).argmax(dim=1)  # [P]
-        slots, row = (place * branch.shape[1] + best).unique(return_inverse=True)
-        return branch.flatten(0, 1)[slots], row, clusters[slots // branch.shape[1]]
+            match = torch.einsum("pmd,pd->pm", branch, own)
+        best = match.masked_fill(~present, -torch.inf).argmax(dim=1)  # [P]
+        slot = torch.where(known, row * branch.shape[1] + best, -1)
+        return branch[torch.arange(len(best), device=best.device), best], slot
 
     def _text_branch(self, semantics: Tensor, present: Tensor) -> Tensor:
-        """Projected interests and their masked self-attention, with a residual: [C', M, S] to [C', M, D]."""
+        """Projected interests and their masked self-attention, with a residual: [P, M, S] to [P, M, D]."""
         projected = self.project(semantics)
         mixed, _ = self.attention(projected, projected, projected, key_padding_mask=~present, need_weights=False)
         return projected + mixed
 
     def _predict(
-        self, readouts: Tensor, row: Tensor, own: Tensor, target: Tensor, sample: Sample | None, products: Products
-    ) -> Tensor:
-        """Cross entropy of <readouts[row], x_j> over all items j at the target, whose projected text is `own`; mean
-        over positions. Each distinct readout is scored once."""
+        self, read: Tensor, slot: Tensor, own: Tensor, target: Tensor, weight: Tensor, sample: Sample | None,
+        products: Products,
+    ) -> Tensor:  # fmt: skip
+        """Cross entropy of <read, x_j> over all items j at the target, whose projected text is `own`. Over the whole
+        catalogue, each distinct readout is scored once."""
         if sample is not None:
-            each = torch.full((len(row),), 1 / len(row), device=row.device)
             drawn = self.project(self.item_text[sample.items - 1])
-            return sampled_cross_entropy(rows_of(readouts, row), own, drawn, target, sample, each)
-        weight = torch.bincount(row, minlength=len(readouts)).to(own.dtype) / len(row)
-        table = self.project(self.item_text)  # [N, D]
-        mass = weighted_logsumexp(readouts, table, weight, products)
-        return mass - (rows_of(readouts, row) * own).sum(dim=1).mean()
+            return sampled_cross_entropy(read, own, drawn, target, sample, weight)
+        _, first = _alike(slot)
+        distinct, row = first.unique(return_inverse=True)
+        shared = torch.zeros(len(distinct), device=weight.device).index_add_(0, row, weight)
+        mass = weighted_logsumexp(read[distinct], self.project(self.item_text), shared, products)
+        return mass - (weight * (read * own).sum(dim=1)).sum()
 
-    def _align_items(
-        self, vectors_of: Callable[[Tensor], Tensor], target: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        items, counts = target.unique(return_counts=True)
-        behaviour = vectors_of(items)  # [I, D]
-        meaning = self.to_behaviour(self.project(self.item_text[items - 1]))
-        weight = counts / counts.sum()
+    def _align_items(self, behaviour: Tensor, meaning: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+        weight = torch.full((len(target),), 1 / len(target), device=target.device)
         contrast = weight.new_zeros(())
-        for part in torch.randperm(len(items), generator=generator).to(items.device).split(self.contrast_items):
-            own = torch.arange(len(part), device=items.device)
-            contrast = contrast + info_nce(behaviour[part], meaning[part], own, None, self.temperature, weight[part])
+        for part in torch.randperm(len(target), generator=generator).to(target.device).split(self.contrast_items):
+            same, first = _alike(target[part])
+            related = same | ~_is_first(first)
+            contrast = contrast + info_nce(
+                behaviour[part], meaning[part], first, related, self.temperature, weight[part]
+            )
         return 0.4 * contrast + 0.1 * mean_distance(behaviour, meaning, weight)
 
-    def _align_users(self, readout: Tensor, meaning: Tensor, row: Tensor, row_cluster: Tensor) -> Tensor:
-        weight = torch.full((len(readout),), 1 / len(readout), device=readout.device)
-        same_cluster = row_cluster[row].unsqueeze(1) == row_cluster.unsqueeze(0)  # [P, U]
-        contrast = info_nce(readout, meaning, row, same_cluster, self.temperature, weight)
-        return 0.4 * contrast + 0.1 * mean_distance(readout, rows_of(meaning, row), weight)
+    def _align_users(self, readout: Tensor, meaning: Tensor, slot: Tensor, cluster: Tensor, weight: Tensor) -> Tensor:
+        _, first = _alike(slot)
+        related = (cluster.unsqueeze(1) == cluster) | ~_is_first(first) | (cluster < 0)
+        contrast = info_nce(readout, meaning, first, related, self.temperature, weight)
+        return 0.4 * contrast + 0.1 * mean_distance(readout, meaning, weight)
 
 
-def rows_of(table: Tensor, index: Tensor) -> Tensor:
-    """`table[index]` for rows taken more than once. The gradient of plain indexing is added up by several threads in no
-    fixed order on a CPU, so a training would not repeat itself bit for bit; that of an embedding is in order."""
-    return F.embedding(index, table)
+def _alike(of: Tensor) -> tuple[Tensor, Tensor]:
+    """Which positions are of the same thing [P, P], and the first position that is of the same thing as each [P]."""
+    same = of.unsqueeze(1) == of
+    return same, same.to(torch.uint8).argmax(dim=1)
+
+
+def _is_first(first: Tensor) -> Tensor:
+    """Positions [P] that are the first of their thing."""
+    return first == torch.arange(len(first), device=first.device)
 
 
 def hard_readout(interests: Tensor, item_vectors: Tensor, target: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Trainer:
         step, and may take the `state` there. Returns mean losses."""
         rng = np.random.default_rng([self.settings.seed, number])
         windows = cut_windows(self.histories, self.max_length, min(self.settings.context, self.max_length - 1), rng)
-        plan = Batches(self.histories, windows, self.settings.batch_targets, rng, self.group.rank, self.group.size)
+        plan = Batches(self.histories, windows, self.settings.batch_positions, rng, self.group.rank, self.group.size)
         self.backbone.train()
         with torch.random.fork_rng():
             for step in range(self._steps, len(plan)):

@@ -106,18 +106,22 @@ class Batch:
 
 
 class Batches:
-    """One epoch: about `batch_targets` targets at a time, windows of like length together, in random order. Batch
-    number `i` is built when asked for, so that a resumed epoch skips those it has had."""
+    """One epoch: windows of like length together, as many as fit into `batch_positions` when padded to the longest, in
+    random order. So nearly every batch is as large as the next, and a length always comes in the same shape, which
+    matters where kernels are made for each shape. Batch number `i` is built when asked for: a resumed epoch skips
+    those it has had."""
 
     def __init__(
-        self, histories: Histories, windows: Windows, batch_targets: int, rng: np.random.Generator,
+        self, histories: Histories, windows: Windows, batch_positions: int, rng: np.random.Generator,
         rank: int = 0, size: int = 1,
     ) -> None:  # fmt: skip
         """Of each batch, this process takes the windows of its `rank` among `size`."""
-        order = np.argsort(windows.length + rng.random(len(windows.length)), kind="stable")
-        targets = (windows.length - windows.context)[order]
-        number = (np.cumsum(targets) - 1) // batch_targets
-        groups = np.split(order, np.flatnonzero(np.diff(number)) + 1)
+        order = np.argsort(-(windows.length + rng.random(len(windows.length))), kind="stable")  # longest first
+        length, groups, start = windows.length[order], [], 0
+        while start < len(order):
+            end = start + max(1, batch_positions // int(length[start]))
+            groups.append(order[start:end])
+            start = end
         self._groups = [groups[place] for place in rng.permutation(len(groups))]
         self._histories, self._windows, self._rank, self._size = histories, windows, rank, size
 

@@ -7,7 +7,6 @@ import ctypes
 import json
 import os
 import resource
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +60,7 @@ class Driver:
         # Libraries print to standard output: keep the real one for the driver, and send theirs to standard error.
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
+        self._in = os.fdopen(os.dup(0))
         self._targets, self._begin, self._limit = 0, 0.0, 0.0
         self._waiting: dict[str, Any] | None = None
 
@@ -72,7 +72,7 @@ class Driver:
         if self._waiting is not None:
             command, self._waiting = self._waiting, None
             return command
-        line = sys.stdin.readline()
+        line = self._in.readline()
         if not line:
             os._exit(0)
         return json.loads(line)

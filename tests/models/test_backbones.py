@@ -78,7 +78,7 @@ def test_gradients_reach_every_parameter_and_padding_stays_zero(backbone):
 def trained(name: str, epochs: int, users: int = planted.USERS) -> tuple[Trainer, list[float]]:
     settings = small(name, dropout=0.1)
     data = read_histories(planted.prepared(planted.world(users=users)).events)
-    train = TrainSettings(lr=1e-2, batch_targets=128, seed=4)
+    train = TrainSettings(lr=1e-2, batch_positions=128, seed=4)
     model = build_backbone(settings, data.catalogue, seed=4)
     trainer = Trainer(model, None, data, train, max_length=12, products=Products(64), device=torch.device("cpu"))
     return trainer, [trainer.epoch(number, lambda _: None)["loss"] for number in range(epochs)]

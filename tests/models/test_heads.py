@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from eimf.losses.softmax import Products
-from eimf.models.heads import EimfHeads, hard_readout, rows_of
+from eimf.models.heads import EimfHeads, hard_readout
 
 WIDTH, TEXT, ITEMS, CLUSTERS, MOST = 6, 10, 9, 3, 4
 WHOLE = Products()
@@ -45,7 +45,7 @@ def losses(model: EimfHeads, products: Products = WHOLE, **values) -> tuple[torc
     """The heads over a plain table of item vectors."""
     table = values.pop("item_vectors")
     return model(
-        **values, vectors_of=lambda items: rows_of(table, items - 1), sample=None, products=products,
+        **values, vectors_of=lambda items: F.embedding(items - 1, table), sample=None, products=products,
         generator=torch.Generator().manual_seed(1),
     )  # fmt: skip
 

@@ -94,7 +94,7 @@ def test_killed_while_training(world_folder, tmp_path, job, last, capsys):
     store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
     for each in (store, whole):
         run_esim(planted.recipe(world_folder), each)
-    always = ("speed.save_seconds=0", "train.batch_targets=100")
+    always = ("speed.save_seconds=0", "train.batch_positions=100")
     killed(job, world_folder, store, last, *always)
     assert not list(store.root.glob("checkpoint/*"))
     capsys.readouterr()

@@ -17,7 +17,7 @@ from eimf.train.sequences import Histories, read_histories
 from eimf.train.supervision import Supervision, read_supervision
 from tests import world as planted
 
-SETTINGS = TrainSettings(lr=5e-3, batch_targets=128, seed=7)
+SETTINGS = TrainSettings(lr=5e-3, batch_positions=128, seed=7)
 MODEL = ModelSettings(backbone="comirec-sa", width=16, max_length=10, dropout=0.3)
 CLUSTERS = 5
 

@@ -1,0 +1,44 @@
+"""Events for the benchmark: real folders prepared as EIMF prepares them, and generated ones of any size."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eimf import schema
+from eimf.data.prepare import prepare
+from eimf.data.read import read_events, read_items
+
+
+def write_real(folder: Path, target: Path) -> None:
+    """From a folder with interactions.parquet and items.parquet."""
+    events = read_events(folder / "interactions.parquet", "user_id", "item_id", "order", None)
+    items = read_items(folder / "items.parquet", "item_id", "title", ("title",))
+    pq.write_table(prepare(events, items, bad_rows="reject", min_events=3, max_chars=300).events, target)
+
+
+def write_generated(items: int, users: int, mean_length: int, target: Path, seed: int = 2026) -> None:
+    """Zipf-popular items in groups; a user stays in a group for a while, so that the past says something of the next.
+
+    Histories are 3 long plus a geometric number. Every item occurs.
+    """
+    rng = np.random.default_rng(seed)
+    lengths = 3 + rng.geometric(1 / (mean_length - 3), users)
+    total = int(lengths.sum())
+    groups = max(1, items // 200)
+    start = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    moves = rng.random(total) < 0.15
+    moves[np.unique(start)] = True
+    group = rng.integers(0, groups, total)[np.maximum.accumulate(np.where(moves, np.arange(total), 0))]
+    # Within a group, the share of the item of rank r is proportional to 1 / r.
+    inside = np.floor(np.exp(rng.random(total) * np.log(items // groups))).astype(np.int64) - 1
+    item = inside * groups + group
+    item[rng.choice(total, min(items, total), replace=False)] = rng.permutation(items)[: min(items, total)]
+    _, item = np.unique(item, return_inverse=True)
+    user = np.repeat(np.arange(users), lengths)
+    position = np.arange(total) - start
+    left = np.repeat(lengths, lengths) - position
+    split = np.where(left == 1, schema.TEST, np.where(left == 2, schema.VALID, schema.TRAIN))
+    columns = [user.astype(np.int32), (item + 1).astype(np.int32), position.astype(np.int32), np.full(total, np.nan)]
+    pq.write_table(pa.table([*columns, split.astype(np.int8)], schema=schema.EVENTS), target)

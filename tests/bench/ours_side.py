@@ -1,0 +1,187 @@
+"""EIMF on the benchmark's events, and what its floor is measured by: the same talk with the driver as the peers.
+
+python ours_side.py CONFIG.json     CONFIG: events, model, length, width, dropout, batch, threads, precision, loss,
+                                    heads, patience
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import common
+
+from eimf.config import HeadSettings, ModelSettings, Speed, TrainSettings
+from pipeline.machine import prepare_torch
+
+CONFIG: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+DEVICE = prepare_torch(Speed(threads=CONFIG["threads"]))
+
+import faiss  # noqa: E402
+import numpy as np  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+import torch  # noqa: E402
+
+from eimf import schema  # noqa: E402
+from eimf.evaluate import mean_metric, rank_users  # noqa: E402
+from eimf.losses.softmax import Products  # noqa: E402
+from eimf.retrieval import scores, target_ranks, users_at_a_time  # noqa: E402
+from eimf.train.build import build_backbone, build_heads  # noqa: E402
+from eimf.train.loop import Progress, Trainer  # noqa: E402
+from eimf.train.objective import Semantics  # noqa: E402
+from eimf.train.sequences import Histories, read_histories  # noqa: E402
+from eimf.train.supervision import Supervision  # noqa: E402
+
+TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
+
+
+class Enough(Exception):
+    """The driver has what it wants of this epoch."""
+
+
+class Side:
+    def __init__(self, driver: common.Driver, events: str) -> None:
+        self.driver = driver
+        self.histories = read_histories(pq.read_table(events))
+        self.trainer = self._trainer()
+
+    def _trainer(self) -> Trainer:
+        model = ModelSettings(
+            backbone=CONFIG["model"], width=CONFIG["width"], max_length=CONFIG["length"], dropout=CONFIG["dropout"]
+        )
+        settings = TrainSettings(batch_positions=CONFIG["batch"], precision=CONFIG["precision"], loss=CONFIG["loss"])
+        semantics = None
+        if CONFIG["heads"]:
+            supervision = random_supervision(self.histories).to(DEVICE)
+            heads = build_heads(supervision, HeadSettings(), CONFIG["width"], 1)
+            semantics = Semantics(heads, supervision, HeadSettings())
+        products = Products(Speed().loss_rows, half=CONFIG["precision"] == "bfloat16")
+        return Trainer(
+            build_backbone(model, self.histories.catalogue, 1), semantics, self.histories, settings,
+            max_length=CONFIG["length"], products=products, device=DEVICE,
+        )  # fmt: skip
+
+    def train(self, seconds: float) -> None:
+        self.driver.start(seconds)
+        epoch = 0
+        while True:
+            try:
+                self.trainer.epoch(epoch, self._tick)
+            except Enough:
+                self.trainer = self._trainer()
+                return
+            epoch += 1
+
+    def _tick(self, targets: int) -> None:
+        if not self.driver.tick(targets):
+            raise Enough
+
+    def fit(self, epochs: int) -> None:
+        """So many epochs, or until early stopping; a line each."""
+        self.trainer, standing = self._trainer(), Progress()
+        while not standing.finished(epochs, CONFIG["patience"]):
+            begin, cpu = time.perf_counter(), time.process_time()
+            self.trainer.epoch(standing.epochs, lambda _: None)
+            value = mean_metric(self._ranking(), "ndcg", 10)
+            standing = standing.after(value)
+            spent, spent_cpu = time.perf_counter() - begin, time.process_time() - cpu
+            self.driver.tell(epoch=standing.epochs, seconds=spent, cpu_seconds=spent_cpu, ndcg=value)
+        self.driver.tell(done=True)
+
+    def _ranking(self, tick=lambda _: None):
+        return rank_users(
+            self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], filter_seen=True,
+            block=Speed().rank_users, tick=tick,
+        )  # fmt: skip
+
+    def rank(self, seconds: float) -> dict[str, float]:
+        """Encode every user, rank the validation target among all items, again and again for about so long."""
+        users, begin = 0, time.perf_counter()
+
+        def tick(count: int) -> None:
+            nonlocal users
+            users += count
+            if time.perf_counter() - begin >= seconds:
+                raise Enough
+
+        try:
+            while True:
+                self._ranking(tick)
+        except Enough:
+            return {"users": users, "seconds": time.perf_counter() - begin}
+
+    @torch.no_grad()
+    def rank_vectors(self, seconds: float) -> dict[str, float]:
+        """Users a second for given user vectors: our exact ranks, and FAISS's flat search for the ten best."""
+        table = self.trainer.backbone.item_vectors
+        most = users_at_a_time(Speed().rank_users, len(table))
+        vectors = torch.randn(2048, table.shape[1])
+        target = torch.randint(1, len(table) + 1, (len(vectors),))
+        index = faiss.IndexFlatIP(table.shape[1])
+        index.add(table.numpy())
+
+        def ours() -> None:
+            for part in range(0, len(vectors), most):
+                block = scores(vectors[part : part + most, None], table, None)
+                target_ranks(block, target[part : part + most])
+
+        found = {}
+        for name, search in (("ours", ours), ("faiss", lambda: index.search(vectors.numpy(), 10))) * 2:
+            done, begin = 0, time.perf_counter()
+            while time.perf_counter() - begin < seconds:
+                search()
+                done += len(vectors)
+            found[name] = max(found.get(name, 0), done / (time.perf_counter() - begin))
+        return found
+
+
+def random_supervision(histories: Histories) -> Supervision:
+    """An ESIM artifact of the usual shape with random vectors: the speed does not depend on what they say."""
+    generator = torch.Generator().manual_seed(0)
+
+    def unit(*shape: int) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
+
+    clusters = max(1, histories.users // USERS_A_CLUSTER)
+    present = torch.rand(clusters, INTERESTS, generator=generator) < 0.7
+    present[:, 0] = True
+    return Supervision(
+        unit(histories.catalogue, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), present,
+        torch.randint(clusters, (histories.users,), generator=generator), torch.full((histories.users,), -1),
+    )  # fmt: skip
+
+
+def product_rate(dtype: torch.dtype) -> float:
+    """Operations a second of the best of several square matrix products, as torch is set here."""
+    a, b = (torch.randn(4096, 4096, dtype=torch.float32, device=DEVICE).to(dtype) for _ in range(2))
+    best = np.inf
+    for _ in range(6):
+        begin = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - begin)
+    return 2 * 4096**3 / best
+
+
+def main() -> None:
+    driver = common.Driver()
+    side = Side(driver, CONFIG["events"])
+    driver.tell(ready=True)
+    while True:
+        command = driver.next()
+        match command["do"]:
+            case "train":
+                side.train(command["seconds"])
+            case "fit":
+                side.fit(command["epochs"])
+            case "rank":
+                driver.tell(**side.rank(command["seconds"]))
+            case "rank_vectors":
+                driver.tell(**side.rank_vectors(command["seconds"]))
+            case "product_rate":
+                dtype = torch.bfloat16 if CONFIG["precision"] == "bfloat16" else torch.float32
+                driver.tell(rate=product_rate(dtype))
+
+
+main()

@@ -1,0 +1,219 @@
+"""Ours beside RecBole and RecTools: the same events, model size, length and threads, in turns, in one run.
+
+    make bench                                  generated data only
+    make bench DATA=folder SETS="ml-1m beauty"  folders of that name below it, with interactions.parquet, items.parquet
+
+Each side is a process in its own environment that trains when told to. A round lets every side train for some seconds,
+one after the other; each peer alternates with ours, and its ratio is that of the two medians. Writes results.json,
+table.md and plot.svg.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from data import write_generated, write_real
+from report import write_report
+
+HERE = Path(__file__).resolve().parent
+GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_000, 12)}
+BODY = 0.37e6
+"""Operations of the backbone for one position, forward and backward: SASRec, width 64, 2 layers, length 50."""
+LARGEST_PEER_CATALOGUE = 200_000
+"""The peers hold the logits of a batch, at a million items above 24 GB: not started there."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One competitor: a script, the environment it runs in, and what its configuration says beyond the common part."""
+
+    name: str
+    script: str
+    python: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Worker:
+    """A competitor's process."""
+
+    def __init__(self, side: Side, common: dict[str, Any], scratch: Path) -> None:
+        config = scratch / f"{side.name.replace(' ', '-').replace(',', '')}.json"
+        folder = scratch / f"{config.stem}-files"
+        config.write_text(json.dumps({**common, "folder": str(folder), **side.changes}))
+        threads = str(common["threads"])
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **side.environment}
+        self._log = (scratch / f"{config.stem}.log").open("w")
+        self.process = subprocess.Popen(
+            [side.python, str(HERE / side.script), str(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self._log, text=True, env=environment, cwd=HERE.parents[1],
+        )  # fmt: skip
+        self.read()
+
+    def read(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            last = Path(self._log.name).read_text().splitlines()[-5:]
+            raise SystemExit(f"{self.process.args[1]} has ended: {' | '.join(last)}")
+        return json.loads(line)
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        with contextlib.suppress(BrokenPipeError):  # `read` says why
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+        return self.read()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def sides(options: argparse.Namespace, items: int) -> tuple[list[Side], list[Side]]:
+    """Who takes part at a catalogue of this size: ours, peers."""
+    mine = {"model": "sasrec", "batch": 2048, "precision": "float32", "loss": "softmax", "heads": False, "patience": 20}
+    ours = [
+        Side("EIMF", "ours_side.py", sys.executable, mine),
+        Side("EIMF, bfloat16", "ours_side.py", sys.executable, mine | {"precision": "bfloat16"}),
+        Side("EIMF, with heads", "ours_side.py", sys.executable, mine | {"heads": True}),
+        Side("EIMF ComiRec-SA", "ours_side.py", sys.executable, mine | {"model": "comirec-sa"}),
+    ]
+    if items > LARGEST_PEER_CATALOGUE:
+        return [ours[0], Side("EIMF, sampled", "ours_side.py", sys.executable, mine | {"loss": "sampled"})], []
+    tuned, shipped = {"allocator": True}, {"allocator": False}
+    recbole, rectools = {"model": "SASRec", "batch": 2048}, {"batch": 128}
+    peers = [
+        Side("RecBole", "peers/recbole_side.py", options.recbole, recbole | shipped),
+        Side("RecBole, our allocator", "peers/recbole_side.py", options.recbole, recbole | tuned),
+        Side(
+            "RecBole SINE, our allocator", "peers/recbole_side.py", options.recbole, recbole | tuned | {"model": "SINE"}
+        ),
+        Side("RecTools", "peers/rectools_side.py", options.rectools, rectools | shipped),
+        Side("RecTools, our allocator", "peers/rectools_side.py", options.rectools, rectools | tuned),
+    ]
+    return ours, [peer for peer in peers if Path(peer.python).is_file()]
+
+
+class Meeting:
+    """Several workers that take turns."""
+
+    def __init__(self, workers: dict[str, Worker], options: argparse.Namespace) -> None:
+        self.workers, self.options = workers, options
+
+    def train(self) -> dict[str, dict[str, Any]]:
+        """Targets a second of every round and the peak memory of each; RecBole's steps are long, so its turns are."""
+        found: dict[str, dict[str, Any]] = {}
+        for number in range(self.options.rounds + 1):  # the first round warms up
+            for name, worker in self.workers.items():
+                seconds = 1 if number == 0 else self.options.seconds * (2 if "RecBole" in name else 1)
+                said = worker.ask(do="train", seconds=seconds)
+                entry = found.setdefault(name, {"targets_per_second": []})
+                entry["peak_mb"] = round(said["peak_mb"])
+                if number:
+                    entry["targets_per_second"].append(said["targets"] / said["seconds"])
+        return found
+
+    def rank(self) -> dict[str, list[float]]:
+        """Users a second of every round, encoding included."""
+        found: dict[str, list[float]] = {name: [] for name in self.workers}
+        for _ in range(self.options.rounds):
+            for name, worker in self.workers.items():
+                said = worker.ask(do="rank", seconds=self.options.seconds)
+                found[name].append(said["users"] / said["seconds"])
+        return found
+
+    def rates(self) -> dict[str, float]:
+        """The best matrix-product rate by precision."""
+        asked = {"float32": "EIMF", "bfloat16": "EIMF, bfloat16"}
+        return {
+            key: max(self.workers[name].ask(do="product_rate")["rate"] for _ in range(2))
+            for key, name in asked.items() if name in self.workers
+        }  # fmt: skip
+
+
+def measure(name: str, events: Path, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """One data set: our sides together, then every peer in turns with ours, one peer at a time for the memory."""
+    size = sizes(events)
+    common = {
+        "events": str(events), "length": 50, "width": 64, "dropout": 0.5, "threads": options.threads, "epochs": 0,
+    }  # fmt: skip
+    ours, peers = sides(options, size["items"])
+    print(f"{name}: ours", file=sys.stderr)
+    workers = {side.name: Worker(side, common, scratch) for side in ours}
+    meeting = Meeting(workers, options)
+    before = meeting.rates()
+    result = {"set": name, **size, "ours": meeting.train(), "peers": {}}
+    after = meeting.rates()
+    result["product_rate"] = {key: max(rate, after[key]) for key, rate in before.items()}
+    result["floor"] = {key: rate / (6 * size["items"] * 64 + BODY) for key, rate in result["product_rate"].items()}
+    result["faiss"] = workers["EIMF"].ask(do="rank_vectors", seconds=options.seconds / 2)
+    for peer in peers:
+        print(f"{name}: {peer.name}", file=sys.stderr)
+        rival = "EIMF ComiRec-SA" if "SINE" in peer.name else "EIMF"
+        pair = Meeting({rival: workers[rival], peer.name: Worker(peer, common, scratch)}, options)
+        result["peers"][peer.name] = {"rival": rival, "training": pair.train()}
+        if "RecBole," in peer.name:
+            result["peers"][peer.name]["users_per_second"] = pair.rank()
+        pair.workers[peer.name].stop()
+    for worker in workers.values():
+        worker.stop()
+    return result
+
+
+def sizes(events: Path) -> dict[str, int]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(events, columns=["user_idx", "item_idx", "split"])
+    user, item, split = (table[name].to_numpy() for name in table.column_names)
+    train = int((split == 0).sum())
+    users = int(user[-1]) + 1
+    return {"events": len(user), "users": users, "items": int(item.max()), "targets": train - users}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of data folders")
+    parser.add_argument("--sets", nargs="*", default=list(GENERATED), help="folders below --data, or generated sets")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one turn; RecBole gets twice as many")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--recbole", default="", help="python with RecBole 1.2.1")
+    parser.add_argument("--rectools", default="", help="python with RecTools 0.19")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in options.sets:
+            scratch = Path(temporary) / name
+            scratch.mkdir()
+            events = scratch / "events.parquet"
+            if name in GENERATED:
+                write_generated(*GENERATED[name], events)
+            else:
+                write_real(options.data / name, events)
+            results.append(measure(name, events, options, scratch))
+            facts = {
+                "date": date.today().isoformat(), "threads": options.threads, "cpu": cpu(), "rounds": options.rounds,
+                "seconds": options.seconds, "python": platform.python_version(), "results": results,
+            }  # fmt: skip
+            (options.out / "results.json").write_text(json.dumps(facts, indent=1) + "\n")
+            write_report(options.out)
+    print((options.out / "table.md").read_text())
+
+
+def cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
