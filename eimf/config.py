@@ -241,8 +241,9 @@ class HeadSettings(Answer):
     """tau of the alignment's contrastive part."""
     contrast_items: Annotated[int, Field(ge=2)] = 128
     """Items contrasted with each other in the alignment of items: the published code's batch, whatever ours is."""
-    positions: Positive = 256
-    """Target positions of a step that the two losses look at, drawn anew each step: all of them in expectation."""
+    positions: Positive = 128
+    """Target positions of a step that the two losses look at, drawn anew each step: all of them in expectation, at a
+    fraction of the cost. By default as many as the published code's batch."""
 
     @property
     def plain(self) -> bool:

@@ -10,12 +10,13 @@ Tensors keep the shape of the positions, with masks and weights in place of sele
 Shapes: P target positions looked at, M interests of a cluster, C clusters, D width, S text width, N items.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from eimf.losses.contrastive import info_nce, mean_distance
+from eimf.losses.contrastive import info_nce
 from eimf.losses.sampled import Sample, sampled_cross_entropy
 from eimf.losses.softmax import Products, weighted_logsumexp
 
@@ -45,7 +46,7 @@ class EimfHeads(nn.Module):
         self.register_buffer("present", present, persistent=False)
         self.temperature, self.contrast_items = temperature, contrast_items
         self.project = nn.Linear(item_text.shape[1], width)
-        self.attention = nn.MultiheadAttention(width, num_heads=1, batch_first=True)
+        self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.to_behaviour = nn.Linear(width, width)
 
     def forward(
@@ -59,34 +60,47 @@ class EimfHeads(nn.Module):
         the LLM has read. A `sample` stands for the catalogue where there is one; `generator` (of the CPU) groups the
         items that are contrasted.
         """
-        own = self.project(self.item_text[target - 1])  # [P, D]
-        item_align = self._align_items(vectors_of(target), self.to_behaviour(own), target, generator)
         known = cluster >= 0
-        if not bool(known.any()):
-            return item_align, item_align.new_zeros(())
-        weight = known / len(known)
-        read, slot = self._read_texts(own, cluster, known)  # [P, D], [P]
-        semantic = self._predict(read, slot, own, target, weight, sample, products)
-        user_align = self._align_users(readout, self.to_behaviour(read), slot, cluster, weight)
-        return item_align + user_align, semantic
+        own, read, slot = self._read_texts(target, cluster, known)  # [P, D], [P, D], [P]
+        semantic = self._predict(read, slot, own, target, known / len(known), sample, products)
+        items, same_item = self._item_candidates(target, generator)
+        users, same_cluster = _first_alike(slot), (cluster.unsqueeze(1) == cluster) | (cluster < 0)
+        # Both contrasts at once: items with their texts, readouts with the texts read.
+        first, related = torch.stack([items, users]), torch.stack([same_item, same_cluster])  # [2, P], [2, P, P]
+        related |= (first != torch.arange(len(target), device=target.device)).unsqueeze(1)
+        contrast, distance = info_nce(
+            torch.stack([vectors_of(target), readout]), self.to_behaviour(torch.stack([own, read])), first, related,
+            self.temperature, torch.stack([torch.ones_like(known), known]) / len(known),
+        )  # fmt: skip
+        return 0.4 * contrast + 0.1 * distance, semantic
 
-    def _read_texts(self, own: Tensor, cluster: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Hard readout by the target's text [P, D], and which of the C * M interests it is [P]. Positions without
-        semantics read something of no weight."""
+    def _item_candidates(self, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Items are contrasted in random groups: the first position of the same item and group as each [P], and which
+        positions are no candidates of each other [P, P]."""
+        group = torch.randperm(len(target), generator=generator).to(target.device) // self.contrast_items
+        same_item, other_group = target.unsqueeze(1) == target, group.unsqueeze(1) != group
+        return _first_alike(target * len(target) + group), same_item | other_group
+
+    def _read_texts(self, target: Tensor, cluster: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The target's projected text [P, D], the interest nearest to it (hard readout) [P, D], and which of the C * M
+        interests that is [P]. Positions without semantics read something of no weight."""
         row = cluster.clamp(min=0)
         present = self.present[row] | ~known.unsqueeze(1)
-        branch = self._text_branch(self.semantics[row], present)  # [P, M, D]
+        texts = torch.cat([self.item_text[target - 1].unsqueeze(1), self.semantics[row]], dim=1)  # [P, 1 + M, S]
+        own, projected = self.project(texts).split([1, present.shape[1]], dim=1)  # [P, 1, D], [P, M, D]
+        branch = self._text_branch(projected, present)  # [P, M, D]
         with torch.no_grad():
-            match = torch.einsum("pmd,pd->pm", branch, own)
-        best = match.masked_fill(~present, -torch.inf).argmax(dim=1)  # [P]
+            match = (branch * own).sum(dim=2)
+            best = match.masked_fill(~present, -torch.inf).argmax(dim=1)  # [P]
         slot = torch.where(known, row * branch.shape[1] + best, -1)
-        return branch[torch.arange(len(best), device=best.device), best], slot
+        return own.squeeze(1), branch[torch.arange(len(best), device=best.device), best], slot
 
-    def _text_branch(self, semantics: Tensor, present: Tensor) -> Tensor:
-        """Projected interests and their masked self-attention, with a residual: [P, M, S] to [P, M, D]."""
-        projected = self.project(semantics)
-        mixed, _ = self.attention(projected, projected, projected, key_padding_mask=~present, need_weights=False)
-        return projected + mixed
+    def _text_branch(self, projected: Tensor, present: Tensor) -> Tensor:
+        """Masked self-attention over the interests of each position, with a residual: [P, M, D] to [P, M, D]."""
+        query, key, value = self.to_qkv(projected).chunk(3, dim=-1)  # [P, M, D] each
+        scores = query @ key.mT / math.sqrt(query.shape[-1])  # [P, M, M]
+        attention = scores.masked_fill(~present.unsqueeze(1), -torch.inf).softmax(dim=-1)
+        return projected + self.to_out(attention @ value)
 
     def _predict(
         self, read: Tensor, slot: Tensor, own: Tensor, target: Tensor, weight: Tensor, sample: Sample | None,
@@ -97,39 +111,16 @@ class EimfHeads(nn.Module):
         if sample is not None:
             drawn = self.project(self.item_text[sample.items - 1])
             return sampled_cross_entropy(read, own, drawn, target, sample, weight)
-        _, first = _alike(slot)
+        first = _first_alike(slot)
         distinct, row = first.unique(return_inverse=True)
         shared = torch.zeros(len(distinct), device=weight.device).index_add_(0, row, weight)
         mass = weighted_logsumexp(read[distinct], self.project(self.item_text), shared, products)
         return mass - (weight * (read * own).sum(dim=1)).sum()
 
-    def _align_items(self, behaviour: Tensor, meaning: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
-        weight = torch.full((len(target),), 1 / len(target), device=target.device)
-        contrast = weight.new_zeros(())
-        for part in torch.randperm(len(target), generator=generator).to(target.device).split(self.contrast_items):
-            same, first = _alike(target[part])
-            related = same | ~_is_first(first)
-            contrast = contrast + info_nce(
-                behaviour[part], meaning[part], first, related, self.temperature, weight[part]
-            )
-        return 0.4 * contrast + 0.1 * mean_distance(behaviour, meaning, weight)
 
-    def _align_users(self, readout: Tensor, meaning: Tensor, slot: Tensor, cluster: Tensor, weight: Tensor) -> Tensor:
-        _, first = _alike(slot)
-        related = (cluster.unsqueeze(1) == cluster) | ~_is_first(first) | (cluster < 0)
-        contrast = info_nce(readout, meaning, first, related, self.temperature, weight)
-        return 0.4 * contrast + 0.1 * mean_distance(readout, meaning, weight)
-
-
-def _alike(of: Tensor) -> tuple[Tensor, Tensor]:
-    """Which positions are of the same thing [P, P], and the first position that is of the same thing as each [P]."""
-    same = of.unsqueeze(1) == of
-    return same, same.to(torch.uint8).argmax(dim=1)
-
-
-def _is_first(first: Tensor) -> Tensor:
-    """Positions [P] that are the first of their thing."""
-    return first == torch.arange(len(first), device=first.device)
+def _first_alike(of: Tensor) -> Tensor:
+    """The first position that is of the same thing as each [P]."""
+    return (of.unsqueeze(1) == of).to(torch.uint8).argmax(dim=1)
 
 
 def hard_readout(interests: Tensor, item_vectors: Tensor, target: Tensor) -> Tensor:

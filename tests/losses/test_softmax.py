@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eimf.losses.contrastive import info_nce, mean_distance
 from eimf.losses.softmax import Products, cross_entropy, weighted_logsumexp
 
 
@@ -44,21 +43,3 @@ def test_evaluation_makes_no_gradient_and_gives_the_same():
         quiet = cross_entropy(hidden, table, target, weight, Products(8))
     assert not quiet.requires_grad
     torch.testing.assert_close(quiet, cross_entropy(hidden, table, target, weight, Products(8)).detach())
-
-
-def test_contrast_leaves_out_texts_of_the_own_group():
-    # METHOD, fault 8. Orthogonal unit vectors, temperature 1: cosines are 1 for the positive and 0 elsewhere, so an
-    # anchor with n negatives has loss log(e + n) - 1.
-    texts, group = torch.eye(4), torch.tensor([0, 0, 1, 2])
-    positive = torch.tensor([0, 2])
-    weight = torch.tensor([0.5, 0.5])
-    related = group[positive].unsqueeze(1) == group
-    loss = info_nce(texts[positive], texts, positive, related, 1.0, weight)
-    e = torch.e
-    wanted = 0.5 * (torch.tensor(e + 2).log() - 1) + 0.5 * (torch.tensor(e + 3).log() - 1)
-    torch.testing.assert_close(loss, wanted)
-
-
-def test_mean_distance():
-    a, b = torch.tensor([[1.0, 0.0], [2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]])
-    assert mean_distance(a, b, torch.tensor([3 / 4, 1 / 4])) == 1 / 4  # distances 0 and 1

@@ -57,7 +57,8 @@ def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[t
     reads, semantic = {}, torch.zeros(())
     for place in known:
         z = model.project(model.semantics[cluster[place]])[model.present[cluster[place]]]
-        z = z + model.attention(z[None], z[None], z[None])[0][0]
+        query, key, value = model.to_qkv(z).chunk(3, dim=-1)
+        z = z + model.to_out((query @ key.T / WIDTH**0.5).softmax(dim=-1) @ value)
         best = int((z @ text[target[place] - 1]).argmax())
         reads[place] = (int(cluster[place]), best, z[best])
         semantic = semantic - F.log_softmax(text @ z[best], dim=0)[target[place] - 1] / len(target)
@@ -142,8 +143,8 @@ def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss()
     with torch.no_grad():
         model.project.weight.copy_(6 * torch.eye(2))
         model.project.bias.zero_()
-        model.attention.out_proj.weight.zero_()
-        model.attention.out_proj.bias.zero_()
+        model.to_out.weight.zero_()
+        model.to_out.bias.zero_()
     target = torch.tensor([1, 2, 3, 4])
     _, semantic = losses(
         model, readout=torch.randn(4, 2), item_vectors=torch.randn(4, 2), target=target,
@@ -162,6 +163,7 @@ def test_items_are_contrasted_in_random_groups_of_the_given_size():
     # All vectors alike, so every candidate is as good as another: a group of n has NCE log n, and cosines are 1.
     values = batch() | {"item_vectors": torch.ones(ITEMS, WIDTH), "cluster": torch.full((5,), -1)}
     values["target"] = torch.tensor([1, 5, 9, 2, 7])
+    values["readout"] = values["readout"][:5]
     for size, groups in ((5, [5]), (3, [3, 2]), (4, [4, 1])):
         model = heads(size)
         with torch.no_grad():
