@@ -39,7 +39,7 @@ class Speed(_Frozen):
     """GPUs that one LLM is spread over."""
     loss_rows: Positive = 256
     """Rows of one block of the full softmax: its logits must fit in the cache."""
-    rank_users: Positive = 512
+    rank_users: Positive = 256
     """Most users ranked in one block; fewer where the catalogue is large."""
     compile: bool = False
     """Compile the backbone (torch.compile; needs a C++ compiler on a CPU): pays on a GPU, takes a minute."""

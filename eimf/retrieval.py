@@ -41,4 +41,7 @@ def target_ranks(block: Tensor, target: Tensor) -> Tensor:
     Ties count against the target, so a model that scores everything alike gets no credit.
     """
     own = block.gather(1, (target - 1).unsqueeze(1))
-    return block.shape[1] - (block < own).sum(dim=1)  # so that a score that is no number ranks last
+    # Items below rather than above, so that a score that is no number ranks last. Counted as floats, of which a sum is
+    # exact up to 2^24 items: many times as fast as a sum of booleans on a CPU.
+    below = torch.lt(block, own, out=torch.empty_like(block)).sum(dim=1)
+    return block.shape[1] - below.long()

@@ -160,7 +160,7 @@ def measure(name: str, events: Path, options: argparse.Namespace, scratch: Path)
         rival = "EIMF ComiRec-SA" if "SINE" in peer.name else "EIMF"
         pair = Meeting({rival: workers[rival], peer.name: Worker(peer, common, scratch)}, options)
         result["peers"][peer.name] = {"rival": rival, "training": pair.train()}
-        if "RecBole," in peer.name:
+        if peer.name.startswith("RecBole") and "SINE" not in peer.name:
             result["peers"][peer.name]["users_per_second"] = pair.rank()
         pair.workers[peer.name].stop()
     for worker in workers.values():

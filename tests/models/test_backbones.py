@@ -129,3 +129,13 @@ def test_sasrec_attention_equals_a_loop():
             weight = torch.softmax(key[: t + 1, head] @ query[t, head] / np.sqrt(8), dim=0)
             wanted[t, head * 8 : head * 8 + 8] = weight @ value[: t + 1, head]
     torch.testing.assert_close(block._attention(x)[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "comirec-sa"])
+def test_interests_are_those_of_the_last_prefix(name):
+    model = build_backbone(ModelSettings(backbone=name, width=16, max_length=9, dropout=0.5), 30, seed=3).eval()
+    items = torch.randint(1, 31, (5, 9), generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([9, 1, 4, 7, 2])
+    items[torch.arange(9) >= lengths.unsqueeze(1)] = 0
+    wanted = model(items)[torch.arange(5), lengths - 1]
+    torch.testing.assert_close(model.interests(items, lengths), wanted)
