@@ -24,7 +24,7 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ES
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) --no-python)
 
-.PHONY: help demo esim train evaluate status verify test lint check format clean
+.PHONY: help demo esim train evaluate status verify test lint check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,7 @@ help: ## this list
 	@echo '  DATASET=ml-100k or a folder with interactions.parquet and items.parquet    RECIPE=my.toml'
 	@echo '  BACKBONE=sasrec or comirec-sa    STORE=artifacts    ESIM=key of an artifact'
 	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_ARGS="--index-url ..." for another package index'
+	@echo '  make bench DATA=folder SETS="ml-1m beauty 100k-items": data folders below it, or generated sets'
 	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
 
 demo: $(VENV)/.esim ## from nothing to a table: plain SASRec beside EIMF on MovieLens-100K
@@ -64,8 +65,12 @@ check: lint test ## format, lint, types, tests
 format: $(VENV)/.dev ## put the code into the project's format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-clean: ## remove the environment and caches; the store stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## ours beside RecBole and RecTools; see tests/bench/run.py
+	@$(BIN)/python tests/bench/run.py --recbole $(VENV)-recbole/bin/python --rectools $(VENV)-rectools/bin/python \
+		$(if $(DATA),--data $(DATA)) $(if $(SETS),--sets $(SETS)) $(BENCH_ARGS)
+
+clean: ## remove the environments and caches; the store stays
+	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -80,6 +85,17 @@ $(VENV)/.esim: $(VENV)/.core
 	@echo 'installing the LLM engine and the data tools ($(ESIM_EXTRA))'
 	@$(PIP) -e '.[$(ESIM_EXTRA)]'
 	@$(if $(CUDA_STRAYS),$(BIN)/python -m pip uninstall --quiet --yes $(CUDA_STRAYS))
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) -e '.[bench]'
+	@touch $@
+
+$(VENV)-%/.done: tests/bench/%.txt
+	@echo 'installing $* into $(VENV)-$*'
+	@$(PYTHON) -m venv $(VENV)-$*
+	@$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) '$(TORCH)'
+	@$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r $<
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core

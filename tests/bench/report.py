@@ -64,6 +64,8 @@ def _notes(result: dict[str, Any]) -> str:
     note = f"- {result['set']}: {result['users']:,} users, {result['items']:,} items, {result['targets']:,} targets an "
     note += f"epoch. Best matrix products: {rate} GFLOP/s. Given user vectors, exact ranks of {vectors['ours']:,.0f} "
     note += f"users/s, FAISS flat search for ten items {vectors['faiss']:,.0f}."
+    if result.get("failed"):
+        note += f" Ended before their time (memory): {', '.join(result['failed'])}."
     if "EIMF, with heads" in result["ours"]:
         plain, heads = (median(result["ours"][name]["targets_per_second"]) for name in ("EIMF", "EIMF, with heads"))
         note += f" The heads add {100 * (plain / heads - 1):.0f} % to a step."

@@ -43,6 +43,10 @@ class Side:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+class Ended(Exception):
+    """A competitor's process is gone, for want of memory perhaps."""
+
+
 class Worker:
     """A competitor's process."""
 
@@ -63,7 +67,7 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             last = Path(self._log.name).read_text().splitlines()[-5:]
-            raise SystemExit(f"{self.process.args[1]} has ended: {' | '.join(last)}")
+            raise Ended(f"{self.process.args[1]} has ended: {' | '.join(last)}")
         return json.loads(line)
 
     def ask(self, **command: Any) -> dict[str, Any]:
@@ -158,14 +162,29 @@ def measure(name: str, events: Path, options: argparse.Namespace, scratch: Path)
     for peer in peers:
         print(f"{name}: {peer.name}", file=sys.stderr)
         rival = "EIMF ComiRec-SA" if "SINE" in peer.name else "EIMF"
-        pair = Meeting({rival: workers[rival], peer.name: Worker(peer, common, scratch)}, options)
-        result["peers"][peer.name] = {"rival": rival, "training": pair.train()}
-        if peer.name.startswith("RecBole") and "SINE" not in peer.name:
-            result["peers"][peer.name]["users_per_second"] = pair.rank()
-        pair.workers[peer.name].stop()
+        try:
+            result["peers"][peer.name] = _against(peer, rival, workers[rival], common, options, scratch)
+        except Ended as end:
+            print(f"  {end}", file=sys.stderr)
+            result["failed"] = [*result.get("failed", []), peer.name]
     for worker in workers.values():
         worker.stop()
     return result
+
+
+def _against(
+    peer: Side, rival: str, ours: Worker, common: dict[str, Any], options: argparse.Namespace, scratch: Path
+) -> dict[str, Any]:
+    """A peer in turns with ours."""
+    worker = Worker(peer, common, scratch)
+    try:
+        pair = Meeting({rival: ours, peer.name: worker}, options)
+        found: dict[str, Any] = {"rival": rival, "training": pair.train()}
+        if peer.name.startswith("RecBole") and "SINE" not in peer.name:
+            found["users_per_second"] = pair.rank()
+        return found
+    finally:
+        worker.stop()
 
 
 def sizes(events: Path) -> dict[str, int]:
