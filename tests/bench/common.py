@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def tune_allocator() -> None:
 class Driver:
     """The other end of this worker's standard input and output: one JSON object a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, synchronize: Callable[[], None] | None = None) -> None:
+        """`synchronize` waits until a GPU has done what it was given."""
+        self._synchronize = synchronize or (lambda: None)
         # Libraries print to standard output: keep the real one for the driver, and send theirs to standard error.
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
@@ -84,9 +87,10 @@ class Driver:
     def tick(self, targets: int) -> bool:
         """After each step. At the end of a slice: report it, and wait. False where training shall end."""
         self._targets += targets
-        spent = time.perf_counter() - self._begin
-        if spent < self._limit:
+        if time.perf_counter() - self._begin < self._limit:
             return True
+        self._synchronize()
+        spent = time.perf_counter() - self._begin
         self.tell(targets=self._targets, seconds=spent, peak_mb=peak_mb())
         command = self.next()
         if command["do"] != "train":

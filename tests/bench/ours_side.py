@@ -4,6 +4,7 @@ python ours_side.py CONFIG.json     CONFIG: events, model, length, width, dropou
                                     heads, patience
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -78,6 +79,21 @@ class Side:
         if not self.driver.tick(targets):
             raise Enough
 
+    def profile(self) -> dict[str, float]:
+        """Where the steps of some seconds go: share of each operator's own time, the largest ones."""
+        end = time.perf_counter() + 3
+
+        def tick(_: int) -> None:
+            if time.perf_counter() > end:
+                raise Enough
+
+        with torch.profiler.profile() as profiler, contextlib.suppress(Enough):
+            self._trainer().epoch(0, tick)
+        spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+        whole = sum(spent.values())
+        largest = sorted(spent, key=lambda name: -spent[name])[:12]
+        return {name: round(spent[name] / whole, 4) for name in largest}
+
     def fit(self, epochs: int) -> None:
         """So many epochs, or until early stopping; a line each."""
         self.trainer, standing = self._trainer(), Progress()
@@ -117,10 +133,10 @@ class Side:
         """Users a second for given user vectors: our exact ranks, and FAISS's flat search for the ten best."""
         table = self.trainer.backbone.item_vectors
         most = users_at_a_time(Speed().rank_users, len(table))
-        vectors = torch.randn(2048, table.shape[1])
-        target = torch.randint(1, len(table) + 1, (len(vectors),))
+        vectors = torch.randn(2048, table.shape[1], device=DEVICE)
+        target = torch.randint(1, len(table) + 1, (len(vectors),), device=DEVICE)
         index = faiss.IndexFlatIP(table.shape[1])
-        index.add(table.numpy())
+        index.add(table.cpu().numpy())
 
         def ours() -> None:
             for part in range(0, len(vectors), most):
@@ -128,7 +144,7 @@ class Side:
                 target_ranks(block, target[part : part + most])
 
         found = {}
-        for name, search in (("ours", ours), ("faiss", lambda: index.search(vectors.numpy(), 10))) * 2:
+        for name, search in (("ours", ours), ("faiss", lambda: index.search(vectors.cpu().numpy(), 10))) * 2:
             done, begin = 0, time.perf_counter()
             while time.perf_counter() - begin < seconds:
                 search()
@@ -153,6 +169,12 @@ def random_supervision(histories: Histories) -> Supervision:
     )  # fmt: skip
 
 
+def synchronize() -> None:
+    """Wait until a GPU has done what it was given."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def product_rate(dtype: torch.dtype) -> float:
     """Operations a second of the best of several square matrix products, as torch is set here."""
     a, b = (torch.randn(4096, 4096, dtype=torch.float32, device=DEVICE).to(dtype) for _ in range(2))
@@ -160,12 +182,13 @@ def product_rate(dtype: torch.dtype) -> float:
     for _ in range(6):
         begin = time.perf_counter()
         a @ b
+        synchronize()
         best = min(best, time.perf_counter() - begin)
     return 2 * 4096**3 / best
 
 
 def main() -> None:
-    driver = common.Driver()
+    driver = common.Driver(synchronize)
     side = Side(driver, CONFIG["events"])
     driver.tell(ready=True)
     while True:
@@ -179,6 +202,8 @@ def main() -> None:
                 driver.tell(**side.rank(command["seconds"]))
             case "rank_vectors":
                 driver.tell(**side.rank_vectors(command["seconds"]))
+            case "profile":
+                driver.tell(**side.profile())
             case "product_rate":
                 dtype = torch.bfloat16 if CONFIG["precision"] == "bfloat16" else torch.float32
                 driver.tell(rate=product_rate(dtype))

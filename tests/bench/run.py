@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from report import write_report
 
 HERE = Path(__file__).resolve().parent
 GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_000, 12)}
+RIVALS = {"SINE": "EIMF ComiRec-SA", "bfloat16": "EIMF, bfloat16"}
+"""Which of ours a peer is measured against, by a part of its name; else the first."""
 BODY = 0.37e6
 """Operations of the backbone for one position, forward and backward: SASRec, width 64, 2 layers, length 50."""
 LARGEST_PEER_CATALOGUE = 200_000
@@ -92,6 +95,7 @@ def sides(options: argparse.Namespace, items: int) -> tuple[list[Side], list[Sid
     ]
     if items > LARGEST_PEER_CATALOGUE:
         return [ours[0], Side("EIMF, sampled", "ours_side.py", sys.executable, mine | {"loss": "sampled"})], []
+    plain = {"batch": 128, "precision": "bfloat16", "compile": True}
     tuned, shipped = {"allocator": True}, {"allocator": False}
     recbole, rectools = {"model": "SASRec", "batch": 2048}, {"batch": 128}
     peers = [
@@ -103,6 +107,8 @@ def sides(options: argparse.Namespace, items: int) -> tuple[list[Side], list[Sid
         Side("RecTools", "peers/rectools_side.py", options.rectools, rectools | shipped),
         Side("RecTools, our allocator", "peers/rectools_side.py", options.rectools, rectools | tuned),
     ]
+    if shutil.which("nvidia-smi"):  # there, ours in bfloat16 against a plain compiled model of the same size
+        return ours, [Side("plain PyTorch, compiled, bfloat16", "peers/plain_side.py", sys.executable, plain)]
     return ours, [peer for peer in peers if Path(peer.python).is_file()]
 
 
@@ -159,9 +165,10 @@ def measure(name: str, events: Path, options: argparse.Namespace, scratch: Path)
     result["product_rate"] = {key: max(rate, after[key]) for key, rate in before.items()}
     result["floor"] = {key: rate / (6 * size["items"] * 64 + BODY) for key, rate in result["product_rate"].items()}
     result["faiss"] = workers["EIMF"].ask(do="rank_vectors", seconds=options.seconds / 2)
+    result["profile"] = workers["EIMF"].ask(do="profile")
     for peer in peers:
         print(f"{name}: {peer.name}", file=sys.stderr)
-        rival = "EIMF ComiRec-SA" if "SINE" in peer.name else "EIMF"
+        rival = next((ours for mark, ours in RIVALS.items() if mark in peer.name), "EIMF")
         try:
             result["peers"][peer.name] = _against(peer, rival, workers[rival], common, options, scratch)
         except Ended as end:
