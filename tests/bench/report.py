@@ -64,10 +64,10 @@ def _notes(result: dict[str, Any]) -> str:
     note = f"- {result['set']}: {result['users']:,} users, {result['items']:,} items, {result['targets']:,} targets an "
     note += f"epoch. Best matrix products: {rate} GFLOP/s. Given user vectors, exact ranks of {vectors['ours']:,.0f} "
     note += f"users/s, FAISS flat search for ten items {vectors['faiss']:,.0f}."
-    shares = ", ".join(
-        f"{name.removeprefix('aten::')} {100 * share:.0f} %" for name, share in result["profile"].items()
-    )
-    note += f" Where a step goes: {shares}."
+    if "profile" in result:
+        shares = result["profile"].items()
+        spent = ", ".join(f"{name.removeprefix('aten::')} {100 * share:.0f} %" for name, share in shares)
+        note += f" Where a step goes: {spent}."
     if result.get("failed"):
         note += f" Ended before their time (memory): {', '.join(result['failed'])}."
     if "EIMF, with heads" in result["ours"]:

@@ -1,5 +1,6 @@
 """Kill it and run it again: the finished work is not repeated, and the result is that of the uninterrupted run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -97,6 +98,8 @@ def test_killed_while_training(world_folder, tmp_path, job, last, capsys):
     always = ("speed.save_seconds=0", "train.batch_positions=100")
     killed(job, world_folder, store, last, *always)
     assert not list(store.root.glob("checkpoint/*"))
+    (stream,) = store.root.glob("runs/*/metrics.jsonl")
+    assert [json.loads(line)["epoch"] for line in stream.read_text().splitlines()] == list(range(1, last + 1))
     capsys.readouterr()
     found = run_train(planted.recipe(world_folder, *always), store)
     resumed = f"resuming after epoch {last}" in capsys.readouterr().out
