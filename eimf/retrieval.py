@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_BLOCK = 2**25
+_BLOCK = 2**26
 """Most scores held at a time."""
 
 
