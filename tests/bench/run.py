@@ -22,6 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from common import TRAIN, read_events
 from data import write_generated, write_real
 from report import write_report
 
@@ -62,7 +63,7 @@ class Worker:
         self._log = (scratch / f"{config.stem}.log").open("w")
         self.process = subprocess.Popen(
             [side.python, str(HERE / side.script), str(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log, text=True, env=environment, cwd=HERE.parents[1],
+            stderr=self._log, text=True, env=environment, cwd=scratch,  # RecBole leaves logs where it runs
         )  # fmt: skip
         self.read()
 
@@ -216,14 +217,12 @@ def fit(name: str, events: Path, options: argparse.Namespace, scratch: Path) -> 
         worker.stop()
 
 
-def sizes(events: Path) -> dict[str, int]:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(events, columns=["user_idx", "item_idx", "split"])
-    user, item, split = (table[name].to_numpy() for name in table.column_names)
-    train = int((split == 0).sum())
-    users = int(user[-1]) + 1
-    return {"events": len(user), "users": users, "items": int(item.max()), "targets": train - users}
+def sizes(path: Path) -> dict[str, int]:
+    events = read_events(path)
+    train = int((events.split == TRAIN).sum())
+    return {
+        "events": len(events.user), "users": events.users, "items": events.items, "targets": train - events.users,
+    }  # fmt: skip
 
 
 def main() -> None:
