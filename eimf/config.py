@@ -1,7 +1,7 @@
 """Every setting, declared once. `Answer` settings change a result and are part of a stage's key; `Speed` settings
 change only how fast (and the last bits of float rounding) and are part of none."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -180,54 +180,20 @@ class LLMSettings(Answer):
         return self
 
 
-class SASRecSettings(Answer):
-    """eimf/models/sasrec.py."""
-
-    layers: Positive = 2
-    """Transformer blocks."""
-    heads: Positive = 2
-    """Attention heads of a block."""
-    feed_forward: Positive = 256
-    """Width inside the feed-forward part."""
-
-
-class ComiRecSASettings(Answer):
-    """eimf/models/comirec_sa.py."""
-
-    interests: Positive = 4
-    """K: interests of a user."""
-    hidden: Positive = 256
-    """Width inside the interest attention."""
-
-
 class ModelSettings(Answer):
     """The backbone."""
 
-    backbone: Literal["sasrec", "comirec-sa"] = "sasrec"
-    """Which one."""
+    backbone: str = "sasrec"
+    """Which one; `eimf backbones` lists them."""
     width: Positive = 64
     """D: width of items and interests."""
     max_length: Positive = 50
     """T: most recent events that the backbone sees."""
     dropout: Share = 0.5
     """Dropout wherever the backbone has one."""
-    sasrec: SASRecSettings = SASRecSettings()
-    """Settings of SASRec only."""
-    comirec_sa: ComiRecSASettings = ComiRecSASettings()
-    """Settings of ComiRec-SA only."""
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.backbone == "sasrec" and self.width % self.sasrec.heads:
-            raise ValueError(
-                f"width={self.width} cannot be shared by sasrec.heads={self.sasrec.heads}; make it a multiple"
-            )
-        return self
-
-    def chosen(self) -> dict[str, Any]:
-        """The settings that the chosen backbone reads, without those of the others: what belongs into a key."""
-        others = {"sasrec", "comirec_sa"} - {self.backbone.replace("-", "_")}
-        return self.model_dump(mode="json", exclude=others)
+    options: dict[str, dict[str, bool | int | float | str]] = {}
+    """A backbone's own settings by its name, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those
+    of the chosen backbone count."""
 
 
 class HeadSettings(Answer):

@@ -46,7 +46,9 @@ def rank_users(
     users = users_at_a_time(block, len(table))
     for query in itertools.islice(queries(histories, split, max_length, users), group.rank, None, group.size):
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
-        block_scores = scores(backbone.interests(query.items.to(device), query.lengths.to(device)), table, seen)
+        times = query.times.to(device) if query.times is not None and backbone.timed else None
+        interests = backbone.interests(query.items.to(device), query.lengths.to(device), times)
+        block_scores = scores(interests, table, seen)
         ranks[query.user] = target_ranks(block_scores, query.target.to(device)).cpu()
         targets[query.user] = query.target
         _count(exposure, block_scores)

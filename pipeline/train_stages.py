@@ -18,9 +18,12 @@ Facts = dict[str, Any]
 
 def _checkpoint_configuration(run: Run) -> dict[str, Any]:
     recipe = run.recipe
+    prepare_torch(recipe.speed)
+    from eimf.train.build import model_configuration
+
     heads = None if recipe.heads.plain else recipe.heads.model_dump(mode="json")
     return {
-        "model": recipe.model.chosen(),
+        "model": model_configuration(recipe.model),
         "heads": heads,
         "train": recipe.train.model_dump(mode="json"),
     }

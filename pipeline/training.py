@@ -77,7 +77,7 @@ def json_lines(rows: list[dict[str, Any]]) -> str:
 
 def histories_of(made: Artifacts) -> Histories:
     """The events of the `dataset` artifact."""
-    return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT]))
+    return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT]))
 
 
 class _Job:

@@ -4,12 +4,31 @@ Shapes: B batch, T history length, K interests, D width, N items. Item 0 is padd
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 INIT_STD = 0.02
+
+Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=0.99)]
+"""Kinds of a backbone's own options: what its constructor takes beside `items`, `width`, `max_length` and `dropout`."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a training step gets of a backbone: `interests` [B, T, K, D] to predict each place's next item from;
+    `chosen` [B, T] bool, the places that are to predict at all this time (None: all); `penalty` [B, T], the backbone's
+    own regulariser at each place, weighted (None: it has none)."""
+
+    interests: Tensor
+    chosen: Tensor | None = None
+    penalty: Tensor | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -19,6 +38,11 @@ class Backbone(nn.Module, ABC):
     interests at place t depend on items 0..t only.
     """
 
+    timed: ClassVar[bool] = False
+    """Whether `forward` wants the times of the events."""
+    hardness: float = 0.0
+    """beta of interest-aware hard negatives (`eimf.losses`); a backbone whose paper has them sets it."""
+
     def __init__(self, *, items: int, width: int) -> None:
         super().__init__()
         self.item_table = nn.Embedding(items + 1, width, padding_idx=0)
@@ -27,8 +51,14 @@ class Backbone(nn.Module, ABC):
             self.item_table.weight[0].zero_()
 
     @abstractmethod
-    def forward(self, items: Tensor) -> Tensor:
-        """Histories [B, T] (item_idx, padded with 0 at the end) to interests after each prefix [B, T, K, D]."""
+    def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
+        """Histories [B, T] (item_idx, padded with 0 at the end) to interests after each prefix [B, T, K, D]. `times`
+        [B, T] are seconds, float64, for a `timed` backbone; None where there are none."""
+
+    def train_pass(self, items: Tensor, following: Tensor, times: Tensor | None = None) -> Pass:
+        """A training step's view of histories [B, T]; `following` [B, T] is the item after each, 0 at padding. A
+        backbone that trains otherwise than it predicts, or has a regulariser, says so here."""
+        return Pass(self(items, times))
 
     @property
     def item_vectors(self) -> Tensor:
@@ -40,6 +70,6 @@ class Backbone(nn.Module, ABC):
         the table's are."""
         return F.embedding(items, self.item_table.weight, sparse=self.item_table.sparse)
 
-    def interests(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """Interests after the whole of each history, [B, K, D]; `lengths` [B] are at least 1."""
-        return self(items)[torch.arange(len(items), device=items.device), lengths - 1]
+        return self(items, times)[torch.arange(len(items), device=items.device), lengths - 1]

@@ -12,21 +12,25 @@ Shapes: B batch, T length, K interests, D width, F hidden width.
 import torch
 from torch import Tensor, nn
 
-from eimf.models.backbone import INIT_STD, Backbone
+from eimf.models.backbone import INIT_STD, Backbone, Positive
 from eimf.models.dropout import dropout
 
 
 class ComiRecSA(Backbone):
     """Self-attentive multi-interest extraction."""
 
-    def __init__(self, *, items: int, width: int, max_length: int, dropout: float, interests: int, hidden: int) -> None:
+    def __init__(
+        self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
+        hidden: Positive = 256,
+    ) -> None:  # fmt: skip
+        """`interests` is K, `hidden` F."""
         super().__init__(items=items, width=width)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.to_hidden = nn.Linear(width, hidden, bias=False)
         self.to_weight = nn.Linear(hidden, interests, bias=False)
         self.dropout = dropout
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
         e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
         w = self.to_weight(torch.tanh(self.to_hidden(e + self.position[: items.shape[1]])))  # [B, T, K]
         length = items.shape[1]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.models.backbone import INIT_STD, Backbone
+from eimf.models.backbone import INIT_STD, Backbone, Positive
 from eimf.models.dropout import dropout
 
 
@@ -28,6 +28,12 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, drop: float) -> 
     future = torch.full((length, length), -torch.inf).triu_(1)
     scores = torch.matmul(query, key.transpose(2, 3)).mul_(query.shape[3] ** -0.5).add_(future)  # [B, H, T, T]
     return torch.matmul(dropout(scores.softmax(dim=-1), drop, True), value)
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Raises ValueError where attention heads cannot share a width."""
+    if width % heads:
+        raise ValueError(f"width={width} cannot be shared by heads={heads}; make it a multiple")
 
 
 class Block(nn.Module):
@@ -73,16 +79,12 @@ class SASRec(Backbone):
     """Self-attentive sequential recommendation."""
 
     def __init__(
-        self,
-        *,
-        items: int,
-        width: int,
-        max_length: int,
-        dropout: float,
-        layers: int,
-        heads: int,
-        feed_forward: int,
-    ) -> None:
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,
+        feed_forward: Positive = 256,
+    ) -> None:  # fmt: skip
+        """`layers` blocks, each with `heads` attention heads and a part `feed_forward` wide. Raises ValueError where
+        the heads cannot share the width."""
+        check_heads(width, heads)
         super().__init__(items=items, width=width)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.blocks = nn.ModuleList(
@@ -95,13 +97,13 @@ class SASRec(Backbone):
                 nn.init.normal_(module.weight, std=INIT_STD)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
         x = self._embed(items)
         for block in self.blocks:
             x = block(x)
         return self.norm(x).unsqueeze(2)  # [B, T, 1, D]
 
-    def interests(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """As `forward` at the last items; the last block works there only, which saves a good third."""
         if self.training:
             return super().interests(items, lengths)

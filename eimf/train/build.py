@@ -1,35 +1,66 @@
-"""From settings to modules: the one place where a backbone's name meets its class."""
+"""From settings to modules."""
+
+import inspect
+from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from eimf.config import HeadSettings, ModelSettings
+from eimf.errors import SettingError
 from eimf.models.backbone import Backbone
-from eimf.models.comirec_sa import ComiRecSA
+from eimf.models.catalogue import BACKBONES
 from eimf.models.heads import EimfHeads
-from eimf.models.sasrec import SASRec
 from eimf.train.supervision import Supervision
+
+_COMMON = ("items", "width", "max_length", "dropout")
+
+
+def options_of(backbone: str) -> type[BaseModel]:
+    """A backbone's own settings, read from its constructor: names, types, defaults. Raises SettingError."""
+    if backbone not in BACKBONES:
+        raise SettingError("model.backbone", f"{backbone!r} is not known", f"use one of {', '.join(BACKBONES)}")
+    parameters = inspect.signature(BACKBONES[backbone]).parameters
+    fields: dict[str, Any] = {
+        name: (each.annotation, each.default) for name, each in parameters.items() if name not in _COMMON
+    }
+    return create_model(backbone, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+
+
+def chosen_options(settings: ModelSettings) -> dict[str, Any]:
+    """Every option of the chosen backbone with its value. Raises SettingError."""
+    options = options_of(settings.backbone)
+    field = f"model.options.{settings.backbone}"
+    try:
+        return options.model_validate(settings.options.get(settings.backbone, {})).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{field}.{first['loc'][0]}"
+        if first["type"] == "extra_forbidden":
+            raise SettingError(name, "unknown option", f"use one of {sorted(options.model_fields)}") from error
+        raise SettingError(name, f"{first['input']!r} is not allowed", first["msg"].lower()) from error
+
+
+def model_configuration(settings: ModelSettings) -> dict[str, Any]:
+    """The settings that the chosen backbone reads, defaults filled in: what belongs into a key. Raises SettingError
+    where the backbone refuses them."""
+    build_backbone(settings, items=1, seed=0)
+    options = {settings.backbone: chosen_options(settings)}
+    return {**settings.model_dump(mode="json"), "options": options}
 
 
 def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
-    """A new backbone with weights drawn from `seed`; the caller's random state is left alone."""
+    """A new backbone with weights drawn from `seed`; the caller's random state is left alone. Raises SettingError."""
+    options = chosen_options(settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _backbone(settings, items)
-
-
-def _backbone(settings: ModelSettings, items: int) -> Backbone:
-    common = {"items": items, "width": settings.width, "max_length": settings.max_length}
-    if settings.backbone == "sasrec":
-        own = settings.sasrec
-        return SASRec(
-            **common,
-            dropout=settings.dropout,
-            layers=own.layers,
-            heads=own.heads,
-            feed_forward=own.feed_forward,
-        )
-    other = settings.comirec_sa
-    return ComiRecSA(**common, dropout=settings.dropout, interests=other.interests, hidden=other.hidden)
+        try:
+            return BACKBONES[settings.backbone](
+                items=items, width=settings.width, max_length=settings.max_length, dropout=settings.dropout, **options
+            )  # type: ignore[call-arg]
+        except ValueError as error:
+            found, _, remedy = str(error).partition("; ")
+            raise SettingError(f"model ({settings.backbone})", found, remedy) from error
 
 
 def build_heads(supervision: Supervision, settings: HeadSettings, width: int, seed: int) -> EimfHeads:

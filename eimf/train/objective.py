@@ -12,14 +12,14 @@ from torch import Tensor
 from eimf.config import HeadSettings, TrainSettings
 from eimf.losses.sampled import Sample, Sampler, sampled_cross_entropy
 from eimf.losses.softmax import Products, cross_entropy
-from eimf.models.backbone import Backbone
+from eimf.models.backbone import Backbone, Pass
 from eimf.models.heads import EimfHeads, hard_readout
 from eimf.train.group import Group
 from eimf.train.sequences import Batch, Histories
 from eimf.train.supervision import Supervision
 
-PARTS = ("loss", "rec", "align", "semantic")
-"""Names of the losses; the plain backbone has the first one only."""
+PARTS = ("loss", "rec", "penalty", "align", "semantic")
+"""Names of the losses, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,36 @@ class Objective:
             self.sampler = Sampler(histories.frequency(), settings.negatives, device)
             backbone.item_table.sparse = True
         # Dynamic: batches come in many lengths.
-        self._interests = torch.compile(backbone, dynamic=True) if compiled else backbone
+        self._pass = torch.compile(backbone.train_pass, dynamic=True) if compiled else backbone.train_pass
 
     def losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         """The sum over processes of `loss` is the loss of the whole batch. `shared` is a generator in the same state
         in all of them."""
-        target = batch.target.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half and self.device.type == "cuda"):
-            interests = self._interests(batch.items.to(self.device))  # [B, T, K, D]
-        interests = interests.flatten(0, 1)[batch.place.to(self.device)].float()  # [P, K, D]
+        made, place = self._pass_over(batch), batch.place.to(self.device)
+        target, interests = batch.target.to(self.device), made.interests.flatten(0, 1)[place].float()  # [P, K, D]
         readout = hard_readout(interests, self.backbone.item_vectors, target)  # [P, D]
+        weight = torch.full((len(target),), 1 / batch.targets, device=self.device)
+        if made.chosen is not None:
+            weight = weight * made.chosen.flatten()[place]
         sample = self.sampler.draw(shared) if self.sampler is not None else None
-        rec = self._recommend(readout, target, batch.targets, sample)
-        if self.semantics is None:
-            return {"loss": rec}
-        align, semantic = self._auxiliary(readout, target, batch, sample, shared)
-        weights = self.semantics.settings
-        loss = rec + weights.align * align + weights.semantic * semantic
-        return {"loss": loss, "rec": rec, "align": align, "semantic": semantic}
+        losses = {"rec": self._recommend(readout, target, weight, sample)}
+        loss = losses["rec"]
+        if made.penalty is not None:
+            losses["penalty"] = (weight * made.penalty.flatten()[place]).sum()
+            loss = loss + losses["penalty"]
+        if self.semantics is not None:
+            align, semantic = self._auxiliary(readout, target, batch, sample, shared)
+            weights = self.semantics.settings
+            loss = loss + weights.align * align + weights.semantic * semantic
+            losses |= {"align": align, "semantic": semantic}
+        return {"loss": loss, **losses}
 
-    def _recommend(self, readout: Tensor, target: Tensor, whole: int, sample: Sample | None) -> Tensor:
-        weight = torch.full((len(target),), 1 / whole, device=self.device)
+    def _pass_over(self, batch: Batch) -> Pass:
+        times = batch.times.to(self.device) if batch.times is not None and self.backbone.timed else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half and self.device.type == "cuda"):
+            return self._pass(batch.items.to(self.device), batch.following.to(self.device), times)
+
+    def _recommend(self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None) -> Tensor:
         if not len(target):
             return readout.sum()
         if sample is None:

@@ -17,12 +17,14 @@ from eimf import schema
 @dataclass(frozen=True)
 class Histories:
     """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `trained` [U] how many of a user's events
-    are training events: they come first, then one for validation, then one for test (leave-one-out)."""
+    are training events: they come first, then one for validation, then one for test (leave-one-out); `times` [E] in
+    seconds, where the data has them."""
 
     items: np.ndarray
     offsets: np.ndarray
     trained: np.ndarray
     catalogue: int
+    times: np.ndarray | None = None
 
     @property
     def users(self) -> int:
@@ -47,7 +49,8 @@ def read_histories(events: pa.Table) -> Histories:
     users = int(user[-1]) + 1
     offsets = np.searchsorted(user, np.arange(users + 1))
     trained = np.bincount(user[events[schema.SPLIT].to_numpy() == schema.TRAIN], minlength=users)
-    return Histories(items, offsets, trained, int(items.max()))
+    times = events[schema.TIMESTAMP]
+    return Histories(items, offsets, trained, int(items.max()), None if times.null_count else times.to_numpy())
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,16 @@ def cut_windows(histories: Histories, max_length: int, context: int, rng: np.ran
 
 @dataclass(frozen=True)
 class Batch:
-    """`items` [B, T] padded with 0 at the end; `place` [P] indices of target positions in the flattened [B * T];
-    `target` [P] item_idx; `user` [P]; `position` [P] of the target in the user's history.
+    """`items` [B, T] padded with 0 at the end, `following` [B, T] the item after each, `times` [B, T] of `items`;
+    `place` [P] indices of target positions in the flattened [B * T]; `target` [P] item_idx; `user` [P]; `position` [P]
+    of the target in the user's history.
 
     A batch may be shared by several processes: `counts` are the target positions of each one's part, P of this one's.
     """
 
     items: Tensor
+    following: Tensor
+    times: Tensor | None
     place: Tensor
     target: Tensor
     user: Tensor
@@ -142,26 +148,34 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
     inside = place < length  # [B, T]
     event = np.where(inside, first + place, 0)
     supervised = inside & (place >= context)
+    following = np.where(inside, histories.items[event + 1], 0)
     at = (event + 1)[supervised]
     user_at = np.broadcast_to(user, event.shape)[supervised]
     return Batch(
         items=torch.from_numpy(np.where(inside, histories.items[event], 0)),
+        following=torch.from_numpy(following),
+        times=_times(histories, event),
         place=torch.from_numpy(np.flatnonzero(supervised)),
-        target=torch.from_numpy(histories.items[at]),
+        target=torch.from_numpy(following[supervised]),
         user=torch.from_numpy(user_at.copy()),
         position=torch.from_numpy(at - histories.offsets[user_at]),
         counts=counts,
     )
 
 
+def _times(histories: Histories, event: np.ndarray) -> Tensor | None:
+    return None if histories.times is None else torch.from_numpy(histories.times[event].astype(np.float64))
+
+
 @dataclass(frozen=True)
 class Query:
-    """Users to rank for: `user` [B], `items` [B, T] their most recent history, `lengths` [B], `target` [B], and
-    what they have seen: flat item_idx [S] with each one's row [S]. A target that was seen before is not among the
-    seen."""
+    """Users to rank for: `user` [B], `items` [B, T] their most recent history with its `times`, `lengths` [B], `target`
+    [B], and what they have seen: flat item_idx [S] with each one's row [S]. A target that was seen before is not among
+    the seen."""
 
     user: Tensor
     items: Tensor
+    times: Tensor | None
     lengths: Tensor
     target: Tensor
     seen_rows: Tensor
@@ -181,15 +195,16 @@ def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length
     begin, count = histories.offsets[user], known[user]
     lengths = np.minimum(count, max_length)
     place = np.arange(int(lengths.max()))
-    event = (begin + count - lengths)[:, None] + place
     inside = place < lengths[:, None]
+    event = np.where(inside, (begin + count - lengths)[:, None] + place, 0)
     target = histories.items[begin + count]
     rows = np.repeat(np.arange(len(user)), count)
     seen = histories.items[np.repeat(begin - np.cumsum(count) + count, count) + np.arange(len(rows))]
     new = seen != target[rows]
     return Query(
         user=torch.from_numpy(user),
-        items=torch.from_numpy(np.where(inside, histories.items[np.where(inside, event, 0)], 0)),
+        items=torch.from_numpy(np.where(inside, histories.items[event], 0)),
+        times=_times(histories, event),
         lengths=torch.from_numpy(lengths),
         target=torch.from_numpy(target),
         seen_rows=torch.from_numpy(rows[new]),

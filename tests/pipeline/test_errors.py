@@ -42,9 +42,9 @@ def store(tmp_path_factory, world_folder) -> Store:
     return store
 
 
-def esim(folder: Path, store: Store, *settings: str) -> subprocess.CompletedProcess[str]:
+def esim(folder: Path, store: Store, *settings: str, verb: str = "esim") -> subprocess.CompletedProcess[str]:
     chosen = [part for setting in [*planted.FAKES, *settings] for part in ("--set", setting)]
-    return eimf("esim", "--dataset", str(folder), "--store", str(store.root), *chosen)
+    return eimf(verb, "--dataset", str(folder), "--store", str(store.root), *chosen)
 
 
 USER = {"user_id": "u999", "item_id": "i001", "order": 0}
@@ -100,8 +100,6 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
         ("cluster.count=0", ("cluster.count", "0", "greater than or equal to 1")),
         ("train.lr=fast", ("train.lr", "'fast'", "number")),
         ("cluster.count=91", ("cluster.count", "91 clusters for 90 users", "set it to 90")),
-        ("model.backbone=bert", ("model.backbone", "'bert'", "'sasrec' or 'comirec-sa'")),
-        ("model.width=33", ("model", "width=33 cannot be shared by sasrec.heads=2")),
         ("train.seed=-1", ("train.seed", "-1", "greater than or equal to 0")),
         ("llm.min_interests=9", ("llm", "min_interests=9 is above max_interests=4")),
         ("evaluate.cutoffs=[]", ("evaluate.cutoffs", "at least 1")),
@@ -113,6 +111,21 @@ def test_bad_settings(store, world_folder, setting, parts):
     before = {name for name in content(store.root) if not name.startswith(("dataset", "item_v", "user_v"))}
     refused(esim(world_folder, store, setting), *parts)
     assert {name for name in content(store.root) if not name.startswith(("dataset", "item_v", "user_v"))} == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("model.backbone=bert", ("model.backbone", "'bert'", "use one of sasrec")),
+        ("model.width=33", ("model (sasrec)", "width=33 cannot be shared by heads=2")),
+        ("model.options.sasrec.layer=3", ("model.options.sasrec.layer", "unknown option", "'layers'")),
+        ("model.options.sasrec.layers=0", ("model.options.sasrec.layers", "0", "greater than or equal to 1")),
+    ],
+)
+def test_bad_settings_of_a_backbone(store, world_folder, setting, parts):
+    before = content(store.root)
+    refused(esim(world_folder, store, setting, verb="train"), *parts)
+    assert content(store.root) == before
 
 
 def test_a_directory_that_is_no_model(tmp_path, store, world_folder):

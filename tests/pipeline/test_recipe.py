@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from eimf import config
 from eimf.errors import SettingError
+from eimf.train.build import model_configuration
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -46,15 +47,15 @@ def test_overrides_are_toml_values_or_plain_text(tmp_path):
     recipe = load_recipe(
         "ml-100k",
         None,
-        ["train.lr=5e-4", "evaluate.cutoffs=[1, 2]", "model.backbone=comirec-sa", "model.sasrec.layers=3"],
+        ["train.lr=5e-4", "evaluate.cutoffs=[1, 2]", "model.backbone=comirec-sa", "model.options.sasrec.layers=3"],
     )
     assert (recipe.train.lr, recipe.evaluate.cutoffs, recipe.model.backbone) == (5e-4, (1, 2), "comirec-sa")
-    assert recipe.model.sasrec.layers == 3
+    assert recipe.model.options["sasrec"]["layers"] == 3
 
 
 def test_a_checkpoint_does_not_depend_on_settings_of_other_backbones():
-    settings = load_recipe("ml-100k", None, ["model.backbone=comirec-sa", "model.sasrec.layers=3"]).model
-    assert set(settings.chosen()) == {"backbone", "width", "max_length", "dropout", "comirec_sa"}
+    settings = load_recipe("ml-100k", None, ["model.backbone=comirec-sa", "model.options.sasrec.layers=3"]).model
+    assert model_configuration(settings)["options"] == {"comirec-sa": {"interests": 4, "hidden": 256}}
 
 
 def test_paths_start_at_the_recipes_folder_and_a_broken_recipe_is_named(tmp_path):

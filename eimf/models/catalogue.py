@@ -1,0 +1,10 @@
+"""Every backbone by its name in recipes: the one line that a new one needs."""
+
+from eimf.models.backbone import Backbone
+from eimf.models.comirec_sa import ComiRecSA
+from eimf.models.sasrec import SASRec
+
+BACKBONES: dict[str, type[Backbone]] = {
+    "sasrec": SASRec,
+    "comirec-sa": ComiRecSA,
+}
