@@ -1,7 +1,7 @@
 """Every setting, declared once. `Answer` settings change a result and are part of a stage's key; `Speed` settings
 change only how fast (and the last bits of float rounding) and are part of none."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -197,24 +197,75 @@ class ModelSettings(Answer):
 
 
 class HeadSettings(Answer):
-    """The two auxiliary tasks of EIMF (METHOD, stage two). With both weights 0 the plain backbone is trained."""
+    """What stage two takes from the ESIM artifact (METHOD, stage two). `preset` sets all the others; any of them may
+    be set beside it."""
 
-    align: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of modality alignment, L_align."""
-    semantic: Annotated[float, Field(ge=0)] = 0.1
+    preset: Literal["plain", "init", "text", "paper", "modern"] = "paper"
+    """plain: nothing, the backbone alone. init: the item table starts from the items' texts. text: the best treatment
+    of the items' texts, nothing of the LLM. paper: the published method. modern: ours, `text` with the LLM's
+    interests."""
+    control: Literal["true", "shuffled", "random", "cluster", "titles"] = "true"
+    """What stands for the LLM's interests. true: they do. Controls: those of another cluster; noise; a code of the
+    cluster; the mean title of the cluster's typical user."""
+    table: Literal["free", "start", "compose"] = "free"
+    """The item table. free: of item ids alone. start: it starts from the text. compose: a free vector and a learned map
+    of the text, folded together in the end."""
+    text_features: Positive = 64
+    """Principal components of the text that the table sees."""
+    text_scale: Annotated[float, Field(gt=0)] = 0.5
+    """Root mean square norm of an item's text part at the start; a free vector starts with .02 sqrt(D)."""
+    align_items: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of modality alignment between items and their texts: a half of L_align."""
+    align_users: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of modality alignment between users and the LLM's interests: the other half."""
+    semantic: Annotated[float, Field(ge=0)] = 0.0
     """Weight of semantic prediction, L_sem."""
+    smooth_text: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a target's mass that goes to the items whose texts are nearest to its own."""
+    smooth_interests: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one nearest to
+    the target."""
+    neighbours: Positive = 20
+    """Items that take part in each of these shares."""
+    smooth_temperature: Annotated[float, Field(gt=0)] = 0.1
+    """How evenly: softmax of the cosine by this."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
     """tau of the alignment's contrastive part."""
     contrast_items: Annotated[int, Field(ge=2)] = 128
     """Items contrasted with each other in the alignment of items: the published code's batch, whatever ours is."""
     positions: Positive = 128
-    """Target positions of a step that the two losses look at, drawn anew each step: all of them in expectation, at a
-    fraction of the cost. By default as many as the published code's batch."""
+    """Target positions of a step that alignment and semantic prediction look at, drawn anew each step: all of them in
+    expectation, at a fraction of the cost. By default as many as the published code's batch."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {**PRESETS.get(values.get("preset", "paper"), {}), **values}
 
     @property
     def plain(self) -> bool:
-        """True where nothing of the LLM enters the training."""
-        return self.align == 0 and self.semantic == 0
+        """True where nothing of the artifact enters the training."""
+        return self.table == "free" and self.align_items == 0 and self.smooth_text == 0 and not self.asks_llm
+
+    @property
+    def asks_llm(self) -> bool:
+        """True where the LLM's interests, or a control in their place, enter the training."""
+        return max(self.align_users, self.semantic, self.smooth_interests) > 0
+
+    def configuration(self) -> dict[str, Any] | None:
+        """What belongs into a key: not how the settings came about, and no control of what is not used."""
+        kept = self.model_dump(mode="json", exclude={"preset"} if self.asks_llm else {"preset", "control"})
+        return None if self.plain else kept
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "init": {"table": "start"},
+    "text": {"table": "compose", "align_items": 0.1},
+    "paper": {"align_items": 0.1, "align_users": 0.1, "semantic": 0.1},
+    "modern": {"table": "compose", "align_items": 0.1, "align_users": 0.1},
+}
+"""What each preset of `HeadSettings` sets."""
 
 
 class TrainSettings(Answer):

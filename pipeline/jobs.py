@@ -1,5 +1,6 @@
 """The jobs behind the verbs of the command line."""
 
+from eimf.config import HeadSettings
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline import parallel
@@ -65,8 +66,7 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
 def run_demo(recipe: Recipe, store: Store) -> None:
     """Stage one, then the plain backbone beside EIMF with the same seed."""
     run_esim(recipe, store)
-    heads = recipe.heads.model_copy(update={"align": 0.0, "semantic": 0.0})
-    plain = run_train(recipe.model_copy(update={"heads": heads}), store)
+    plain = run_train(recipe.model_copy(update={"heads": HeadSettings(preset="plain")}), store)
     guided = run_train(recipe, store)
     say()
     show_results([plain, guided])

@@ -21,10 +21,9 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
     prepare_torch(recipe.speed)
     from eimf.train.build import model_configuration
 
-    heads = None if recipe.heads.plain else recipe.heads.model_dump(mode="json")
     return {
         "model": model_configuration(recipe.model),
-        "heads": heads,
+        "heads": recipe.heads.configuration(),
         "train": recipe.train.model_dump(mode="json"),
     }
 

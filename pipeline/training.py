@@ -14,10 +14,9 @@ from eimf import schema
 from eimf.evaluate import mean_metric, rank_users
 from eimf.losses.softmax import Products
 from eimf.store.artifact import write_atomic
-from eimf.train.build import build_backbone, build_heads
+from eimf.train.build import build_backbone, build_semantics
 from eimf.train.group import Group
 from eimf.train.loop import Progress, Trainer
-from eimf.train.objective import Semantics
 from eimf.train.sequences import Histories, read_histories
 from eimf.train.supervision import read_supervision
 from pipeline.console import Bar, progress, say
@@ -26,7 +25,6 @@ from pipeline.run import Artifacts
 
 BEST, STREAM = "best.safetensors", "metrics.jsonl"
 _STATE = "state.safetensors"
-_BACKBONE = "weight.backbone."
 
 
 @dataclass
@@ -59,8 +57,7 @@ class Saved:
         """The state, and before it the best weights: a kill between the two repeats this epoch and writes the same."""
         state = trainer.state()
         if not trainer.steps_done and standing.progress.best_epoch == standing.progress.epochs:
-            best = {name.removeprefix(_BACKBONE): value for name, value in state.items() if name.startswith(_BACKBONE)}
-            write_atomic(self.folder / BEST, save(best))
+            write_atomic(self.folder / BEST, save({k: v.cpu() for k, v in trainer.backbone.plain_state().items()}))
         note = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
         write_atomic(self.folder / _STATE, save(state, metadata={"note": json.dumps(note)}))
 
@@ -141,13 +138,12 @@ def train(recipe: Recipe, made: Artifacts, folder: Path, device: torch.device, g
 
 
 def _trainer(recipe: Recipe, made: Artifacts, histories: Histories, device: torch.device, group: Group) -> Trainer:
+    backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
     semantics = None
     if not recipe.heads.plain:
         items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
-        supervision = read_supervision(items, users, interests, histories).to(device)
-        heads = build_heads(supervision, recipe.heads, recipe.model.width, recipe.train.seed)
-        semantics = Semantics(heads, supervision, recipe.heads)
-    backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
+        supervision = read_supervision(items, users, interests, histories)
+        semantics = build_semantics(backbone, supervision, histories, recipe.heads, recipe.train.seed).to(device)
     products = Products(recipe.speed.loss_rows, half=recipe.train.precision == "bfloat16")
     return Trainer(
         backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, products=products,

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 def info_nce(
     anchors: Tensor, candidates: Tensor, positive: Tensor, related: Tensor, temperature: float, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sums over anchors of -log softmax(cos(anchor, candidate) / temperature)[positive], and of
+    """Weighted sums over anchors [...] of -log softmax(cos(anchor, candidate) / temperature)[positive], and of
     1 - cos(anchor, positive).
 
     `anchors` [..., P, D], `candidates` [..., U, D], `positive` [..., P] each anchor's candidate, `weight` [..., P].
@@ -23,4 +23,4 @@ def info_nce(
     own = cosines.gather(-1, chosen).squeeze(-1)  # [..., P]
     rivals = cosines.masked_fill(related.scatter(-1, chosen, False), -torch.inf)
     contrast = (rivals / temperature).logsumexp(dim=-1) - own / temperature
-    return (weight * contrast).sum(), (weight * (1 - own)).sum()
+    return (weight * contrast).sum(dim=-1), (weight * (1 - own)).sum(dim=-1)

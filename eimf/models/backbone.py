@@ -65,6 +65,11 @@ class Backbone(nn.Module, ABC):
         """Vectors of items 1..N, [N, D]: row j is item j + 1."""
         return self.item_table.weight[1:]
 
+    def plain_state(self) -> dict[str, Tensor]:
+        """The weights that serve, by name: whatever the item table is composed of is folded into it."""
+        rest = {name: value for name, value in self.state_dict().items() if not name.startswith("item_table.")}
+        return {"item_table.weight": self.item_table.weight.detach(), **rest}
+
     def vectors_of(self, items: Tensor) -> Tensor:
         """Vectors [P, D] of items [P] (item_idx). Their gradients are added up in a fixed order; they are sparse where
         the table's are."""

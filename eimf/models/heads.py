@@ -37,42 +37,61 @@ class EimfHeads(nn.Module):
         width: int,
         temperature: float,
         contrast_items: int,
+        users: bool = True,
+        semantic: bool = True,
     ) -> None:
         """`item_text` [N, S] are x_i of items 1..N; `semantics` [C, M, S] is Z of every cluster, `present` [C, M]
-        where there is an interest; `contrast_items` is how many items are contrasted with each other."""
+        where there is an interest; `contrast_items` is how many items are contrasted with each other. Without `users`
+        only items are aligned, without `semantic` there is no semantic prediction."""
         super().__init__()
         self.register_buffer("item_text", item_text, persistent=False)
         self.register_buffer("semantics", semantics, persistent=False)
         self.register_buffer("present", present, persistent=False)
-        self.temperature, self.contrast_items = temperature, contrast_items
-        self.project = nn.Linear(item_text.shape[1], width)
-        self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.to_behaviour = nn.Linear(width, width)
+        self.temperature, self.contrast_items, self.users, self.semantic = temperature, contrast_items, users, semantic
+        self.project, self.to_behaviour = nn.Linear(item_text.shape[1], width), nn.Linear(width, width)
+        if users or semantic:
+            self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(
         self, readout: Tensor, vectors_of: Callable[[Tensor], Tensor], target: Tensor, cluster: Tensor,
         sample: Sample | None, products: Products, generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """(L_align, L_sem), each a mean over positions.
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """The losses at work, each a mean over positions: `align_items` and `align_users`, the two halves of L_align,
+        and `semantic`, L_sem.
 
         `readout` [P, D] is r, `vectors_of` gives the vectors of items, `target` [P] item_idx, `cluster` [P] the user's
         cluster, or -1 where the position has no semantic supervision: a cluster without interests, or a target that
         the LLM has read. A `sample` stands for the catalogue where there is one; `generator` (of the CPU) groups the
         items that are contrasted.
         """
+        items, related = self._item_candidates(target, generator)
+        even, vectors = torch.full((len(target),), 1 / len(target), device=target.device), vectors_of(target)
+        if not (self.users or self.semantic):
+            own = self.project(self.item_text[target - 1])
+            return {"align_items": self._align(vectors, own, items, related, even)}
         known = cluster >= 0
         own, read, slot = self._read_texts(target, cluster, known)  # [P, D], [P, D], [P]
-        semantic = self._predict(read, slot, own, target, known / len(known), sample, products)
-        items, same_item = self._item_candidates(target, generator)
-        users, same_cluster = _first_alike(slot), (cluster.unsqueeze(1) == cluster) | (cluster < 0)
+        found = {}
+        if self.semantic:
+            found["semantic"] = self._predict(read, slot, own, target, known / len(known), sample, products)
+        if not self.users:
+            return {"align_items": self._align(vectors, own, items, related, even), **found}
+        same_cluster = (cluster.unsqueeze(1) == cluster) | (cluster < 0)
         # Both contrasts at once: items with their texts, readouts with the texts read.
-        first, related = torch.stack([items, users]), torch.stack([same_item, same_cluster])  # [2, P], [2, P, P]
-        related |= (first != torch.arange(len(target), device=target.device)).unsqueeze(1)
-        contrast, distance = info_nce(
-            torch.stack([vectors_of(target), readout]), self.to_behaviour(torch.stack([own, read])), first, related,
-            self.temperature, torch.stack([torch.ones_like(known), known]) / len(known),
+        both = self._align(
+            torch.stack([vectors, readout]), torch.stack([own, read]), torch.stack([items, _first_alike(slot)]),
+            torch.stack([related, same_cluster]), torch.stack([even, known / len(known)]),
         )  # fmt: skip
-        return 0.4 * contrast + 0.1 * distance, semantic
+        return {"align_items": both[0], "align_users": both[1], **found}
+
+    def _align(self, anchors: Tensor, texts: Tensor, first: Tensor, related: Tensor, weight: Tensor) -> Tensor:
+        """.4 NCE + .1 (1 - cosine) of anchors [..., P, D] with texts [..., P, D]: [...]. Of equal texts only the
+        `first` [..., P] is a candidate."""
+        repeated = first != torch.arange(first.shape[-1], device=first.device)
+        contrast, distance = info_nce(
+            anchors, self.to_behaviour(texts), first, related | repeated.unsqueeze(-2), self.temperature, weight
+        )
+        return 0.4 * contrast + 0.1 * distance
 
     def _item_candidates(self, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Items are contrasted in random groups: the first position of the same item and group as each [P], and which

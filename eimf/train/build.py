@@ -11,6 +11,11 @@ from eimf.errors import SettingError
 from eimf.models.backbone import Backbone
 from eimf.models.catalogue import BACKBONES
 from eimf.models.heads import EimfHeads
+from eimf.models.soft_targets import InterestTargets, Neighbours
+from eimf.models.text import compose, start_from, whiten
+from eimf.train.controls import derive
+from eimf.train.objective import Semantics
+from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
 _COMMON = ("items", "width", "max_length", "dropout")
@@ -63,16 +68,55 @@ def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
             raise SettingError(f"model ({settings.backbone})", found, remedy) from error
 
 
-def build_heads(supervision: Supervision, settings: HeadSettings, width: int, seed: int) -> EimfHeads:
-    """New EIMF heads over `supervision`; drawn from a stream of their own, so the backbone's start does not depend
-    on them."""
+def build_semantics(
+    backbone: Backbone, supervision: Supervision, histories: Histories, settings: HeadSettings, seed: int
+) -> Semantics:
+    """The modules that `settings` call for; the item table of `backbone` starts from the text, or is composed with it,
+    where they say so. Drawn from a stream of their own, so the backbone's start does not depend on them."""
+    width = backbone.item_table.embedding_dim
+    found = derive(supervision, settings.control, histories, seed) if settings.asks_llm else supervision
     with torch.random.fork_rng():
         torch.manual_seed(seed + 1)
-        return EimfHeads(
-            item_text=supervision.item_text,
-            semantics=supervision.semantics,
-            present=supervision.present,
-            width=width,
-            temperature=settings.temperature,
-            contrast_items=settings.contrast_items,
-        )
+        heads = _heads(found, settings, width)
+        if settings.table == "start":
+            start_from(backbone, whiten(supervision.item_text, width), settings.text_scale)
+        if settings.table == "compose":
+            compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
+    near_items = _near_items(found, settings) if settings.smooth_text else None
+    near_interests = _near_interests(found, settings) if settings.smooth_interests else None
+    return Semantics(found, settings, heads, near_items, near_interests)
+
+
+def _near_items(supervision: Supervision, settings: HeadSettings) -> Neighbours:
+    return Neighbours(
+        texts=supervision.item_text,
+        item_text=supervision.item_text,
+        count=settings.neighbours,
+        temperature=settings.smooth_temperature,
+        own=True,
+    )
+
+
+def _near_interests(supervision: Supervision, settings: HeadSettings) -> InterestTargets:
+    return InterestTargets(
+        item_text=supervision.item_text,
+        semantics=supervision.semantics,
+        present=supervision.present,
+        count=settings.neighbours,
+        temperature=settings.smooth_temperature,
+    )
+
+
+def _heads(supervision: Supervision, settings: HeadSettings, width: int) -> EimfHeads | None:
+    if not max(settings.align_items, settings.align_users, settings.semantic):
+        return None
+    return EimfHeads(
+        item_text=supervision.item_text,
+        semantics=supervision.semantics,
+        present=supervision.present,
+        width=width,
+        temperature=settings.temperature,
+        contrast_items=settings.contrast_items,
+        users=settings.align_users > 0,
+        semantic=settings.semantic > 0,
+    )

@@ -43,12 +43,12 @@ class Trainer:
         self.device, self.group = device, group
         modules = nn.ModuleDict({"backbone": backbone})
         if semantics is not None:
-            modules["heads"] = semantics.heads.to(device)
+            modules.update(dict(semantics.modules().to(device).items()))
         self._named = dict(modules.named_parameters())
         self._objective = Objective(
             backbone, semantics, histories, settings, products=products, device=device, group=group, compiled=compiled
         )
-        lazy = ["backbone.item_table.weight"] if settings.loss == "sampled" else []
+        lazy = ["backbone.item_table.weight"] if backbone.item_table.sparse else []
         self._optimizer = Optimizer(self._named, lazy, settings)
         self._steps, self.targets_done = 0, 0  # of the epoch under way
         self._sums: dict[str, Tensor] = {}

@@ -1,34 +1,49 @@
-"""What a step minimises: L = L_rec + align * L_align + semantic * L_sem (METHOD, stage two).
+"""What a step minimises: L = L_rec + the backbone's regulariser + weighted parts of the semantics (METHOD, stage two).
 
 Shapes: P target positions of this process, G of all processes, K interests, D width, N items.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from eimf.config import HeadSettings, TrainSettings
 from eimf.losses.sampled import Sample, Sampler, sampled_cross_entropy
 from eimf.losses.softmax import Products, cross_entropy
 from eimf.models.backbone import Backbone, Pass
 from eimf.models.heads import EimfHeads, hard_readout
+from eimf.models.soft_targets import InterestTargets, Neighbours
+from eimf.models.text import is_composed
 from eimf.train.group import Group
 from eimf.train.sequences import Batch, Histories
 from eimf.train.supervision import Supervision
 
-PARTS = ("loss", "rec", "penalty", "align", "semantic")
+WEIGHTED = ("align_items", "align_users", "semantic", "smooth_text", "smooth_interests")
+"""Parts of the loss by the setting of `heads` that weighs each."""
+PARTS = ("loss", "rec", "penalty", *WEIGHTED)
 """Names of the losses, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
 class Semantics:
-    """The heads, what supervises them, and their weights; absent for the plain backbone."""
+    """What a training takes from an ESIM artifact: the modules that `settings` call for, and what supervises them."""
 
-    heads: EimfHeads
     supervision: Supervision
     settings: HeadSettings
+    heads: EimfHeads | None
+    near_items: Neighbours | None
+    near_interests: InterestTargets | None
+
+    def to(self, device: torch.device) -> "Semantics":
+        self.modules().to(device)
+        return replace(self, supervision=self.supervision.to(device))
+
+    def modules(self) -> nn.ModuleDict:
+        found = {"heads": self.heads, "near_items": self.near_items, "near_interests": self.near_interests}
+        return nn.ModuleDict({name: module for name, module in found.items() if module is not None})
 
 
 class Objective:
@@ -44,13 +59,17 @@ class Objective:
         self.sampler: Sampler | None = None
         if settings.loss == "sampled":
             self.sampler = Sampler(histories.frequency(), settings.negatives, device)
-            backbone.item_table.sparse = True
+            backbone.item_table.sparse = not is_composed(backbone)
         # Dynamic: batches come in many lengths.
         self._pass = torch.compile(backbone.train_pass, dynamic=True) if compiled else backbone.train_pass
 
     def losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         """The sum over processes of `loss` is the loss of the whole batch. `shared` is a generator in the same state
         in all of them."""
+        with parametrize.cached():  # a composed item table is put together once
+            return self._losses(batch, shared)
+
+    def _losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         made, place = self._pass_over(batch), batch.place.to(self.device)
         target, interests = batch.target.to(self.device), made.interests.flatten(0, 1)[place].float()  # [P, K, D]
         readout = hard_readout(interests, self.backbone.item_vectors, target)  # [P, D]
@@ -64,10 +83,10 @@ class Objective:
             losses["penalty"] = (weight * made.penalty.flatten()[place]).sum()
             loss = loss + losses["penalty"]
         if self.semantics is not None:
-            align, semantic = self._auxiliary(readout, target, batch, sample, shared)
-            weights = self.semantics.settings
-            loss = loss + weights.align * align + weights.semantic * semantic
-            losses |= {"align": align, "semantic": semantic}
+            parts = self._heads(readout, target, batch, sample, shared) | self._soft(readout, target, batch, weight)
+            for name, value in parts.items():
+                loss = loss + getattr(self.semantics.settings, name) * value
+            losses |= parts
         return {"loss": loss, **losses}
 
     def _pass_over(self, batch: Batch) -> Pass:
@@ -83,20 +102,38 @@ class Objective:
         own, drawn = self.backbone.vectors_of(target), self.backbone.vectors_of(sample.items)
         return sampled_cross_entropy(readout, own, drawn, target, sample, weight)
 
-    def _auxiliary(
+    def _heads(
         self, readout: Tensor, target: Tensor, batch: Batch, sample: Sample | None, shared: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    ) -> dict[str, Tensor]:
         """Every process computes the same from the positions of all, and counts its share."""
         assert self.semantics is not None
+        heads, settings = self.semantics.heads, self.semantics.settings
+        if heads is None:
+            return {}
         readout, target, user, position = (
             self.group.gather(rows.to(self.device), batch.counts)
             for rows in (readout, target, batch.user, batch.position)
         )
         order = np.lexsort((position.cpu().numpy(), user.cpu().numpy()))  # the same, however the batch was shared
-        few = torch.randperm(len(order), generator=shared)[: self.semantics.settings.positions]
+        few = torch.randperm(len(order), generator=shared)[: settings.positions]
         drawn = torch.from_numpy(order)[few].to(self.device)
         cluster = self.semantics.supervision.clusters_for(user[drawn], position[drawn])
-        align, semantic = self.semantics.heads(
-            readout[drawn], self.backbone.vectors_of, target[drawn], cluster, sample, self.products, shared
-        )
-        return align / self.group.size, semantic / self.group.size
+        found = heads(readout[drawn], self.backbone.vectors_of, target[drawn], cluster, sample, self.products, shared)
+        return {name: value / self.group.size for name, value in found.items() if getattr(settings, name) > 0}
+
+    def _soft(self, readout: Tensor, target: Tensor, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
+        """What the soft targets add to L_rec, for a share of 1."""
+        assert self.semantics is not None
+        near_items, near_interests = self.semantics.near_items, self.semantics.near_interests
+        vectors_of, found = self.backbone.vectors_of, {}
+        if near_items is not None:
+            away = vectors_of(target) - near_items(target - 1, vectors_of)  # [P, D]
+            found["smooth_text"] = (weight * (readout * away).sum(dim=1)).sum()
+        if near_interests is not None:
+            cluster = self.semantics.supervision.clusters_for(
+                batch.user.to(self.device), batch.position.to(self.device)
+            )
+            mean, known = near_interests(target, cluster, vectors_of)
+            away = vectors_of(target) - mean
+            found["smooth_interests"] = (weight * known * (readout * away).sum(dim=1)).sum()
+        return found

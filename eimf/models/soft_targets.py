@@ -1,0 +1,73 @@
+"""Soft targets: a share of a target's mass goes to items that text says are like it.
+
+Our decision, after label smoothing: where plain smoothing spreads over the whole catalogue, this one spreads over a few
+items, by text. Of the target: those whose texts are nearest to its own. Of an interest that the LLM inferred: those
+whose texts are nearest to it, the interest of the user's cluster that is nearest to the target counting. With q the
+soft part, the cross entropy at (1 - a) onehot + a q is that at onehot + a (<h, e_target> - <h, sum_j q_j e_j>): so it
+costs a gather, and not another softmax.
+
+Shapes: P target positions, N items, C clusters, M interests of a cluster, n neighbours, S text width, D width.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+_ROWS = 1024
+
+
+class Neighbours(nn.Module):
+    """For each of some texts, its nearest items and the share of each."""
+
+    items: Tensor
+    shares: Tensor
+
+    def __init__(self, *, texts: Tensor, item_text: Tensor, count: int, temperature: float, own: bool) -> None:
+        """`texts` [R, S] and `item_text` [N, S], unit vectors: the `count` nearest items of each, shared out by
+        softmax(cosine / temperature). With `own`, text r is that of item r + 1, which is not its own neighbour."""
+        super().__init__()
+        items, shares = [], []
+        for start in range(0, len(texts), _ROWS):
+            similar = texts[start : start + _ROWS] @ item_text.T  # [rows, N]
+            if own:
+                rows = torch.arange(len(similar))
+                similar[rows, start + rows] = -torch.inf
+            near = similar.topk(min(count, len(item_text) - own), dim=1)
+            items.append(near.indices + 1)
+            shares.append((near.values / temperature).softmax(dim=1))
+        self.register_buffer("items", torch.cat(items), persistent=False)  # [R, n]
+        self.register_buffer("shares", torch.cat(shares), persistent=False)  # [R, n]
+
+    def forward(self, row: Tensor, vectors_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """sum_j q_j e_j of texts `row` [P]: [P, D]."""
+        items = self.items[row]  # [P, n]
+        vectors = vectors_of(items.flatten()).view(*items.shape, -1)  # [P, n, D]
+        return torch.bmm(self.shares[row].unsqueeze(1), vectors).squeeze(1)
+
+
+class InterestTargets(nn.Module):
+    """Soft targets from the LLM's interests."""
+
+    item_text: Tensor
+    semantics: Tensor
+    present: Tensor
+
+    def __init__(
+        self, *, item_text: Tensor, semantics: Tensor, present: Tensor, count: int, temperature: float
+    ) -> None:
+        """`item_text` [N, S], `semantics` [C, M, S] with `present` [C, M]."""
+        super().__init__()
+        flat = semantics.flatten(0, 1)
+        self.neighbours = Neighbours(texts=flat, item_text=item_text, count=count, temperature=temperature, own=False)
+        self.register_buffer("semantics", semantics, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.register_buffer("item_text", item_text, persistent=False)
+
+    def forward(self, target: Tensor, cluster: Tensor, vectors_of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """sum_j q_j e_j at each position [P, D], and its weight [P]: 0 where `cluster` is below 0, unsupervised."""
+        row = cluster.clamp(min=0)
+        match = torch.einsum("pms,ps->pm", self.semantics[row], self.item_text[target - 1])  # [P, M]
+        best = match.masked_fill(~self.present[row], -torch.inf).argmax(dim=1)
+        mean = self.neighbours(row * self.semantics.shape[1] + best, vectors_of)
+        return mean, (cluster >= 0).to(mean.dtype)

@@ -1,0 +1,60 @@
+"""Controls: the same supervision with its meaning taken away (METHOD, "is it the meaning?").
+
+Each keeps the shapes, which clusters are supervised, and how many interests a cluster has, and replaces the vectors of
+the interests. `shuffled` gives each cluster the interests of another: their meaning stays, whose they are is lost.
+`random` is unit noise, another for every interest. `cluster` is a code of the cluster, the same for all its interests:
+which users belong together stays, and nothing else; a random unit vector, for the text is narrower than there may be
+clusters. `titles` is the mean text of what the cluster's typical user had in the prompt's reach: text and cluster stay,
+and the LLM is left out.
+
+Shapes: C clusters, M interests of a cluster, S text width.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eimf.train.sequences import Histories
+from eimf.train.supervision import Supervision
+
+
+def derive(supervision: Supervision, control: str, histories: Histories, seed: int) -> Supervision:
+    """The supervision itself (`true`), or one of its controls; `seed` draws them."""
+    generator = torch.Generator().manual_seed(seed)
+    present, semantics = supervision.present, supervision.semantics
+    if control == "shuffled":
+        return _shuffled(supervision, generator)
+    if control == "random":
+        made = F.normalize(torch.randn(semantics.shape, generator=generator), dim=-1)
+    elif control == "cluster":
+        made = F.normalize(torch.randn(len(semantics), 1, semantics.shape[2], generator=generator), dim=-1)
+    elif control == "titles":
+        made = _titles(supervision, histories).unsqueeze(1)
+    else:
+        return supervision
+    return replace(supervision, semantics=made * present.unsqueeze(-1))
+
+
+def _shuffled(supervision: Supervision, generator: torch.Generator) -> Supervision:
+    """Each cluster with interests takes those of the next one in a random circle: none keeps its own."""
+    rows = supervision.present.any(dim=1).nonzero()[:, 0]
+    circle = rows[torch.randperm(len(rows), generator=generator)]
+    source = torch.arange(len(supervision.present))
+    source[circle] = circle.roll(1)
+    return replace(supervision, semantics=supervision.semantics[source], present=supervision.present[source])
+
+
+def _titles(supervision: Supervision, histories: Histories) -> Tensor:
+    """Mean text [C, S] of the events that the LLM has read of each cluster's typical users, up to the last one."""
+    last_read, cluster = supervision.last_read.numpy(), supervision.cluster.numpy()
+    users = np.flatnonzero((last_read >= 0) & (cluster >= 0))
+    count = last_read[users] + 1
+    row = np.repeat(np.arange(len(users)), count)
+    event = np.repeat(histories.offsets[users] - np.cumsum(count) + count, count) + np.arange(len(row))
+    text = supervision.item_text[histories.items[event] - 1]
+    of = torch.from_numpy(cluster[users][row])
+    total = torch.zeros(len(supervision.present), text.shape[1]).index_add_(0, of, text)
+    return F.normalize(total, dim=1)
