@@ -29,9 +29,8 @@ from eimf import schema  # noqa: E402
 from eimf.evaluate import mean_metric, rank_users  # noqa: E402
 from eimf.losses.softmax import Products  # noqa: E402
 from eimf.retrieval import scores, target_ranks, users_at_a_time  # noqa: E402
-from eimf.train.build import build_backbone, build_heads  # noqa: E402
+from eimf.train.build import build_backbone, build_semantics  # noqa: E402
 from eimf.train.loop import Progress, Trainer  # noqa: E402
-from eimf.train.objective import Semantics  # noqa: E402
 from eimf.train.sequences import Histories, read_histories  # noqa: E402
 from eimf.train.supervision import Supervision  # noqa: E402
 
@@ -53,14 +52,13 @@ class Side:
             backbone=CONFIG["model"], width=CONFIG["width"], max_length=CONFIG["length"], dropout=CONFIG["dropout"]
         )
         settings = TrainSettings(batch_positions=CONFIG["batch"], precision=CONFIG["precision"], loss=CONFIG["loss"])
-        semantics = None
+        backbone, semantics = build_backbone(model, self.histories.catalogue, 1), None
         if CONFIG["heads"]:
-            supervision = random_supervision(self.histories).to(DEVICE)
-            heads = build_heads(supervision, HeadSettings(), CONFIG["width"], 1)
-            semantics = Semantics(heads, supervision, HeadSettings())
+            supervision = random_supervision(self.histories)
+            semantics = build_semantics(backbone, supervision, self.histories, HeadSettings(), 1).to(DEVICE)
         products = Products(Speed().loss_rows, half=CONFIG["precision"] == "bfloat16")
         return Trainer(
-            build_backbone(model, self.histories.catalogue, 1), semantics, self.histories, settings,
+            backbone, semantics, self.histories, settings,
             max_length=CONFIG["length"], products=products, device=DEVICE,
         )  # fmt: skip
 

@@ -42,12 +42,13 @@ def batch() -> dict[str, torch.Tensor]:
 
 
 def losses(model: EimfHeads, products: Products = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
-    """The heads over a plain table of item vectors."""
+    """(L_align, L_sem) of the heads over a plain table of item vectors."""
     table = values.pop("item_vectors")
-    return model(
+    found = model(
         **values, vectors_of=lambda items: F.embedding(items - 1, table), sample=None, products=products,
         generator=torch.Generator().manual_seed(1),
     )  # fmt: skip
+    return found["align_items"] + found["align_users"], found["semantic"]
 
 
 def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[torch.Tensor, torch.Tensor]:

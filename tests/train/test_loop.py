@@ -10,9 +10,8 @@ from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.errors import ArtifactError
 from eimf.esim.encode import to_column
 from eimf.losses.softmax import Products
-from eimf.train.build import build_backbone, build_heads
+from eimf.train.build import build_backbone, build_semantics
 from eimf.train.loop import Progress, Trainer
-from eimf.train.objective import Semantics
 from eimf.train.sequences import Histories, read_histories
 from eimf.train.supervision import Supervision, read_supervision
 from tests import world as planted
@@ -54,8 +53,10 @@ def trainer(
     backbone, semantics = build_backbone(model, data.catalogue, 7), None
     if align or semantic:
         supervision = read_supervision(*tables(data), data)
-        settings = HeadSettings(align=align, semantic=semantic, contrast_items=16)
-        semantics = Semantics(build_heads(supervision, settings, MODEL.width, 7), supervision, settings)
+        settings = HeadSettings(
+            preset="plain", align_items=align, align_users=align, semantic=semantic, contrast_items=16
+        )
+        semantics = build_semantics(backbone, supervision, data, settings, 7)
     return Trainer(
         backbone,
         semantics,
@@ -143,7 +144,8 @@ def test_heads_with_tiny_weights_draw_no_random_number_from_the_backbone(data):
 
 def test_the_losses_add_up(data):
     losses = run(trainer(data, 0.3, 0.2), range(1))[0]
-    assert losses["loss"] == pytest.approx(losses["rec"] + 0.3 * losses["align"] + 0.2 * losses["semantic"], rel=1e-5)
+    aligned = losses["align_items"] + losses["align_users"]
+    assert losses["loss"] == pytest.approx(losses["rec"] + 0.3 * aligned + 0.2 * losses["semantic"], rel=1e-5)
 
 
 def test_the_outer_random_state_is_left_alone(data):
