@@ -70,6 +70,17 @@ def demo(store: StoreFolder = Path("artifacts"), settings: Settings = None) -> N
 
 
 @app.command()
+def sweep(
+    plan: Annotated[Path, typer.Argument(help="A TOML plan: recipes, backbones, seeds, variants.")],
+    store: StoreFolder = Path("artifacts"),
+    results: Annotated[Path | None, typer.Option(help="Where result files are kept; default: beside the plan.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = 2,
+) -> None:
+    """Many trainings by one plan; a later start goes on. Prints a table with paired tests."""
+    jobs.run_plan(plan, Store(store), results or plan.with_suffix(""), workers)
+
+
+@app.command()
 def status(store: StoreFolder = Path("artifacts")) -> None:
     """What the store holds."""
     report.show_store(Store(store))

@@ -1,9 +1,12 @@
 """The jobs behind the verbs of the command line."""
 
+from pathlib import Path
+
 from eimf.config import HeadSettings
 from eimf.errors import ArtifactError
-from eimf.store.artifact import Artifact, Store
+from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline import parallel
+from pipeline.comparison import comparison
 from pipeline.console import say
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
@@ -11,6 +14,7 @@ from pipeline.recipe import Recipe
 from pipeline.refs import save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_results
 from pipeline.run import Run, find, make
+from pipeline.sweep import read_plan, run_sweep, tasks_of
 from pipeline.train_stages import follow, train_stages
 
 
@@ -61,6 +65,19 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
         raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")
     metrics, _ = make(second, run, {**inputs, "checkpoint": checkpoint}, second.configuration(run))
     return Result(label(recipe), checkpoint, metrics)
+
+
+def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
+    """Every run of a plan, and the table of all that is finished; the table is also kept as `results`/table.md."""
+    plan = read_plan(path)
+    tasks = tasks_of(plan, path.resolve().parent, store)
+    try:
+        run_sweep(tasks, store, results, workers)
+    finally:
+        table = comparison(plan, tasks, results)
+        write_atomic(results / "table.md", table.encode())
+        say()
+        say(table)
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:

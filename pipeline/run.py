@@ -45,13 +45,17 @@ class Stage:
 
 def find(stage: Stage, run: Run, made: Artifacts) -> Artifact | None:
     """The stage's finished artifact, or None."""
-    return run.store.find(stage.kind, stage_key(stage, made, stage.configuration(run)))
+    return run.store.find(stage.kind, stage_key(stage, keys_of(made), stage.configuration(run)))
 
 
-def stage_key(stage: Stage, made: Artifacts, configuration: dict[str, Any]) -> str:
-    """The key of what the stage makes of these parents."""
-    parents = {kind: made[kind].key for kind in stage.parents}
-    return keys.stage_key(stage.kind, stage.version, parents, configuration)
+def keys_of(made: Artifacts) -> dict[str, str]:
+    """The key of each artifact, by kind."""
+    return {kind: artifact.key for kind, artifact in made.items()}
+
+
+def stage_key(stage: Stage, made: Mapping[str, str], configuration: dict[str, Any]) -> str:
+    """The key of what the stage makes of the artifacts of these keys."""
+    return keys.stage_key(stage.kind, stage.version, {kind: made[kind] for kind in stage.parents}, configuration)
 
 
 def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any]) -> tuple[Artifact, bool]:
@@ -59,7 +63,7 @@ def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any])
 
     `configuration` is what `stage.configuration(run)` returned.
     """
-    key = stage_key(stage, made, configuration)
+    key = stage_key(stage, keys_of(made), configuration)
     found = run.store.find(stage.kind, key)
     if found is None:
         with run.store.lock(f"{stage.kind}-{key}"):

@@ -7,11 +7,13 @@ from typing import Any
 
 from eimf import schema
 from eimf.config import ModelSettings
-from eimf.store.artifact import Draft
+from eimf.store.artifact import Draft, Store
 from pipeline import parallel
 from pipeline.console import progress
+from pipeline.engines import Engines
 from pipeline.machine import prepare_torch
-from pipeline.run import Artifacts, Run, Stage, stage_key
+from pipeline.recipe import Recipe
+from pipeline.run import Artifacts, Run, Stage, keys_of, stage_key
 
 Facts = dict[str, Any]
 
@@ -50,7 +52,7 @@ def follow(run: Run, made: Artifacts, plain: bool) -> None:
     """What every process but the first does: train whenever that one does, until it is done."""
     device = prepare_torch(run.recipe.speed)
     stage = train_stages(plain)[0]
-    folder = run.store.work(stage_key(stage, made, stage.configuration(run)))
+    folder = run.store.work(stage_key(stage, keys_of(made), stage.configuration(run)))
     while parallel.called(device):
         from pipeline.training import train
 
@@ -81,6 +83,15 @@ def _build_metrics(run: Run, made: Artifacts, draft: Draft) -> Facts:
     draft.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
     draft.write_table("ranks", ranks_table(ranking))
     return {f"{name}@10": round(mean_metric(ranking, name, 10), 5) for name in ("ndcg", "recall")}
+
+
+def metrics_key(recipe: Recipe, store: Store, inputs: Artifacts) -> str:
+    """Key of the metrics that a training with this recipe against these artifacts ends in, done or not."""
+    run = Run(recipe, store, Engines(recipe))
+    first, second = train_stages(recipe.heads.plain)
+    parents = keys_of(inputs)
+    checkpoint = stage_key(first, parents, first.configuration(run))
+    return stage_key(second, {**parents, "checkpoint": checkpoint}, second.configuration(run))
 
 
 def train_stages(plain: bool) -> tuple[Stage, Stage]:

@@ -1,0 +1,186 @@
+"""Many trainings by one plan, side by side, each kept as a small result file: what is finished is never done again.
+
+A plan is TOML: recipes, backbones, seeds, and variants, which are lists of settings. Every combination is a run. A run's
+result file holds its metrics and, compressed, every user's rank up to 50: enough for all metrics up to that cut-off and
+for paired tests over users.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import tomllib
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eimf import schema
+from eimf.errors import SettingError, UserError
+from eimf.store.artifact import Store, write_atomic
+from pipeline.console import say
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.refs import stage_two_inputs
+from pipeline.train_stages import metrics_key
+
+DEEPEST = 50
+
+
+class Plan(BaseModel):
+    """What to run, and what to compare it with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    recipes: list[str] = Field(min_length=1)
+    """Recipe files relative to the plan, or names of built-in ones."""
+    backbones: list[str] = Field(min_length=1)
+    """Names of backbones."""
+    seeds: list[int] = Field(min_length=1)
+    """Values of train.seed."""
+    variants: dict[str, list[str]] = Field(min_length=1)
+    """Settings, section.key=value, by the name of the variant."""
+    against: list[str] = []
+    """Variants that every other one is compared with, over the same users."""
+    settings: list[str] = []
+    """Settings of all runs."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a plan."""
+
+    recipe: Recipe
+    backbone: str
+    variant: str
+    seed: int
+    key: str
+    """Of the metrics that it ends in."""
+
+    @property
+    def dataset(self) -> str:
+        return self.recipe.dataset.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}.{self.backbone}.{self.variant}.{self.seed}"
+
+
+def read_plan(path: Path) -> Plan:
+    """Raises SettingError."""
+    if not path.is_file():
+        raise SettingError("plan", f"no file {path}", "give the path of a TOML plan")
+    try:
+        return Plan.model_validate(tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError("plan", f"{path} is not TOML ({error})", "mend that line") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = "plan." + ".".join(str(part) for part in first["loc"])
+        raise SettingError(field, f"{path}: {first['msg'].lower()}", f"use {sorted(Plan.model_fields)}") from error
+
+
+def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
+    """Every run, the first seed of everything first. Raises SettingError for a setting that is not allowed, and
+    ArtifactError where the store lacks what a run is trained against."""
+    unknown = [name for name in plan.against if name not in plan.variants]
+    if unknown:
+        raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
+    tasks, inputs = [], {}
+    for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
+        for variant, own in plan.variants.items():
+            settings = [*plan.settings, *own, f"model.backbone={backbone}", f"train.seed={seed}"]
+            recipe = _recipe(name, folder, settings)
+            group = name, recipe.heads.plain
+            inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
+            tasks.append(Task(recipe, backbone, variant, seed, metrics_key(recipe, store, inputs[group])))
+    return tasks
+
+
+def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
+    file = folder / name
+    return load_recipe("", file, settings) if file.suffix == ".toml" else load_recipe(name, None, settings)
+
+
+def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> None:
+    """Run what has no result file yet, `workers` trainings at a time, one thread each. A run that fails stops nothing;
+    the first error is raised in the end."""
+    results.mkdir(parents=True, exist_ok=True)
+    open_tasks = [task for task in tasks if read_result(results, task) is None]
+    say(f"{len(tasks) - len(open_tasks)} of {len(tasks)} runs are finished")
+    failed: list[UserError] = []
+    # Before torch starts in the workers: one thread each.
+    with _environment({"OMP_NUM_THREADS": "1"}), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        running = {pool.submit(_work, task, store.root, results / "log"): task for task in open_tasks}
+        for number, future in enumerate(as_completed(running), 1):
+            task, found = running[future], future.result()
+            if "error" in found:
+                failed.append(SettingError(task.name, found["error"], "see the log folder beside the results"))
+                say(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
+                continue
+            write_atomic(results / f"{task.name}.json", (json.dumps(found, indent=1) + "\n").encode())
+            say(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
+    if failed:
+        raise failed[0]
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _work(task: Task, root: Path, log: Path) -> dict[str, Any]:
+    """One run in a process of its own; what it would print goes to a log file."""
+    from pipeline.jobs import run_train
+
+    log.mkdir(parents=True, exist_ok=True)
+    recipe = task.recipe.model_copy(update={"speed": task.recipe.speed.model_copy(update={"threads": 1})})
+    with (log / f"{task.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
+        try:
+            result = run_train(recipe, Store(root))
+        except UserError as error:
+            return {"error": str(error)}
+    ranks = result.metrics.table("ranks")[schema.RANK].to_numpy()
+    facts = result.checkpoint.manifest.facts
+    return {
+        "key": task.key,
+        **result.metrics.manifest.facts,
+        **{name: facts[name] for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
+        "ranks": pack(ranks),
+    }
+
+
+def pack(ranks: np.ndarray) -> str:
+    """Ranks [U] as text; those beyond 50 become 0."""
+    small = np.where(ranks <= DEEPEST, ranks, 0).astype(np.uint8)
+    return base64.b85encode(zlib.compress(small.tobytes(), 9)).decode()
+
+
+def unpack(text: str) -> np.ndarray:
+    """What `pack` made of ranks; those beyond 50 come back as 51."""
+    small = np.frombuffer(zlib.decompress(base64.b85decode(text)), np.uint8).astype(np.int64)
+    return np.where(small == 0, DEEPEST + 1, small)
+
+
+def read_result(results: Path, task: Task) -> dict[str, Any] | None:
+    """A run's result, or None where there is none, or one of other settings."""
+    path = results / f"{task.name}.json"
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found if found["key"] == task.key else None
