@@ -1,8 +1,8 @@
 """Many trainings by one plan, side by side, each kept as a small result file: what is finished is never done again.
 
-A plan is TOML: recipes, backbones, seeds, and variants, which are lists of settings. Every combination is a run. A run's
-result file holds its metrics and, compressed, every user's rank up to 50: enough for all metrics up to that cut-off and
-for paired tests over users.
+A plan is TOML: recipes, backbones, seeds, and variants, which are lists of settings. Every combination is a run. The
+result file of a run holds its metrics and, compressed, every user's rank up to 50: enough for all metrics up to that
+cut-off and for paired tests over users.
 """
 
 import base64
@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf import schema
 from eimf.errors import SettingError, UserError
-from eimf.store.artifact import Store, write_atomic
+from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline.console import say
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.refs import stage_two_inputs
@@ -92,7 +92,8 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
     unknown = [name for name in plan.against if name not in plan.variants]
     if unknown:
         raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
-    tasks, inputs = [], {}
+    tasks: list[Task] = []
+    inputs: dict[tuple[str, bool], dict[str, Artifact]] = {}
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
         for variant, own in plan.variants.items():
             settings = [*plan.settings, *own, f"model.backbone={backbone}", f"train.seed={seed}"]
