@@ -276,18 +276,22 @@ class TrainSettings(Answer):
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay of AdamW; the item table has none under the sampled loss."""
+    """Decoupled weight decay of AdamW; the item table has none where its updates are lazy (see `loss`)."""
     clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient; 0: no clipping."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """Epochs over which the learning rate rises to `lr`; may be a fraction."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rate falls to 0 toward `epochs`, if at all. Early stopping may come first."""
-    loss: Literal["softmax", "sampled"] = "softmax"
-    """softmax: over the whole catalogue. sampled: over `negatives` drawn items, with logQ correction, and lazy updates
-    of the item table: for catalogues of a million items and more."""
+    loss: Literal["softmax", "sampled", "in-batch", "gbce", "bce"] = "softmax"
+    """softmax: over the whole catalogue. The others compare a target with few items, and update the item table lazily,
+    for catalogues of a million items and more. sampled: softmax over `negatives` drawn items, with logQ correction.
+    in-batch: over the targets of the step, corrected too. gbce: binary cross entropy with `negatives` items drawn
+    evenly and the target's probability calibrated (gSASRec). bce: the same without calibration."""
     negatives: Positive = 1024
-    """Items drawn for a step of the sampled loss, shared by its target positions."""
+    """Items drawn for a step, shared by its target positions; by `sampled`, `gbce` and `bce`."""
+    calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """t of gbce: 0 is bce, 1 takes all overconfidence out."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type of the large products' factors (and of the backbone's on a GPU); sums and weights stay float32."""
     batch_positions: Positive = 2048

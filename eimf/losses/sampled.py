@@ -30,30 +30,37 @@ class Sample:
 class Sampler:
     """Draws items 1..N by the power of their frequency."""
 
-    def __init__(self, frequency: np.ndarray, draws: int, device: torch.device) -> None:
-        """`frequency` [N]: how often each item occurs in training."""
-        share = torch.from_numpy((frequency.astype(np.float64) + 1) ** POWER)
+    def __init__(self, frequency: np.ndarray, draws: int, device: torch.device, power: float = POWER) -> None:
+        """`frequency` [N]: how often each item occurs in training. A `power` of 0 draws evenly."""
+        share = torch.from_numpy((frequency.astype(np.float64) + 1) ** power)
         share /= share.sum()
         self.draws = draws
         self.cumulative = share.cumsum(0).to(device)
-        self.log_expected = (share.log() + math.log(draws)).float().to(device)
+        self.log_share = share.log().float().to(device)
 
     def draw(self, generator: torch.Generator) -> Sample:
         """A new sample, by a CPU generator."""
         places = torch.rand(self.draws, generator=generator, dtype=torch.float64).to(self.cumulative.device)
         rows = torch.searchsorted(self.cumulative, places).clamp_(max=len(self.cumulative) - 1)
-        return Sample(rows + 1, self.log_expected[rows])
+        return self.of(rows + 1)
+
+    def of(self, items: Tensor) -> Sample:
+        """Items [C] that came as if drawn, such as the targets of a batch."""
+        return Sample(items, self.log_share[items - 1] + math.log(max(1, len(items))))
 
 
 def sampled_cross_entropy(
-    hidden: Tensor, own: Tensor, drawn: Tensor, target: Tensor, sample: Sample, weight: Tensor
+    hidden: Tensor, own: Tensor, drawn: Tensor, target: Tensor, sample: Sample, weight: Tensor, hardness: float = 0.0
 ) -> Tensor:
     """Weighted sum over rows of log(estimated mass) - <hidden, own>.
 
     `hidden` [R, D], `own` [R, D] vectors of the targets, `drawn` [C, D] those of the sample, `target` [R] item_idx,
-    `weight` [R].
+    `weight` [R]. With a `hardness` the drawn items are weighed as in `eimf.losses.softmax.hard_cross_entropy`.
     """
     score = (hidden * own).sum(dim=1)  # [R]
-    others = hidden @ drawn.T - sample.log_expected  # [R, C]
-    others = others.masked_fill(target.unsqueeze(1) == sample.items, -torch.inf)
-    return (weight * (torch.logaddexp(score, others.logsumexp(dim=1)) - score)).sum()
+    negative = hidden @ drawn.T  # [R, C]
+    log_expected = sample.log_expected.masked_fill(target.unsqueeze(1) == sample.items, torch.inf)  # [R, C]
+    mass = ((1 + hardness) * negative - log_expected).logsumexp(dim=1)
+    if hardness:
+        mass = mass - (hardness * negative - log_expected).logsumexp(dim=1) + (-log_expected).logsumexp(dim=1)
+    return (weight * (torch.logaddexp(score, mass) - score)).sum()

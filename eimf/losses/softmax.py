@@ -120,6 +120,23 @@ def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: 
     return _apply(hidden, table, weight, None, products)
 
 
+def hard_cross_entropy(
+    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, hardness: float, products: Products
+) -> Tensor:
+    """`cross_entropy` with interest-aware hard negatives: an item weighs in the mass by N softmax(beta <hidden, e_j>),
+    beta the `hardness`, so that items near to the interest count for more (REMI, arXiv 2302.14532, its importance
+    weights over all items in place of some drawn ones; our decision: the target is weighed too).
+
+    mass = N sum_j exp((1 + beta) s_j) / sum_j exp(beta s_j): two of the plain sums. A hardness of 0 is the plain one.
+    """
+    if hardness == 0:
+        return cross_entropy(hidden, table, target, weight, products)
+    mass = weighted_logsumexp((1 + hardness) * hidden, table, weight, products)
+    mass = mass - weighted_logsumexp(hardness * hidden, table, weight, products)
+    own = (hidden * F.embedding(target, table)).sum(dim=1)
+    return mass + (weight * (math.log(len(table)) - own)).sum()
+
+
 def _apply(hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, products: Products) -> Tensor:
     # Some rows of weight 0, so that the last block comes in few shapes: kernels are made for each.
     more = -len(hidden) % _GRAIN

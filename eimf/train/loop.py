@@ -35,9 +35,12 @@ class Trainer:
             raise DataError(
                 "dataset.interactions", "no user has two training events", "give longer histories (4 events or more)"
             )
-        if settings.loss == "sampled" and group.size > 1:
-            found = f"sampled, with {group.size} processes"
+        if settings.loss != "softmax" and group.size > 1:
+            found = f"{settings.loss}, with {group.size} processes"
             raise SettingError("train.loss", found, 'train in one process, or set it to "softmax"')
+        if settings.loss in ("gbce", "bce") and backbone.hardness:
+            found = f"{settings.loss}, with the hard negatives of this backbone"
+            raise SettingError("train.loss", found, "set the backbone's option hardness=0, or take another loss")
         self.backbone = backbone.to(device)
         self.histories, self.settings, self.max_length = histories, settings, max_length
         self.device, self.group = device, group

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from eimf.config import HeadSettings, TrainSettings
-from eimf.losses.sampled import Sample, Sampler, sampled_cross_entropy
-from eimf.losses.softmax import Products, cross_entropy
+from eimf.losses.binary import binary_cross_entropy
+from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
+from eimf.losses.softmax import Products, hard_cross_entropy
 from eimf.models.backbone import Backbone, Pass
 from eimf.models.heads import EimfHeads, hard_readout
 from eimf.models.soft_targets import InterestTargets, Neighbours
@@ -57,9 +58,11 @@ class Objective:
         self.device, self.group = device, group
         self.half = settings.precision == "bfloat16"
         self.sampler: Sampler | None = None
-        if settings.loss == "sampled":
-            self.sampler = Sampler(histories.frequency(), settings.negatives, device)
+        if settings.loss != "softmax":
+            power = {"sampled": POWER, "in-batch": 1.0}.get(settings.loss, 0.0)
+            self.sampler = Sampler(histories.frequency(), settings.negatives, device, power)
             backbone.item_table.sparse = not is_composed(backbone)
+        self.train = settings
         # Dynamic: batches come in many lengths.
         self._pass = torch.compile(backbone.train_pass, dynamic=True) if compiled else backbone.train_pass
 
@@ -76,7 +79,7 @@ class Objective:
         weight = torch.full((len(target),), 1 / batch.targets, device=self.device)
         if made.chosen is not None:
             weight = weight * made.chosen.flatten()[place]
-        sample = self.sampler.draw(shared) if self.sampler is not None else None
+        sample = self._sample(target, shared)
         losses = {"rec": self._recommend(readout, target, weight, sample)}
         loss = losses["rec"]
         if made.penalty is not None:
@@ -94,13 +97,27 @@ class Objective:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half and self.device.type == "cuda"):
             return self._pass(batch.items.to(self.device), batch.following.to(self.device), times)
 
+    def _sample(self, target: Tensor, shared: torch.Generator) -> Sample | None:
+        """The items that stand for the catalogue, where some do."""
+        if self.sampler is None:
+            return None
+        return self.sampler.of(target) if self.train.loss == "in-batch" else self.sampler.draw(shared)
+
     def _recommend(self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None) -> Tensor:
+        backbone, hardness = self.backbone, self.backbone.hardness
         if not len(target):
             return readout.sum()
         if sample is None:
-            return cross_entropy(readout, self.backbone.item_vectors, target - 1, weight, self.products)
-        own, drawn = self.backbone.vectors_of(target), self.backbone.vectors_of(sample.items)
-        return sampled_cross_entropy(readout, own, drawn, target, sample, weight)
+            table = backbone.item_vectors
+            return hard_cross_entropy(readout, table, target - 1, weight, hardness, self.products)
+        own, drawn = backbone.vectors_of(target), backbone.vectors_of(sample.items)
+        if self.train.loss in ("gbce", "bce"):
+            calibration = self.train.calibration if self.train.loss == "gbce" else 0.0
+            return binary_cross_entropy(
+                readout, own, drawn, target, sample.items, weight, calibration=calibration,
+                catalogue=len(backbone.item_table.weight) - 1,
+            )  # fmt: skip
+        return sampled_cross_entropy(readout, own, drawn, target, sample, weight, hardness)
 
     def _heads(
         self, readout: Tensor, target: Tensor, batch: Batch, sample: Sample | None, shared: torch.Generator

@@ -52,3 +52,23 @@ def test_items_are_drawn_by_the_power_of_their_frequency():
     for item in (1, 2, 3):
         expected = float(sample.log_expected[sample.items == item][0])
         assert math.isclose(expected, math.log(60_000 * share[item - 1]), rel_tol=1e-6)
+
+
+def test_hard_negatives_of_a_sample_of_everything():
+    # The target beside the others, of which each weighs by softmax(beta s) over the others, times their number.
+    hidden, table, target, weight = tensors()
+    everything = Sample(torch.arange(1, ITEMS + 1), torch.zeros(ITEMS))
+    scores = hidden @ table.T
+    others = scores.masked_fill(torch.arange(1, ITEMS + 1) == target.unsqueeze(1), -torch.inf)
+    mass = (ITEMS - 1) * ((2 * others).softmax(dim=1) * scores.exp()).sum(dim=1)
+    own = scores[torch.arange(ROWS), target - 1]
+    wanted = (weight * ((own.exp() + mass).log() - own)).sum()
+    found = sampled_cross_entropy(hidden, table[target - 1], table, target, everything, weight, 2.0)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_the_targets_of_a_batch_count_as_drawn_by_their_frequency():
+    sampler = Sampler(np.array([9, 0, 29]), 5, torch.device("cpu"), power=1.0)  # shares 10, 1, 30 of 41
+    sample = sampler.of(torch.tensor([3, 3, 1, 2]))
+    wanted = torch.tensor([4 * 30 / 41, 4 * 30 / 41, 4 * 10 / 41, 4 * 1 / 41]).log()
+    torch.testing.assert_close(sample.log_expected, wanted)

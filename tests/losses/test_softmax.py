@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eimf.losses.softmax import Products, cross_entropy, weighted_logsumexp
+from eimf.losses.softmax import Products, cross_entropy, hard_cross_entropy, weighted_logsumexp
 
 
 def tensors(rows: int = 37, items: int = 53, width: int = 8):
@@ -43,3 +43,18 @@ def test_evaluation_makes_no_gradient_and_gives_the_same():
         quiet = cross_entropy(hidden, table, target, weight, Products(8))
     assert not quiet.requires_grad
     torch.testing.assert_close(quiet, cross_entropy(hidden, table, target, weight, Products(8)).detach())
+
+
+def test_hard_negatives_weigh_every_item_by_its_share():
+    # mass = N sum_j w_j exp(s_j), w = softmax(beta s): written out.
+    generator = torch.Generator().manual_seed(3)
+    hidden, table = (torch.randn(*shape, generator=generator, requires_grad=True) for shape in ((5, 4), (9, 4)))
+    target, weight = torch.tensor([0, 8, 3, 3, 1]), torch.tensor([0.1, 0.2, 0.0, 0.4, 0.3])
+    for hardness in (0.0, 0.5, 2.0):
+        scores = hidden @ table.T
+        mass = 9 * ((hardness * scores).softmax(dim=1) * scores.exp()).sum(dim=1)
+        wanted = (weight * (mass.log() - scores[torch.arange(5), target])).sum()
+        found = hard_cross_entropy(hidden, table, target, weight, hardness, Products(2))
+        torch.testing.assert_close(found, wanted)
+        both = [torch.autograd.grad(loss, (hidden, table)) for loss in (found, wanted)]
+        torch.testing.assert_close(both[0], both[1], rtol=1e-4, atol=1e-6)

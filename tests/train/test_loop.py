@@ -7,10 +7,12 @@ import torch
 
 from eimf import schema
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
-from eimf.errors import ArtifactError
+from eimf.errors import ArtifactError, SettingError
 from eimf.esim.encode import to_column
+from eimf.evaluate import mean_metric, rank_users
 from eimf.losses.softmax import Products
 from eimf.train.build import build_backbone, build_semantics
+from eimf.train.group import Group
 from eimf.train.loop import Progress, Trainer
 from eimf.train.sequences import Histories, read_histories
 from eimf.train.supervision import Supervision, read_supervision
@@ -93,7 +95,7 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize("loss", ["softmax", "sampled"])
+@pytest.mark.parametrize("loss", ["softmax", "sampled", "in-batch", "gbce"])
 def test_a_training_stopped_within_an_epoch_goes_on_bit_for_bit(data, loss):
     whole, first, second = (trainer(data, 0.1, 0.1, loss=loss) for _ in range(3))
     curve = run(whole, range(2))
@@ -118,6 +120,24 @@ def test_the_sampled_loss_with_many_draws_tends_to_the_full_one(data):
     full, sampled = trainer(data), trainer(data, loss="sampled", negatives=20_000)
     # One epoch each from the same start: the estimate's spread is about 1 / sqrt(20,000).
     assert run(sampled, range(1))[0]["loss"] == pytest.approx(run(full, range(1))[0]["loss"], rel=0.01)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled", "in-batch", "gbce", "bce"])
+def test_every_loss_learns(data, loss):
+    job = trainer(data, loss=loss, negatives=4, lr=2e-2, dropout=0.1)
+    run(job, range(40))
+    ranking = rank_users(job.backbone, data, schema.TEST, max_length=10, filter_seen=False, block=64)
+    # Chance is sum(1 / log2(rank + 1), rank 1..10) / 48 = .095.
+    assert mean_metric(ranking, "ndcg", 10) > 0.14
+
+
+@pytest.mark.parametrize("loss", ["in-batch", "bce"])
+def test_losses_that_draw_items_train_in_one_process(data, loss):
+    with pytest.raises(SettingError, match=f"train.loss: {loss}, with 2 processes"):
+        Trainer(
+            build_backbone(MODEL, data.catalogue, 7), None, data, SETTINGS.model_copy(update={"loss": loss}),
+            max_length=10, products=Products(), device=torch.device("cpu"), group=Group(0, 2),
+        )  # fmt: skip
 
 
 def test_bfloat16_products_give_nearly_the_same_curve(data):

@@ -1,0 +1,29 @@
+import math
+
+import pytest
+import torch
+
+from eimf.losses.binary import binary_cross_entropy
+
+
+@pytest.mark.parametrize("calibration", [0.0, 0.75, 1.0])
+def test_gbce_equals_its_formula_row_by_row(calibration):
+    # gSASRec: a = C / (N - 1) = 4 / 9; beta = a (t (1 - 1 / a) + 1 / a): 1 at t = 0, a at t = 1.
+    generator = torch.Generator().manual_seed(0)
+    hidden, table = torch.randn(3, 5, generator=generator), torch.randn(10, 5, generator=generator)
+    target, items, weight = torch.tensor([1, 4, 10]), torch.tensor([2, 4, 4, 7]), torch.tensor([0.5, 0.2, 0.3])
+    beta = (4 / 9) * (calibration * (1 - 9 / 4) + 9 / 4)
+    wanted = 0.0
+    for row in range(3):
+
+        def chance(item: int, row: int = row) -> float:
+            return 1 / (1 + math.exp(-float(hidden[row] @ table[item - 1])))
+
+        own = int(target[row])
+        terms = [-beta * math.log(chance(own)), *(-math.log(1 - chance(int(j))) for j in items if int(j) != own)]
+        wanted += float(weight[row]) * sum(terms) / len(terms)
+    found = binary_cross_entropy(
+        hidden, table[target - 1], table[items - 1], target, items, weight, calibration=calibration, catalogue=10
+    )
+    assert float(found) == pytest.approx(wanted, rel=1e-5)
+    assert (beta == pytest.approx(1)) == (calibration == 0) and (beta == pytest.approx(4 / 9)) == (calibration == 1)
