@@ -3,10 +3,12 @@
 from eimf.models.backbone import Backbone
 from eimf.models.bsarec import BSARec
 from eimf.models.comirec_sa import ComiRecSA
+from eimf.models.remi import REMI
 from eimf.models.sasrec import SASRec
 
 BACKBONES: dict[str, type[Backbone]] = {
     "sasrec": SASRec,
     "comirec-sa": ComiRecSA,
+    "remi": REMI,
     "bsarec": BSARec,
 }

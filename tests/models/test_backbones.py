@@ -20,6 +20,7 @@ ITEMS = 30
 LEARNS = {
     "sasrec": 0.9,
     "comirec-sa": 0.3,
+    "remi": 0.25,
     "bsarec": 0.95,
 }
 """NDCG@10 that each backbone has to pass in the planted world: 48 items, a user has two groups of 8. Knowing only the
