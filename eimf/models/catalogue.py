@@ -3,6 +3,7 @@
 from eimf.models.backbone import Backbone
 from eimf.models.bsarec import BSARec
 from eimf.models.comirec_sa import ComiRecSA
+from eimf.models.hstu import HSTU
 from eimf.models.remi import REMI
 from eimf.models.sasrec import SASRec
 
@@ -11,4 +12,5 @@ BACKBONES: dict[str, type[Backbone]] = {
     "comirec-sa": ComiRecSA,
     "remi": REMI,
     "bsarec": BSARec,
+    "hstu": HSTU,
 }

@@ -22,6 +22,7 @@ LEARNS = {
     "comirec-sa": 0.3,
     "remi": 0.25,
     "bsarec": 0.95,
+    "hstu": 0.95,
 }
 """NDCG@10 that each backbone has to pass in the planted world: 48 items, a user has two groups of 8. Knowing only the
 groups gives sum(1 / log2(rank + 1), rank 1..10) / 16 = .284; the order of the cycle is needed for more."""
