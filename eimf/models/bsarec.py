@@ -63,7 +63,7 @@ class FilterBlock(Block):
 
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         low = (self.kernel[place, : x.shape[1]].unsqueeze(1) @ x).squeeze(1)  # [B, D]
-        return self._mix(x[torch.arange(len(x), device=x.device), place], low, self._attention_at(x, place))
+        return self._mix(x[torch.arange(x.shape[0], device=x.device), place], low, self._attention_at(x, place))
 
     def _mix(self, x: Tensor, low: Tensor, attended: Tensor) -> Tensor:
         """The block's output from its input, the input's low frequencies, and the attention: all [..., D]."""

@@ -68,7 +68,7 @@ class Layer(nn.Module):
 
     def at(self, x: Tensor, place: Tensor, buckets: Tensor | None) -> Tensor:
         """What `forward` gives at one `place` [B] of each sequence only, [B, D]; without dropout."""
-        rows, normed = torch.arange(len(x), device=x.device), _norm(x)
+        rows, normed = torch.arange(x.shape[0], device=x.device), _norm(x)
         here, everywhere = self.to_uqvk.weight.chunk(2)
         u, q = F.silu(F.linear(normed[rows, place], here)).unsqueeze(1).chunk(2, dim=2)  # [B, 1, D] each
         v, k = F.silu(F.linear(normed, everywhere)).chunk(2, dim=2)  # [B, T, D] each

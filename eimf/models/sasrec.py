@@ -52,7 +52,7 @@ class Block(nn.Module):
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         """What `forward` gives at one `place` [B] of each sequence only, [B, D]; without dropout."""
         mixed = self._attention_at(self.norm_attention(x), place)
-        return self._feed(x[torch.arange(len(x), device=x.device), place] + self.to_out(mixed))
+        return self._feed(x[torch.arange(x.shape[0], device=x.device), place] + self.to_out(mixed))
 
     def _feed(self, x: Tensor) -> Tensor:
         return x + self._drop(self.contract(self._drop(F.gelu(self.expand(self.norm_feed_forward(x))))))
