@@ -70,6 +70,12 @@ def demo(store: StoreFolder = Path("artifacts"), settings: Settings = None) -> N
 
 
 @app.command()
+def backbones() -> None:
+    """Every backbone that --backbone can name, with its options."""
+    report.show_backbones()
+
+
+@app.command()
 def status(store: StoreFolder = Path("artifacts")) -> None:
     """What the store holds."""
     report.show_store(Store(store))
