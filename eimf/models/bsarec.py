@@ -67,10 +67,9 @@ class FilterBlock(Block):
 
     def _mix(self, x: Tensor, low: Tensor, attended: Tensor) -> Tensor:
         """The block's output from its input, the input's low frequencies, and the attention: all [..., D]."""
-        filtered = torch.lerp(low, x, self.beta.square())  # low + beta^2 (x - low)
-        filtered = self.norm_filter(x + self._drop(filtered))
+        filtered = self.norm_filter(x + self._drop(low + self.beta.square() * (x - low)))
         attended = self.norm_attention(x + self._drop(self.to_out(attended)))
-        return self._feed(torch.lerp(attended, filtered, self.alpha))
+        return self._feed(self.alpha * filtered + (1 - self.alpha) * attended)
 
     def _feed(self, x: Tensor) -> Tensor:
         return self.norm_feed_forward(x + self._drop(self.contract(F.gelu(self.expand(x)))))

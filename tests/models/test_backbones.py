@@ -85,6 +85,15 @@ def test_gradients_reach_every_parameter_and_padding_stays_zero(backbone):
     assert backbone.item_table.weight.grad[0].abs().sum() == 0
 
 
+def test_half_precision_trains(backbone):
+    # As `train.precision = "bfloat16"` has it on a GPU: products in bfloat16, weights in float32.
+    items, _ = histories(batch=20)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = backbone.train().train_pass(items, items)
+    (made.interests.float() ** 2).sum().backward()
+    assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in backbone.parameters())
+
+
 def trained(name: str, epochs: int, users: int = planted.USERS) -> tuple[Trainer, list[float]]:
     settings = small(name, dropout=0.1)
     data = read_histories(planted.prepared(planted.world(users=users)).events)
