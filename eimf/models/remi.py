@@ -14,10 +14,10 @@ Xie et al., "Rethinking Multi-Interest Learning for Candidate Matching in Recomm
   looks at a single item.
 
 Written from the abstract, and from what others say of the paper and of its code; neither was in hand. Ours: the
-penalty is that of each prefix over its own items, and counts as the loss does, in the mean over the places; the paper
-has one prefix of a user. Its weight lambda is said to be about 100, in code that divides C by D and adds up a batch:
-with D = 64 and a batch of 128 users that is 128 * 100 / 64^2 = 3 for the mean over the users, our default. Where the
-last item says most, as in the tests' planted world, that is too much, and .3 is as good as none.
+penalty is that of each prefix over its own items, and counts as the loss does, in the mean over the places. Its weight
+lambda is said to be about 100, in code that divides C by D and adds up a batch: with D = 64 and a batch of 128 users
+that is 128 * 100 / 64^2 = 3 for the mean over the users, our default. Where the last item says most, as in the tests'
+planted world, that is too much, and .3 is about as good as none.
 
 Shapes: B batch, T length, K interests, D width.
 """
