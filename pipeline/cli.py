@@ -81,6 +81,12 @@ def sweep(
 
 
 @app.command()
+def backbones() -> None:
+    """Every backbone that --backbone can name, with its options."""
+    report.show_backbones()
+
+
+@app.command()
 def status(store: StoreFolder = Path("artifacts")) -> None:
     """What the store holds."""
     report.show_store(Store(store))

@@ -5,7 +5,7 @@ Shapes: B batch, T history length, K interests, D width, N items. Item 0 is padd
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -38,7 +38,7 @@ class Backbone(nn.Module, ABC):
     interests at place t depend on items 0..t only.
     """
 
-    timed: ClassVar[bool] = False
+    timed: bool = False
     """Whether `forward` wants the times of the events."""
     hardness: float = 0.0
     """beta of interest-aware hard negatives (`eimf.losses`); a backbone whose paper has them sets it."""
@@ -77,4 +77,4 @@ class Backbone(nn.Module, ABC):
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """Interests after the whole of each history, [B, K, D]; `lengths` [B] are at least 1."""
-        return self(items, times)[torch.arange(len(items), device=items.device), lengths - 1]
+        return self(items, times)[torch.arange(items.shape[0], device=items.device), lengths - 1]

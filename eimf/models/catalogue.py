@@ -1,10 +1,16 @@
 """Every backbone by its name in recipes: the one line that a new one needs."""
 
 from eimf.models.backbone import Backbone
+from eimf.models.bsarec import BSARec
 from eimf.models.comirec_sa import ComiRecSA
+from eimf.models.hstu import HSTU
+from eimf.models.remi import REMI
 from eimf.models.sasrec import SASRec
 
 BACKBONES: dict[str, type[Backbone]] = {
     "sasrec": SASRec,
     "comirec-sa": ComiRecSA,
+    "remi": REMI,
+    "bsarec": BSARec,
+    "hstu": HSTU,
 }

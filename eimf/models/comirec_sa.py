@@ -31,10 +31,14 @@ class ComiRecSA(Backbone):
         self.dropout = dropout
 
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
+        return self.attend(items)[0]
+
+    def attend(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """The interests after each prefix [B, T, K, D], and the weights [B, T, K, T] that they give the items."""
         e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
         w = self.to_weight(torch.tanh(self.to_hidden(e + self.position[: items.shape[1]])))  # [B, T, K]
         length = items.shape[1]
         future = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(1)
         attention = w.transpose(1, 2).unsqueeze(2).expand(-1, -1, length, -1).masked_fill(future, -torch.inf)
         attention = attention.softmax(dim=-1).transpose(1, 2)  # [B, T, K, T]: the softmax of each prefix
-        return attention.flatten(1, 2).matmul(e).unflatten(1, (length, -1))  # [B, T, K, D]
+        return attention.flatten(1, 2).matmul(e).unflatten(1, (length, -1)), attention

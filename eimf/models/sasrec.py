@@ -51,16 +51,8 @@ class Block(nn.Module):
 
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         """What `forward` gives at one `place` [B] of each sequence only, [B, D]; without dropout."""
-        batch, length, width = x.shape
-        rows, normed = torch.arange(batch, device=x.device), self.norm_attention(x)
-        weight, bias = self.to_qkv.weight.split([width, 2 * width]), self.to_qkv.bias.split([width, 2 * width])
-        query = F.linear(normed[rows, place], weight[0], bias[0]).view(batch, self.heads, 1, -1)  # [B, H, 1, D/H]
-        pair = F.linear(normed, weight[1], bias[1]).view(batch, length, 2, self.heads, -1)
-        key, value = pair.permute(2, 0, 3, 1, 4)  # [B, H, T, D/H] each
-        later = torch.arange(length, device=x.device) > place.view(batch, 1, 1, 1)  # [B, 1, 1, T]
-        scores = (query @ key.mT * query.shape[3] ** -0.5).masked_fill(later, -torch.inf)
-        mixed = (scores.softmax(dim=-1) @ value).view(batch, width)
-        return self._feed(x[rows, place] + self.to_out(mixed))
+        mixed = self._attention_at(self.norm_attention(x), place)
+        return self._feed(x[torch.arange(x.shape[0], device=x.device), place] + self.to_out(mixed))
 
     def _feed(self, x: Tensor) -> Tensor:
         return x + self._drop(self.contract(self._drop(F.gelu(self.expand(self.norm_feed_forward(x))))))
@@ -70,6 +62,18 @@ class Block(nn.Module):
         qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
         mixed = causal_attention(qkv[0], qkv[1], qkv[2], self.dropout if self.training else 0.0)
         return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
+
+    def _attention_at(self, x: Tensor, place: Tensor) -> Tensor:
+        """`_attention` at one `place` [B] only, [B, D]; without dropout."""
+        batch, length, width = x.shape
+        rows = torch.arange(batch, device=x.device)
+        weight, bias = self.to_qkv.weight.split([width, 2 * width]), self.to_qkv.bias.split([width, 2 * width])
+        query = F.linear(x[rows, place], weight[0], bias[0]).view(batch, self.heads, 1, -1)  # [B, H, 1, D/H]
+        pair = F.linear(x, weight[1], bias[1]).view(batch, length, 2, self.heads, -1)
+        key, value = pair.permute(2, 0, 3, 1, 4)  # [B, H, T, D/H] each
+        later = torch.arange(length, device=x.device) > place.view(batch, 1, 1, 1)  # [B, 1, 1, T]
+        scores = (query @ key.mT * query.shape[3] ** -0.5).masked_fill(later, -torch.inf)
+        return (scores.softmax(dim=-1) @ value).view(batch, width)
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)

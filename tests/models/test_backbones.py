@@ -20,6 +20,9 @@ ITEMS = 30
 LEARNS = {
     "sasrec": 0.9,
     "comirec-sa": 0.3,
+    "remi": 0.25,
+    "bsarec": 0.95,
+    "hstu": 0.95,
 }
 """NDCG@10 that each backbone has to pass in the planted world: 48 items, a user has two groups of 8. Knowing only the
 groups gives sum(1 / log2(rank + 1), rank 1..10) / 16 = .284; the order of the cycle is needed for more."""
@@ -80,6 +83,15 @@ def test_gradients_reach_every_parameter_and_padding_stays_zero(backbone):
         assert rows.abs().sum() > 0, name
     assert backbone.item_table.weight[0].abs().sum() == 0
     assert backbone.item_table.weight.grad[0].abs().sum() == 0
+
+
+def test_half_precision_trains(backbone):
+    # As `train.precision = "bfloat16"` has it on a GPU: products in bfloat16, weights in float32.
+    items, _ = histories(batch=20)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = backbone.train().train_pass(items, items)
+    (made.interests.float() ** 2).sum().backward()
+    assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in backbone.parameters())
 
 
 def trained(name: str, epochs: int, users: int = planted.USERS) -> tuple[Trainer, list[float]]:
