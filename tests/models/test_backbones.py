@@ -20,7 +20,7 @@ ITEMS = 30
 LEARNS = {
     "sasrec": 0.9,
     "comirec-sa": 0.3,
-    "remi": 0.25,
+    "remi": 0.15,
     "bsarec": 0.95,
     "hstu": 0.95,
 }
