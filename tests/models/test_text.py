@@ -1,0 +1,113 @@
+import torch
+
+from eimf.config import ModelSettings
+from eimf.models.soft_targets import InterestTargets, Neighbours
+from eimf.models.text import compose, is_composed, start_from, whiten
+from eimf.train.build import build_backbone
+
+ITEMS, TEXT = 20, 9
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def backbone(dropout: float = 0.0):
+    return build_backbone(ModelSettings(width=8, max_length=6, dropout=dropout), ITEMS, seed=1)
+
+
+def test_whitened_texts_have_independent_components_of_variance_one_over_f():
+    text = random(ITEMS, TEXT) @ torch.diag(torch.arange(1.0, TEXT + 1)) + 3
+    white = whiten(text, 4)
+    assert white.shape == (ITEMS, 4)
+    torch.testing.assert_close(white.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(white.T @ white / ITEMS, torch.eye(4) / 4, atol=1e-5, rtol=0)
+
+
+def test_whitening_keeps_what_varies_most_and_does_not_care_for_a_rotation():
+    text = random(ITEMS, TEXT) @ torch.diag(torch.tensor([9.0, 5.0, *[0.1] * (TEXT - 2)]))
+    rotation = torch.linalg.qr(random(TEXT, TEXT, seed=5)).Q
+    ours, turned = whiten(text, 2), whiten(text @ rotation, 2)
+    # The same components up to their signs.
+    torch.testing.assert_close((ours.T @ turned).abs(), torch.eye(2) * ITEMS / 2, atol=1e-3, rtol=0)
+
+
+def test_directions_in_which_texts_do_not_differ_stay_zero():
+    flat = random(ITEMS, 2) @ random(2, TEXT, seed=1)
+    white = whiten(flat, 5)
+    assert white[:, 2:].abs().max() < 1e-3
+    assert whiten(flat, TEXT + 3).shape == (ITEMS, TEXT + 3)
+
+
+def test_a_composed_table_is_free_vectors_plus_mapped_text_and_folds_into_a_plain_one():
+    model, features = backbone().eval(), whiten(random(ITEMS, TEXT), 5)
+    free = model.item_table.weight.detach().clone()
+    compose(model, features, scale=0.5)
+    assert is_composed(model)
+    mapped = model.item_table.parametrizations.weight[0].map.weight
+    torch.testing.assert_close(model.item_vectors, free[1:] + features @ mapped.T)
+    assert model.item_table.weight[0].abs().sum() == 0  # padding
+    # The text's part starts with the size that was asked for.
+    torch.testing.assert_close((features @ mapped.T).square().sum(dim=1).mean(), torch.tensor(0.25))
+
+    plain = backbone().eval()
+    assert model.plain_state().keys() == plain.state_dict().keys()
+    plain.load_state_dict(model.plain_state())
+    items, lengths = torch.tensor([[3, 7, 1], [2, 0, 0]]), torch.tensor([3, 1])
+    assert torch.equal(plain.interests(items, lengths), model.interests(items, lengths))
+
+
+def test_gradients_reach_free_vectors_and_map():
+    model = backbone()
+    compose(model, whiten(random(ITEMS, TEXT), 5), scale=0.5)
+    model(torch.tensor([[3, 7, 1]])).square().sum().backward()
+    for name, parameter in model.item_table.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_a_table_that_starts_from_text():
+    model, features = backbone(), whiten(random(ITEMS, TEXT), 8)
+    start_from(model, features, 0.5)
+    assert torch.equal(model.item_vectors, features * 0.5) and model.item_table.weight[0].abs().sum() == 0
+
+
+def unit(*rows: list[float]) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.tensor(rows).float(), dim=1)
+
+
+def test_neighbours_are_the_nearest_texts_but_not_the_item_itself():
+    text = unit([1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 1])
+    near = Neighbours(texts=text, item_text=text, count=2, temperature=0.5, own=True)
+    cosines = text @ text.T
+    for item in range(5):
+        others = sorted((j for j in range(5) if j != item), key=lambda j: -float(cosines[item, j]))[:2]
+        assert set(near.items[item].tolist()) == {j + 1 for j in others}
+        wanted = torch.softmax(cosines[item, near.items[item] - 1] / 0.5, dim=0)
+        torch.testing.assert_close(near.shares[item], wanted)
+
+
+def test_soft_targets_are_a_cross_entropy_with_soft_labels():
+    # (1 - a) onehot + a q, written out as a dense label.
+    text, table, hidden = unit([1, 0], [1, 0.1], [0, 1], [0.1, 1]), random(4, 3), random(2, 3, seed=2)
+    target, share = torch.tensor([1, 4]), 0.3
+    near = Neighbours(texts=text, item_text=text, count=2, temperature=1.0, own=True)
+    label = torch.zeros(2, 4)
+    for row, item in enumerate(target.tolist()):
+        label[row, item - 1] += 1 - share
+        label[row, near.items[item - 1] - 1] += share * near.shares[item - 1]
+    wanted = -(label * (hidden @ table.T).log_softmax(dim=1)).sum(dim=1)
+    plain = -(hidden @ table.T).log_softmax(dim=1)[torch.arange(2), target - 1]
+    mean = near(target - 1, lambda items: table[items - 1])
+    found = plain + share * (hidden * (table[target - 1] - mean)).sum(dim=1)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_the_interest_nearest_to_the_target_names_the_soft_targets():
+    text = unit([1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.1])
+    semantics = torch.stack([unit([1, 0, 0], [0, 1, 0]), unit([0, 0, 1], [0, 0, 1])])
+    present = torch.tensor([[True, True], [True, False]])
+    targets = InterestTargets(item_text=text, semantics=semantics, present=present, count=2, temperature=0.1)
+    table = torch.eye(4)
+    mean, known = targets(torch.tensor([1, 4, 1]), torch.tensor([0, 0, -1]), lambda items: table[items - 1])
+    assert known.tolist() == [1, 1, 0]
+    assert mean[0, :2].sum() > 0.999 and mean[1, 2:].sum() > 0.999

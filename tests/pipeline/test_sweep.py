@@ -1,0 +1,118 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from eimf.errors import ArtifactError, SettingError
+from eimf.evaluate import user_metric
+from eimf.store.artifact import Store
+from pipeline.jobs import run_esim, run_plan, run_train
+from pipeline.sweep import pack, read_plan, read_result, tasks_of, unpack
+from tests import world as planted
+
+PLAN = """
+recipes = ["world.toml"]
+backbones = ["sasrec"]
+seeds = [1, 2]
+against = ["plain"]
+settings = {settings}
+[variants]
+plain = ["heads.preset=plain"]
+paper = ["heads.preset=paper"]
+"""
+RECIPE = """
+[dataset]
+name = "world"
+interactions = "interactions.parquet"
+items = "items.parquet"
+[prompt]
+template = "products"
+"""
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    folder = planted.world().write(tmp_path_factory.mktemp("sweep") / "world")
+    (folder / "world.toml").write_text(RECIPE)
+    path = folder / "plan.toml"
+    path.write_text(PLAN.format(settings=json.dumps([*planted.FAKES, "train.epochs=2"])))
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(plan, tmp_path_factory) -> Store:
+    store = Store(tmp_path_factory.mktemp("store"))
+    with pytest.raises(ArtifactError):
+        tasks_of(read_plan(plan), plan.parent, store)  # nothing to train against yet
+    run_esim(tasks_recipe(plan), store)
+    return store
+
+
+def tasks_recipe(plan):
+    from pipeline.recipe import load_recipe
+
+    return load_recipe("", plan.parent / "world.toml", planted.FAKES)
+
+
+def test_ranks_survive_packing_up_to_fifty():
+    ranks = np.array([1, 50, 51, 3, 900, 2])
+    assert unpack(pack(ranks)).tolist() == [1, 50, 51, 3, 51, 2]
+    long = np.random.default_rng(0).integers(1, 5000, 20_000)
+    assert len(pack(long)) < 1000  # nearly all beyond 50
+    a, b = (user_metric(torch.from_numpy(each), "ndcg", 50) for each in (long, unpack(pack(long))))
+    assert torch.equal(a, b)
+
+
+def test_a_sweep_runs_everything_once_and_goes_on_where_it_stopped(plan, store, tmp_path, capsys):
+    results = tmp_path / "results"
+    run_plan(plan, store, results, workers=2)
+    out = capsys.readouterr().out
+    assert "0 of 4 runs are finished" in out and "[4/4]" in out
+    tasks = tasks_of(read_plan(plan), plan.parent, store)
+    found = {task.name: read_result(results, task) for task in tasks}
+    assert len(found) == 4 and all(found.values())
+    # The same numbers as the training alone.
+    alone = run_train(tasks[1].recipe, store)
+    assert alone.metrics.key == tasks[1].key == found[tasks[1].name]["key"]
+    assert alone.metrics.manifest.facts["ndcg@10"] == found[tasks[1].name]["ndcg@10"]
+    table = (results / "table.md").read_text()
+    assert "### world, sasrec" in table and "| paper | 2 | " in table and "minus plain" in table
+    plain = [found[f"world.sasrec.plain.{seed}"]["ndcg@10"] for seed in (1, 2)]
+    assert f"| plain | 2 | {np.mean(plain):.4f} ± {np.std(plain, ddof=1):.4f} |" in table
+
+    # A result that is gone is made again, one that is there is not, and one of other settings does not count.
+    (results / "world.sasrec.paper.2.json").unlink()
+    run_plan(plan, store, results, workers=1)
+    out = capsys.readouterr().out
+    assert "3 of 4 runs are finished" in out and "[1/1] world.sasrec.paper.2" in out
+    other = plan.with_name("other.toml")
+    other.write_text(plan.read_text().replace("train.epochs=2", "train.epochs=1"))
+    tasks = tasks_of(read_plan(other), plan.parent, store)
+    assert [read_result(results, task) for task in tasks] == [None] * 4
+
+
+def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, capsys):
+    bad = plan.with_name("bad.toml")
+    bad.write_text(plan.read_text().replace('["heads.preset=paper"]', '["heads.preset=paper", "train.lr=1e30"]'))
+    with pytest.raises(SettingError, match=r"world.sasrec.paper.1: train.lr"):
+        run_plan(bad, store, tmp_path, workers=2)
+    assert "| plain | 2 |" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("recipes = [", "plan: .* is not TOML"),
+        ('recipes = ["a.toml"]', "plan.backbones: .*field required"),
+        (PLAN.format(settings="[]") + "[oops]\nx = 1", "plan.oops"),
+        (PLAN.format(settings="[]").replace('["plain"]', '["best"]'), "plan.against: 'best' is no variant"),
+        (PLAN.format(settings="[]").replace("world.toml", "none.toml"), "recipe: no file"),
+        (PLAN.format(settings="[]").replace("preset=paper", "preset=best"), "heads.preset: 'best'"),
+    ],
+)
+def test_a_bad_plan_is_one_error(plan, store, text, match):
+    path = plan.with_name("wrong.toml")
+    path.write_text(text)
+    with pytest.raises(SettingError, match=match):
+        tasks_of(read_plan(path), plan.parent, store)
