@@ -6,6 +6,7 @@ STORE    ?= artifacts
 ESIM     ?=
 SET      ?=
 PROCESSES ?=
+PLAN     ?=
 PYTHON   ?= python3
 VENV     ?= .venv
 PIP_ARGS ?=
@@ -24,14 +25,14 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ES
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) --no-python)
 
-.PHONY: help demo esim train evaluate status verify test lint check format bench clean
+.PHONY: help demo esim train evaluate sweep backbones status verify test lint check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 	@echo
 	@echo '  DATASET=ml-100k or a folder with interactions.parquet and items.parquet    RECIPE=my.toml'
-	@echo '  BACKBONE=sasrec or comirec-sa    STORE=artifacts    ESIM=key of an artifact'
+	@echo '  BACKBONE=name, see make backbones    STORE=artifacts    ESIM=key of an artifact'
 	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_ARGS="--index-url ..." for another package index'
 	@echo '  make bench DATA=folder SETS="ml-1m beauty 100k-items": data folders below it, or generated sets'
 	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
@@ -47,6 +48,12 @@ train: $(VENV)/.core ## stage two: train a backbone against the frozen artifact,
 
 evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evaluate settings
 	@$(EIMF) evaluate $(TRAIN_ARGS)
+
+sweep: $(VENV)/.core ## many trainings by a plan: make sweep PLAN=study.toml; a later start goes on
+	@$(EIMF) sweep $(PLAN) --store $(STORE)
+
+backbones: $(VENV)/.core ## every backbone with its options
+	@$(EIMF) backbones
 
 status: $(VENV)/.core ## what the store holds
 	@$(EIMF) status --store $(STORE)
