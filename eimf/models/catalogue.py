@@ -2,9 +2,11 @@
 
 from eimf.models.backbone import Backbone
 from eimf.models.comirec_sa import ComiRecSA
+from eimf.models.mind import MIND
 from eimf.models.sasrec import SASRec
 
 BACKBONES: dict[str, type[Backbone]] = {
     "sasrec": SASRec,
     "comirec-sa": ComiRecSA,
+    "mind": MIND,
 }
