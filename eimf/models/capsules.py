@@ -32,8 +32,8 @@ def squash(z: Tensor) -> Tensor:
 
 
 def route(votes: Tensor, prior: Tensor, seen: Tensor, rounds: int) -> Tensor:
-    """Interests [B, K, P, D] of prefixes, from votes [B, G, T, D], first logits `prior` [B or 1, K, P or 1, T] (-inf: no such
-    interest there) and `seen` [B or 1, 1, P, T], 1 where a prefix has the item and 0 elsewhere."""
+    """Interests [B, K, P, D] of prefixes, from votes [B, G, T, D]. `prior` [B or 1, K, P or 1, T] are the first logits,
+    -inf where a prefix has no such interest; `seen` [B or 1, 1, P, T] is 1 where it has the item and 0 elsewhere."""
     with torch.no_grad():
         logits, fixed = prior, votes.detach()
         for _ in range(rounds - 1):

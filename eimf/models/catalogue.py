@@ -1,6 +1,7 @@
 """Every backbone by its name in recipes: the one line that a new one needs."""
 
 from eimf.models.backbone import Backbone
+from eimf.models.comirec_dr import ComiRecDR
 from eimf.models.comirec_sa import ComiRecSA
 from eimf.models.mind import MIND
 from eimf.models.sasrec import SASRec
@@ -9,4 +10,5 @@ BACKBONES: dict[str, type[Backbone]] = {
     "sasrec": SASRec,
     "comirec-sa": ComiRecSA,
     "mind": MIND,
+    "comirec-dr": ComiRecDR,
 }

@@ -51,8 +51,9 @@ class MIND(Backbone):
         """As `forward` at the last items, with the routing of that prefix only."""
         length = items.shape[1]
         active = self._active(lengths.unsqueeze(1))  # [B, K, 1]
-        seen = (torch.arange(length, device=items.device) < lengths.view(-1, 1, 1, 1)).to(self.first_logits)
-        capsules = route(self._votes(items), self._prior(active, length), seen, self.rounds)
+        votes = self._votes(items)
+        seen = (torch.arange(length, device=items.device) < lengths.view(-1, 1, 1, 1)).to(votes)
+        capsules = route(votes, self._prior(active, length), seen, self.rounds)
         return self._finish(capsules, active).squeeze(1)  # [B, K, D]
 
     def _votes(self, items: Tensor) -> Tensor:
