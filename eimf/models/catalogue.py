@@ -5,10 +5,12 @@ from eimf.models.comirec_dr import ComiRecDR
 from eimf.models.comirec_sa import ComiRecSA
 from eimf.models.mind import MIND
 from eimf.models.sasrec import SASRec
+from eimf.models.sine import SINE
 
 BACKBONES: dict[str, type[Backbone]] = {
     "sasrec": SASRec,
     "comirec-sa": ComiRecSA,
     "mind": MIND,
     "comirec-dr": ComiRecDR,
+    "sine": SINE,
 }
