@@ -2,10 +2,13 @@
 
 from eimf.models.backbone import Backbone
 from eimf.models.bsarec import BSARec
+from eimf.models.comirec_dr import ComiRecDR
 from eimf.models.comirec_sa import ComiRecSA
 from eimf.models.hstu import HSTU
+from eimf.models.mind import MIND
 from eimf.models.remi import REMI
 from eimf.models.sasrec import SASRec
+from eimf.models.sine import SINE
 
 BACKBONES: dict[str, type[Backbone]] = {
     "sasrec": SASRec,
@@ -13,4 +16,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "remi": REMI,
     "bsarec": BSARec,
     "hstu": HSTU,
+    "mind": MIND,
+    "comirec-dr": ComiRecDR,
+    "sine": SINE,
 }

@@ -1,0 +1,133 @@
+"""SINE: a few of many concepts, activated by the history, each with an interest.
+
+Tan et al., "Sparse-Interest Network for Sequential Recommendation", WSDM 2021, arXiv 2102.09267, section 3. X are the
+item vectors of a prefix, P the positions, C the L concept prototypes; softmax over places unless said otherwise.
+
+    activation    a = softmax(w2 tanh(W1 (X + P))),  z = a X,  s = C z,  top K of s;  C_k = sigmoid(s_k) C[top k]
+    assignment    P_{k|t} = softmax over k of LayerNorm(X_t W3) . LayerNorm(C_k)
+    weighting     P_{t|k} = softmax(w_k2 tanh(W_k1 (X + P)))
+    interest      phi_k = LayerNorm(sum over t of P_{k|t} P_{t|k} X_t)
+    intention     Y_t = sum over k of P_{k|t} C_k,  c = LayerNorm(softmax(w4 tanh(W3 Y)) Y)
+    aggregation   v = sum over k of e_k phi_k,  e = softmax over k of c . phi_k / tau
+    regulariser   (|M|^2 - |diag M|^2) / 2 with M the covariance of the prototypes, a prototype a row of D samples
+
+All of it for every prefix at once: each has a summary z, concepts and weights of its own.
+The sigmoid is what carries gradients to the activation; the choice of the top K has none.
+Deviations: `aggregate=False` gives the K interests phi_k in place of their mix v, for a readout by target as in the
+other multi-interest models. Positions, counted from the first item shown, enter the weights and not what is weighted.
+Items are scaled by sqrt(D), as in SASRec. Dropout on the item vectors while training.
+
+Shapes: B batch, T history length, P prefixes, K interests, L concepts, D width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from eimf.models.backbone import INIT_STD, Backbone, Pass, Positive, Weight
+from eimf.models.dropout import dropout
+
+_ELEMENTS = 2**25
+"""Numbers [B, P, T, D] held at once while looking for the intention: 128 MiB in float32."""
+_BLOCKS = 4
+"""Prefixes go through that in so many blocks, each with the places up to its last: 5 / 8 of the work."""
+
+
+class SINE(Backbone):
+    """Sparse-interest network."""
+
+    def __init__(
+        self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
+        concepts: Positive = 500, temperature: Weight = 0.1, covariance: Weight = 0.1, aggregate: bool = True,
+    ) -> None:  # fmt: skip
+        """`interests` is K, `concepts` L, `temperature` tau, `covariance` the weight of the regulariser. Raises
+        ValueError where there are fewer concepts than interests, or the temperature is 0."""
+        if concepts < interests:
+            raise ValueError(f"interests={interests} are chosen from concepts={concepts}; raise concepts")
+        if not temperature:
+            raise ValueError("temperature=0 divides; use a small number")
+        super().__init__(items=items, width=width)
+        self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
+        self.concepts = nn.Parameter(torch.randn(concepts, width) * width**-0.5)
+        self.to_summary = nn.Linear(width, width, bias=False)
+        self.summary_weight = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.to_intention = nn.Linear(width, width, bias=False)
+        self.to_hidden = nn.Linear(width, interests * width, bias=False)
+        self.hidden_weight = nn.Parameter(torch.randn(interests, width) * width**-0.5)
+        self.norm_item, self.norm_concept = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm_interest: nn.Module = nn.LayerNorm(width)
+        if aggregate:
+            self.intention_weight = nn.Parameter(torch.randn(width) * width**-0.5)
+            self.norm_intention = nn.LayerNorm(width)
+        self.count, self.temperature, self.covariance, self.aggregate = interests, temperature, covariance, aggregate
+        self.dropout, self.scale = dropout, math.sqrt(width)
+
+    def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
+        x, (_, length) = self._embed(items), items.shape
+        seen = torch.ones(1, length, length, dtype=torch.bool, device=items.device).tril_()
+        rows = max(1, _ELEMENTS // (length * length * x.shape[2]))
+        if len(x) <= rows:
+            return self._prefixes(x, seen)
+        return torch.cat([checkpoint(self._prefixes, part, seen, use_reentrant=False) for part in x.split(rows)])
+
+    def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
+        """As `forward` at the last items, for that prefix only."""
+        seen = torch.arange(items.shape[1], device=items.device) < lengths.view(-1, 1, 1)  # [B, 1, T]
+        return self._prefixes(self._embed(items), seen).squeeze(1)  # [B, K or 1, D]
+
+    def train_pass(self, items: Tensor, following: Tensor, times: Tensor | None = None) -> Pass:
+        """With the regulariser, the same at every place."""
+        return Pass(self(items, times), penalty=(self.covariance * self.entanglement()).expand(items.shape))
+
+    def entanglement(self) -> Tensor:
+        """What the regulariser is before its weight: half the squared covariances of different prototypes."""
+        centred = self.concepts - self.concepts.mean(dim=1, keepdim=True)
+        # |C C^T| = |C^T C|, which is D x D and not L x L.
+        everything = (centred.mT @ centred).square().sum()
+        own = centred.square().sum(dim=1).square().sum()
+        return (everything - own) / (2 * self.concepts.shape[1] ** 2)
+
+    def _embed(self, items: Tensor) -> Tensor:
+        return dropout(self.item_table(items) * self.scale, self.dropout, self.training)  # [B, T, D]
+
+    def _prefixes(self, x: Tensor, seen: Tensor) -> Tensor:
+        """Interests [B, P, K or 1, D] of prefixes of `x` [B, T, D]; `seen` [B or 1, P, T]: whether one has the item."""
+        placed = x + self.position[: x.shape[1]]
+        concepts = self._activate(x, placed, seen)  # [B, P, K, D]
+        items = self.norm_item(self.to_intention(x))
+        rows = torch.matmul(self.norm_concept(concepts).flatten(1, 2), items.mT)  # [B, P * K, T]
+        shares = rows.unflatten(1, (-1, self.count)).softmax(dim=2)  # [B, P, K, T]: P_{k|t}
+        hidden = torch.tanh(self.to_hidden(placed)).unflatten(2, (self.count, -1))  # [B, T, K, D]
+        weights = (hidden * self.hidden_weight).sum(dim=3).mT.unsqueeze(1)  # [B, 1, K, T]
+        weights = weights.masked_fill(~seen.unsqueeze(2), -torch.inf).softmax(dim=3)  # [B, P, K, T]: P_{t|k}
+        interests = torch.matmul((shares * weights).flatten(1, 2), x).unflatten(1, (-1, self.count))
+        interests = self.norm_interest(interests)  # [B, P, K, D]
+        if not self.aggregate:
+            return interests
+        intention = self._intention(shares, concepts, seen).unsqueeze(3)  # [B, P, D, 1]
+        mix = (torch.matmul(interests, intention) / self.temperature).softmax(dim=2)  # [B, P, K, 1]
+        return torch.matmul(mix.mT, interests)  # [B, P, 1, D]
+
+    def _activate(self, x: Tensor, placed: Tensor, seen: Tensor) -> Tensor:
+        """The K concepts of each prefix nearest to its summary, times how near, [B, P, K, D]."""
+        weight = torch.matmul(torch.tanh(self.to_summary(placed)), self.summary_weight).unsqueeze(1)  # [B, 1, T]
+        summary = torch.matmul(weight.masked_fill(~seen, -torch.inf).softmax(dim=2), x)  # [B, P, D]
+        score, chosen = torch.matmul(summary, self.concepts.mT).topk(self.count, dim=2)  # [B, P, K]
+        return F.embedding(chosen, self.concepts) * torch.sigmoid(score).unsqueeze(3)
+
+    def _intention(self, shares: Tensor, concepts: Tensor, seen: Tensor) -> Tensor:
+        """What each prefix is after next, [B, P, D]: its concepts, weighed by an attention over its places."""
+        _, prefixes, _, places = shares.shape
+        step, turned, mixes = -(-prefixes // _BLOCKS), self.to_intention(concepts), []
+        for first in range(0, prefixes, step):
+            rows, end = slice(first, first + step), places if prefixes == 1 else first + step
+            share = shares[:, rows, :, :end]
+            hidden = torch.tanh(torch.matmul(share.mT, turned[:, rows]))  # [B, p, t, D]: tanh(W3 Y)
+            weight = torch.matmul(hidden, self.intention_weight)  # [B, p, t]
+            attention = weight.masked_fill(~seen[:, rows, :end], -torch.inf).softmax(dim=2)
+            mixes.append(torch.matmul(share, attention.unsqueeze(3)))
+        mix = torch.cat(mixes, dim=1)  # [B, P, K, 1]
+        return self.norm_intention(torch.matmul(mix.mT, concepts).squeeze(2))
