@@ -14,6 +14,7 @@ from eimf.train.build import build_backbone
 from eimf.train.loop import Trainer
 from eimf.train.sequences import read_histories
 from tests import world as planted
+from tests.models.world_interests import separated
 
 NAMES = list(BACKBONES)
 ITEMS = 30
@@ -27,6 +28,8 @@ LEARNS = {
     "comirec-dr": 0.4,
     "sine": 0.3,
 }
+SEPARATES = {"comirec-sa": 0.5, "remi": 0.5, "mind": 0.7, "comirec-dr": 0.9}
+"""Share of users of the planted world whose interests have to lie nearest to items of both of their groups."""
 """NDCG@10 that each backbone has to pass in the planted world: 48 items, a user has two groups of 8. Knowing only the
 groups gives sum(1 / log2(rank + 1), rank 1..10) / 16 = .284; the order of the cycle is needed for more."""
 
@@ -98,10 +101,6 @@ def test_half_precision_trains(backbone):
     assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in backbone.parameters())
 
 
-def trained(name: str, epochs: int, users: int = planted.USERS) -> tuple[Trainer, list[float]]:
-    settings = small(name, dropout=0.1)
-
-
 def trained(name: str, epochs: int, users: int = planted.USERS, **options: object) -> tuple[Trainer, list[float]]:
     settings = small(name, dropout=0.1, **options)
     data = read_histories(planted.prepared(planted.world(users=users)).events)
@@ -122,6 +121,8 @@ def test_learns_the_planted_world(name):
     ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, filter_seen=False, block=32)
     assert mean_metric(ranking, "ndcg", 10) > LEARNS[name]
     assert losses[-1] < losses[0]
+    both = separated(trainer, 300)
+    assert both > SEPARATES[name] if name in SEPARATES else both == 0  # a single vector lies near one group
 
 
 def test_weights_far_apart_stay_finite():

@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from eimf.models.comirec_dr import ComiRecDR
-from tests.models.test_backbones import trained
-from tests.models.world_interests import separated
 
 K, D, T = 3, 6, 9
 
@@ -48,8 +46,3 @@ def test_one_matrix_an_interest_does_not_see_the_order():
         backbone = model(per_place)
         before, after = backbone.interests(items, lengths), backbone.interests(turned, lengths)
         assert torch.allclose(before, after, atol=1e-5) == same
-
-
-def test_tells_planted_interests_apart():
-    trainer, _ = trained("comirec-dr", 30, users=300)
-    assert separated(trainer, 300) > 0.9

@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from eimf.models.mind import MIND
-from tests.models.test_backbones import trained
-from tests.models.world_interests import separated
 
 K, D, T = 4, 8, 18
 
@@ -51,8 +49,3 @@ def test_first_logits_are_saved_and_not_trained():
     mind = model()
     assert "first_logits" in mind.state_dict() and "first_logits" not in dict(mind.named_parameters())
     assert mind.first_logits.shape == (K, T)
-
-
-def test_tells_planted_interests_apart():
-    trainer, _ = trained("mind", 30, users=300)
-    assert separated(trainer, 300) > 0.7
