@@ -13,6 +13,8 @@ item vectors of a prefix, P the positions, C the L concept prototypes; softmax o
 
 All of it for every prefix at once: each has a summary z, concepts and weights of its own.
 The sigmoid is what carries gradients to the activation; the choice of the top K has none.
+Published readings of the paper differ in the norms: RecBole has length 1 in place of the layer norms of X W3 and phi,
+torch-rechub in place of others too (tests/parity).
 Deviations: `aggregate=False` gives the K interests phi_k in place of their mix v, for a readout by target as in the
 other multi-interest models. Positions, counted from the first item shown, enter the weights and not what is weighted.
 Items are scaled by sqrt(D), as in SASRec. Dropout on the item vectors while training.
