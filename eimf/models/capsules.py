@@ -18,7 +18,8 @@ where each gets its own.
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+
+from eimf.models.parts import in_parts
 
 _EPSILON = 1e-9
 _ELEMENTS = 2**24
@@ -49,10 +50,9 @@ def route_prefixes(votes: Tensor, prior: Tensor, rounds: int, elements: int = _E
     length, interests = votes.shape[2], prior.shape[1]
     seen = torch.ones(1, 1, length, length, dtype=votes.dtype, device=votes.device).tril_()
     rows = max(1, elements // (interests * length * length))
-    if len(votes) <= rows:
+    if votes.shape[0] <= rows:
         return route(votes, prior, seen, rounds)
-    parts = votes.split(rows)
-    return torch.cat([checkpoint(route, part, prior, seen, rounds, use_reentrant=False) for part in parts])
+    return in_parts(route, rows, votes, prior, seen, rounds)
 
 
 def _weights(logits: Tensor, seen: Tensor) -> Tensor:

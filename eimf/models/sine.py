@@ -13,6 +13,8 @@ item vectors of a prefix, P the positions, C the L concept prototypes; softmax o
 
 All of it for every prefix at once: each has a summary z, concepts and weights of its own.
 The sigmoid is what carries gradients to the activation; the choice of the top K has none.
+Published readings of the paper differ in the norms: RecBole has length 1 in place of the layer norms of X W3 and phi,
+torch-rechub in place of others too (tests/parity).
 Deviations: `aggregate=False` gives the K interests phi_k in place of their mix v, for a readout by target as in the
 other multi-interest models. Positions, counted from the first item shown, enter the weights and not what is weighted.
 Items are scaled by sqrt(D), as in SASRec. Dropout on the item vectors while training.
@@ -25,10 +27,10 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from eimf.models.backbone import INIT_STD, Backbone, Pass, Positive, Weight
 from eimf.models.dropout import dropout
+from eimf.models.parts import in_parts
 
 _ELEMENTS = 2**25
 """Numbers [B, P, T, D] held at once while looking for the intention: 128 MiB in float32."""
@@ -69,9 +71,9 @@ class SINE(Backbone):
         x, (_, length) = self._embed(items), items.shape
         seen = torch.ones(1, length, length, dtype=torch.bool, device=items.device).tril_()
         rows = max(1, _ELEMENTS // (length * length * x.shape[2]))
-        if len(x) <= rows:
+        if x.shape[0] <= rows:
             return self._prefixes(x, seen)
-        return torch.cat([checkpoint(self._prefixes, part, seen, use_reentrant=False) for part in x.split(rows)])
+        return in_parts(self._prefixes, rows, x, seen)
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """As `forward` at the last items, for that prefix only."""
