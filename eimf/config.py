@@ -210,7 +210,7 @@ class HeadSettings(Answer):
     table: Literal["free", "start", "compose"] = "free"
     """The item table. free: of item ids alone. start: it starts from the text. compose: a free vector and a learned map
     of the text, folded together in the end."""
-    text_features: Positive = 64
+    text_features: Positive = 128
     """Principal components of the text that the table sees."""
     text_scale: Annotated[float, Field(gt=0)] = 0.5
     """Root mean square norm of an item's text part at the start; a free vector starts with .02 sqrt(D)."""
@@ -258,12 +258,13 @@ class HeadSettings(Answer):
         return None if self.plain else kept
 
 
+_TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.2}
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {},
     "init": {"table": "start"},
-    "text": {"table": "compose", "align_items": 0.1},
+    "text": _TEXT,
     "paper": {"align_items": 0.1, "align_users": 0.1, "semantic": 0.1},
-    "modern": {"table": "compose", "align_items": 0.1, "align_users": 0.1},
+    "modern": {**_TEXT, "align_users": 0.1},
 }
 """What each preset of `HeadSettings` sets."""
 
