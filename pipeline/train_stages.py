@@ -35,17 +35,11 @@ def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
     from pipeline.training import BEST, histories_of, json_lines, train
 
     parallel.call(device)
-    standing = train(run.recipe, made, draft.work, device, parallel.join(device))
+    histories = histories_of(made)
+    standing = train(run.recipe, made, histories, draft.work, device, parallel.join(device))
     (draft.folder / "model.safetensors").write_bytes((draft.work / BEST).read_bytes())
     (draft.folder / "curve.jsonl").write_text(json_lines(standing.curve))
-    progress = standing.progress
-    return {
-        "epochs": progress.epochs,
-        "best_epoch": progress.best_epoch,
-        "valid_ndcg@10": round(progress.best, 5),
-        "seconds": round(standing.seconds, 1),
-        "targets_per_second": round(histories_of(made).training_targets * progress.epochs / standing.seconds),
-    }
+    return standing.facts(histories.training_targets)
 
 
 def follow(run: Run, made: Artifacts, plain: bool) -> None:
@@ -54,9 +48,9 @@ def follow(run: Run, made: Artifacts, plain: bool) -> None:
     stage = train_stages(plain)[0]
     folder = run.store.work(stage_key(stage, keys_of(made), stage.configuration(run)))
     while parallel.called(device):
-        from pipeline.training import train
+        from pipeline.training import histories_of, train
 
-        train(run.recipe, made, folder, device, parallel.join(device))
+        train(run.recipe, made, histories_of(made), folder, device, parallel.join(device))
 
 
 def _metrics_configuration(run: Run) -> dict[str, Any]:

@@ -35,6 +35,16 @@ class Standing:
     curve: list[dict[str, Any]]
     seconds: float
 
+    def facts(self, per_epoch: int) -> dict[str, Any]:
+        """What a finished training says of itself; `per_epoch` targets were trained in each epoch."""
+        return {
+            "epochs": self.progress.epochs,
+            "best_epoch": self.progress.best_epoch,
+            "valid_ndcg@10": round(self.progress.best, 5),
+            "seconds": round(self.seconds, 1),
+            "targets_per_second": round(per_epoch * self.progress.epochs / self.seconds),
+        }
+
 
 class Saved:
     """A training under way, on disk: its last state with its standing, its best weights so far, and its metrics as a
@@ -80,9 +90,11 @@ def histories_of(made: Artifacts) -> Histories:
 class _Job:
     """One training run in this process. The first process of a group keeps the state."""
 
-    def __init__(self, recipe: Recipe, made: Artifacts, folder: Path, device: torch.device, group: Group) -> None:
+    def __init__(
+        self, recipe: Recipe, made: Artifacts, histories: Histories, folder: Path, device: torch.device, group: Group
+    ) -> None:
         self.recipe, self.group = recipe, group
-        self.histories, self.saved = histories_of(made), Saved(folder)
+        self.histories, self.saved = histories, Saved(folder)
         self.trainer = _trainer(recipe, made, self.histories, device, group)
         self.standing = self.saved.load(self.trainer)
         self.clock = self.kept = time.monotonic()
@@ -123,9 +135,11 @@ class _Job:
         return mean_metric(ranking, "ndcg", 10)
 
 
-def train(recipe: Recipe, made: Artifacts, folder: Path, device: torch.device, group: Group) -> Standing:
+def train(
+    recipe: Recipe, made: Artifacts, histories: Histories, folder: Path, device: torch.device, group: Group
+) -> Standing:
     """Train to the end, from the state in `folder` where there is one; leaves the best weights there (`BEST`)."""
-    job, lead = _Job(recipe, made, folder, device, group), group.rank == 0
+    job, lead = _Job(recipe, made, histories, folder, device, group), group.rank == 0
     group.wait()  # nobody saves before everybody has loaded
     if lead:
         job.saved.stream(job.standing.curve, anew=True)

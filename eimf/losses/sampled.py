@@ -19,6 +19,9 @@ POWER = 0.75
 """Draws go by (frequency + 1) to this power: Mikolov et al. 2013, section 2.2, with items never seen kept possible."""
 
 
+_NEVER = 1e9
+
+
 @dataclass(frozen=True)
 class Sample:
     """`items` [C] item_idx, drawn with replacement; `log_expected` [C], log of n q_j."""
@@ -59,7 +62,8 @@ def sampled_cross_entropy(
     """
     score = (hidden * own).sum(dim=1)  # [R]
     negative = hidden @ drawn.T  # [R, C]
-    log_expected = sample.log_expected.masked_fill(target.unsqueeze(1) == sample.items, torch.inf)  # [R, C]
+    # Not infinite: a sample of nothing but the target must leave a gradient of 0, not of NaN.
+    log_expected = sample.log_expected.masked_fill(target.unsqueeze(1) == sample.items, _NEVER)  # [R, C]
     mass = ((1 + hardness) * negative - log_expected).logsumexp(dim=1)
     if hardness:
         mass = mass - (hardness * negative - log_expected).logsumexp(dim=1) + (-log_expected).logsumexp(dim=1)

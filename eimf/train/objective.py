@@ -56,7 +56,6 @@ class Objective:
     ) -> None:  # fmt: skip
         self.backbone, self.semantics, self.products = backbone, semantics, products
         self.device, self.group = device, group
-        self.half = settings.precision == "bfloat16"
         self.sampler: Sampler | None = None
         if settings.loss != "softmax":
             power = {"sampled": POWER, "in-batch": 1.0}.get(settings.loss, 0.0)
@@ -78,23 +77,33 @@ class Objective:
         readout = hard_readout(interests, self.backbone.item_vectors, target)  # [P, D]
         weight = torch.full((len(target),), 1 / batch.targets, device=self.device)
         if made.chosen is not None:
-            weight = weight * made.chosen.flatten()[place]
+            weight = self._evenly(made.chosen.flatten()[place])
         sample = self._sample(target, shared)
-        losses = {"rec": self._recommend(readout, target, weight, sample)}
+        at = slice(None) if made.chosen is None else weight.nonzero()[:, 0]  # a softmax for these only
+        losses = {"rec": self._recommend(readout[at], target[at], weight[at], sample)}
         loss = losses["rec"]
         if made.penalty is not None:
             losses["penalty"] = (weight * made.penalty.flatten()[place]).sum()
             loss = loss + losses["penalty"]
         if self.semantics is not None:
-            parts = self._heads(readout, target, batch, sample, shared) | self._soft(readout, target, batch, weight)
+            parts = self._heads(readout, target, weight > 0, batch, sample, shared)
+            parts |= self._soft(readout, target, batch, weight)
             for name, value in parts.items():
                 loss = loss + getattr(self.semantics.settings, name) * value
             losses |= parts
         return {"loss": loss, **losses}
 
+    def _evenly(self, chosen: Tensor) -> Tensor:
+        """Weights [P] that share 1 among the chosen positions of all processes."""
+        count = chosen.sum().float()
+        self.group.sum([count])
+        return chosen / count.clamp(min=1)
+
     def _pass_over(self, batch: Batch) -> Pass:
         times = batch.times.to(self.device) if batch.times is not None and self.backbone.timed else None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half and self.device.type == "cuda"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.products.half and self.device.type == "cuda"
+        ):
             return self._pass(batch.items.to(self.device), batch.following.to(self.device), times)
 
     def _sample(self, target: Tensor, shared: torch.Generator) -> Sample | None:
@@ -120,21 +129,23 @@ class Objective:
         return sampled_cross_entropy(readout, own, drawn, target, sample, weight, hardness)
 
     def _heads(
-        self, readout: Tensor, target: Tensor, batch: Batch, sample: Sample | None, shared: torch.Generator
-    ) -> dict[str, Tensor]:
+        self, readout: Tensor, target: Tensor, chosen: Tensor, batch: Batch, sample: Sample | None,
+        shared: torch.Generator,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Every process computes the same from the positions of all, and counts its share."""
         assert self.semantics is not None
         heads, settings = self.semantics.heads, self.semantics.settings
         if heads is None:
             return {}
-        readout, target, user, position = (
+        readout, target, chosen, user, position = (
             self.group.gather(rows.to(self.device), batch.counts)
-            for rows in (readout, target, batch.user, batch.position)
+            for rows in (readout, target, chosen.long(), batch.user, batch.position)
         )
         order = np.lexsort((position.cpu().numpy(), user.cpu().numpy()))  # the same, however the batch was shared
         few = torch.randperm(len(order), generator=shared)[: settings.positions]
         drawn = torch.from_numpy(order)[few].to(self.device)
         cluster = self.semantics.supervision.clusters_for(user[drawn], position[drawn])
+        cluster = torch.where(chosen[drawn] > 0, cluster, -1)
         found = heads(readout[drawn], self.backbone.vectors_of, target[drawn], cluster, sample, self.products, shared)
         return {name: value / self.group.size for name, value in found.items() if getattr(settings, name) > 0}
 

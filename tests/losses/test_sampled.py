@@ -67,6 +67,18 @@ def test_hard_negatives_of_a_sample_of_everything():
     torch.testing.assert_close(found, wanted)
 
 
+def test_a_sample_of_nothing_but_the_target_says_nothing():
+    hidden, table, _, _ = tensors()
+    target = torch.full((ROWS,), 3)
+    for hardness in (0.0, 1.0):
+        sample = Sample(torch.tensor([3, 3]), torch.zeros(2))
+        loss = sampled_cross_entropy(
+            hidden, table[target - 1], table[[2, 2]], target, sample, torch.ones(ROWS), hardness
+        )
+        assert loss == 0
+        assert all(not grad.any() for grad in torch.autograd.grad(loss, (hidden, table)))
+
+
 def test_the_targets_of_a_batch_count_as_drawn_by_their_frequency():
     sampler = Sampler(np.array([9, 0, 29]), 5, torch.device("cpu"), power=1.0)  # shares 10, 1, 30 of 41
     sample = sampler.of(torch.tensor([3, 3, 1, 2]))
