@@ -37,7 +37,7 @@ help: ## this list
 	@echo '  make bench DATA=folder SETS="ml-1m beauty 100k-items": data folders below it, or generated sets'
 	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
 
-demo: $(VENV)/.esim ## from nothing to a table: plain SASRec beside EIMF on MovieLens-100K
+demo: $(VENV)/.esim ## from nothing to a table: SASRec on MovieLens-100K, plain, with item texts, with the LLM's interests
 	@$(EIMF) demo --store $(STORE) $(foreach s,$(SET),--set '$(s)')
 
 esim: $(VENV)/.esim ## stage one: raw data to a frozen ESIM artifact (LLM, encoder, clusters)

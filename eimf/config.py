@@ -200,7 +200,7 @@ class HeadSettings(Answer):
     """What stage two takes from the ESIM artifact (METHOD, stage two). `preset` sets all the others; any of them may
     be set beside it."""
 
-    preset: Literal["plain", "init", "text", "paper", "modern"] = "paper"
+    preset: Literal["plain", "init", "text", "paper", "modern"] = "modern"
     """plain: nothing, the backbone alone. init: the item table starts from the items' texts. text: the best treatment
     of the items' texts, nothing of the LLM. paper: the published method. modern: ours, `text` with the LLM's
     interests."""
@@ -240,7 +240,7 @@ class HeadSettings(Answer):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**PRESETS.get(values.get("preset", "paper"), {}), **values}
+        return {**PRESETS.get(values.get("preset", "modern"), {}), **values}
 
     @property
     def plain(self) -> bool:

@@ -65,7 +65,7 @@ def evaluate(
 
 @app.command()
 def demo(store: StoreFolder = Path("artifacts"), settings: Settings = None) -> None:
-    """MovieLens-100K from nothing to a table: the plain backbone beside EIMF, same seed."""
+    """MovieLens-100K from nothing to a table: the plain backbone, with item texts, with the LLM's interests."""
     jobs.run_demo(_recipe("ml-100k", None, settings), Store(store))
 
 

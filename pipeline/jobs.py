@@ -81,13 +81,15 @@ def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:
-    """Stage one, then the plain backbone beside EIMF with the same seed."""
+    """Stage one, then the same backbone and seed three times: plain, with the items' texts, and with the LLM's
+    interests too."""
     run_esim(recipe, store)
-    plain = run_train(recipe.model_copy(update={"heads": HeadSettings(preset="plain")}), store)
-    guided = run_train(recipe, store)
+    without = [recipe.model_copy(update={"heads": HeadSettings(preset=preset)}) for preset in ("plain", "text")]
+    results = [run_train(each, store) for each in (*without, recipe)]
     say()
-    show_results([plain, guided])
-    show_paired(plain, guided)
+    show_results(results)
+    for other in results[:-1]:
+        show_paired(other, results[-1])
     say("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
     say()
     say("Go on from here:")
@@ -99,4 +101,6 @@ def run_demo(recipe: Recipe, store: Store) -> None:
 
 def label(recipe: Recipe) -> str:
     """Short name of a training for tables."""
-    return f"{recipe.model.backbone} {'plain' if recipe.heads.plain else 'EIMF'}"
+    heads = recipe.heads
+    control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
+    return f"{recipe.model.backbone} {'plain' if heads.plain else heads.preset}{control}"

@@ -121,7 +121,7 @@ def test_training_runs_with_nothing_else_installed(tmp_path, world_folder):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "sasrec EIMF" in result.stdout
+    assert "sasrec modern" in result.stdout
 
 
 def third_party(path: Path) -> set[str]:
