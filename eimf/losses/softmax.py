@@ -42,18 +42,38 @@ class Products:
         return x.to(torch.bfloat16) if self.half else x
 
 
+@dataclass(frozen=True)
+class SoftLabels:
+    """A part of each row's label that is not the target: `items` [R, n] rows of the table, `shares` [R, n] of the row's
+    label; what they leave is the target's."""
+
+    items: Tensor
+    shares: Tensor
+
+    def rows(self, part: slice | Tensor) -> "SoftLabels":
+        return SoftLabels(self.items[part], self.shares[part])
+
+    def added(self, hidden: Tensor, own: Tensor, others: Tensor, weight: Tensor) -> Tensor:
+        """What they add to any loss of the form mass - <hidden, own>: `hidden` and `own` [R, D], `others` [R, n, D] the
+        vectors of `items`, `weight` [R]."""
+        away = self.shares.sum(dim=1, keepdim=True) * own - torch.bmm(self.shares.unsqueeze(1), others).squeeze(1)
+        return (weight * (hidden * away).sum(dim=1)).sum()
+
+
 class _BlockedSoftmax(torch.autograd.Function):
     """sum_r weight_r * (logsumexp_j <hidden_r, table_j> - <hidden_r, table_target_r>); without targets only the
-    first part."""
+    first part. With soft labels <hidden_r, table_j> of the label's items stands in place of the target's, by their
+    shares; the second result is what that adds."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, products: Products
-    ) -> Tensor:
+        ctx: Any, hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, soft: SoftLabels | None,
+        products: Products,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden_grad = torch.empty_like(hidden) if wanted else None
         table_grad = torch.zeros_like(table) if wanted else None
-        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        total, added = torch.zeros(2, dtype=torch.float64, device=hidden.device)
         factors = products.factor(table)
         powers = products.factor(hidden * math.log2(math.e))
         # A NaN is not safe: it goes the long way and comes out as a NaN.
@@ -63,13 +83,17 @@ class _BlockedSoftmax(torch.autograd.Function):
         space = torch.empty(min(rows, len(hidden)), len(table), dtype=factors.dtype, device=hidden.device)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            own = target[part] if target is not None else None
-            block, mass, peak = _exponentials(powers[part], factors, safe, space)  # [rows, N], [rows], [rows] or 0
+            block = torch.mm(powers[part], factors.T, out=space[: len(powers[part])])  # logits, base 2: [rows, N]
+            label = soft.rows(part) if soft is not None else None
+            if label is not None:
+                named = block.gather(1, label.items).to(hidden.dtype) * math.log(2)  # [rows, n]
+                added -= (weight[part] * (label.shares * named).sum(dim=1)).sum()
+            mass, peak = _exponentiate(block, safe)  # [rows], [rows] or 0
             total += (weight[part] * (mass.log() + peak)).sum()
             if hidden_grad is None or table_grad is None:
                 continue
-            if own is not None:
-                block[torch.arange(len(own), device=own.device), own] -= mass
+            if target is not None:
+                _subtract_label(block, target[part], label, mass)
             share = (weight[part] / mass).unsqueeze(1).to(hidden.dtype)  # block * share: the gradient of the logits
             if products.half:
                 torch.mul(torch.mm(block, factors), share, out=hidden_grad[part])
@@ -79,22 +103,33 @@ class _BlockedSoftmax(torch.autograd.Function):
                 hidden_grad[part] *= share
                 table_grad.addmm_(block.T, hidden[part] * share)
         if target is not None:
-            total -= (weight * (hidden * table[target]).sum(dim=1)).sum()
+            own = weight * (hidden * table[target]).sum(dim=1)
+            total -= own.sum()
+            added += (own * soft.shares.sum(dim=1)).sum() if soft is not None else 0
         ctx.save_for_backward(hidden_grad, table_grad)
-        return total.to(hidden.dtype)
+        loss, part_of_it = (total + added).to(hidden.dtype), added.to(hidden.dtype)
+        ctx.mark_non_differentiable(part_of_it)
+        return loss, part_of_it
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
         hidden_grad, table_grad = ctx.saved_tensors
         if grads[0].device.type == "cpu" and grads[0] == 1:
-            return hidden_grad, table_grad, None, None, None
-        return hidden_grad * grads[0], table_grad * grads[0], None, None, None
+            return hidden_grad, table_grad, None, None, None, None
+        return hidden_grad * grads[0], table_grad * grads[0], None, None, None, None
 
 
-def _exponentials(powers: Tensor, table: Tensor, safe: bool, space: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
-    """2^(powers @ table.T - peak) [R, N], its sum over items [R], and the natural logarithm of 2^peak [R]; no peak is
-    taken where `safe`. Written into `space` [>= R, N]."""
-    block = torch.mm(powers, table.T, out=space[: len(powers)])
+def _subtract_label(block: Tensor, target: Tensor, label: SoftLabels | None, mass: Tensor) -> None:
+    """From a block of exponentials to the gradient of its logits, times `mass`: less the label of each row."""
+    whole = mass if label is None else mass * (1 - label.shares.sum(dim=1))
+    block[torch.arange(len(target), device=target.device), target] -= whole.to(block.dtype)
+    if label is not None:
+        block.scatter_add_(1, label.items, (-label.shares * mass.unsqueeze(1)).to(block.dtype))
+
+
+def _exponentiate(block: Tensor, safe: bool) -> tuple[Tensor, Tensor | float]:
+    """A block [R, N] of logits to 2^(logits - peak), in place; its sum over items [R], and the natural logarithm of
+    2^peak [R]. No peak is taken where `safe`."""
     peak: Tensor | float = 0.0
     if not safe:
         largest = block.amax(dim=1, keepdim=True)
@@ -102,7 +137,7 @@ def _exponentials(powers: Tensor, table: Tensor, safe: bool, space: Tensor) -> t
         peak = largest[:, 0].float() * math.log(2)
     block.exp2_()
     at_least = torch.float32 if block.dtype == torch.bfloat16 else block.dtype
-    return block, block.sum(dim=1, dtype=at_least), peak
+    return block.sum(dim=1, dtype=at_least), peak
 
 
 def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, products: Products) -> Tensor:
@@ -112,12 +147,20 @@ def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor,
     0; a temperature divides `hidden`. Equal to the plain computation up to float rounding, whatever `rows` are; with
     `half`, up to that of bfloat16.
     """
-    return _apply(hidden, table, weight, target, products)
+    return _apply(hidden, table, weight, target, None, products)[0]
+
+
+def soft_cross_entropy(
+    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, soft: SoftLabels, products: Products
+) -> tuple[Tensor, Tensor]:
+    """`cross_entropy` with soft labels, and how much of it is theirs: the difference to the plain one. They cost a few
+    numbers a row, for the block of logits is there anyway."""
+    return _apply(hidden, table, weight, target, soft, products)
 
 
 def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: Products) -> Tensor:
     """sum over rows of weight * logsumexp(hidden @ table.T): the part of a cross entropy that rows can share."""
-    return _apply(hidden, table, weight, None, products)
+    return _apply(hidden, table, weight, None, None, products)[0]
 
 
 def hard_cross_entropy(
@@ -137,10 +180,14 @@ def hard_cross_entropy(
     return mass + (weight * (math.log(len(table)) - own)).sum()
 
 
-def _apply(hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, products: Products) -> Tensor:
+def _apply(
+    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, soft: SoftLabels | None, products: Products
+) -> tuple[Tensor, Tensor]:
     # Some rows of weight 0, so that the last block comes in few shapes: kernels are made for each.
     more = -len(hidden) % _GRAIN
     hidden, weight = F.pad(hidden, (0, 0, 0, more)), F.pad(weight, (0, more))
     target = F.pad(target, (0, more)) if target is not None else None
-    loss: Tensor = _BlockedSoftmax.apply(hidden, table, weight, target, products)
-    return loss
+    if soft is not None:
+        soft = SoftLabels(F.pad(soft.items, (0, 0, 0, more)), F.pad(soft.shares, (0, 0, 0, more)))
+    found: tuple[Tensor, Tensor] = _BlockedSoftmax.apply(hidden, table, weight, target, soft, products)
+    return found

@@ -2,17 +2,15 @@
 
 Our decision, after label smoothing: where plain smoothing spreads over the whole catalogue, this one spreads over a few
 items, by text. Of the target: those whose texts are nearest to its own. Of an interest that the LLM inferred: those
-whose texts are nearest to it, the interest of the user's cluster that is nearest to the target counting. With q the
-soft part, the cross entropy at (1 - a) onehot + a q is that at onehot + a (<h, e_target> - <h, sum_j q_j e_j>): so it
-costs a gather, and not another softmax.
+whose texts are nearest to it, the interest of the user's cluster that is nearest to the target counting.
 
-Shapes: P target positions, N items, C clusters, M interests of a cluster, n neighbours, S text width, D width.
+Shapes: P target positions, N items, C clusters, M interests of a cluster, n neighbours, S text width.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from eimf.losses.softmax import SoftLabels
 
 _ROWS = 1024
 
@@ -34,16 +32,14 @@ class Neighbours(nn.Module):
                 rows = torch.arange(len(similar))
                 similar[rows, start + rows] = -torch.inf
             near = similar.topk(min(count, len(item_text) - own), dim=1)
-            items.append(near.indices + 1)
+            items.append(near.indices)
             shares.append((near.values / temperature).softmax(dim=1))
         self.register_buffer("items", torch.cat(items), persistent=False)  # [R, n]
         self.register_buffer("shares", torch.cat(shares), persistent=False)  # [R, n]
 
-    def forward(self, row: Tensor, vectors_of: Callable[[Tensor], Tensor]) -> Tensor:
-        """sum_j q_j e_j of texts `row` [P]: [P, D]."""
-        items = self.items[row]  # [P, n]
-        vectors = vectors_of(items.flatten()).view(*items.shape, -1)  # [P, n, D]
-        return torch.bmm(self.shares[row].unsqueeze(1), vectors).squeeze(1)
+    def forward(self, row: Tensor) -> SoftLabels:
+        """Of texts `row` [P]: rows of the item table and shares that sum up to 1, [P, n] each."""
+        return SoftLabels(self.items[row], self.shares[row])
 
 
 class InterestTargets(nn.Module):
@@ -64,10 +60,10 @@ class InterestTargets(nn.Module):
         self.register_buffer("present", present, persistent=False)
         self.register_buffer("item_text", item_text, persistent=False)
 
-    def forward(self, target: Tensor, cluster: Tensor, vectors_of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """sum_j q_j e_j at each position [P, D], and its weight [P]: 0 where `cluster` is below 0, unsupervised."""
+    def forward(self, target: Tensor, cluster: Tensor) -> SoftLabels:
+        """Of target positions [P]; nothing where `cluster` [P] is below 0, unsupervised."""
         row = cluster.clamp(min=0)
         match = torch.einsum("pms,ps->pm", self.semantics[row], self.item_text[target - 1])  # [P, M]
         best = match.masked_fill(~self.present[row], -torch.inf).argmax(dim=1)
-        mean = self.neighbours(row * self.semantics.shape[1] + best, vectors_of)
-        return mean, (cluster >= 0).to(mean.dtype)
+        near: SoftLabels = self.neighbours(row * self.semantics.shape[1] + best)
+        return SoftLabels(near.items, near.shares * (cluster >= 0).unsqueeze(1))

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from eimf.config import HeadSettings, TrainSettings
 from eimf.losses.binary import binary_cross_entropy
 from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
-from eimf.losses.softmax import Products, hard_cross_entropy
+from eimf.losses.softmax import Products, SoftLabels, hard_cross_entropy, soft_cross_entropy
 from eimf.models.backbone import Backbone, Pass
 from eimf.models.heads import EimfHeads, hard_readout
 from eimf.models.soft_targets import InterestTargets, Neighbours
@@ -22,9 +22,7 @@ from eimf.train.group import Group
 from eimf.train.sequences import Batch, Histories
 from eimf.train.supervision import Supervision
 
-WEIGHTED = ("align_items", "align_users", "semantic", "smooth_text", "smooth_interests")
-"""Parts of the loss by the setting of `heads` that weighs each."""
-PARTS = ("loss", "rec", "penalty", *WEIGHTED)
+PARTS = ("loss", "rec", "soft", "penalty", "align_items", "align_users", "semantic")
 """Names of the losses, in the order in which they are shown."""
 
 
@@ -80,14 +78,14 @@ class Objective:
             weight = self._evenly(made.chosen.flatten()[place])
         sample = self._sample(target, shared)
         at = slice(None) if made.chosen is None else weight.nonzero()[:, 0]  # a softmax for these only
-        losses = {"rec": self._recommend(readout[at], target[at], weight[at], sample)}
-        loss = losses["rec"]
+        loss, losses = self._recommend(
+            readout[at], target[at], weight[at], sample, self._soft_labels(target, batch, at)
+        )
         if made.penalty is not None:
             losses["penalty"] = (weight * made.penalty.flatten()[place]).sum()
             loss = loss + losses["penalty"]
         if self.semantics is not None:
             parts = self._heads(readout, target, weight > 0, batch, sample, shared)
-            parts |= self._soft(readout, target, batch, weight)
             for name, value in parts.items():
                 loss = loss + getattr(self.semantics.settings, name) * value
             losses |= parts
@@ -112,13 +110,48 @@ class Objective:
             return None
         return self.sampler.of(target) if self.train.loss == "in-batch" else self.sampler.draw(shared)
 
-    def _recommend(self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None) -> Tensor:
+    def _soft_labels(self, target: Tensor, batch: Batch, at: slice | Tensor) -> SoftLabels | None:
+        """The soft part of the labels of positions `at`."""
+        if self.semantics is None:
+            return None
+        settings = self.semantics.settings
+        items, shares = [], []
+        if self.semantics.near_items is not None:
+            near = self.semantics.near_items(target[at] - 1)
+            items.append(near.items)
+            shares.append(near.shares * settings.smooth_text)
+        if self.semantics.near_interests is not None:
+            user, position = batch.user.to(self.device), batch.position.to(self.device)
+            cluster = self.semantics.supervision.clusters_for(user, position)
+            near = self.semantics.near_interests(target[at], cluster[at])
+            items.append(near.items)
+            shares.append(near.shares * settings.smooth_interests)
+        return SoftLabels(torch.cat(items, dim=1), torch.cat(shares, dim=1)) if items else None
+
+    def _recommend(
+        self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, soft: SoftLabels | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of recommending, and its parts: `rec` at the targets, and what soft labels add."""
         backbone, hardness = self.backbone, self.backbone.hardness
         if not len(target):
-            return readout.sum()
-        if sample is None:
+            return readout.sum(), {"rec": readout.sum()}
+        if sample is None and soft is not None and not hardness:
             table = backbone.item_vectors
-            return hard_cross_entropy(readout, table, target - 1, weight, hardness, self.products)
+            loss, added = soft_cross_entropy(readout, table, target - 1, weight, soft, self.products)
+            return loss, {"rec": loss - added, "soft": added}
+        rec = self._compare(readout, target, weight, sample, hardness)
+        if soft is None:
+            return rec, {"rec": rec}
+        others = backbone.vectors_of(soft.items.flatten() + 1).view(*soft.items.shape, -1)
+        added = soft.added(readout, backbone.vectors_of(target), others, weight)
+        return rec + added, {"rec": rec, "soft": added}
+
+    def _compare(
+        self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, hardness: float
+    ) -> Tensor:
+        backbone = self.backbone
+        if sample is None:
+            return hard_cross_entropy(readout, backbone.item_vectors, target - 1, weight, hardness, self.products)
         own, drawn = backbone.vectors_of(target), backbone.vectors_of(sample.items)
         if self.train.loss in ("gbce", "bce"):
             calibration = self.train.calibration if self.train.loss == "gbce" else 0.0
@@ -148,20 +181,3 @@ class Objective:
         cluster = torch.where(chosen[drawn] > 0, cluster, -1)
         found = heads(readout[drawn], self.backbone.vectors_of, target[drawn], cluster, sample, self.products, shared)
         return {name: value / self.group.size for name, value in found.items() if getattr(settings, name) > 0}
-
-    def _soft(self, readout: Tensor, target: Tensor, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
-        """What the soft targets add to L_rec, for a share of 1."""
-        assert self.semantics is not None
-        near_items, near_interests = self.semantics.near_items, self.semantics.near_interests
-        vectors_of, found = self.backbone.vectors_of, {}
-        if near_items is not None:
-            away = vectors_of(target) - near_items(target - 1, vectors_of)  # [P, D]
-            found["smooth_text"] = (weight * (readout * away).sum(dim=1)).sum()
-        if near_interests is not None:
-            cluster = self.semantics.supervision.clusters_for(
-                batch.user.to(self.device), batch.position.to(self.device)
-            )
-            mean, known = near_interests(target, cluster, vectors_of)
-            away = vectors_of(target) - mean
-            found["smooth_interests"] = (weight * known * (readout * away).sum(dim=1)).sum()
-        return found

@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eimf.losses.softmax import Products, cross_entropy, hard_cross_entropy, weighted_logsumexp
+from eimf.losses.softmax import (
+    Products,
+    SoftLabels,
+    cross_entropy,
+    hard_cross_entropy,
+    soft_cross_entropy,
+    weighted_logsumexp,
+)
 
 
 def tensors(rows: int = 37, items: int = 53, width: int = 8):
@@ -58,3 +65,25 @@ def test_hard_negatives_weigh_every_item_by_its_share():
         torch.testing.assert_close(found, wanted)
         both = [torch.autograd.grad(loss, (hidden, table)) for loss in (found, wanted)]
         torch.testing.assert_close(both[0], both[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])  # the second one needs its largest logit taken out
+def test_soft_labels_equal_a_dense_label_with_both_gradients(scale):
+    hidden, table, target, weight = tensors()
+    hidden = (hidden * scale).detach().requires_grad_()
+    generator = torch.Generator().manual_seed(5)
+    items = torch.stack([(row + 1 + torch.randperm(52, generator=generator)[:4]) % 53 for row in target])
+    shares = torch.rand(37, 4, generator=generator, dtype=torch.float64) * 0.1
+    label = F.one_hot(target, 53) * (1 - shares.sum(dim=1, keepdim=True))
+    label = label.scatter_add(1, items, shares)
+    scores = hidden @ table.T
+    wanted = -(weight.unsqueeze(1) * label * scores.log_softmax(dim=1)).sum()
+    found, added = soft_cross_entropy(hidden, table, target, weight, SoftLabels(items, shares), Products(8))
+    torch.testing.assert_close(found, wanted)
+    plain = cross_entropy(hidden, table, target, weight, Products(8))
+    torch.testing.assert_close(found - plain, added)
+    both = [torch.autograd.grad(loss, (hidden, table)) for loss in (found, wanted)]
+    torch.testing.assert_close(both[0], both[1])
+    # The same, where the logits are not at hand.
+    own, others = table[target], table[items.flatten()].view(37, 4, -1)
+    torch.testing.assert_close(SoftLabels(items, shares).added(hidden, own, others, weight), added)

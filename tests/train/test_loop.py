@@ -216,3 +216,30 @@ def test_early_stopping():
 def test_supervision_moves_whole(data):
     supervision = read_supervision(*tables(data), data)
     assert isinstance(supervision.to(torch.device("cpu")), Supervision)
+
+
+@pytest.mark.parametrize("table", ["start", "compose"])
+@pytest.mark.parametrize("loss", ["softmax", "sampled"])
+def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss):
+    supervision = read_supervision(*tables(data), data)
+    heads = HeadSettings(
+        preset="plain", table=table, smooth_text=0.2, smooth_interests=0.1, neighbours=3, text_features=5
+    )
+    jobs = []
+    for _ in range(2):
+        backbone = build_backbone(MODEL, data.catalogue, 7)
+        semantics = build_semantics(backbone, supervision, data, heads, 7)
+        settings = SETTINGS.model_copy(update={"loss": loss, "negatives": 40})
+        jobs.append(
+            Trainer(
+                backbone, semantics, data, settings, max_length=10, products=Products(64), device=torch.device("cpu")
+            )
+        )
+    losses = run(jobs[0], range(3))
+    assert losses[0]["loss"] == pytest.approx(losses[0]["rec"] + losses[0]["soft"], rel=1e-5)
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    assert run(jobs[1], range(3)) == losses
+    # What is saved is a plain backbone.
+    plain = build_backbone(MODEL, data.catalogue, 1)
+    plain.load_state_dict(jobs[0].backbone.plain_state())
+    assert torch.equal(plain.item_vectors, jobs[0].backbone.item_vectors)
