@@ -20,6 +20,8 @@ ITEMS = 30
 LEARNS = {
     "sasrec": 0.9,
     "comirec-sa": 0.3,
+    "dnn": 0.4,
+    "gru4rec": 0.9,
 }
 """NDCG@10 that each backbone has to pass in the planted world: 48 items, a user has two groups of 8. Knowing only the
 groups gives sum(1 / log2(rank + 1), rank 1..10) / 16 = .284; the order of the cycle is needed for more."""
