@@ -72,4 +72,4 @@ class Backbone(nn.Module, ABC):
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """Interests after the whole of each history, [B, K, D]; `lengths` [B] are at least 1."""
-        return self(items, times)[torch.arange(len(items), device=items.device), lengths - 1]
+        return self(items, times)[torch.arange(items.shape[0], device=items.device), lengths - 1]

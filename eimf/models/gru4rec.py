@@ -41,8 +41,8 @@ class GRU4Rec(Backbone):
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """As `forward` at the last items; the map to the width works there only."""
-        states = self._states(items)
-        return self.to_out(states[torch.arange(len(items), device=items.device), lengths - 1]).unsqueeze(1)  # [B, 1, D]
+        last = self._states(items)[torch.arange(items.shape[0], device=items.device), lengths - 1]  # [B, F]
+        return self.to_out(last).unsqueeze(1)  # [B, 1, D]
 
     def _states(self, items: Tensor) -> Tensor:
         # Item vectors start small, and small inputs leave every gate half open for long: sqrt(D), as in SASRec.
