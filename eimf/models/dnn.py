@@ -2,7 +2,7 @@
 
 Covington, Adams and Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016, section 3 (candidate
 generation): u = MLP(mean of the watched items' vectors), ReLU between the layers; score(u, j) = <u, e_j>. As a
-baseline for multi-interest models in Cen et al., arXiv 2005.09347, section 4.1, whose code has one linear map in
+baseline for multi-interest models in Cen et al., arXiv 2005.09347, whose code has one linear map in
 place of the MLP: `layers=1` here. The order of the history does not count.
 Deviations: nothing but item ids goes in (the paper adds searches, place, age and more); the last layer is linear, so
 that a user's vector may lie anywhere among the items'; input and output share one item table (the paper has two);
