@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from eimf.models.bert4rec import BERT4Rec
 
@@ -100,3 +101,6 @@ def test_attention_over_what_is_seen_equals_a_loop():
                 wanted[row, t, head * 4 : head * 4 + 4] = weight @ value[seen[row], head]
     made = block._attention(x, seen[:, None, None])
     torch.testing.assert_close(made, wanted, rtol=1e-4, atol=1e-5)
+    parts = block.to_qkv(x).view(2, 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
+    torchs = F.scaled_dot_product_attention(*parts, seen[:, None, None])  # what a GPU computes
+    torch.testing.assert_close(torchs.transpose(1, 2).flatten(2), wanted, rtol=1e-4, atol=1e-5)
