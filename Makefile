@@ -25,7 +25,7 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ES
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) --no-python)
 
-.PHONY: help demo esim train evaluate sweep backbones status verify test lint check format bench clean
+.PHONY: help demo esim train evaluate sweep backbones status verify test parity lint check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -64,6 +64,9 @@ verify: $(VENV)/.core ## check every artifact against its sha256
 test: $(VENV)/.dev ## all tests, without vLLM or network
 	@$(BIN)/python -m pytest
 
+parity: $(VENV)-parity/.done ## our backbones beside RecBole's and torch-rechub's, their weights copied into ours
+	@$(VENV)-parity/bin/python -m pytest tests/parity
+
 lint: $(VENV)/.dev ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
@@ -77,7 +80,7 @@ bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## ours besid
 		$(if $(DATA),--data $(DATA)) $(if $(SETS),--sets $(SETS)) $(BENCH_ARGS)
 
 clean: ## remove the environments and caches; the store stays
-	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools $(VENV)-parity .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -96,6 +99,14 @@ $(VENV)/.esim: $(VENV)/.core
 
 $(VENV)/.bench: $(VENV)/.dev
 	@$(PIP) -e '.[bench]'
+	@touch $@
+
+# With this package and its test tools, for they run as tests.
+$(VENV)-parity/.done: tests/parity/requirements.txt pyproject.toml
+	@echo 'installing RecBole and torch-rechub into $(VENV)-parity'
+	@$(PYTHON) -m venv $(VENV)-parity
+	@$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) '$(TORCH)'
+	@$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[dev]' -r $<
 	@touch $@
 
 $(VENV)-%/.done: tests/bench/%.txt

@@ -57,9 +57,9 @@ class FilterBlock(Block):
         self.beta = nn.Parameter(torch.randn(width))  # as the authors' code draws it
         self.register_buffer("kernel", kernel, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         length = x.shape[1]
-        return self._mix(x, self.kernel[:length, :length] @ x, self._attention(x))
+        return self._mix(x, self.kernel[:length, :length] @ x, self._attention(x, seen))
 
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         low = (self.kernel[place, : x.shape[1]].unsqueeze(1) @ x).squeeze(1)  # [B, D]

@@ -18,15 +18,19 @@ from eimf.models.backbone import INIT_STD, Backbone, Positive
 from eimf.models.dropout import dropout
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, drop: float) -> Tensor:
-    """softmax(Q K^T / sqrt(D/H), causal) V with dropout `drop` on the weights; all [B, H, T, D/H]."""
+def attention(query: Tensor, key: Tensor, value: Tensor, drop: float, seen: Tensor | None = None) -> Tensor:
+    """softmax(Q K^T / sqrt(D/H)) V with dropout `drop` on the weights; all [B, H, T, D/H]. A place sees the places up
+    to itself; where `seen` [B, 1, 1, T] bool is given, those in it, be they before or after."""
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=drop, is_causal=True)
+        return F.scaled_dot_product_attention(query, key, value, seen, dropout_p=drop, is_causal=seen is None)
     # On a CPU, torch's attention with dropout writes the weights out too and draws slowly for them; without it, it is
     # no faster, and much slower where products run at "medium" precision.
-    length = query.shape[2]
-    future = torch.full((length, length), -torch.inf).triu_(1)
-    scores = torch.matmul(query, key.transpose(2, 3)).mul_(query.shape[3] ** -0.5).add_(future)  # [B, H, T, T]
+    scores = torch.matmul(query, key.transpose(2, 3)).mul_(query.shape[3] ** -0.5)  # [B, H, T, T]
+    if seen is None:
+        length = query.shape[2]
+        scores = scores.add_(torch.full((length, length), -torch.inf).triu_(1))
+    else:
+        scores = scores.masked_fill_(~seen, -torch.inf)
     return torch.matmul(dropout(scores.softmax(dim=-1), drop, True), value)
 
 
@@ -46,8 +50,9 @@ class Block(nn.Module):
         self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.expand, self.contract = nn.Linear(width, feed_forward), nn.Linear(feed_forward, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._feed(x + self._drop(self.to_out(self._attention(self.norm_attention(x)))))
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """`seen` as in `attention`."""
+        return self._feed(x + self._drop(self.to_out(self._attention(self.norm_attention(x), seen))))
 
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         """What `forward` gives at one `place` [B] of each sequence only, [B, D]; without dropout."""
@@ -57,10 +62,10 @@ class Block(nn.Module):
     def _feed(self, x: Tensor) -> Tensor:
         return x + self._drop(self.contract(self._drop(F.gelu(self.expand(self.norm_feed_forward(x))))))
 
-    def _attention(self, x: Tensor) -> Tensor:
+    def _attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         batch, length, width = x.shape
         qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
-        mixed = causal_attention(qkv[0], qkv[1], qkv[2], self.dropout if self.training else 0.0)
+        mixed = attention(qkv[0], qkv[1], qkv[2], self.dropout if self.training else 0.0, seen)
         return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
 
     def _attention_at(self, x: Tensor, place: Tensor) -> Tensor:

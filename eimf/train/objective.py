@@ -98,6 +98,8 @@ class Objective:
         return chosen / count.clamp(min=1)
 
     def _pass_over(self, batch: Batch) -> Pass:
+        if not len(batch.items):  # there are more processes than windows
+            return Pass(self.backbone.item_vectors[:0].view(0, 1, 1, -1))
         times = batch.times.to(self.device) if batch.times is not None and self.backbone.timed else None
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.products.half and self.device.type == "cuda"

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from eimf.models.dropout import dropout
-from eimf.models.sasrec import causal_attention
+from eimf.models.sasrec import attention
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -40,4 +40,4 @@ def test_seeded_and_absent_outside_training():
 def test_attention_with_the_smallest_dropout_tends_to_torchs_own():
     query, key, value = torch.randn(3, 2, 2, 5, 4, generator=torch.Generator().manual_seed(0)).unbind()
     # Below 1/512 nothing is dropped, but the path is ours.
-    torch.testing.assert_close(causal_attention(query, key, value, 1e-4), causal_attention(query, key, value, 0.0))
+    torch.testing.assert_close(attention(query, key, value, 1e-4), attention(query, key, value, 0.0))

@@ -9,42 +9,17 @@ import json
 import logging
 import sys
 import time
-import types
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import common
+import recbole_shims
 
 CONFIG = json.loads(Path(sys.argv[1]).read_text())
 if CONFIG["allocator"]:
     common.tune_allocator()
 
-
-def _make_importable() -> None:
-    """RecBole 1.2.1 imports ray and names that numpy 2 no longer has; neither is used here."""
-    import numpy as np
-
-    for name, value in {
-        "bool": bool,
-        "int": int,
-        "float": float,
-        "object": object,
-        "long": int,
-        "unicode": str,
-    }.items():
-        if name not in np.__dict__:
-            setattr(np, name, value)
-    for name in ("bool_", "float_", "complex_", "unicode_"):
-        if name not in np.__dict__:
-            setattr(
-                np, name, {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}.get(name, np.bool_)
-            )
-    ray = types.ModuleType("ray")
-    ray.tune = types.ModuleType("ray.tune")
-    sys.modules.update({"ray": ray, "ray.tune": ray.tune})
-
-
-_make_importable()
+recbole_shims.make_importable()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
