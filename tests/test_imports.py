@@ -138,7 +138,7 @@ def test_stage_two_names_only_the_packages_of_a_training_node():
         "retrieval.py",
         "store",
         "schema.py",
-        "config.py",
+        "config",
     ):
         place = ROOT / "eimf" / name
         for path in place.rglob("*.py") if place.is_dir() else [place]:

@@ -49,13 +49,10 @@ class InterestTargets(nn.Module):
     semantics: Tensor
     present: Tensor
 
-    def __init__(
-        self, *, item_text: Tensor, semantics: Tensor, present: Tensor, count: int, temperature: float
-    ) -> None:
-        """`item_text` [N, S], `semantics` [C, M, S] with `present` [C, M]."""
+    def __init__(self, item_text: Tensor, semantics: Tensor, present: Tensor, neighbours: Neighbours) -> None:
+        """`item_text` [N, S], `semantics` [C, M, S] with `present` [C, M]; `neighbours` of the C * M interests."""
         super().__init__()
-        flat = semantics.flatten(0, 1)
-        self.neighbours = Neighbours(texts=flat, item_text=item_text, count=count, temperature=temperature, own=False)
+        self.neighbours = neighbours
         self.register_buffer("semantics", semantics, persistent=False)
         self.register_buffer("present", present, persistent=False)
         self.register_buffer("item_text", item_text, persistent=False)

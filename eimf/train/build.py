@@ -1,6 +1,7 @@
 """From settings to modules."""
 
 import inspect
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,29 +83,15 @@ def build_semantics(
             start_from(backbone, whiten(supervision.item_text, width), settings.text_scale)
         if settings.table == "compose":
             compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
-    near_items = _near_items(found, settings) if settings.smooth_text else None
-    near_interests = _near_interests(found, settings) if settings.smooth_interests else None
+    near = partial(
+        Neighbours, item_text=found.item_text, count=settings.neighbours, temperature=settings.smooth_temperature
+    )
+    near_items = near(texts=found.item_text, own=True) if settings.smooth_text else None
+    near_interests = None
+    if settings.smooth_interests:
+        interests = near(texts=found.semantics.flatten(0, 1), own=False)
+        near_interests = InterestTargets(found.item_text, found.semantics, found.present, interests)
     return Semantics(found, settings, heads, near_items, near_interests)
-
-
-def _near_items(supervision: Supervision, settings: HeadSettings) -> Neighbours:
-    return Neighbours(
-        texts=supervision.item_text,
-        item_text=supervision.item_text,
-        count=settings.neighbours,
-        temperature=settings.smooth_temperature,
-        own=True,
-    )
-
-
-def _near_interests(supervision: Supervision, settings: HeadSettings) -> InterestTargets:
-    return InterestTargets(
-        item_text=supervision.item_text,
-        semantics=supervision.semantics,
-        present=supervision.present,
-        count=settings.neighbours,
-        temperature=settings.smooth_temperature,
-    )
 
 
 def _heads(supervision: Supervision, settings: HeadSettings, width: int) -> EimfHeads | None:

@@ -91,7 +91,8 @@ def test_the_interest_nearest_to_the_target_names_the_soft_targets():
     text = unit([1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.1])
     semantics = torch.stack([unit([1, 0, 0], [0, 1, 0]), unit([0, 0, 1], [0, 0, 1])])
     present = torch.tensor([[True, True], [True, False]])
-    targets = InterestTargets(item_text=text, semantics=semantics, present=present, count=2, temperature=0.1)
+    near = Neighbours(texts=semantics.flatten(0, 1), item_text=text, count=2, temperature=0.1, own=False)
+    targets = InterestTargets(text, semantics, present, near)
     near = targets(torch.tensor([1, 4, 1]), torch.tensor([0, 0, -1]))
     assert near.shares.sum(dim=1).tolist() == pytest.approx([1, 1, 0])
     assert set(near.items[0].tolist()) == {0, 1} and set(near.items[1].tolist()) == {2, 3}

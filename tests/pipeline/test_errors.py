@@ -116,7 +116,7 @@ def test_bad_settings(store, world_folder, setting, parts):
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("model.backbone=bert", ("model.backbone", "'bert'", "use one of sasrec")),
+        ("model.backbone=bert", ("model.backbone", "'bert'", "use one of dnn")),
         ("model.width=33", ("model (sasrec)", "width=33 cannot be shared by heads=2")),
         ("model.options.sasrec.layer=3", ("model.options.sasrec.layer", "unknown option", "'layers'")),
         ("model.options.sasrec.layers=0", ("model.options.sasrec.layers", "0", "greater than or equal to 1")),

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def settings_classes() -> list[type[BaseModel]]:
     found = [value for value in vars(config).values() if inspect.isclass(value) and issubclass(value, BaseModel)]
-    return [kind for kind in found if kind.__module__ == "eimf.config" and kind.model_fields]
+    return [kind for kind in found if kind.__module__.startswith("eimf.config.") and kind.model_fields]
 
 
 @pytest.mark.parametrize("kind", settings_classes(), ids=lambda kind: kind.__name__)

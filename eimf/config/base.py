@@ -1,0 +1,48 @@
+"""What all settings share, and those that change only the speed."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, le=0.99)]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Answer(_Frozen):
+    """A group of settings that change the answer: all of it goes into a stage key."""
+
+
+class Speed(_Frozen):
+    """Settings that change only the speed. Never in a key."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where stage two runs. auto: a GPU where torch sees one."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of torch and FAISS. 0: their own choice."""
+    encode_batch: Positive = 256
+    """Texts that the encoder works on at a time."""
+    chunk: Positive = 32
+    """Finished replies written to the store at a time; a kill loses these and what is being decoded."""
+    in_flight: Positive = 64
+    """LLM requests that are decoded together."""
+    kv_cache_gb: Annotated[float, Field(gt=0)] = 2.0
+    """Memory of vLLM's key-value cache on a CPU machine, GiB."""
+    gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """Share of the GPU's memory that vLLM may take."""
+    tensor_parallel: Positive = 1
+    """GPUs that one LLM is spread over."""
+    loss_rows: Positive = 256
+    """Rows of one block of the full softmax: its logits must fit in the cache."""
+    rank_users: Positive = 256
+    """Most users ranked in one block; fewer where the catalogue is large."""
+    compile: bool = False
+    """Compile the backbone (torch.compile; needs a C++ compiler on a CPU): pays on a GPU, takes a minute."""
+    deterministic: bool = False
+    """Make a GPU repeat itself bit for bit, at some cost; a CPU with a given number of threads always does."""
+    save_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """A training saves its state after every epoch, and this often within one: a kill loses at most so much."""

@@ -1,0 +1,138 @@
+"""Settings of stage one: data, texts, clusters, prompt, LLM."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from eimf.config.base import Answer, Positive, Seed
+
+
+class ColumnSettings(Answer):
+    """Names of the raw columns."""
+
+    user: str = "user_id"
+    """Column of the events with the user's id."""
+    item: str = "item_id"
+    """Column of the events with the item's id."""
+    order: str = "order"
+    """Column of the events to sort a user's history by: a time or a counter. Ties keep the file's order."""
+    timestamp: str | None = None
+    """Column of the events with a time in seconds; carried along, not needed."""
+    item_key: str = "item_id"
+    """Column of the item table with the item's id."""
+    title: str = "title"
+    """Column of the item table with the title: what the LLM reads."""
+
+
+class DatasetSettings(Answer):
+    """The raw events and the item table."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """What results are filed under."""
+    interactions: str
+    """Events: a Parquet, CSV or TSV file, or `asset:NAME/FILE` for an embedded one. Relative to the recipe's folder."""
+    items: str
+    """Item table: the same kinds of file."""
+    columns: ColumnSettings = ColumnSettings()
+    """Names of the columns."""
+    bad_rows: Literal["stop", "reject"] = "stop"
+    """What to do with a repeated event, an event without an id, of an unknown item, or of a user with fewer than
+    `min_events`: stop with an error, or leave it out, counted and kept with its reason."""
+    min_events: Annotated[int, Field(ge=3)] = 3
+    """Fewest events of a user: leave-one-out needs one to train on, one to validate and one to test."""
+
+
+class TextSettings(Answer):
+    """How an item becomes one line of text (METHOD, stage one, 1)."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("title", "categories", "brand")
+    """Columns of the item table, joined in this order where not null."""
+    max_chars: Positive = 300
+    """Longest line; the rest is cut."""
+
+
+class EncoderSettings(Answer):
+    """The frozen text encoder of items and interests."""
+
+    backend: Literal["vllm", "fake"] = "vllm"
+    """vllm: vLLM's pooling runner. fake: hashed words, no model, for tests and dry runs."""
+    model: str = "asset:all-minilm-l6-v2"
+    """`asset:NAME`, a local directory, or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id; without it, the newest one at the first use."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number type of the weights at work."""
+    max_tokens: Positive = 256
+    """Longest text; the rest is cut."""
+
+
+class ClusterSettings(Answer):
+    """Spherical k-means over user vectors (METHOD, stage one, 3)."""
+
+    count: Positive | None = None
+    """Number of clusters; without it, `share` of the users."""
+    share: Annotated[float, Field(gt=0, le=1)] = 0.04
+    """Number of clusters as a share of the users (METHOD: 4 %, the published code's affinity propagation found 4.6
+    %)."""
+    iterations: Positive = 25
+    """Rounds of k-means."""
+    seed: Seed = 2026
+    """Seed of the first centroids."""
+
+
+class TypicalSettings(Answer):
+    """Which real users stand for a cluster (METHOD, stage one, 4)."""
+
+    min_history: Positive = 3
+    """Fewest training events of a typical user; in a cluster without such a user the nearest one is taken."""
+
+
+class PromptSettings(Answer):
+    """What the LLM is asked (METHOD, stage one, 5)."""
+
+    template: str = "movies"
+    """`movies`, `products`, or the path of a TOML file like those."""
+    max_titles: Positive = 15
+    """Most recent training titles shown."""
+    title_chars: Positive = 80
+    """Longest title shown; the rest is cut."""
+
+
+class LLMSettings(Answer):
+    """The generator of interests."""
+
+    backend: Literal["vllm", "replay", "fake"] = "vllm"
+    """vllm: the engine. replay: only replies that the store already holds. fake: deterministic, no model, for
+    tests and dry runs."""
+    model: str = "asset:smollm2-135m-instruct"
+    """`asset:NAME`, a local directory, or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id; without it, the newest one at the first use."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """Number type of the weights at work."""
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    """Sampling temperature; 0 takes the likeliest token, and then a retry would only repeat itself."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Nucleus of the sampling."""
+    seed: Seed = 2026
+    """Seed of the sampling; each request and attempt draws from its own stream."""
+    max_tokens: Positive = 240
+    """Longest reply."""
+    max_prompt_tokens: Positive = 1800
+    """Longest rendered prompt, in tokens; a longer one stops the run before anything is asked. In no key."""
+    min_interests: Positive = 2
+    """Fewest interests in a reply."""
+    max_interests: Positive = 4
+    """Most interests in a reply: M of METHOD."""
+    interest_chars: Annotated[int, Field(ge=3)] = 60
+    """Longest interest."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Further attempts at a request whose reply was malformed."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_interests > self.max_interests:
+            raise ValueError(
+                f"min_interests={self.min_interests} is above max_interests={self.max_interests}; lower it"
+            )
+        return self

@@ -1,0 +1,144 @@
+"""Settings of stage two: backbone, heads, training, evaluation."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from eimf.config.base import Answer, Positive, Seed, Share
+
+
+class ModelSettings(Answer):
+    """The backbone."""
+
+    backbone: str = "sasrec"
+    """Which one; `eimf backbones` lists them."""
+    width: Positive = 64
+    """D: width of items and interests."""
+    max_length: Positive = 50
+    """T: most recent events that the backbone sees."""
+    dropout: Share = 0.5
+    """Dropout wherever the backbone has one."""
+    options: dict[str, dict[str, bool | int | float | str]] = Field(default_factory=dict)
+    """A backbone's own settings by its name, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those
+    of the chosen backbone count."""
+
+
+class HeadSettings(Answer):
+    """What stage two takes from the ESIM artifact (METHOD, stage two). `preset` sets all the others; any of them may
+    be set beside it."""
+
+    preset: Literal["plain", "init", "text", "paper", "modern"] = "modern"
+    """plain: nothing, the backbone alone. init: the item table starts from the items' texts. text: the best treatment
+    of the items' texts, nothing of the LLM. paper: the published method. modern: ours, `text` with the LLM's
+    interests."""
+    control: Literal["true", "shuffled", "random", "cluster", "titles"] = "true"
+    """What stands for the LLM's interests. true: they do. Controls: those of another cluster; noise; a code of the
+    cluster; the mean title of the cluster's typical user."""
+    table: Literal["free", "start", "compose"] = "free"
+    """The item table. free: of item ids alone. start: it starts from the text. compose: a free vector and a learned map
+    of the text, folded together in the end."""
+    text_features: Positive = 128
+    """Principal components of the text that the table sees."""
+    text_scale: Annotated[float, Field(gt=0)] = 0.5
+    """Root mean square norm of an item's text part at the start; a free vector starts with .02 sqrt(D)."""
+    align_items: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of modality alignment between items and their texts: a half of L_align."""
+    align_users: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of modality alignment between users and the LLM's interests: the other half."""
+    semantic: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of semantic prediction, L_sem."""
+    smooth_text: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a target's mass that goes to the items whose texts are nearest to its own."""
+    smooth_interests: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one nearest to
+    the target."""
+    neighbours: Positive = 20
+    """Items that take part in each of these shares."""
+    smooth_temperature: Annotated[float, Field(gt=0)] = 0.1
+    """How evenly: softmax of the cosine by this."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """tau of the alignment's contrastive part."""
+    contrast_items: Annotated[int, Field(ge=2)] = 128
+    """Items contrasted with each other in the alignment of items: the published code's batch, whatever ours is."""
+    positions: Positive = 128
+    """Target positions of a step that alignment and semantic prediction look at, drawn anew each step: all of them in
+    expectation, at a fraction of the cost. By default as many as the published code's batch."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {**PRESETS.get(values.get("preset", "modern"), {}), **values}
+
+    @property
+    def plain(self) -> bool:
+        """True where nothing of the artifact enters the training."""
+        return self.table == "free" and self.align_items == 0 and self.smooth_text == 0 and not self.asks_llm
+
+    @property
+    def asks_llm(self) -> bool:
+        """True where the LLM's interests, or a control in their place, enter the training."""
+        return max(self.align_users, self.semantic, self.smooth_interests) > 0
+
+    def configuration(self) -> dict[str, Any] | None:
+        """What belongs into a key: not how the settings came about, and no control of what is not used."""
+        kept = self.model_dump(mode="json", exclude={"preset"} if self.asks_llm else {"preset", "control"})
+        return None if self.plain else kept
+
+
+_TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.2}
+PRESETS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "init": {"table": "start"},
+    "text": _TEXT,
+    "paper": {"align_items": 0.1, "align_users": 0.1, "semantic": 0.1},
+    "modern": {**_TEXT, "align_users": 0.1},
+}
+"""What each preset of `HeadSettings` sets."""
+
+
+class TrainSettings(Answer):
+    """The training loop."""
+
+    seed: Seed = 2026
+    """Seed of the weights, the order of the batches, and dropout."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of AdamW; the item table has none where its updates are lazy (see `loss`)."""
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient; 0: no clipping."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs over which the learning rate rises to `lr`; may be a fraction."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls to 0 toward `epochs`, if at all. Early stopping may come first."""
+    loss: Literal["softmax", "sampled", "in-batch", "gbce", "bce"] = "softmax"
+    """softmax: over the whole catalogue. The others compare a target with few items, and update the item table lazily,
+    for catalogues of a million items and more. sampled: softmax over `negatives` drawn items, with logQ correction.
+    in-batch: over the targets of the step, corrected too. gbce: binary cross entropy with `negatives` items drawn
+    evenly and the target's probability calibrated (gSASRec). bce: the same without calibration."""
+    negatives: Positive = 1024
+    """Items drawn for a step, shared by its target positions; by `sampled`, `gbce` and `bce`."""
+    calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """t of gbce: 0 is bce, 1 takes all overconfidence out."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number type of the large products' factors (and of the backbone's on a GPU); sums and weights stay float32."""
+    batch_positions: Positive = 2048
+    """Input positions of one step: windows of like length share a batch, as many as fit. Each position is a target."""
+    context: Annotated[int, Field(ge=0)] = 0
+    """Where a history longer than model.max_length is cut, inputs that the next piece repeats, so that its first
+    targets have a past; costs their recomputation."""
+    epochs: Positive = 200
+    """Most passes over the training events."""
+    filter_seen: bool = True
+    """Leave out of the validation ranking what the user has seen; `evaluate.filter_seen` is that of the test."""
+    patience: Positive = 20
+    """Epochs without a better validation NDCG@10 before the training stops."""
+
+
+class EvaluateSettings(Answer):
+    """What is measured."""
+
+    cutoffs: Annotated[tuple[Positive, ...], Field(min_length=1)] = (5, 10, 20, 50)
+    """k of Recall, NDCG, HitRate and MRR."""
+    filter_seen: bool = True
+    """Leave out of the ranking what the user has seen before the target."""
