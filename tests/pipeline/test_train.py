@@ -48,7 +48,7 @@ def test_weights_of_zero_are_the_plain_backbone_which_needs_no_artifact(store, w
     assert plain.checkpoint.manifest.configuration["heads"] is None
     other_heads = run_train(planted.recipe(world_folder, *PLAIN, "heads.temperature=0.7"), store)
     assert other_heads.checkpoint.key == plain.checkpoint.key
-    weights = [f"heads.{name}=1e-30" for name in ("align_items", "align_users", "semantic")]
+    weights = [*PLAIN, *(f"heads.{name}=1e-30" for name in ("align_items", "align_users", "semantic"))]
     tiny = run_train(planted.recipe(world_folder, *weights), store)
     # Too small to change a float32: the same curve bit for bit, though the heads were there.
     assert [line["valid_ndcg@10"] for line in curve(tiny)] == [line["valid_ndcg@10"] for line in curve(plain)]
