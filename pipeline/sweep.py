@@ -111,24 +111,25 @@ def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
 
 def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> None:
     """Run what has no result file yet, `workers` trainings at a time, one thread each. A run that fails stops nothing;
-    the first error is raised in the end."""
+    the first error, in the plan's order, is raised in the end."""
     results.mkdir(parents=True, exist_ok=True)
     open_tasks = [task for task in tasks if read_result(results, task) is None]
     say(f"{len(tasks) - len(open_tasks)} of {len(tasks)} runs are finished")
-    failed: list[UserError] = []
+    failed: dict[str, str] = {}
     # Before torch starts in the workers: one thread each.
     with _environment({"OMP_NUM_THREADS": "1"}), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         running = {pool.submit(_work, task, store.root, results / "log"): task for task in open_tasks}
         for number, future in enumerate(as_completed(running), 1):
             task, found = running[future], future.result()
             if "error" in found:
-                failed.append(SettingError(task.name, found["error"], "see the log folder beside the results"))
+                failed[task.name] = found["error"]
                 say(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
                 continue
             write_atomic(results / f"{task.name}.json", (json.dumps(found, indent=1) + "\n").encode())
             say(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
-    if failed:
-        raise failed[0]
+    for task in open_tasks:
+        if task.name in failed:
+            raise SettingError(task.name, failed[task.name], f"{len(failed)} runs failed, see {results / 'log'}")
 
 
 @contextlib.contextmanager
