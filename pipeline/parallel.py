@@ -43,9 +43,18 @@ def call(device: "torch.device") -> None:
 
 
 def finish(speed: Speed) -> None:
-    """The first process tells the others that all is done."""
+    """The first process tells the others that all is done, and leaves."""
     if size() > 1:
         _broadcast(prepare_torch(speed), 0)
+        leave()
+
+
+def leave() -> None:
+    """End the group's threads in this process: one that still runs when the process ends aborts it."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def called(device: "torch.device") -> bool:

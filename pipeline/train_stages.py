@@ -51,6 +51,7 @@ def follow(run: Run, made: Artifacts, plain: bool) -> None:
         from pipeline.training import histories_of, train
 
         train(run.recipe, made, histories_of(made), folder, device, parallel.join(device))
+    parallel.leave()
 
 
 def _metrics_configuration(run: Run) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 Cen et al., "Controllable Multi-Interest Framework for Recommendation", arXiv 2005.09347, section 3.2 (dynamic routing,
 algorithm 1): item i at place s votes with W_sk e_i for interest k, logits start at 0, three rounds of
-`eimf.models.capsules`; the interests are the capsules themselves, shorter than 1. The paper's W has two indices, the
-item's place and the interest, and the published code gives each pair a matrix: T K D^2 weights, the default here.
-`per_place=False` gives each interest one matrix for all places, K D^2 weights; interests then do not depend on the
-order of the items.
-Deviations: items are scaled by sqrt(D) and W starts at a standard deviation of 1 / sqrt(D) (the published code: W at 1,
-items unscaled: the same votes). Dropout on the item vectors while training. Places count from the first item shown.
+`eimf.models.capsules`; the interests are the capsules, shorter than 1. The paper's W has two indices, the item's place
+and the interest, and the published code gives each pair a matrix, T K D^2 weights: `per_place=True` here.
+Deviations: by default each interest has one matrix for all places, K D^2 weights, and interests do not depend on the
+order of the items; on Amazon Office it did better (validation NDCG@10 .054 against .032, one seed). Items are
+scaled by sqrt(D) and W starts at a standard deviation of 1 / sqrt(D) (the published code: W at 1, items unscaled: the
+same votes). Interests are scaled by sqrt(D): logits of at most |e| learn slowly. Dropout on the item vectors while
+training. Places count from the first item shown.
 
 Shapes: B batch, T history length, K interests, D width.
 """
@@ -27,7 +28,7 @@ class ComiRecDR(Backbone):
 
     def __init__(
         self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
-        rounds: Positive = 3, per_place: bool = True,
+        rounds: Positive = 3, per_place: bool = False,
     ) -> None:  # fmt: skip
         """`interests` is K; `per_place`: W_sk rather than W_k."""
         super().__init__(items=items, width=width)
@@ -38,13 +39,13 @@ class ComiRecDR(Backbone):
 
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
         votes = self._votes(items)
-        return route_prefixes(votes, self._prior(votes), self.rounds).transpose(1, 2)  # [B, T, K, D]
+        return self.scale * route_prefixes(votes, self._prior(votes), self.rounds).transpose(1, 2)  # [B, T, K, D]
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """As `forward` at the last items, with the routing of that prefix only."""
         votes = self._votes(items)
         seen = (torch.arange(items.shape[1], device=items.device) < lengths.view(-1, 1, 1, 1)).to(votes)
-        return route(votes, self._prior(votes), seen, self.rounds).squeeze(2)  # [B, K, D]
+        return self.scale * route(votes, self._prior(votes), seen, self.rounds).squeeze(2)  # [B, K, D]
 
     def _prior(self, votes: Tensor) -> Tensor:
         return votes.new_zeros(1, self.count, 1, votes.shape[2])

@@ -5,12 +5,14 @@ generation): u = MLP(mean of the watched items' vectors), ReLU between the layer
 baseline for multi-interest models in Cen et al., arXiv 2005.09347, whose code has one linear map in
 place of the MLP: `layers=1` here. The order of the history does not count.
 Deviations: nothing but item ids goes in (the paper adds searches, place, age and more); the last layer is linear, so
-that a user's vector may lie anywhere among the items'; input and output share one item table (the paper has two);
-dropout on item vectors and hidden layers; full softmax in place of sampled negatives (our training).
+that a user's vector may lie anywhere among the items'; input and output share one item table (the paper has two); items
+are scaled by sqrt(D), without which early stopping may come before the first progress; dropout on item vectors and
+hidden layers; full softmax in place of sampled negatives (our training).
 
 Shapes: B batch, T length, D width, F hidden width, K = 1.
 """
 
+import math
 from itertools import pairwise
 
 import torch
@@ -33,17 +35,20 @@ class DNN(Backbone):
         for layer in maps:
             # torch's own start would make the biases, alike for all users, larger than what comes of the items.
             nn.init.zeros_(layer.bias)
-        self.maps, self.dropout = nn.ModuleList(maps), dropout
+        self.maps, self.dropout, self.scale = nn.ModuleList(maps), dropout, math.sqrt(width)
 
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
-        e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
+        e = self._embed(items)
         count = torch.arange(1, items.shape[1] + 1, device=items.device, dtype=e.dtype)
         return self._perceptron(e.cumsum(1) / count.unsqueeze(1)).unsqueeze(2)  # [B, T, 1, D]
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """As `forward` at the last items, without the other prefixes. Padding's vector is zero and adds nothing."""
-        e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
+        e = self._embed(items)
         return self._perceptron(e.sum(1) / lengths.unsqueeze(1)).unsqueeze(1)  # [B, 1, D]
+
+    def _embed(self, items: Tensor) -> Tensor:
+        return dropout(self.item_table(items) * self.scale, self.dropout, self.training)  # [B, T, D]
 
     def _perceptron(self, x: Tensor) -> Tensor:
         for layer in self.maps[:-1]:

@@ -139,14 +139,14 @@ def test_weights_far_apart_stay_finite():
 
 
 def test_interests_of_all_prefixes_are_softmaxes_of_their_own():
-    # ComiRec, equation for A, written out prefix by prefix with an ordinary softmax.
+    # ComiRec, equation for A, written out prefix by prefix with an ordinary softmax; 4 is sqrt(D).
     model = build_backbone(small("comirec-sa"), ITEMS, seed=1).eval()
     items = torch.tensor([[4, 9, 2, 9, 7]])
     e = model.item_table(items)[0]
     weight = model.to_weight(torch.tanh(model.to_hidden(e + model.position[:5])))
     for end in range(1, 6):
         attention = torch.softmax(weight[:end], dim=0)  # [t, K]
-        torch.testing.assert_close(model(items)[0, end - 1], attention.T @ e[:end], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(model(items)[0, end - 1], 4 * attention.T @ e[:end], rtol=1e-5, atol=1e-7)
 
 
 def test_sasrec_attention_equals_a_loop():

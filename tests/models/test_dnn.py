@@ -11,7 +11,7 @@ def test_each_prefix_is_its_mean_through_the_perceptron(layers):
     torch.manual_seed(0)
     model = DNN(items=20, width=6, max_length=5, dropout=0.5, layers=layers, hidden=9).eval()
     items = torch.tensor([[4, 9, 2, 9, 7]])
-    e = model.item_table(items)[0]
+    e = 6**0.5 * model.item_table(items)[0]  # sqrt(D)
     for end in range(1, 6):
         x = sum(e[:end]) / end
         for number, layer in enumerate(model.maps):

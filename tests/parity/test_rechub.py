@@ -104,7 +104,7 @@ def mind_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Module, MIND]:
 
 def dr_pair() -> tuple[nn.Module, ComiRecDR]:
     theirs = rechub(matching.ComirecDR, max_length=T)
-    ours = ComiRecDR(items=N, width=D, max_length=T, dropout=0.0, interests=K).eval()
+    ours = ComiRecDR(items=N, width=D, max_length=T, dropout=0.0, interests=K, per_place=True).eval()
     copy(
         ours,
         item_table__weight=theirs.embedding.embed_dict["item"].weight,
