@@ -3,13 +3,15 @@
 Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019, arXiv 1904.08030,
 section 4.3 (B2I dynamic routing, algorithm 1). One bilinear map S serves all interests, so every interest gets the vote
 S e_i of item i, and only the first routing logits tell the interests apart: drawn from a normal, here of deviation 1,
-and not trained. Three rounds of `eimf.models.capsules`; then the H-layers, ReLU(W2 ReLU(W1 v)), on each interest. A
+and not trained. Three rounds of `eimf.models.capsules`; then the H-layers, W2 ReLU(W1 v), on each interest. A
 prefix of n items has K' = max(1, min(K, log2 n)) interests (equation 8; rounded down).
 Deviations: the first logits are drawn once and belong to the model, [K, max_length], not to a call, so that a history
 has the same interests each time; their places count from the first item shown, so an item keeps them as the history
 grows. The K - K' interests that a short prefix lacks are copies of its first, which changes no maximum over interests.
-No user profile. Items are scaled by sqrt(D), or the squash would start near 0 where it is flat. Dropout on the item
-vectors while training. The label-aware attention of section 4.4 is the hard readout of our objective (its p to
+No user profile. Items are scaled by sqrt(D), or the squash would start near 0 where it is flat, and capsules by sqrt(D)
+again, for they are shorter than 1. No ReLU after the last H-layer (the paper has one), so that an interest may lie
+anywhere among the items: on Amazon Office validation NDCG@10 .055 against .046, one seed. Dropout on the item vectors
+while training. The label-aware attention of section 4.4 is the hard readout of our objective (its p to
 infinity).
 
 Shapes: B batch, T history length, K interests, D width, H hidden width.
@@ -76,6 +78,6 @@ class MIND(Backbone):
         return torch.where(active.unsqueeze(3), first, -torch.inf)  # [B or 1, K, P, T]
 
     def _finish(self, capsules: Tensor, active: Tensor) -> Tensor:
-        hidden = torch.relu(self.expand(capsules.transpose(1, 2)))  # [B, P, K, H]
-        made = torch.relu(self.contract(hidden))
+        hidden = torch.relu(self.expand(self.scale * capsules.transpose(1, 2)))  # [B, P, K, H]
+        made = self.contract(hidden)
         return torch.where(active.transpose(1, 2).unsqueeze(3), made, made[:, :, :1])  # [B, P, K, D]

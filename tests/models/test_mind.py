@@ -25,8 +25,8 @@ def by_hand(mind: MIND, items: torch.Tensor, count: int) -> torch.Tensor:
         square = (v**2).sum(dim=1, keepdim=True)
         v = square / (1 + square) * v / square.sqrt()
         b = b + v @ votes.T
-    hidden = torch.relu(v @ mind.expand.weight.T + mind.expand.bias)
-    return torch.relu(hidden @ mind.contract.weight.T + mind.contract.bias)
+    hidden = torch.relu(math.sqrt(D) * v @ mind.expand.weight.T + mind.expand.bias)
+    return hidden @ mind.contract.weight.T + mind.contract.bias
 
 
 @pytest.mark.parametrize("adaptive", [True, False])

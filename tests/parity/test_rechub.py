@@ -82,7 +82,7 @@ def over_interests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def mind_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Module, MIND]:
-    """MIND with ComiRec's one ReLU layer (no bias). Our two H-layers become that layer: relu(v) - relu(-v) = v."""
+    """MIND with ComiRec's one ReLU layer (no bias). Our H-layers become its map: relu(v) - relu(-v) = v."""
     theirs = rechub(matching.MIND, max_length=T)
     theirs.capsule.relu_layer = True
     ours = MIND(items=N, width=D, max_length=T, dropout=0.0, interests=K, hidden=2 * D, adaptive=False).eval()
@@ -113,16 +113,17 @@ def dr_pair() -> tuple[nn.Module, ComiRecDR]:
     return theirs, ours
 
 
-def assert_same_directions(ours: nn.Module, theirs: nn.Module) -> None:
-    made, wanted = ours.interests(histories(), LENGTHS), interests_of(theirs, histories())
-    torch.testing.assert_close(F.normalize(made, dim=-1), wanted, **CLOSE)
+def assert_same_directions(ours: nn.Module, theirs: nn.Module, relu: bool = False) -> None:
+    """Theirs have length 1; `relu`: and one more ReLU at the end."""
+    wanted = interests_of(theirs, histories())
     together = ours(histories())[torch.arange(len(LENGTHS)), LENGTHS - 1]
-    torch.testing.assert_close(F.normalize(together, dim=-1), wanted, **CLOSE)
+    for made in (ours.interests(histories(), LENGTHS), together):
+        torch.testing.assert_close(F.normalize(torch.relu(made) if relu else made, dim=-1), wanted, **CLOSE)
 
 
 def test_mind(over_interests, monkeypatch):
     theirs, ours = mind_pair(monkeypatch)
-    assert_same_directions(ours, theirs)
+    assert_same_directions(ours, theirs, relu=True)
 
 
 def test_comirec_dr(over_interests):
@@ -135,7 +136,7 @@ def test_comirec_dr_lengths(over_interests):
     theirs, ours = dr_pair()
     items = histories()
     capsules = theirs.capsule(theirs.embedding.embed_dict["item"](items), (items > 0).long())
-    torch.testing.assert_close(ours.interests(items, LENGTHS), capsules, **CLOSE)
+    torch.testing.assert_close(ours.interests(items, LENGTHS) / math.sqrt(D), capsules, **CLOSE)
 
 
 def test_its_softmax_over_places_is_another_routing():
