@@ -182,13 +182,16 @@ class Query:
     seen_items: Tensor
 
 
-def queries(histories: Histories, split: int, max_length: int, block: int) -> Iterator[Query]:
-    """Every user once, in blocks of like length: the validation or the test event is the target, all before it the
-    past."""
+def queries(histories: Histories, split: int, max_length: int, block: int, positions: int) -> Iterator[Query]:
+    """Every user once, in blocks of like length, longest first: the validation or the test event is the target, all
+    before it the past. At most `block` users together, and `positions` of their histories."""
     known = histories.trained + (0 if split == schema.VALID else 1)
-    order = np.argsort(np.minimum(known, max_length), kind="stable")
-    for start in range(0, len(order), block):
-        yield _query(histories, order[start : start + block], known, max_length)
+    shown = np.minimum(known, max_length)
+    order, start = np.argsort(-shown, kind="stable"), 0
+    while start < len(order):
+        end = start + min(block, max(1, positions // int(shown[order[start]])))
+        yield _query(histories, order[start:end], known, max_length)
+        start = end
 
 
 def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length: int) -> Query:

@@ -57,7 +57,7 @@ def test_queries_hold_the_past_of_each_split_and_all_that_was_seen():
     data = histories([3, 12])
     for split, more in ((schema.VALID, 0), (schema.TEST, 1)):
         seen_users = []
-        for query in queries(data, split, max_length=4, block=1):
+        for query in queries(data, split, max_length=4, block=1, positions=4):
             user = int(query.user)
             first, known = int(data.offsets[user]) + 1, int(data.trained[user]) + more
             past = list(range(first, first + known))
