@@ -39,7 +39,7 @@ class HeadSettings(Answer):
     of the text, folded together in the end."""
     text_features: Positive = 128
     """Principal components of the text that the table sees."""
-    text_scale: Annotated[float, Field(gt=0)] = 0.5
+    text_scale: Annotated[float, Field(gt=0)] = 0.1
     """Root mean square norm of an item's text part at the start; a free vector starts with .02 sqrt(D)."""
     align_items: Annotated[float, Field(ge=0)] = 0.0
     """Weight of modality alignment between items and their texts: a half of L_align."""
