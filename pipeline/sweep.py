@@ -8,10 +8,8 @@ cut-off and for paired tests over users.
 import base64
 import contextlib
 import json
-import os
 import tomllib
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
@@ -116,8 +114,7 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> N
     open_tasks = [task for task in tasks if read_result(results, task) is None]
     say(f"{len(tasks) - len(open_tasks)} of {len(tasks)} runs are finished")
     failed: dict[str, str] = {}
-    # Before torch starts in the workers: one thread each.
-    with _environment({"OMP_NUM_THREADS": "1"}), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         running = {pool.submit(_work, task, store.root, results / "log"): task for task in open_tasks}
         for number, future in enumerate(as_completed(running), 1):
             task, found = running[future], future.result()
@@ -130,20 +127,6 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> N
     for task in open_tasks:
         if task.name in failed:
             raise SettingError(task.name, failed[task.name], f"{len(failed)} runs failed, see {results / 'log'}")
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _work(task: Task, root: Path, log: Path) -> dict[str, Any]:

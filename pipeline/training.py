@@ -157,7 +157,7 @@ def _trainer(recipe: Recipe, made: Artifacts, histories: Histories, device: torc
     if not recipe.heads.plain:
         items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
         supervision = read_supervision(items, users, interests, histories)
-        semantics = build_semantics(backbone, supervision, histories, recipe.heads, recipe.train.seed).to(device)
+        semantics = build_semantics(backbone, supervision, histories, recipe.heads, recipe.train.seed)
     products = Products(recipe.speed.loss_rows, half=recipe.train.precision == "bfloat16")
     return Trainer(
         backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, products=products,

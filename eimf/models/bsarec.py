@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from eimf.models.backbone import INIT_STD, Backbone, Positive, Share
 from eimf.models.dropout import dropout
-from eimf.models.sasrec import Block, check_heads
+from eimf.models.sasrec import Block, blocks_at, check_heads, start_small
 
 
 def low_pass(length: int, cutoff: int) -> Tensor:
@@ -96,10 +96,7 @@ class BSARec(Backbone):
             )
             for _ in range(layers)
         )
-        for module in self.blocks.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=INIT_STD)
-                nn.init.zeros_(module.bias)
+        start_small(self.blocks)
 
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
         x = self._embed(items)
@@ -111,12 +108,7 @@ class BSARec(Backbone):
         """As `forward` at the last items; the last block works there only."""
         if self.training:
             return super().interests(items, lengths)
-        x = self._embed(items)
-        for block in self.blocks[:-1]:
-            x = block(x)
-        last = self.blocks[-1]
-        assert isinstance(last, FilterBlock)
-        return last.at(x, lengths - 1).unsqueeze(1)  # [B, 1, D]
+        return blocks_at(self.blocks, self._embed(items), lengths - 1).unsqueeze(1)  # [B, 1, D]
 
     def _embed(self, items: Tensor) -> Tensor:
         x = self.item_table(items) + self.position[: items.shape[1]]  # [B, T, D]

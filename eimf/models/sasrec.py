@@ -84,6 +84,24 @@ class Block(nn.Module):
         return dropout(x, self.dropout, self.training)
 
 
+def start_small(blocks: nn.Module) -> None:
+    """Linear maps start at a deviation of INIT_STD, their biases at 0."""
+    for module in blocks.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=INIT_STD)
+            nn.init.zeros_(module.bias)
+
+
+def blocks_at(blocks: nn.ModuleList, x: Tensor, place: Tensor) -> Tensor:
+    """What `blocks`, one after the other, make of x [B, T, D] at one `place` [B] of each sequence, [B, D]: the last one
+    works there only. Without dropout."""
+    for block in blocks[:-1]:
+        x = block(x)
+    last = blocks[-1]
+    assert isinstance(last, Block)
+    return last.at(x, place)
+
+
 class SASRec(Backbone):
     """Self-attentive sequential recommendation."""
 
@@ -101,10 +119,7 @@ class SASRec(Backbone):
         )
         self.norm = nn.LayerNorm(width)
         self.dropout, self.scale = dropout, math.sqrt(width)
-        for module in self.blocks.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=INIT_STD)
-                nn.init.zeros_(module.bias)
+        start_small(self.blocks)
 
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
         x = self._embed(items)
@@ -116,12 +131,7 @@ class SASRec(Backbone):
         """As `forward` at the last items; the last block works there only, which saves a good third."""
         if self.training:
             return super().interests(items, lengths)
-        x = self._embed(items)
-        for block in self.blocks[:-1]:
-            x = block(x)
-        last = self.blocks[-1]
-        assert isinstance(last, Block)
-        return self.norm(last.at(x, lengths - 1)).unsqueeze(1)  # [B, 1, D]
+        return self.norm(blocks_at(self.blocks, self._embed(items), lengths - 1)).unsqueeze(1)  # [B, 1, D]
 
     def _embed(self, items: Tensor) -> Tensor:
         # sqrt(D), as the authors' code has it: without it the blocks drown the item at the start, and learning is slow.

@@ -46,20 +46,16 @@ class Trainer:
         self.device, self.group = device, group
         modules = nn.ModuleDict({"backbone": backbone})
         if semantics is not None:
-            modules.update(dict(semantics.modules().to(device).items()))
+            semantics = semantics.to(device)
+            modules.update(dict(semantics.modules().items()))
         self._named = dict(modules.named_parameters())
         self._objective = Objective(
             backbone, semantics, histories, settings, products=products, device=device, group=group, compiled=compiled
         )
         lazy = ["backbone.item_table.weight"] if backbone.item_table.sparse else []
         self._optimizer = Optimizer(self._named, lazy, settings)
-        self._steps, self.targets_done = 0, 0  # of the epoch under way
+        self.steps_done, self.targets_done = 0, 0  # of the epoch under way; 0 between epochs
         self._sums: dict[str, Tensor] = {}
-
-    @property
-    def steps_done(self) -> int:
-        """Steps of the epoch under way; 0 between epochs."""
-        return self._steps
 
     def epoch(self, number: int, tick: Callable[[int], None]) -> Losses:
         """One pass over the training events, or what is left of it after `load`; `tick` is told the targets of each
@@ -69,15 +65,15 @@ class Trainer:
         plan = Batches(self.histories, windows, self.settings.batch_positions, rng, self.group.rank, self.group.size)
         self.backbone.train()
         with torch.random.fork_rng():
-            for step in range(self._steps, len(plan)):
+            for step in range(self.steps_done, len(plan)):
                 batch = plan[step]
                 for name, value in self._step(batch, number, step, len(plan)).items():
                     self._sums[name] = self._sums.get(name, 0.0) + value.double() * batch.targets
-                self._steps, self.targets_done = step + 1, self.targets_done + batch.targets
+                self.steps_done, self.targets_done = step + 1, self.targets_done + batch.targets
                 tick(batch.targets)
         self.group.sum(self._sums.values())
         losses = {name: float(self._sums[name]) / windows.targets for name in PARTS if name in self._sums}
-        self._steps, self.targets_done, self._sums = 0, 0, {}
+        self.steps_done, self.targets_done, self._sums = 0, 0, {}
         if not math.isfinite(losses["loss"]):
             raise SettingError(
                 "train.lr", f"{self.settings.lr}: the loss is {losses['loss']} in epoch {number + 1}", "lower it"
@@ -99,7 +95,7 @@ class Trainer:
         return {
             **{f"weight.{name}": value.detach().cpu() for name, value in self._named.items()},
             **{f"optimizer.{name}": value for name, value in self._optimizer.state().items()},
-            "epoch.steps": torch.tensor(self._steps),
+            "epoch.steps": torch.tensor(self.steps_done),
             "epoch.targets": torch.tensor(self.targets_done),
             **{f"epoch.sum.{name}": value.cpu() for name, value in self._sums.items()},
         }
@@ -110,7 +106,7 @@ class Trainer:
             for name, parameter in self._named.items():
                 parameter.copy_(state[f"weight.{name}"])
         self._optimizer.load(_under(state, "optimizer."))
-        self._steps, self.targets_done = int(state["epoch.steps"]), int(state["epoch.targets"])
+        self.steps_done, self.targets_done = int(state["epoch.steps"]), int(state["epoch.targets"])
         self._sums = {name: value.to(self.device) for name, value in _under(state, "epoch.sum.").items()}
 
 

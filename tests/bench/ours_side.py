@@ -55,7 +55,7 @@ class Side:
         backbone, semantics = build_backbone(model, self.histories.catalogue, 1), None
         if CONFIG["heads"]:
             supervision = random_supervision(self.histories)
-            semantics = build_semantics(backbone, supervision, self.histories, HeadSettings(), 1).to(DEVICE)
+            semantics = build_semantics(backbone, supervision, self.histories, HeadSettings(), 1)
         products = Products(Speed().loss_rows, half=CONFIG["precision"] == "bfloat16")
         return Trainer(
             backbone, semantics, self.histories, settings,
