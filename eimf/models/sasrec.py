@@ -65,7 +65,8 @@ class Block(nn.Module):
     def _attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         batch, length, width = x.shape
         qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
-        mixed = attention(qkv[0], qkv[1], qkv[2], self.dropout if self.training else 0.0, seen)
+        query, key, value = qkv.contiguous().unbind()
+        mixed = attention(query, key, value, self.dropout if self.training else 0.0, seen)
         return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
 
     def _attention_at(self, x: Tensor, place: Tensor) -> Tensor:

@@ -110,6 +110,12 @@ class Side:
             block=Speed().rank_users, tick=tick,
         )  # fmt: skip
 
+    def operations(self) -> int:
+        """Operations of the backbone for one position, forward and backward: two a weight of its linear maps, thrice.
+        The attention's own products, a few percent more, are left out."""
+        maps = (module for module in self.trainer.backbone.modules() if isinstance(module, torch.nn.Linear))
+        return 6 * sum(each.weight.numel() for each in maps)
+
     def rank(self, seconds: float) -> dict[str, float]:
         """Encode every user, rank the validation target among all items, again and again for about so long."""
         users, begin = 0, time.perf_counter()
@@ -200,6 +206,8 @@ def main() -> None:
                 driver.tell(**side.rank(command["seconds"]))
             case "rank_vectors":
                 driver.tell(**side.rank_vectors(command["seconds"]))
+            case "operations":
+                driver.tell(operations=side.operations())
             case "profile":
                 driver.tell(**side.profile())
             case "product_rate":

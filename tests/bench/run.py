@@ -30,8 +30,7 @@ HERE = Path(__file__).resolve().parent
 GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_000, 12)}
 RIVALS = {"SINE": "EIMF ComiRec-SA", "bfloat16": "EIMF, bfloat16"}
 """Which of ours a peer is measured against, by a part of its name; else the first."""
-BODY = 0.37e6
-"""Operations of the backbone for one position, forward and backward: SASRec, width 64, 2 layers, length 50."""
+FITTED = ("RecBole, our allocator", "RecTools, our allocator")
 LARGEST_PEER_CATALOGUE = 200_000
 """The peers hold the logits of a batch, at a million items above 24 GB: not started there."""
 
@@ -164,7 +163,8 @@ def measure(name: str, events: Path, options: argparse.Namespace, scratch: Path)
     result = {"set": name, **size, "ours": meeting.train(), "peers": {}}
     after = meeting.rates()
     result["product_rate"] = {key: max(rate, after[key]) for key, rate in before.items()}
-    result["floor"] = {key: rate / (6 * size["items"] * 64 + BODY) for key, rate in result["product_rate"].items()}
+    needed = 6 * size["items"] * common["width"] + workers["EIMF"].ask(do="operations")["operations"]
+    result["floor"] = {key: rate / needed for key, rate in result["product_rate"].items()}
     result["faiss"] = workers["EIMF"].ask(do="rank_vectors", seconds=options.seconds / 2)
     result["profile"] = workers["EIMF"].ask(do="profile")
     for peer in peers:
@@ -196,14 +196,15 @@ def _against(
 
 
 def fit(name: str, events: Path, options: argparse.Namespace, scratch: Path) -> None:
-    """Ours and RecBole's SASRec to their own early stop, one after the other on one thread; a JSON line an epoch each.
+    """Ours and the peers' SASRec to their own early stop, one after the other on one thread; a JSON line an epoch each,
+    RecTools one at the end.
 
-    `ndcg` is validation NDCG@10 by the benchmark's own metric, seen items left out; RecBole stops by its own value.
+    `ndcg` is validation NDCG@10, seen items left out; RecBole stops by its own value, RecTools after all epochs.
     """
     common = {"events": str(events), "length": 50, "width": 64, "dropout": 0.5, "threads": 1, "epochs": options.epochs}
     ours, peers = sides(options, sizes(events)["items"])
     chosen = {"eimf": ours[0], "eimf-bfloat16": ours[1]}
-    chosen.update(("recbole", peer) for peer in peers if peer.name == "RecBole, our allocator")
+    chosen.update((peer.name.split(",")[0].lower(), peer) for peer in peers if peer.name in FITTED)
     target = options.out / name
     target.mkdir(parents=True, exist_ok=True)
     for label, side in chosen.items():
@@ -234,7 +235,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--recbole", default="", help="python with RecBole 1.2.1")
     parser.add_argument("--rectools", default="", help="python with RecTools 0.19")
-    parser.add_argument("--fit", action="store_true", help="train to the early stop instead, ours and RecBole: hours")
+    parser.add_argument("--fit", action="store_true", help="train to the early stop instead, ours and peers: hours")
     parser.add_argument("--epochs", type=int, default=300, help="with --fit: at most so many")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()

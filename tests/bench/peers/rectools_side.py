@@ -77,14 +77,15 @@ class Side:
             self.model(10_000, [Pace(self.driver)]).fit(self.dataset)
 
     def fit(self, epochs: int) -> None:
-        """So many epochs, and the time they took."""
+        """All epochs, the time they took, and what came of them."""
         begin, cpu = time.perf_counter(), time.process_time()
         fitted = self.model(epochs, [])
         fitted.fit(self.dataset)
         self.fitted = fitted
         self.driver.tell(
-            epochs=epochs, seconds=time.perf_counter() - begin, cpu_seconds=time.process_time() - cpu, ndcg=self.ndcg()
+            epoch=epochs, seconds=time.perf_counter() - begin, cpu_seconds=time.process_time() - cpu, ndcg=self.ndcg()
         )
+        self.driver.tell(done=True)
 
     def rank(self, seconds: float) -> dict:
         """Its own recommendation of ten items to every user, again and again for about so long."""
