@@ -25,7 +25,7 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ES
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) --no-python)
 
-.PHONY: help demo esim train evaluate sweep backbones status verify test parity lint check format bench clean
+.PHONY: help demo esim train evaluate sweep probe backbones status verify test parity lint check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +51,9 @@ evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evalu
 
 sweep: $(VENV)/.core ## many trainings by a plan: make sweep PLAN=study.toml; a later start goes on
 	@$(EIMF) sweep $(PLAN) --store $(STORE)
+
+probe: $(VENV)/.core ## what the LLM's interests say about what users do next, beside their controls; no training
+	@$(EIMF) probe $(RECIPE_ARGS) $(if $(ESIM),--esim $(ESIM))
 
 backbones: $(VENV)/.core ## every backbone with its options
 	@$(EIMF) backbones

@@ -81,6 +81,15 @@ def sweep(
 
 
 @app.command()
+def probe(
+    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
+    settings: Settings = None, esim: EsimKey = None,
+) -> None:  # fmt: skip
+    """What the LLM's interests say about what users do next, beside their controls; without training."""
+    jobs.run_probe(_recipe(dataset, recipe, settings), Store(store), esim)
+
+
+@app.command()
 def backbones() -> None:
     """Every backbone that --backbone can name, with its options."""
     report.show_backbones()

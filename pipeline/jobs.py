@@ -12,7 +12,7 @@ from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.recipe import Recipe
 from pipeline.refs import save_ref, stage_two_inputs
-from pipeline.report import Result, show_paired, show_results
+from pipeline.report import Result, show_paired, show_probe, show_results
 from pipeline.run import Run, find, make
 from pipeline.sweep import read_plan, run_sweep, tasks_of
 from pipeline.train_stages import follow, train_stages
@@ -78,6 +78,16 @@ def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
         write_atomic(results / "table.md", table.encode())
         say()
         say(table)
+
+
+def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
+    """How well the LLM's interests tell the users' validation items from others, and how well their controls do."""
+    from eimf.train.probe import probe
+    from pipeline.training import histories_of, supervision_of
+
+    made = stage_two_inputs(store, recipe.model_copy(update={"heads": HeadSettings()}), esim_key)
+    histories = histories_of(made)
+    show_probe(probe(supervision_of(made, histories), histories, recipe.train.seed))
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:

@@ -3,10 +3,14 @@
 import inspect
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from eimf import schema
 from eimf.store.artifact import Artifact, Store
 from pipeline.console import say, table
+
+if TYPE_CHECKING:
+    import torch
 
 _SHOWN = (("ndcg", 10), ("recall", 10), ("ndcg", 20), ("recall", 20), ("mrr", 20))
 
@@ -52,6 +56,20 @@ def show_paired(plain: Result, other: Result) -> None:
     mean, spread, p = paired_difference(*[user_metric(each, "ndcg", 10) for each in ranks])
     certainty = f"standard error {spread:.4f} over users, paired p = {p:.2g}"
     say(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")
+
+
+def show_probe(found: "dict[str, torch.Tensor]") -> None:
+    """One row a source: mean AUC over users, and the paired difference of the LLM's interests to it."""
+    from eimf.metrics import paired_difference
+
+    rows = []
+    for name, auc in found.items():
+        mean, error, p = paired_difference(auc, found["true"])
+        rows.append(
+            [name, f"{auc.mean():.4f}", *(["", ""] if name == "true" else [f"{mean:+.4f} ± {error:.4f}", f"{p:.2g}"])]
+        )
+    table(["", "AUC", "true minus it", "paired p"], rows)
+    say("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")
 
 
 def show_store(store: Store) -> None:

@@ -18,7 +18,7 @@ from eimf.train.build import build_backbone, build_semantics
 from eimf.train.group import Group
 from eimf.train.loop import Progress, Trainer
 from eimf.train.sequences import Histories, read_histories
-from eimf.train.supervision import read_supervision
+from eimf.train.supervision import Supervision, read_supervision
 from pipeline.console import Bar, progress, say
 from pipeline.recipe import Recipe
 from pipeline.run import Artifacts
@@ -80,6 +80,11 @@ class Saved:
 
 def json_lines(rows: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def supervision_of(made: Artifacts, histories: Histories) -> Supervision:
+    items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
+    return read_supervision(items, users, interests, histories)
 
 
 def histories_of(made: Artifacts) -> Histories:
@@ -155,8 +160,7 @@ def _trainer(recipe: Recipe, made: Artifacts, histories: Histories, device: torc
     backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
     semantics = None
     if not recipe.heads.plain:
-        items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
-        supervision = read_supervision(items, users, interests, histories)
+        supervision = supervision_of(made, histories)
         semantics = build_semantics(backbone, supervision, histories, recipe.heads, recipe.train.seed)
     products = Products(recipe.speed.loss_rows, half=recipe.train.precision == "bfloat16")
     return Trainer(

@@ -1,0 +1,65 @@
+"""The probe finds a meaning that was planted, and none where there is none."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from eimf.train.probe import CONTROLS, HISTORY, probe
+from eimf.train.sequences import Histories
+from eimf.train.supervision import Supervision
+
+TOPICS, ITEMS_EACH, USERS, LENGTH, TEXT = 8, 20, 400, 6, 32
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Supervision, Histories]:
+    """Users of topic c start in topic c + 1 and end in topic c; the interest of cluster c is topic c: an LLM that
+    knows more than the history."""
+    rng = np.random.default_rng(0)
+    topic = np.arange(USERS) % TOPICS
+    place = np.broadcast_to(np.arange(LENGTH) < LENGTH - 2, (USERS, LENGTH))
+    items = (topic[:, None] + place) % TOPICS * ITEMS_EACH + rng.integers(1, ITEMS_EACH + 1, (USERS, LENGTH))
+    centres = F.normalize(torch.randn(TOPICS, TEXT, generator=torch.Generator().manual_seed(1)), dim=1)
+    noise = torch.randn(TOPICS * ITEMS_EACH, TEXT, generator=torch.Generator().manual_seed(2)) * 0.05
+    supervision = Supervision(
+        item_text=F.normalize(centres.repeat_interleave(ITEMS_EACH, dim=0) + noise, dim=1),
+        semantics=centres.unsqueeze(1),
+        present=torch.ones(TOPICS, 1, dtype=torch.bool),
+        cluster=torch.from_numpy(topic.copy()),
+        last_read=torch.where(torch.arange(USERS) < TOPICS, LENGTH - 3, -1),
+    )
+    offsets = np.arange(0, USERS * LENGTH + 1, LENGTH)
+    return supervision, Histories(items.ravel(), offsets, np.full(USERS, LENGTH - 2), TOPICS * ITEMS_EACH)
+
+
+def test_planted_meaning_shows_and_its_controls_do_not(world):
+    found = {name: float(auc.mean()) for name, auc in probe(*world, seed=0).items()}
+    assert set(found) == {"true", *CONTROLS, HISTORY}
+    assert found["true"] > 0.9
+    # The titles that the LLM read, and the user's own, are of another topic than the next item.
+    assert found["titles"] < 0.6
+    assert found[HISTORY] < 0.6
+    assert found["shuffled"] < 0.6
+    assert abs(found["random"] - 0.5) < 0.1
+
+
+def test_where_nothing_tells_items_apart_it_is_one_half(world):
+    supervision, histories = world
+    same = Supervision(
+        torch.ones_like(supervision.item_text), supervision.semantics, supervision.present, supervision.cluster,
+        supervision.last_read,
+    )  # fmt: skip
+    assert torch.equal(probe(same, histories, seed=0)["true"], torch.full((USERS,), 0.5, dtype=torch.float64))
+
+
+def test_users_without_supervision_are_left_out_and_a_seed_repeats(world):
+    supervision, histories = world
+    fewer = Supervision(
+        supervision.item_text, supervision.semantics, supervision.present,
+        torch.where(supervision.cluster == 0, -1, supervision.cluster), supervision.last_read,
+    )  # fmt: skip
+    found = probe(fewer, histories, seed=3)
+    assert {len(auc) for auc in found.values()} == {USERS - USERS // TOPICS}
+    again = probe(fewer, histories, seed=3)
+    assert all(torch.equal(found[name], again[name]) for name in found)
