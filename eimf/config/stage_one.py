@@ -110,7 +110,7 @@ class LLMSettings(Answer):
     """Commit of a hub id; without it, the newest one at the first use."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     """Number type of the weights at work."""
-    temperature: Annotated[float, Field(ge=0)] = 0.8
+    temperature: Annotated[float, Field(ge=0)] = 0.2
     """Sampling temperature; 0 takes the likeliest token, and then a retry would only repeat itself."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Nucleus of the sampling."""

@@ -7,7 +7,7 @@ import pytest
 
 from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
-from pipeline.jobs import run_esim, run_evaluate, run_train
+from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
 from pipeline.refs import stage_two_inputs
 from tests import world as planted
 
@@ -34,6 +34,16 @@ def test_two_backbones_share_one_artifact_and_no_request_is_sent(store, world_fo
     assert parents[0] == parents[1] and set(parents[0]) == {"dataset", "esim"}
     assert capsys.readouterr().out.count("is frozen; LLM requests: 0") == 2
     assert sorted((store.root / "replies").rglob("*")) == replies
+
+
+@pytest.mark.parametrize("settings", [(), PLAIN])
+def test_the_probe_reads_the_artifact_and_trains_nothing(store, world_folder, capsys, settings):
+    before = sorted((store.root / "checkpoint").rglob("*"))
+    run_probe(planted.recipe(world_folder, *settings), store)
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert {"true", "shuffled", "random", "titles", "history"} <= rows.keys()
+    assert float(rows["history"][1]) > 0.6  # in the planted world a user's items share words
+    assert sorted((store.root / "checkpoint").rglob("*")) == before
 
 
 def test_a_second_run_is_a_hit_and_leaves_no_work_behind(store, world_folder):
