@@ -62,12 +62,11 @@ def show_probe(found: "dict[str, torch.Tensor]") -> None:
     """One row a source: mean AUC over users, and the paired difference of the LLM's interests to it."""
     from eimf.metrics import paired_difference
 
-    rows = []
-    for name, auc in found.items():
-        mean, error, p = paired_difference(auc, found["true"])
-        rows.append(
-            [name, f"{auc.mean():.4f}", *(["", ""] if name == "true" else [f"{mean:+.4f} ± {error:.4f}", f"{p:.2g}"])]
-        )
+    true = found["true"]
+    rows = [["true", f"{true.mean():.4f}", "", ""]]
+    for name in list(found)[1:]:  # the first is `true`
+        mean, error, p = paired_difference(found[name], true)
+        rows.append([name, f"{found[name].mean():.4f}", f"{mean:+.4f} ± {error:.4f}", f"{p:.2g}"])
     table(["", "AUC", "true minus it", "paired p"], rows)
     say("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")
 

@@ -83,6 +83,7 @@ def json_lines(rows: list[dict[str, Any]]) -> str:
 
 
 def supervision_of(made: Artifacts, histories: Histories) -> Supervision:
+    """What the `esim` artifact gives the trainer."""
     items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
     return read_supervision(items, users, interests, histories)
 

@@ -73,7 +73,7 @@ class _BlockedSoftmax(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden_grad = torch.empty_like(hidden) if wanted else None
-        across_grad = torch.zeros_like(table.T, memory_format=torch.contiguous_format) if wanted else None  # [D, N]
+        across_grad = table.new_zeros(table.T.shape) if wanted else None  # [D, N]
         added = torch.zeros((), dtype=torch.float64, device=hidden.device)
         logs = torch.empty_like(weight)
         factors = products.factor(table)

@@ -51,10 +51,11 @@ def _titles(supervision: Supervision, histories: Histories) -> Tensor:
     """Mean text [C, S] of the events that the LLM has read of each cluster's typical users, up to the last one."""
     last_read, cluster = supervision.last_read.numpy(), supervision.cluster.numpy()
     users = np.flatnonzero((last_read >= 0) & (cluster >= 0))
-    count = last_read[users] + 1
-    row = np.repeat(np.arange(len(users)), count)
-    event = np.repeat(histories.offsets[users] - np.cumsum(count) + count, count) + np.arange(len(row))
-    text = supervision.item_text[histories.items[event] - 1]
-    of = torch.from_numpy(cluster[users][row])
-    total = torch.zeros(len(supervision.present), text.shape[1]).index_add_(0, of, text)
-    return F.normalize(total, dim=1)
+    row, event = histories.first_events(users, last_read[users] + 1)
+    return mean_texts(supervision, histories.items[event], cluster[users][row], len(supervision.present))
+
+
+def mean_texts(supervision: Supervision, items: np.ndarray, group: np.ndarray, groups: int) -> Tensor:
+    """Mean text of the `items` [E] of each `group` [E], as unit vectors [groups, S]; 0 where a group has none."""
+    text = supervision.item_text[items - 1]
+    return F.normalize(torch.zeros(groups, text.shape[1]).index_add_(0, torch.from_numpy(group), text), dim=1)

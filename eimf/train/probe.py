@@ -13,9 +13,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from eimf.train.controls import derive
+from eimf.train.controls import derive, mean_texts
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
@@ -48,13 +47,10 @@ def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int 
 
 def _own_texts(supervision: Supervision, histories: Histories) -> Supervision:
     """Every user a cluster of its own, with one interest: the mean text of its training items."""
-    owner = torch.from_numpy(np.repeat(np.arange(histories.users), histories.trained))
-    first = np.repeat(histories.offsets[:-1] - np.cumsum(histories.trained) + histories.trained, histories.trained)
-    text = supervision.item_text[histories.items[first + np.arange(len(owner))] - 1]
-    total = torch.zeros(histories.users, text.shape[1]).index_add_(0, owner, text)
+    owner, event = histories.first_events(np.arange(histories.users), histories.trained)
     return replace(
         supervision,
-        semantics=F.normalize(total, dim=1).unsqueeze(1),
+        semantics=mean_texts(supervision, histories.items[event], owner, histories.users).unsqueeze(1),
         present=torch.ones(histories.users, 1, dtype=torch.bool),
         cluster=torch.arange(histories.users),
     )

@@ -37,9 +37,14 @@ class Histories:
 
     def frequency(self) -> np.ndarray:
         """How often each item occurs in training, [N]."""
-        place = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
-        trained = place < np.repeat(self.trained, np.diff(self.offsets))
-        return np.bincount(self.items[trained], minlength=self.catalogue + 1)[1:]
+        _, event = self.first_events(np.arange(self.users), self.trained)
+        return np.bincount(self.items[event], minlength=self.catalogue + 1)[1:]
+
+    def first_events(self, user: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` [B] events of each `user` [B], flat [S]: the row in `user` of each, and its place in
+        `items`."""
+        row = np.repeat(np.arange(len(user)), count)
+        return row, np.repeat(self.offsets[user] - np.cumsum(count) + count, count) + np.arange(len(row))
 
 
 def read_histories(events: pa.Table) -> Histories:
@@ -201,8 +206,8 @@ def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length
     inside = place < lengths[:, None]
     event = np.where(inside, (begin + count - lengths)[:, None] + place, 0)
     target = histories.items[begin + count]
-    rows = np.repeat(np.arange(len(user)), count)
-    seen = histories.items[np.repeat(begin - np.cumsum(count) + count, count) + np.arange(len(rows))]
+    rows, events = histories.first_events(user, count)
+    seen = histories.items[events]
     new = seen != target[rows]
     return Query(
         user=torch.from_numpy(user),

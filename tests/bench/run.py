@@ -31,6 +31,7 @@ GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_00
 RIVALS = {"SINE": "EIMF ComiRec-SA", "bfloat16": "EIMF, bfloat16"}
 """Which of ours a peer is measured against, by a part of its name; else the first."""
 FITTED = ("RecBole, our allocator", "RecTools, our allocator")
+"""Peers that --fit trains to the end."""
 LARGEST_PEER_CATALOGUE = 200_000
 """The peers hold the logits of a batch, at a million items above 24 GB: not started there."""
 
@@ -196,10 +197,10 @@ def _against(
 
 
 def fit(name: str, events: Path, options: argparse.Namespace, scratch: Path) -> None:
-    """Ours and the peers' SASRec to their own early stop, one after the other on one thread; a JSON line an epoch each,
-    RecTools one at the end.
+    """Ours and RecBole's SASRec to their own early stop, RecTools' for all epochs, one after the other on one thread; a
+    JSON line an epoch each, of RecTools the last one only.
 
-    `ndcg` is validation NDCG@10, seen items left out; RecBole stops by its own value, RecTools after all epochs.
+    `ndcg` is validation NDCG@10, seen items left out; RecBole stops by its own value.
     """
     common = {"events": str(events), "length": 50, "width": 64, "dropout": 0.5, "threads": 1, "epochs": options.epochs}
     ours, peers = sides(options, sizes(events)["items"])
