@@ -11,7 +11,7 @@ from pipeline.console import say
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.recipe import Recipe
-from pipeline.refs import save_ref, stage_two_inputs
+from pipeline.refs import HANDED_OVER, save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_probe, show_results
 from pipeline.run import Run, find, make
 from pipeline.sweep import read_plan, run_sweep, tasks_of
@@ -29,7 +29,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     for stage in STAGES:
         made[stage.kind], new = make(stage, run, made, configurations[stage.kind])
         built |= {stage.kind} if new else set()
-        if stage.kind in ("dataset", "esim"):
+        if stage.kind in HANDED_OVER:
             save_ref(store, recipe, made[stage.kind])
     asked = made["interests"].manifest.facts["llm_requests"] if "interests" in built else 0
     say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
@@ -39,11 +39,10 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stages 10 and 11 against frozen artifacts."""
     inputs = stage_two_inputs(store, recipe, esim_key)
-    origin = inputs.get("esim", inputs["dataset"])
+    origin = inputs[recipe.heads.source or "dataset"]
     say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
-    run = Run(recipe, store, Engines(recipe))
-    made = {kind: artifact for kind, artifact in inputs.items() if kind == "dataset" or not recipe.heads.plain}
-    for stage in train_stages(recipe.heads.plain):
+    run, made = Run(recipe, store, Engines(recipe)), dict(inputs)
+    for stage in train_stages(recipe):
         made[stage.kind], _ = make(stage, run, made, stage.configuration(run))
     parallel.finish(recipe.speed)
     return Result(label(recipe), made["checkpoint"], made["metrics"])
@@ -52,14 +51,14 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
 def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
     """The part in `run_train` of every process but the first, where torchrun started several."""
     inputs = stage_two_inputs(store, recipe, esim_key)
-    follow(Run(recipe, store, Engines(recipe)), inputs, recipe.heads.plain)
+    follow(Run(recipe, store, Engines(recipe)), inputs)
 
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stage 11 alone, of a training that is finished. Raises ArtifactError where it is not."""
     inputs = stage_two_inputs(store, recipe, esim_key)
     run = Run(recipe, store, Engines(recipe))
-    first, second = train_stages(recipe.heads.plain)
+    first, second = train_stages(recipe)
     checkpoint = find(first, run, inputs)
     if checkpoint is None:
         raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")

@@ -1,7 +1,7 @@
 """Which artifacts a recipe's stage-one settings led to: what lets a training node start without raw data or models.
 
-A ref is filed under the digest of the settings as written (and, for an `esim`, of its dataset's key), so the same
-recipe finds it on another machine.
+A ref is filed under the digest of the settings as written (and of the dataset's key, but for a `dataset`), so the
+same recipe finds it on another machine.
 """
 
 import json
@@ -17,7 +17,13 @@ from pipeline.recipe import Recipe
 from pipeline.run import Run, find
 
 _DATASET = ("dataset", "text")
-_ESIM = (*_DATASET, "encoder", "cluster", "typical", "prompt", "llm")
+_SECTIONS = {
+    "dataset": _DATASET,
+    "item_vectors": (*_DATASET, "encoder"),
+    "esim": (*_DATASET, "encoder", "cluster", "typical", "prompt", "llm"),
+}
+HANDED_OVER = tuple(_SECTIONS)
+"""Kinds of artifacts that stage two may start from."""
 
 
 def _settings(recipe: Recipe, sections: tuple[str, ...]) -> dict[str, Any]:
@@ -27,21 +33,20 @@ def _settings(recipe: Recipe, sections: tuple[str, ...]) -> dict[str, Any]:
     return values
 
 
-def _path(store: Store, recipe: Recipe, dataset: str | None) -> Path:
-    """The ref of the `dataset` these settings led to, or, with a dataset's key, of the `esim` made from it."""
-    settings = _settings(recipe, _DATASET if dataset is None else _ESIM)
-    name = keys.digest({"settings": settings, "dataset": dataset})
-    return store.root / "refs" / ("dataset" if dataset is None else "esim") / f"{name}.json"
+def _path(store: Store, recipe: Recipe, kind: str, dataset: str | None) -> Path:
+    """The ref of what these settings led to: a `dataset`, or, with a dataset's key, what was made from it."""
+    name = keys.digest({"settings": _settings(recipe, _SECTIONS[kind]), "dataset": dataset})
+    return store.root / "refs" / kind / f"{name}.json"
 
 
 def save_ref(store: Store, recipe: Recipe, artifact: Artifact) -> None:
-    """Note that these settings led to `artifact`, a `dataset` or an `esim`."""
-    path = _path(store, recipe, artifact.manifest.parents.get("dataset"))
+    """Note that these settings led to `artifact`, one of HANDED_OVER."""
+    path = _path(store, recipe, artifact.manifest.kind, artifact.manifest.parents.get("dataset"))
     write_atomic(path, json.dumps({"key": artifact.key}).encode())
 
 
 def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = None) -> Artifact | None:
-    path = _path(store, recipe, dataset)
+    path = _path(store, recipe, kind, dataset)
     return store.find(kind, json.loads(path.read_text())["key"]) if path.is_file() else None
 
 
@@ -54,21 +59,29 @@ def _dataset(store: Store, recipe: Recipe) -> Artifact | None:
 
 
 def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict[str, Artifact]:
-    """The `dataset` artifact, and with heads at work or `esim_key` given the `esim` artifact too.
+    """The `dataset` artifact, and the one that supervises (`HeadSettings.source`), if any: the recipe's own, or the
+    `esim` of this key and what that was made from.
 
     Raises ArtifactError where the store does not hold them, or where the given artifact is of another dataset.
     """
-    dataset = _dataset(store, recipe) or _missing(store, "dataset")
-    if esim_key is None and recipe.heads.plain:
+    dataset, source = _dataset(store, recipe) or _missing(store, "dataset"), recipe.heads.source
+    given = _given(store, esim_key, dataset) if esim_key else None
+    if source is None:
         return {"dataset": dataset}
-    if esim_key is None:
-        return {"dataset": dataset, "esim": _read_ref(store, recipe, "esim", dataset.key) or _missing(store, "esim")}
-    esim = store.get("esim", esim_key)
+    if given is None:
+        found = _read_ref(store, recipe, source, dataset.key) or _missing(store, source)
+    else:
+        found = given if source == "esim" else store.get(source, given.manifest.parents[source])
+    return {"dataset": dataset, source: found}
+
+
+def _given(store: Store, key: str, dataset: Artifact) -> Artifact:
+    esim = store.get("esim", key)
     if esim.manifest.parents["dataset"] != dataset.key:
         found = f"{esim.short} was made from dataset {esim.manifest.parents['dataset'][:12]}"
         found += f", this recipe's is {dataset.short}"
         raise ArtifactError("esim", found, "give an artifact of this dataset, or the recipe of that one")
-    return {"dataset": dataset, "esim": esim}
+    return esim
 
 
 def _missing(store: Store, kind: str) -> NoReturn:

@@ -91,12 +91,12 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
     if unknown:
         raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
     tasks: list[Task] = []
-    inputs: dict[tuple[str, bool], dict[str, Artifact]] = {}
+    inputs: dict[tuple[str, str | None], dict[str, Artifact]] = {}
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
         for variant, own in plan.variants.items():
             settings = [*plan.settings, *own, f"model.backbone={backbone}", f"train.seed={seed}"]
             recipe = _recipe(name, folder, settings)
-            group = name, recipe.heads.plain
+            group = name, recipe.heads.source
             inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
             tasks.append(Task(recipe, backbone, variant, seed, metrics_key(recipe, store, inputs[group])))
     return tasks

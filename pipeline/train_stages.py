@@ -42,10 +42,10 @@ def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
     return standing.facts(histories.training_targets)
 
 
-def follow(run: Run, made: Artifacts, plain: bool) -> None:
+def follow(run: Run, made: Artifacts) -> None:
     """What every process but the first does: train whenever that one does, until it is done."""
     device = prepare_torch(run.recipe.speed)
-    stage = train_stages(plain)[0]
+    stage = train_stages(run.recipe)[0]
     folder = run.store.work(stage_key(stage, keys_of(made), stage.configuration(run)))
     while parallel.called(device):
         from pipeline.training import histories_of, train
@@ -83,16 +83,16 @@ def _build_metrics(run: Run, made: Artifacts, draft: Draft) -> Facts:
 def metrics_key(recipe: Recipe, store: Store, inputs: Artifacts) -> str:
     """Key of the metrics that a training with this recipe against these artifacts ends in, done or not."""
     run = Run(recipe, store, Engines(recipe))
-    first, second = train_stages(recipe.heads.plain)
+    first, second = train_stages(recipe)
     parents = keys_of(inputs)
     checkpoint = stage_key(first, parents, first.configuration(run))
     return stage_key(second, {**parents, "checkpoint": checkpoint}, second.configuration(run))
 
 
-def train_stages(plain: bool) -> tuple[Stage, Stage]:
-    """Stages 10 and 11. A plain backbone does not depend on the ESIM artifact, so every artifact shares its
-    checkpoint."""
-    parents = ("dataset",) if plain else ("dataset", "esim")
+def train_stages(recipe: Recipe) -> tuple[Stage, Stage]:
+    """Stages 10 and 11. A training depends on nothing of stage one that it does not read: see `HeadSettings.source`."""
+    source = recipe.heads.source
+    parents = ("dataset", source) if source else ("dataset",)
     return (
         Stage(10, "checkpoint", 1, parents, _checkpoint_configuration, _build_checkpoint),
         Stage(11, "metrics", 1, ("dataset", "checkpoint"), _metrics_configuration, _build_metrics),

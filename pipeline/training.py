@@ -18,7 +18,7 @@ from eimf.train.build import build_backbone, build_semantics
 from eimf.train.group import Group
 from eimf.train.loop import Progress, Trainer
 from eimf.train.sequences import Histories, read_histories
-from eimf.train.supervision import Supervision, read_supervision
+from eimf.train.supervision import Supervision, read_supervision, text_alone
 from pipeline.console import Bar, progress, say
 from pipeline.recipe import Recipe
 from pipeline.run import Artifacts
@@ -83,7 +83,9 @@ def json_lines(rows: list[dict[str, Any]]) -> str:
 
 
 def supervision_of(made: Artifacts, histories: Histories) -> Supervision:
-    """What the `esim` artifact gives the trainer."""
+    """What the `esim` artifact gives the trainer, or the `item_vectors` where that is all it takes."""
+    if "esim" not in made:
+        return text_alone(made["item_vectors"].table("vectors"), histories)
     items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
     return read_supervision(items, users, interests, histories)
 

@@ -79,6 +79,14 @@ class HeadSettings(Answer):
         """True where the LLM's interests, or a control in their place, enter the training."""
         return max(self.align_users, self.semantic, self.smooth_interests) > 0
 
+    @property
+    def source(self) -> Literal["item_vectors", "esim"] | None:
+        """Kind of the artifact that the training reads beside the dataset: the items' texts alone, or the LLM's
+        interests too. A training is keyed by that artifact, so another prompt or LLM leaves those of texts alone."""
+        if self.plain:
+            return None
+        return "esim" if self.asks_llm else "item_vectors"
+
     def configuration(self) -> dict[str, Any] | None:
         """What belongs into a key: not how the settings came about, and no control of what is not used."""
         kept = self.model_dump(mode="json", exclude={"preset"} if self.asks_llm else {"preset", "control"})

@@ -1,4 +1,4 @@
-"""What an ESIM artifact gives the trainer: dense tensors, and which targets they may supervise.
+"""What stage one gives the trainer: dense tensors, and which targets they may supervise.
 
 Shapes: U users, N items, C clusters, M interests of a cluster, S text width.
 """
@@ -58,12 +58,32 @@ def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, hist
     )
 
 
+def text_alone(items: pa.Table, histories: Histories) -> Supervision:
+    """From the table of an `item_vectors` artifact: the items' texts, and no user under supervision. Raises
+    ArtifactError where it does not fit the dataset's histories."""
+    _check_items("item_vectors", items, histories)
+    item_text = torch.tensor(schema.vectors_of(items))
+    nobody = torch.full((histories.users,), -1)
+    return Supervision(
+        item_text=item_text,
+        semantics=item_text.new_zeros(1, 1, item_text.shape[1]),
+        present=torch.zeros(1, 1, dtype=torch.bool),
+        cluster=nobody,
+        last_read=nobody,
+    )
+
+
+def _check_items(kind: str, items: pa.Table, histories: Histories) -> None:
+    if items.num_rows != histories.catalogue:
+        found = f"{items.num_rows} items, the dataset has {histories.catalogue}"
+        raise ArtifactError(kind, found, f"give the {kind} artifact that was made from this dataset")
+
+
 def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
-    remedy = "give the esim artifact that was made from this dataset"
-    if items.num_rows != histories.catalogue or users.num_rows != histories.users:
-        found = f"{users.num_rows} users and {items.num_rows} items"
-        found += f", the dataset has {histories.users} and {histories.catalogue}"
-        raise ArtifactError("esim", found, remedy)
+    _check_items("esim", items, histories)
+    if users.num_rows != histories.users:
+        found = f"{users.num_rows} users, the dataset has {histories.users}"
+        raise ArtifactError("esim", found, "give the esim artifact that was made from this dataset")
     late = users[schema.LAST_READ].to_numpy() >= histories.trained
     if late.any():
         user = int(np.flatnonzero(late)[0])

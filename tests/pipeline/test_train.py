@@ -91,11 +91,29 @@ def test_evaluate_measures_a_finished_training_again(store, world_folder):
 
 def test_a_copied_store_is_enough(store, world_folder, tmp_path):
     # As on a training node: no raw data, no model, only what artifacts/README.md says to copy.
-    for kind in ("dataset", "esim", "refs"):
+    for kind in ("dataset", "item_vectors", "esim", "refs"):
         shutil.copytree(store.root / kind, tmp_path / "copy" / kind)
-    recipe = planted.recipe(world_folder, "encoder.backend=fake").model_copy(update={"folder": tmp_path / "nowhere"})
-    result = run_train(recipe, Store(tmp_path / "copy"))
-    assert result.metrics.key == run_train(planted.recipe(world_folder), store).metrics.key
+    for settings in ((), ("heads.preset=text",), PLAIN):
+        recipe = planted.recipe(world_folder, *settings)
+        result = run_train(recipe.model_copy(update={"folder": tmp_path / "nowhere"}), Store(tmp_path / "copy"))
+        assert result.metrics.key == run_train(recipe, store).metrics.key
+
+
+def test_a_training_with_texts_alone_does_not_depend_on_the_prompt(store, world_folder):
+    text, modern = [], []
+    for prompt in ("llm.max_interests=7", "llm.max_interests=8"):
+        run_esim(planted.recipe(world_folder, prompt), store)
+        text.append(run_train(planted.recipe(world_folder, prompt, "heads.preset=text"), store))
+        modern.append(run_train(planted.recipe(world_folder, prompt), store))
+    assert len({result.checkpoint.key for result in text}) == 1
+    assert set(text[0].checkpoint.manifest.parents) == {"dataset", "item_vectors"}
+    assert len({result.checkpoint.key for result in modern}) == 2
+
+
+def test_texts_are_found_by_the_key_of_an_esim_artifact_too(store, world_folder):
+    esim = run_esim(planted.recipe(world_folder), store)["esim"]
+    recipe = planted.recipe(world_folder, "heads.preset=text")
+    assert stage_two_inputs(store, recipe, esim.key) == stage_two_inputs(store, recipe, None)
 
 
 def test_an_artifact_of_another_dataset_is_refused(store, tmp_path, world_folder):

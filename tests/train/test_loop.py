@@ -15,7 +15,7 @@ from eimf.train.build import build_backbone, build_semantics
 from eimf.train.group import Group
 from eimf.train.loop import Progress, Trainer
 from eimf.train.sequences import Histories, read_histories
-from eimf.train.supervision import Supervision, read_supervision
+from eimf.train.supervision import Supervision, read_supervision, text_alone
 from tests import world as planted
 
 SETTINGS = TrainSettings(lr=5e-3, batch_positions=128, seed=7)
@@ -200,8 +200,17 @@ def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(dat
     with pytest.raises(ArtifactError, match=r"the LLM has read position .* of user_idx 2, which is to be predicted"):
         read_supervision(*tables(data, read), data)
     items, users, interests = tables(data)
-    with pytest.raises(ArtifactError, match="89 users and 48 items, the dataset has 90 and 48"):
+    with pytest.raises(ArtifactError, match="esim: 89 users, the dataset has 90; give the esim artifact"):
         read_supervision(items, users.slice(1), interests, data)
+
+
+def test_texts_alone_supervise_nobody_and_fit_the_dataset(data):
+    items = tables(data)[0]
+    found = text_alone(items, data)
+    assert torch.equal(found.item_text, read_supervision(*tables(data), data).item_text)
+    assert (found.clusters_for(torch.arange(data.users), torch.zeros(data.users, dtype=torch.long)) == -1).all()
+    with pytest.raises(ArtifactError, match="item_vectors: 47 items, the dataset has 48; give the item_vectors"):
+        text_alone(items.slice(1), data)
 
 
 def test_early_stopping():
