@@ -10,6 +10,7 @@ from pipeline.comparison import comparison
 from pipeline.console import say
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
+from pipeline.machine import prepare_torch
 from pipeline.recipe import Recipe
 from pipeline.refs import HANDED_OVER, save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_probe, show_results
@@ -80,7 +81,9 @@ def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
 
 
 def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
-    """How well the LLM's interests tell the users' validation items from others, and how well their controls do."""
+    """How well the LLM's interests tell the users' validation items from others, how well their controls do, and what
+    either adds to the users' own histories."""
+    prepare_torch(recipe.speed)
     from eimf.train.probe import probe
     from pipeline.training import histories_of, supervision_of
 

@@ -12,6 +12,8 @@ from pipeline.console import say, table
 if TYPE_CHECKING:
     import torch
 
+    from eimf.train.probe import Reading
+
 _SHOWN = (("ndcg", 10), ("recall", 10), ("ndcg", 20), ("recall", 20), ("mrr", 20))
 
 
@@ -58,16 +60,22 @@ def show_paired(plain: Result, other: Result) -> None:
     say(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")
 
 
-def show_probe(found: "dict[str, torch.Tensor]") -> None:
-    """One row a source: mean AUC over users, and the paired difference of the LLM's interests to it."""
+def show_probe(found: "dict[str, Reading]") -> None:
+    """One row a source: mean AUC over users, the paired difference of the LLM's interests to it, and what it adds to
+    the user's own history."""
     from eimf.metrics import paired_difference
+    from eimf.train.probe import HISTORY
 
-    true = found["true"]
-    rows = [["true", f"{true.mean():.4f}", "", ""]]
-    for name in list(found)[1:]:  # the first is `true`
-        mean, error, p = paired_difference(found[name], true)
-        rows.append([name, f"{found[name].mean():.4f}", f"{mean:+.4f} ± {error:.4f}", f"{p:.2g}"])
-    table(["", "AUC", "true minus it", "paired p"], rows)
+    def cells(one: "torch.Tensor", other: "torch.Tensor") -> list[str]:
+        mean, error, p = paired_difference(one, other)
+        return [f"{mean:+.4f} ± {error:.4f}", f"{p:.2g}"]
+
+    rows = []
+    for name, source in found.items():
+        against = ["", ""] if name == "true" else cells(source.alone, found["true"].alone)
+        added = ["", ""] if name == HISTORY else cells(found[HISTORY].alone, source.with_history)
+        rows.append([name, f"{source.alone.mean():.4f}", *against, *added])
+    table(["", "AUC", "true minus it", "paired p", "it adds to history", "paired p"], rows)
     say("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")
 
 

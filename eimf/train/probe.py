@@ -2,13 +2,15 @@
 
 An item's score for a user is the largest cosine between the item's text and the interests of the user's cluster. The
 AUC of a user is how often the validation item scores above an item drawn by popularity, ties counted half: .5 where the
-interests say nothing. Our decision; it takes seconds, so LLMs and prompts can be compared before a training is spent on
-them. The test item is not looked at.
+interests say nothing. A model with item texts has the user's own history already, so each source is also added to that:
+history + w source, where w is what is best for the other half of the users. Our decision; it takes seconds, so LLMs
+and prompts can be compared before a training is spent on them. The test item is not looked at.
 
-Shapes: U users under supervision, n items drawn for a user, C clusters, M interests of a cluster, S text width.
+Shapes: U users under supervision, n items drawn for a user, C clusters, M interests of a cluster, S text width, W
+weights.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,12 +25,23 @@ CONTROLS = ("shuffled", "random", "titles")
 HISTORY = "history"
 """The mean text of the user's own training items: what text says without clusters and without an LLM."""
 
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""What a source may count for beside the history."""
+
 _BLOCK = 256
 
 
-def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int = 100) -> dict[str, Tensor]:
-    """AUC of every supervised user [U] float64, by source: `true`, each of CONTROLS, HISTORY. `seed` draws the
-    controls and the items."""
+@dataclass(frozen=True)
+class Reading:
+    """AUC of every supervised user, [U] float64: of a source `alone`, and of the user's history together with it."""
+
+    alone: Tensor
+    with_history: Tensor
+
+
+def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int = 100) -> dict[str, Reading]:
+    """What each source says: `true`, each of CONTROLS, HISTORY. `seed` draws the controls, the items, and the halves of
+    the users."""
     users = (supervision.cluster >= 0).nonzero()[:, 0]
     target = torch.from_numpy(histories.items[histories.offsets[:-1] + histories.trained])[users]
     frequency = torch.from_numpy(histories.frequency()).double()
@@ -37,12 +50,26 @@ def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int 
     candidates = torch.cat([target.unsqueeze(1), others.view(-1, drawn)], dim=1)  # [U, 1 + n]
     sources = {name: derive(supervision, name, histories, seed) for name in ("true", *CONTROLS)}
     sources[HISTORY] = _own_texts(supervision, histories)
-    return {
-        name: torch.cat(
-            [_auc(source, part, of) for part, of in zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True)]
-        )
-        for name, source in sources.items()
-    }
+    half = torch.randperm(len(users), generator=generator) < len(users) // 2
+    blocks = list(zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True))
+    found = {}
+    for name, source in sources.items():
+        rows = [_block(source, sources[HISTORY], *block) for block in blocks]
+        alone, mixed = (torch.cat(part) for part in zip(*rows, strict=True))
+        found[name] = Reading(alone, alone if name == HISTORY else _other_half_decides(mixed, half))
+    return found
+
+
+def _block(source: Supervision, history: Supervision, users: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """AUC of some users by a source alone [.], and by the history with each weight of it [., W]."""
+    own, other = (_scores(each, users, candidates) for each in (history, source))
+    return _auc(other), torch.stack([_auc(own + weight * other) for weight in WEIGHTS], dim=1)
+
+
+def _other_half_decides(mixed: Tensor, half: Tensor) -> Tensor:
+    """Of AUCs [U, W], each user's at the weight that is best for the users of the other half: [U]."""
+    best = [mixed[~half].mean(dim=0).argmax(), mixed[half].mean(dim=0).argmax()]
+    return torch.where(half, mixed[:, best[0]], mixed[:, best[1]])
 
 
 def _own_texts(supervision: Supervision, histories: Histories) -> Supervision:
@@ -56,10 +83,14 @@ def _own_texts(supervision: Supervision, histories: Histories) -> Supervision:
     )
 
 
-def _auc(supervision: Supervision, users: Tensor, candidates: Tensor) -> Tensor:
-    """Of some users and their candidates [., 1 + n], the validation item first."""
+def _scores(supervision: Supervision, users: Tensor, candidates: Tensor) -> Tensor:
+    """Of some users' candidates, [., 1 + n]."""
     cluster = supervision.cluster[users]
     cosines = supervision.item_text[candidates - 1] @ supervision.semantics[cluster].mT  # [., 1 + n, M]
-    scores = cosines.masked_fill(~supervision.present[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
+    return cosines.masked_fill(~supervision.present[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
+
+
+def _auc(scores: Tensor) -> Tensor:
+    """Of scores [., 1 + n], the validation item's first: [.]."""
     own, other = scores[:, :1], scores[:, 1:]
     return ((own > other).double() + (own == other).double() / 2).mean(dim=1)

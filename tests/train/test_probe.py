@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eimf.train.probe import CONTROLS, HISTORY, probe
+from eimf.train.probe import CONTROLS, HISTORY, _other_half_decides, probe
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
@@ -34,7 +34,7 @@ def world() -> tuple[Supervision, Histories]:
 
 
 def test_planted_meaning_shows_and_its_controls_do_not(world):
-    found = {name: float(auc.mean()) for name, auc in probe(*world, seed=0).items()}
+    found = {name: float(reading.alone.mean()) for name, reading in probe(*world, seed=0).items()}
     assert set(found) == {"true", *CONTROLS, HISTORY}
     assert found["true"] > 0.9
     # The titles that the LLM read, and the user's own, are of another topic than the next item.
@@ -44,13 +44,28 @@ def test_planted_meaning_shows_and_its_controls_do_not(world):
     assert abs(found["random"] - 0.5) < 0.1
 
 
+def test_only_what_the_history_does_not_say_is_added_to_it(world):
+    found = probe(*world, seed=0)
+    history, added = found[HISTORY], {name: float(each.with_history.mean()) for name, each in found.items()}
+    assert torch.equal(history.with_history, history.alone)
+    assert added["true"] > added[HISTORY] + 0.3
+    # The titles of the cluster are the history again; eight random vectors tell eight topics apart by chance a little.
+    assert all(added[name] < added[HISTORY] + 0.1 for name in ("titles", "random"))
+
+
+def test_the_weight_of_a_source_is_chosen_by_the_other_half():
+    half = torch.tensor([True, True, False, False])
+    mixed = torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
+    assert _other_half_decides(mixed, half).tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
 def test_where_nothing_tells_items_apart_it_is_one_half(world):
     supervision, histories = world
     same = Supervision(
         torch.ones_like(supervision.item_text), supervision.semantics, supervision.present, supervision.cluster,
         supervision.last_read,
     )  # fmt: skip
-    assert torch.equal(probe(same, histories, seed=0)["true"], torch.full((USERS,), 0.5, dtype=torch.float64))
+    assert torch.equal(probe(same, histories, seed=0)["true"].alone, torch.full((USERS,), 0.5, dtype=torch.float64))
 
 
 def test_users_without_supervision_are_left_out_and_a_seed_repeats(world):
@@ -60,6 +75,8 @@ def test_users_without_supervision_are_left_out_and_a_seed_repeats(world):
         torch.where(supervision.cluster == 0, -1, supervision.cluster), supervision.last_read,
     )  # fmt: skip
     found = probe(fewer, histories, seed=3)
-    assert {len(auc) for auc in found.values()} == {USERS - USERS // TOPICS}
+    assert {len(part) for each in found.values() for part in (each.alone, each.with_history)} == {
+        USERS - USERS // TOPICS
+    }
     again = probe(fewer, histories, seed=3)
-    assert all(torch.equal(found[name], again[name]) for name in found)
+    assert all(torch.equal(found[name].with_history, again[name].with_history) for name in found)
