@@ -106,7 +106,7 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     say()
     say("Go on from here:")
     say("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
-    say('  make train SET="train.seed=1 heads.align_users=0.3"  other settings')
+    say('  make train SET="train.seed=1 heads.smooth_interests=0.1"  other settings')
     say("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
     say("  make status                                    what the store holds")
 

@@ -6,7 +6,8 @@ operations in all. Three things make it fast (our decision; measured on CPUs):
 - Powers of 2 in place of e (the hidden vectors carry the factor log2 e): torch's exp2 is several times its exp.
 - The largest logit is subtracted only where <h, e> <= |h| |e| does not rule out an overflow; and the gradient is
   scaled by 1 / mass on the small side of its products, not in the block. So there are two passes over it.
-- The table and its gradient lie transposed, [D, N]: so every product takes the block by its rows.
+- The table and its gradient lie transposed, [D, N]: so every product takes the block by its rows, which begin at the
+  machine's boundaries, for N is filled up with columns of no mass.
 
 Shapes: R rows, N items, D width.
 """
@@ -26,6 +27,8 @@ _SAFE = 80.0
 
 _GRAIN = 32
 """Rows come in multiples of this."""
+_COLUMNS = 64
+"""The columns of a block come in multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +76,21 @@ class _BlockedSoftmax(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden_grad = torch.empty_like(hidden) if wanted else None
-        across_grad = table.new_zeros(table.T.shape) if wanted else None  # [D, N]
         added = torch.zeros((), dtype=torch.float64, device=hidden.device)
         logs = torch.empty_like(weight)
-        factors = products.factor(table)
+        factors = F.pad(products.factor(table), (0, 0, 0, -len(table) % _COLUMNS))
         across = factors.T.contiguous()  # [D, N]
+        across_grad = table.new_zeros(across.shape) if wanted else None  # [D, N]
         powers = products.factor(hidden * math.log2(math.e))
         # A NaN is not safe: it goes the long way and comes out as a NaN.
         safe = bool(powers.norm(dim=1).amax() * factors.norm(dim=1).amax() <= _SAFE)
         rows = products.block(len(table))
         # One block for all, so that it stays in the cache.
-        space = torch.empty(min(rows, len(hidden)), len(table), dtype=factors.dtype, device=hidden.device)
+        space = torch.empty(min(rows, len(hidden)), across.shape[1], dtype=across.dtype, device=hidden.device)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             block = torch.mm(powers[part], across, out=space[: len(powers[part])])  # logits, base 2: [rows, N]
+            block[:, len(table) :] = -torch.inf
             label = soft.rows(part) if soft is not None else None
             if label is not None:
                 named = block.gather(1, label.items).to(hidden.dtype) * math.log(2)  # [rows, n]
@@ -110,7 +114,8 @@ class _BlockedSoftmax(torch.autograd.Function):
             own = weight * (hidden * table[target]).sum(dim=1)
             total -= own.sum()
             added += (own * soft.shares.sum(dim=1)).sum() if soft is not None else 0
-        ctx.save_for_backward(hidden_grad, across_grad.T.contiguous() if across_grad is not None else None)
+        table_grad = across_grad[:, : len(table)].T.contiguous() if across_grad is not None else None
+        ctx.save_for_backward(hidden_grad, table_grad)
         loss, part_of_it = (total + added).to(hidden.dtype), added.to(hidden.dtype)
         ctx.mark_non_differentiable(part_of_it)
         return loss, part_of_it

@@ -1,36 +1,16 @@
 """The probe finds a meaning that was planted, and none where there is none."""
 
-import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from eimf.train.probe import CONTROLS, HISTORY, _other_half_decides, probe
-from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
-
-TOPICS, ITEMS_EACH, USERS, LENGTH, TEXT = 8, 20, 400, 6, 32
+from tests.meaning import TOPICS, USERS, planted_meaning
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Supervision, Histories]:
-    """Users of topic c start in topic c + 1 and end in topic c; the interest of cluster c is topic c: an LLM that
-    knows more than the history."""
-    rng = np.random.default_rng(0)
-    topic = np.arange(USERS) % TOPICS
-    place = np.broadcast_to(np.arange(LENGTH) < LENGTH - 2, (USERS, LENGTH))
-    items = (topic[:, None] + place) % TOPICS * ITEMS_EACH + rng.integers(1, ITEMS_EACH + 1, (USERS, LENGTH))
-    centres = F.normalize(torch.randn(TOPICS, TEXT, generator=torch.Generator().manual_seed(1)), dim=1)
-    noise = torch.randn(TOPICS * ITEMS_EACH, TEXT, generator=torch.Generator().manual_seed(2)) * 0.05
-    supervision = Supervision(
-        item_text=F.normalize(centres.repeat_interleave(ITEMS_EACH, dim=0) + noise, dim=1),
-        semantics=centres.unsqueeze(1),
-        present=torch.ones(TOPICS, 1, dtype=torch.bool),
-        cluster=torch.from_numpy(topic.copy()),
-        last_read=torch.where(torch.arange(USERS) < TOPICS, LENGTH - 3, -1),
-    )
-    offsets = np.arange(0, USERS * LENGTH + 1, LENGTH)
-    return supervision, Histories(items.ravel(), offsets, np.full(USERS, LENGTH - 2), TOPICS * ITEMS_EACH)
+def world():
+    return planted_meaning()
 
 
 def test_planted_meaning_shows_and_its_controls_do_not(world):
