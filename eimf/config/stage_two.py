@@ -29,8 +29,8 @@ class HeadSettings(Answer):
 
     preset: Literal["plain", "init", "text", "paper", "modern"] = "modern"
     """plain: nothing, the backbone alone. init: the item table starts from the items' texts. text: the best treatment
-    of the items' texts, nothing of the LLM. paper: the published method. modern: ours, `text` with soft targets from the
-    LLM's interests."""
+    of the items' texts, nothing of the LLM. paper: the published method. modern: ours, `text` with soft targets from
+    the LLM's interests."""
     control: Literal["true", "shuffled", "random", "cluster", "titles"] = "true"
     """What stands for the LLM's interests. true: they do. Controls: those of another cluster; noise; a code of the
     cluster; the mean title of the cluster's typical user."""
@@ -99,7 +99,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "init": {"table": "start"},
     "text": _TEXT,
     "paper": {"align_items": 0.1, "align_users": 0.1, "semantic": 0.1},
-    "modern": {**_TEXT, "smooth_interests": 0.2},
+    "modern": {**_TEXT, "smooth_interests": 0.1},
 }
 """What each preset of `HeadSettings` sets."""
 
