@@ -88,9 +88,22 @@ class HeadSettings(Answer):
         return "esim" if self.asks_llm else "item_vectors"
 
     def configuration(self) -> dict[str, Any] | None:
-        """What belongs into a key: not how the settings came about, and no control of what is not used."""
-        kept = self.model_dump(mode="json", exclude={"preset"} if self.asks_llm else {"preset", "control"})
-        return None if self.plain else kept
+        """What belongs into a key: not how the settings came about, and none that nothing reads."""
+        return None if self.plain else self.model_dump(mode="json", exclude={"preset"} | self._unread())
+
+    def _unread(self) -> set[str]:
+        align = max(self.align_items, self.align_users) > 0
+        read = {
+            "control": self.asks_llm,
+            "text_features": self.table == "compose",
+            "text_scale": self.table != "free",
+            "neighbours": max(self.smooth_text, self.smooth_interests) > 0,
+            "smooth_temperature": max(self.smooth_text, self.smooth_interests) > 0,
+            "temperature": align,
+            "contrast_items": self.align_items > 0,
+            "positions": align or self.semantic > 0,
+        }
+        return {name for name, is_read in read.items() if not is_read}
 
 
 _TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.2}

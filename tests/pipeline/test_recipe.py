@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from eimf import config
+from eimf.config import HeadSettings
 from eimf.errors import SettingError
 from eimf.train.build import model_configuration
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
@@ -67,3 +68,33 @@ def test_paths_start_at_the_recipes_folder_and_a_broken_recipe_is_named(tmp_path
     (tmp_path / "r.toml").write_text('[dataset]\nname = "x"\nitems = "i.parquet"\n')
     with pytest.raises(SettingError, match=r"dataset\.interactions: missing"):
         load_recipe("ml-100k", tmp_path / "r.toml", [])
+
+
+@pytest.mark.parametrize(
+    ("preset", "unread"),
+    [
+        (
+            "init",
+            {
+                "control",
+                "text_features",
+                "neighbours",
+                "smooth_temperature",
+                "temperature",
+                "contrast_items",
+                "positions",
+            },
+        ),
+        ("text", {"control"}),
+        ("paper", {"text_features", "text_scale", "neighbours", "smooth_temperature"}),
+        ("modern", set()),
+    ],
+)
+def test_a_training_is_keyed_by_the_head_settings_that_it_reads(preset, unread):
+    other = {
+        "control": "titles", "text_features": 7, "text_scale": 0.7, "neighbours": 7, "smooth_temperature": 0.7,
+        "temperature": 0.7, "contrast_items": 7, "positions": 7,
+    }  # fmt: skip
+    usual = HeadSettings(preset=preset).configuration()
+    same = {name for name in other if HeadSettings(preset=preset, **{name: other[name]}).configuration() == usual}
+    assert same == unread
