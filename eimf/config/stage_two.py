@@ -1,6 +1,6 @@
 """Settings of stage two: backbone, heads, training, evaluation."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -39,7 +39,7 @@ class HeadSettings(Answer):
     of the text, folded together in the end."""
     text_features: Positive = 128
     """Principal components of the text that the table sees."""
-    text_scale: Annotated[float, Field(gt=0)] = 0.1
+    text_scale: Annotated[float, Field(gt=0)] = 0.3
     """Root mean square norm of an item's text part at the start; a free vector starts with .02 sqrt(D)."""
     align_items: Annotated[float, Field(ge=0)] = 0.0
     """Weight of modality alignment between items and their texts: a half of L_align."""
@@ -49,11 +49,13 @@ class HeadSettings(Answer):
     """Weight of semantic prediction, L_sem."""
     smooth_text: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a target's mass that goes to the items whose texts are nearest to its own."""
+    smooth_history: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a target's mass that goes to the items nearest to the mean text of the user's training items."""
     smooth_interests: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one nearest to
     the target."""
     neighbours: Positive = 20
-    """Items that take part in each of these shares."""
+    """Items that take part in each of these shares, for each target."""
     smooth_temperature: Annotated[float, Field(gt=0)] = 0.1
     """How evenly: softmax of the cosine by this."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
@@ -69,10 +71,23 @@ class HeadSettings(Answer):
     def _preset(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {**PRESETS.get(values.get("preset", "modern"), {}), **values}
 
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.smoothed >= 1:
+            raise ValueError(
+                f"smooth_text, smooth_history and smooth_interests add up to {self.smoothed:g}; to below 1"
+            )
+        return self
+
+    @property
+    def smoothed(self) -> float:
+        """Share of a target's mass that is not its own."""
+        return self.smooth_text + self.smooth_history + self.smooth_interests
+
     @property
     def plain(self) -> bool:
         """True where nothing of the artifact enters the training."""
-        return self.table == "free" and self.align_items == 0 and self.smooth_text == 0 and not self.asks_llm
+        return self.table == "free" and self.align_items == 0 and not self.smoothed and not self.asks_llm
 
     @property
     def asks_llm(self) -> bool:
@@ -97,8 +112,8 @@ class HeadSettings(Answer):
             "control": self.asks_llm,
             "text_features": self.table == "compose",
             "text_scale": self.table != "free",
-            "neighbours": max(self.smooth_text, self.smooth_interests) > 0,
-            "smooth_temperature": max(self.smooth_text, self.smooth_interests) > 0,
+            "neighbours": self.smoothed > 0,
+            "smooth_temperature": self.smoothed > 0,
             "temperature": align,
             "contrast_items": self.align_items > 0,
             "positions": align or self.semantic > 0,
@@ -106,7 +121,7 @@ class HeadSettings(Answer):
         return {name for name, is_read in read.items() if not is_read}
 
 
-_TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.2}
+_TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.2, "smooth_history": 0.1}
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {},
     "init": {"table": "start"},

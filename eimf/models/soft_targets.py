@@ -1,8 +1,9 @@
 """Soft targets: a share of a target's mass goes to items that text says are like it.
 
 Our decision, after label smoothing: where plain smoothing spreads over the whole catalogue, this one spreads over a few
-items, by text. Of the target: those whose texts are nearest to its own. Of an interest that the LLM inferred: those
-whose texts are nearest to it, the interest of the user's cluster that is nearest to the target counting.
+items, by text. Of the target: those whose texts are nearest to its own. Of the user: those whose texts are nearest to
+the mean text of the user's items. Of an interest that the LLM inferred: those whose texts are nearest to it, the
+interest of the user's cluster that is nearest to the target counting.
 
 Shapes: P target positions, N items, C clusters, M interests of a cluster, n neighbours, S text width.
 """

@@ -34,6 +34,7 @@ class Semantics:
     settings: HeadSettings
     heads: EimfHeads | None
     near_items: Neighbours | None
+    near_history: Neighbours | None
     near_interests: InterestTargets | None
 
     def to(self, device: torch.device) -> "Semantics":
@@ -41,7 +42,12 @@ class Semantics:
         return replace(self, supervision=self.supervision.to(device))
 
     def modules(self) -> nn.ModuleDict:
-        found = {"heads": self.heads, "near_items": self.near_items, "near_interests": self.near_interests}
+        found = {
+            "heads": self.heads,
+            "near_items": self.near_items,
+            "near_history": self.near_history,
+            "near_interests": self.near_interests,
+        }
         return nn.ModuleDict({name: module for name, module in found.items() if module is not None})
 
 
@@ -116,19 +122,18 @@ class Objective:
         """The soft part of the labels of positions `at`."""
         if self.semantics is None:
             return None
-        settings = self.semantics.settings
-        items, shares = [], []
+        settings, user, found = self.semantics.settings, batch.user.to(self.device), []
         if self.semantics.near_items is not None:
-            near = self.semantics.near_items(target[at] - 1)
-            items.append(near.items)
-            shares.append(near.shares * settings.smooth_text)
+            found.append((settings.smooth_text, self.semantics.near_items(target[at] - 1)))
+        if self.semantics.near_history is not None:
+            found.append((settings.smooth_history, self.semantics.near_history(user[at])))
         if self.semantics.near_interests is not None:
-            user, position = batch.user.to(self.device), batch.position.to(self.device)
-            cluster = self.semantics.supervision.clusters_for(user, position)
-            near = self.semantics.near_interests(target[at], cluster[at])
-            items.append(near.items)
-            shares.append(near.shares * settings.smooth_interests)
-        return SoftLabels(torch.cat(items, dim=1), torch.cat(shares, dim=1)) if items else None
+            cluster = self.semantics.supervision.clusters_for(user, batch.position.to(self.device))
+            found.append((settings.smooth_interests, self.semantics.near_interests(target[at], cluster[at])))
+        if not found:
+            return None
+        items, shares = zip(*((near.items, share * near.shares) for share, near in found), strict=True)
+        return SoftLabels(torch.cat(items, dim=1), torch.cat(shares, dim=1))
 
     def _recommend(
         self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, soft: SoftLabels | None

@@ -227,12 +227,32 @@ def test_supervision_moves_whole(data):
     assert isinstance(supervision.to(torch.device("cpu")), Supervision)
 
 
+def test_the_history_spreads_mass_over_the_items_that_read_like_its_mean(data):
+    supervision = read_supervision(*tables(data), data)
+    settings = HeadSettings(preset="plain", smooth_history=0.2, neighbours=3)
+    semantics = build_semantics(build_backbone(MODEL, data.catalogue, 7), supervision, data, settings, 7)
+    assert semantics.near_history is not None and settings.source == "item_vectors"
+    near = semantics.near_history(torch.tensor([3, 8]))
+    for row, user in enumerate((3, 8)):
+        own = data.items[data.offsets[user] : data.offsets[user] + data.trained[user]]
+        mean = torch.nn.functional.normalize(supervision.item_text[own - 1].mean(dim=0), dim=0)
+        wanted = (supervision.item_text @ mean).topk(3)
+        assert near.items[row].tolist() == wanted.indices.tolist()
+        torch.testing.assert_close(near.shares[row], (wanted.values / settings.smooth_temperature).softmax(dim=0))
+
+
 @pytest.mark.parametrize("table", ["start", "compose"])
 @pytest.mark.parametrize("loss", ["softmax", "sampled"])
 def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss):
     supervision = read_supervision(*tables(data), data)
     heads = HeadSettings(
-        preset="plain", table=table, smooth_text=0.2, smooth_interests=0.1, neighbours=3, text_features=5
+        preset="plain",
+        table=table,
+        smooth_text=0.2,
+        smooth_history=0.1,
+        smooth_interests=0.1,
+        neighbours=3,
+        text_features=5,
     )
     jobs = []
     for _ in range(2):
