@@ -10,8 +10,9 @@ Deviations: SASRec's pre-norm blocks with a final norm (the paper normalises aft
 the authors' code's and not in the paper; no bias of each item in the score; items and positions times sqrt(D), and maps
 that start Xavier-uniform, not at a deviation of .02, for all that a mask knows comes through them; the first item of a
 sequence is never hidden (it is nobody's next item here); at least one item always is; samples that hide the last item
-only are drawn with probability `last`, where the authors' code makes one beside ten others; learned positions counted
-from the first item shown (padding stands at the end).
+only are drawn with probability `last`, where the authors' code makes one beside ten others. Learned positions are
+counted back from the last place of a sequence, as in the authors' code, which pads at the front: counted from the first
+item, the place to rank for is another in every history, and less is learnt (our measurement).
 It learns slowly, from a share of the places: give it many epochs and patience (Petrov and Macdonald, arXiv 2207.07483,
 found that the authors' results take up to 30 times their default training time).
 
@@ -94,9 +95,11 @@ class BERT4Rec(Backbone):
     def _embed(self, sequence: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Input [B, T + 1, D] of the blocks, and what they may see of it, [B, 1, 1, T + 1]."""
         x = torch.where(hidden.unsqueeze(2), self.mask_vector, self.item_table(sequence))
+        inside, place = (sequence > 0) | hidden, torch.arange(sequence.shape[1], device=sequence.device)
+        back = (inside.sum(dim=1, keepdim=True) - 1 - place).clamp(min=0)  # [B, T + 1]
         # A mask finds its neighbours by its position alone, so that counts as much as the item.
-        x = (x + self.position[: sequence.shape[1]]) * self.scale
-        return dropout(x, self.dropout, self.training), ((sequence > 0) | hidden)[:, None, None]
+        x = (x + self.position[back]) * self.scale
+        return dropout(x, self.dropout, self.training), inside[:, None, None]
 
     def _read(self, x: Tensor) -> Tensor:
         return self.norm_out(F.gelu(self.to_out(self.norm(x))))
