@@ -127,7 +127,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "init": {"table": "start"},
     "text": _TEXT,
     "paper": {"align_items": 0.1, "align_users": 0.1, "semantic": 0.1},
-    "modern": {**_TEXT, "smooth_interests": 0.1},
+    "modern": {**_TEXT, "smooth_interests": 0.05},
 }
 """What each preset of `HeadSettings` sets."""
 
