@@ -204,7 +204,7 @@ def test_recboles_bert4rec_is_our_parts_in_its_order(bert4recs):
         all_wanted = theirs(masked(items, lengths))
         for row, length in enumerate(lengths.tolist()):
             ours.position[: length + 1] = theirs.position_embedding.weight[: length + 1].flip(0) / ours.scale
-            x, seen = ours._embed(F.pad(items[row : row + 1], (0, 1)), places == length)
+            x, seen = ours._embed(F.pad(items[row : row + 1], (0, 1)), (places == length).unsqueeze(0))
             x = ours.norm(x)
             for block in ours.blocks:
                 x = after(block, x, seen)
