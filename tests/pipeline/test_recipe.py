@@ -72,7 +72,7 @@ def test_paths_start_at_the_recipes_folder_and_a_broken_recipe_is_named(tmp_path
 
 def test_soft_targets_leave_something_to_the_target():
     with pytest.raises(SettingError, match=r"heads: .*smooth_text, smooth_history and smooth_interests add up to 1\.1"):
-        load_recipe("ml-100k", None, ["heads.smooth_text=0.5", "heads.smooth_history=0.5"])
+        load_recipe("ml-100k", None, ["heads.preset=plain", "heads.smooth_text=0.6", "heads.smooth_history=0.5"])
 
 
 @pytest.mark.parametrize(
