@@ -20,6 +20,8 @@ from torch.nn import functional as F
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
+_EVENTS = 2**16
+
 
 def derive(supervision: Supervision, control: str, histories: Histories, seed: int) -> Supervision:
     """The supervision itself (`true`), or one of its controls; `seed` draws them."""
@@ -57,5 +59,9 @@ def _titles(supervision: Supervision, histories: Histories) -> Tensor:
 
 def mean_texts(supervision: Supervision, items: np.ndarray, group: np.ndarray, groups: int) -> Tensor:
     """Mean text of the `items` [E] of each `group` [E], as unit vectors [groups, S]; 0 where a group has none."""
-    text = supervision.item_text[items - 1]
-    return F.normalize(torch.zeros(groups, text.shape[1]).index_add_(0, torch.from_numpy(group), text), dim=1)
+    text = supervision.item_text
+    total, rows = text.new_zeros(groups, text.shape[1]), torch.from_numpy(group)
+    for start in range(0, len(items), _EVENTS):  # never the texts of all events at once
+        part = slice(start, start + _EVENTS)
+        total.index_add_(0, rows[part], text[items[part] - 1])
+    return F.normalize(total, dim=1)
