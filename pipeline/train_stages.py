@@ -21,13 +21,16 @@ Facts = dict[str, Any]
 def _checkpoint_configuration(run: Run) -> dict[str, Any]:
     recipe = run.recipe
     prepare_torch(recipe.speed)
+    from eimf.models.catalogue import BACKBONES
     from eimf.train.build import model_configuration
 
-    return {
+    found = {
         "model": model_configuration(recipe.model),
         "heads": recipe.heads.configuration(),
         "train": recipe.train.model_dump(mode="json"),
     }
+    revision = BACKBONES[recipe.model.backbone].revision
+    return found if revision == 1 else {**found, "revision": revision}
 
 
 def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:

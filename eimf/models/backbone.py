@@ -40,6 +40,8 @@ class Backbone(nn.Module, ABC):
 
     timed: bool = False
     """Whether `forward` wants the times of the events."""
+    revision: int = 1
+    """Part of a training's key: one more whenever the same settings and seed come to train another model."""
     hardness: float = 0.0
     """beta of interest-aware hard negatives (`eimf.losses`); a backbone whose paper has them sets it."""
 

@@ -33,6 +33,8 @@ from eimf.models.sasrec import Block, check_heads
 class BERT4Rec(Backbone):
     """Bidirectional encoder with a mask vector."""
 
+    revision = 2  # positions are counted back from the last place
+
     def __init__(
         self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,
         feed_forward: Positive = 256, mask: Share = 0.4, last: Share = 0.1,

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from eimf.errors import ArtifactError, SettingError
+from eimf.models.sasrec import SASRec
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
 from pipeline.refs import stage_two_inputs
@@ -67,6 +68,16 @@ def test_weights_of_zero_are_the_plain_backbone_which_needs_no_artifact(store, w
         tiny.checkpoint.file("model.safetensors").read_bytes()
         == plain.checkpoint.file("model.safetensors").read_bytes()
     )
+
+
+def test_a_backbone_that_trains_another_model_now_is_trained_anew(store, world_folder, monkeypatch):
+    recipe = planted.recipe(world_folder, *PLAIN)
+    before = run_train(recipe, store)
+    monkeypatch.setattr(SASRec, "revision", 2)
+    after = run_train(recipe, store)
+    assert after.checkpoint.key != before.checkpoint.key
+    assert after.checkpoint.manifest.configuration["revision"] == 2
+    assert "revision" not in before.checkpoint.manifest.configuration
 
 
 def test_a_checkpoint_holds_the_backbone_alone(store, world_folder):
