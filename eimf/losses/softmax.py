@@ -78,7 +78,9 @@ class _BlockedSoftmax(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden) if wanted else None
         added = torch.zeros((), dtype=torch.float64, device=hidden.device)
         logs = torch.empty_like(weight)
-        factors = F.pad(products.factor(table), (0, 0, 0, -len(table) % _COLUMNS))
+        factors = products.factor(table)
+        if more := -len(table) % _COLUMNS:
+            factors = F.pad(factors, (0, 0, 0, more))  # a copy
         across = factors.T.contiguous()  # [D, N]
         across_grad = table.new_zeros(across.shape) if wanted else None  # [D, N]
         powers = products.factor(hidden * math.log2(math.e))

@@ -4,7 +4,6 @@ import inspect
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -15,7 +14,7 @@ from eimf.models.catalogue import BACKBONES
 from eimf.models.heads import EimfHeads
 from eimf.models.soft_targets import InterestTargets, Neighbours
 from eimf.models.text import compose, start_from, whiten
-from eimf.train.controls import derive, mean_texts
+from eimf.train.controls import derive, own_texts
 from eimf.train.objective import Semantics
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
@@ -90,9 +89,7 @@ def build_semantics(
     near_items = near(texts=found.item_text, own=True) if settings.smooth_text else None
     near_history, near_interests = None, None
     if settings.smooth_history:
-        user, event = histories.first_events(np.arange(histories.users), histories.trained)
-        texts = mean_texts(supervision, histories.items[event], user, histories.users)
-        near_history = near(texts=texts, own=False)
+        near_history = near(texts=own_texts(supervision, histories), own=False)
     if settings.smooth_interests:
         interests = near(texts=found.semantics.flatten(0, 1), own=False)
         near_interests = InterestTargets(found.item_text, found.semantics, found.present, interests)

@@ -57,6 +57,12 @@ def _titles(supervision: Supervision, histories: Histories) -> Tensor:
     return mean_texts(supervision, histories.items[event], cluster[users][row], len(supervision.present))
 
 
+def own_texts(supervision: Supervision, histories: Histories) -> Tensor:
+    """Mean text [U, S] of every user's training items."""
+    user, event = histories.training_events()
+    return mean_texts(supervision, histories.items[event], user, histories.users)
+
+
 def mean_texts(supervision: Supervision, items: np.ndarray, group: np.ndarray, groups: int) -> Tensor:
     """Mean text of the `items` [E] of each `group` [E], as unit vectors [groups, S]; 0 where a group has none."""
     text = supervision.item_text

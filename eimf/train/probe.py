@@ -12,11 +12,10 @@ weights.
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from eimf.train.controls import derive, mean_texts
+from eimf.train.controls import derive, own_texts
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
@@ -52,18 +51,19 @@ def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int 
     sources[HISTORY] = _own_texts(supervision, histories)
     half = torch.randperm(len(users), generator=generator) < len(users) // 2
     blocks = list(zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True))
+    own = [_scores(sources[HISTORY], *block) for block in blocks]
+    alone = torch.cat([_auc(scores) for scores in own])
     found = {}
-    for name, source in sources.items():
-        rows = [_block(source, sources[HISTORY], *block) for block in blocks]
-        alone, mixed = (torch.cat(part) for part in zip(*rows, strict=True))
-        found[name] = Reading(alone, alone if name == HISTORY else _other_half_decides(mixed, half))
-    return found
+    for name in ("true", *CONTROLS):
+        rows = [_beside(history, _scores(sources[name], *block)) for history, block in zip(own, blocks, strict=True)]
+        each, mixed = (torch.cat(part) for part in zip(*rows, strict=True))
+        found[name] = Reading(each, _other_half_decides(mixed, half))
+    return {**found, HISTORY: Reading(alone, alone)}
 
 
-def _block(source: Supervision, history: Supervision, users: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """AUC of some users by a source alone [.], and by the history with each weight of it [., W]."""
-    own, other = (_scores(each, users, candidates) for each in (history, source))
-    return _auc(other), torch.stack([_auc(own + weight * other) for weight in WEIGHTS], dim=1)
+def _beside(history: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """AUC of some users by another source's scores alone [.], and by the history's with each weight of them [., W]."""
+    return _auc(other), torch.stack([_auc(history + weight * other) for weight in WEIGHTS], dim=1)
 
 
 def _other_half_decides(mixed: Tensor, half: Tensor) -> Tensor:
@@ -74,10 +74,9 @@ def _other_half_decides(mixed: Tensor, half: Tensor) -> Tensor:
 
 def _own_texts(supervision: Supervision, histories: Histories) -> Supervision:
     """Every user a cluster of its own, with one interest: the mean text of its training items."""
-    owner, event = histories.first_events(np.arange(histories.users), histories.trained)
     return replace(
         supervision,
-        semantics=mean_texts(supervision, histories.items[event], owner, histories.users).unsqueeze(1),
+        semantics=own_texts(supervision, histories).unsqueeze(1),
         present=torch.ones(histories.users, 1, dtype=torch.bool),
         cluster=torch.arange(histories.users),
     )

@@ -37,8 +37,12 @@ class Histories:
 
     def frequency(self) -> np.ndarray:
         """How often each item occurs in training, [N]."""
-        _, event = self.first_events(np.arange(self.users), self.trained)
+        _, event = self.training_events()
         return np.bincount(self.items[event], minlength=self.catalogue + 1)[1:]
+
+    def training_events(self) -> tuple[np.ndarray, np.ndarray]:
+        """All training events, flat: the user of each, and its place in `items`."""
+        return self.first_events(np.arange(self.users), self.trained)
 
     def first_events(self, user: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first `count` [B] events of each `user` [B], flat [S]: the row in `user` of each, and its place in
