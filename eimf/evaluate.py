@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eimf import metrics, schema
 from eimf.models.backbone import Backbone
-from eimf.retrieval import Seen, scores, target_ranks, users_at_a_time
+from eimf.retrieval import Seen, rank
 from eimf.train.group import ALONE, Group
 from eimf.train.sequences import Histories, queries
 
@@ -48,17 +48,17 @@ def rank_users(
         torch.zeros(histories.users, dtype=torch.int64),
     )
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
-    users = users_at_a_time(block, len(table))
     positions = _POSITIONS if device.type == "cpu" else block * max_length
-    blocks = queries(histories, split, max_length, users, positions)
+    blocks = queries(histories, split, max_length, block, positions)
     for query in itertools.islice(blocks, group.rank, None, group.size):
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
         times = query.times.to(device) if query.times is not None and backbone.timed else None
         interests = backbone.interests(query.items.to(device), query.lengths.to(device), times)
-        block_scores = scores(interests, table, seen)
-        ranks[query.user] = target_ranks(block_scores, query.target.to(device)).cpu()
+        ranked = rank(interests, table, query.target.to(device), seen, top=max(cutoffs, default=0))
+        ranks[query.user] = ranked.rank.cpu()
         targets[query.user] = query.target
-        _count(exposure, block_scores)
+        for k, times_shown in exposure.items():
+            times_shown += torch.bincount((ranked.best[:, :k] - 1).flatten().cpu(), minlength=len(table))
         tick(len(query.user))
     if group.size > 1:
         whole = [value.to(device) for value in (ranks, targets, *exposure.values())]
@@ -66,15 +66,6 @@ def rank_users(
         ranks, targets, *counts = (value.cpu() for value in whole)
         exposure = dict(zip(cutoffs, counts, strict=True))
     return Ranking(ranks, targets, exposure)
-
-
-def _count(exposure: dict[int, Tensor], block_scores: Tensor) -> None:
-    if not exposure:
-        return
-    items = block_scores.shape[1]
-    top = block_scores.topk(min(max(exposure), items), dim=1).indices.cpu()
-    for k, counts in exposure.items():
-        counts += torch.bincount(top[:, :k].flatten(), minlength=items)
 
 
 def mean_metric(ranking: Ranking, name: str, k: int) -> float:

@@ -1,15 +1,19 @@
-"""Exact full ranking: every user against every item, a block of users at a time.
+"""Exact full ranking: every user against every item, a block of users and of items at a time, which stays in the cache.
 
-Shapes: B users of a block, K interests, D width, N items. Scores are max over a user's interests (METHOD, serving).
+Shapes: B users of a block, K interests, D width, N items, n items of a block. A score is the largest over a user's
+interests (METHOD, serving).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_BLOCK = 2**26
-"""Most scores held at a time."""
+_CPU_BLOCK, _GPU_BLOCK = 2**20, 2**26
+"""Scores held at a time."""
+_ROUNDING = 2.0**-21
+"""Scores that differ by less than this part of |h| |e| are a tie: float32 sums of other orders differ by so much."""
 
 
 @dataclass(frozen=True)
@@ -20,28 +24,62 @@ class Seen:
     items: Tensor
 
 
-def users_at_a_time(most: int, items: int) -> int:
-    """Users of one block: at most `most`, and so few that memory stays flat as the catalogue grows."""
-    return max(16, min(most, _BLOCK // items))
+@dataclass(frozen=True)
+class Ranked:
+    """1-based `rank` [B] of each user's target, and item_idx of the best items [B, top], best first."""
+
+    rank: Tensor
+    best: Tensor
 
 
-def scores(interests: Tensor, item_vectors: Tensor, seen: Seen | None) -> Tensor:
-    """Interests [B, K, D] and item vectors [N, D] to scores [B, N], -inf where seen; column j is item j + 1."""
-    best = interests[:, 0] @ item_vectors.T
-    for k in range(1, interests.shape[1]):
-        best = torch.maximum(best, interests[:, k] @ item_vectors.T)
-    if seen is not None:
-        best[seen.rows, seen.items - 1] = -torch.inf
-    return best
+def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = None, *, top: int = 0) -> Ranked:
+    """Rank every item for the users with `interests` [B, K, D]: rows of `table` [N, D], row j is item j + 1; `target`
+    [B] item_idx.
 
-
-def target_ranks(block: Tensor, target: Tensor) -> Tensor:
-    """1-based rank [B] of each user's target (item_idx [B]) among block [B, N].
-
-    Ties count against the target, so a model that scores everything alike gets no credit.
+    Ties count against the target, so a model that scores everything alike gets no credit; a score that is no number
+    ranks last.
     """
-    own = block.gather(1, (target - 1).unsqueeze(1))
-    # Items below rather than above, so that a score that is no number ranks last. Counted as floats, of which a sum is
-    # exact up to 2^24 items: many times as fast as a sum of booleans on a CPU.
-    below = torch.lt(block, own, out=torch.empty_like(block)).sum(dim=1)
-    return block.shape[1] - below.long()
+    bar = _bar(interests, table[target - 1])
+    below = torch.zeros(len(interests), device=table.device)
+    best, best_item = interests.new_empty(len(interests), 0), target.new_empty(len(interests), 0)
+    for start, scores in _blocks(interests, table, seen):
+        if top:
+            best, place = torch.cat([best, scores], dim=1).topk(min(top, start + scores.shape[1]), dim=1)
+            items = torch.arange(start + 1, start + scores.shape[1] + 1, device=table.device).expand(len(scores), -1)
+            best_item = torch.cat([best_item, items], dim=1).gather(1, place)
+        # Below rather than above, for what is no number. As floats, of which a sum is exact up to 2^24: many times as
+        # fast as a sum of booleans on a CPU.
+        below += torch.lt(scores, bar, out=scores).sum(dim=1)
+    return Ranked(len(table) - below.long(), best_item)
+
+
+def _bar(interests: Tensor, own: Tensor) -> Tensor:
+    """What a score must reach to rank with the target or above it, [B, 1]; `own` [B, D] are the targets' vectors."""
+    score = (interests * own.unsqueeze(1)).sum(dim=2).amax(dim=1)
+    size = interests.norm(dim=2).amax(dim=1) * own.norm(dim=1)
+    return (score - _ROUNDING * size).unsqueeze(1)
+
+
+def _blocks(interests: Tensor, table: Tensor, seen: Seen | None) -> Iterator[tuple[int, Tensor]]:
+    """Scores [B, n] of item after item with the row of the table they begin at, -inf where seen. One piece of memory
+    for all: a block is gone when the next one comes."""
+    users, ways, _ = interests.shape
+    step = max(256, (_CPU_BLOCK if table.device.type == "cpu" else _GPU_BLOCK) // users)
+    vectors = interests.unbind(1)
+    space, other = (interests.new_empty(users * min(step, len(table))) for _ in range(2))
+    if seen is not None:
+        items, order = seen.items.sort()
+        rows = seen.rows[order]
+        ends = torch.searchsorted(items, torch.arange(step, len(table) + step, step, device=items.device), right=True)
+    begin = 0
+    for number, start in enumerate(range(0, len(table), step)):
+        part = table[start : start + step].T
+        size = users * part.shape[1]
+        scores = torch.mm(vectors[0], part, out=space[:size].view(users, -1))
+        for k in range(1, ways):
+            torch.maximum(scores, torch.mm(vectors[k], part, out=other[:size].view(users, -1)), out=scores)
+        if seen is not None:
+            end = int(ends[number])
+            scores[rows[begin:end], items[begin:end] - 1 - start] = -torch.inf
+            begin = end
+        yield start, scores

@@ -1,9 +1,10 @@
+import pytest
 import torch
 
-from eimf import schema
+from eimf import retrieval, schema
 from eimf.config import ModelSettings
 from eimf.evaluate import mean_metric, metrics_table, rank_users, slices, user_metric
-from eimf.retrieval import Seen, scores, target_ranks
+from eimf.retrieval import Seen, rank
 from eimf.train.build import build_backbone
 from eimf.train.sequences import Histories, read_histories
 from tests import world as planted
@@ -41,20 +42,44 @@ def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter():
             assert found == [brute_force(backbone, histories, user, split, filter_seen) for user in range(12)]
 
 
-def test_scores_are_the_best_over_interests():
+def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
     interests = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    items = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, -1.0]])
-    assert scores(interests, items, None).tolist() == [[3, 2, -1]]
-    seen = Seen(torch.tensor([0]), torch.tensor([1]))
-    assert scores(interests, items, seen).tolist() == [[-torch.inf, 2, -1]]
+    items = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, -1.0]])  # scores 3, 2, -1
+    found = [rank(interests, items, torch.tensor([item]), top=3) for item in (1, 2, 3)]
+    assert [int(each.rank) for each in found] == [1, 2, 3]
+    assert found[0].best.tolist() == [[1, 2, 3]]
+    without = rank(interests, items, torch.tensor([2]), Seen(torch.tensor([0]), torch.tensor([1])), top=1)
+    assert without.rank.tolist() == [1] and without.best.tolist() == [[2]]
 
 
-def test_ties_count_against_the_target():
-    assert target_ranks(torch.tensor([[1.0, 1.0, 1.0, 0.0]]), torch.tensor([2])).tolist() == [3]
+@pytest.mark.parametrize("block", [2**6, 2**20])
+def test_blocks_of_items_equal_one_sort_of_all_scores(monkeypatch: pytest.MonkeyPatch, block: int):
+    """1,000 items are four blocks with the smaller setting, whose least is 256 items, and one with the larger."""
+    monkeypatch.setattr(retrieval, "_CPU_BLOCK", block)
+    torch.manual_seed(0)
+    interests, items, target = torch.randn(20, 3, 8), torch.randn(1000, 8), torch.randint(1, 1001, (20,))
+    rows, seen = torch.arange(20).repeat_interleave(30), torch.randint(1, 1001, (600,))
+    other = seen != target[rows]
+    found = rank(interests, items, target, Seen(rows[other], seen[other]), top=40)
+    scores = (interests.double() @ items.double().T).amax(dim=1)
+    scores[rows[other], seen[other] - 1] = -torch.inf
+    own = scores.gather(1, (target - 1).unsqueeze(1))
+    assert found.rank.tolist() == (scores >= own).sum(dim=1).tolist()
+    assert found.best.tolist() == (scores.topk(40).indices + 1).tolist()
+
+
+@pytest.mark.parametrize("users", [1, 7, 64])
+@pytest.mark.parametrize("items", [5, 1000])
+def test_ties_count_against_the_target(users: int, items: int):
+    """Whatever order a product of some shape sums in: items with one vector rank last, every one of them."""
+    torch.manual_seed(0)
+    alike = torch.randn(1, 64).expand(items, -1).contiguous()
+    found = rank(torch.randn(users, 2, 64), alike, torch.randint(1, items + 1, (users,)))
+    assert found.rank.tolist() == [items] * users
 
 
 def test_scores_that_are_no_numbers_rank_last():
-    assert target_ranks(torch.full((1, 4), torch.nan), torch.tensor([2])).tolist() == [4]
+    assert rank(torch.full((1, 1, 2), torch.nan), torch.randn(4, 2), torch.tensor([2])).rank.tolist() == [4]
 
 
 def test_a_target_seen_before_stays_in_the_ranking():

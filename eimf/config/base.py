@@ -38,8 +38,8 @@ class Speed(_Frozen):
     """GPUs that one LLM is spread over."""
     loss_rows: Positive = 256
     """Rows of one block of the full softmax: its logits must fit in the cache."""
-    rank_users: Positive = 256
-    """Most users ranked in one block; fewer where the catalogue is large."""
+    rank_users: Positive = 1024
+    """Most users ranked in one block; on a CPU fewer where their histories are long."""
     compile: bool = False
     """Compile the backbone (torch.compile; needs a C++ compiler on a CPU): pays on a GPU, takes a minute."""
     deterministic: bool = False

@@ -89,9 +89,10 @@ class _BlockedSoftmax(torch.autograd.Function):
         rows = products.block(len(table))
         # One block for all, so that it stays in the cache.
         space = torch.empty(min(rows, len(hidden)), across.shape[1], dtype=across.dtype, device=hidden.device)
+        row = torch.arange(len(space), device=hidden.device)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            block = torch.mm(powers[part], across, out=space[: len(powers[part])])  # logits, base 2: [rows, N]
+            block = torch.mm(powers[part], across, out=space[: len(hidden) - start])  # logits, base 2: [rows, N]
             block[:, len(table) :] = -torch.inf
             label = soft.rows(part) if soft is not None else None
             if label is not None:
@@ -102,18 +103,17 @@ class _BlockedSoftmax(torch.autograd.Function):
             if hidden_grad is None or across_grad is None:
                 continue
             if target is not None:
-                _subtract_label(block, target[part], label, mass)
+                _subtract_label(block, row[: len(block)], target[part], label, mass)
             share = (weight[part] / mass).unsqueeze(1).to(hidden.dtype)  # block * share: the gradient of the logits
             if products.half:
                 torch.mul(torch.mm(block, factors), share, out=hidden_grad[part])
                 across_grad += torch.mm(products.factor(hidden[part] * share).T, block)
             else:
-                torch.mm(block, factors, out=hidden_grad[part])
-                hidden_grad[part] *= share
+                torch.mm(block, factors, out=hidden_grad[part]).mul_(share)
                 across_grad.addmm_((hidden[part] * share).T.contiguous(), block)
         total = (weight * logs).sum(dtype=torch.float64)
         if target is not None:
-            own = weight * (hidden * table[target]).sum(dim=1)
+            own = weight * (hidden * F.embedding(target, table)).sum(dim=1)
             total -= own.sum()
             added += (own * soft.shares.sum(dim=1)).sum() if soft is not None else 0
         table_grad = across_grad[:, : len(table)].T.contiguous() if across_grad is not None else None
@@ -130,10 +130,10 @@ class _BlockedSoftmax(torch.autograd.Function):
         return hidden_grad * grads[0], table_grad * grads[0], None, None, None, None
 
 
-def _subtract_label(block: Tensor, target: Tensor, label: SoftLabels | None, mass: Tensor) -> None:
+def _subtract_label(block: Tensor, row: Tensor, target: Tensor, label: SoftLabels | None, mass: Tensor) -> None:
     """From a block of exponentials to the gradient of its logits, times `mass`: less the label of each row."""
     whole = mass if label is None else mass * (1 - label.shares.sum(dim=1))
-    block[torch.arange(len(target), device=target.device), target] -= whole.to(block.dtype)
+    block[row, target] -= whole.to(block.dtype)
     if label is not None:
         block.scatter_add_(1, label.items, (-label.shares * mass.unsqueeze(1)).to(block.dtype))
 

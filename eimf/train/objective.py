@@ -77,7 +77,9 @@ class Objective:
 
     def _losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         made, place = self._pass_over(batch), batch.place.to(self.device)
-        target, interests = batch.target.to(self.device), made.interests.flatten(0, 1)[place].float()  # [P, K, D]
+        # index_select: its gradient adds rows, that of an index counts on places that come twice.
+        interests = made.interests.flatten(0, 1).index_select(0, place).float()  # [P, K, D]
+        target = batch.target.to(self.device)
         readout = hard_readout(interests, self.backbone.item_vectors, target)  # [P, D]
         weight = torch.full((len(target),), 1 / batch.targets, device=self.device)
         if made.chosen is not None:

@@ -40,8 +40,8 @@ class Optimizer:
             self._parts.append(torch.optim.SparseAdam(rows, lr=settings.lr))
 
     def zero_grad(self) -> None:
-        for part in self._parts:
-            part.zero_grad(set_to_none=True)
+        for parameter in self.named.values():
+            parameter.grad = None
 
     def step(self, epochs: float) -> None:
         """Clip the gradients and take a step at the learning rate of this moment."""

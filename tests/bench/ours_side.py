@@ -28,7 +28,7 @@ import torch  # noqa: E402
 from eimf import schema  # noqa: E402
 from eimf.evaluate import mean_metric, rank_users  # noqa: E402
 from eimf.losses.softmax import Products  # noqa: E402
-from eimf.retrieval import scores, target_ranks, users_at_a_time  # noqa: E402
+from eimf.retrieval import rank  # noqa: E402
 from eimf.train.build import build_backbone, build_semantics  # noqa: E402
 from eimf.train.loop import Progress, Trainer  # noqa: E402
 from eimf.train.sequences import Histories, read_histories  # noqa: E402
@@ -136,7 +136,7 @@ class Side:
     def rank_vectors(self, seconds: float) -> dict[str, float]:
         """Users a second for given user vectors: our exact ranks, and FAISS's flat search for the ten best."""
         table = self.trainer.backbone.item_vectors
-        most = users_at_a_time(Speed().rank_users, len(table))
+        most = Speed().rank_users
         vectors = torch.randn(2048, table.shape[1], device=DEVICE)
         target = torch.randint(1, len(table) + 1, (len(vectors),), device=DEVICE)
         index = faiss.IndexFlatIP(table.shape[1])
@@ -144,8 +144,7 @@ class Side:
 
         def ours() -> None:
             for part in range(0, len(vectors), most):
-                block = scores(vectors[part : part + most, None], table, None)
-                target_ranks(block, target[part : part + most])
+                rank(vectors[part : part + most, None], table, target[part : part + most])
 
         found = {}
         for name, search in (("ours", ours), ("faiss", lambda: index.search(vectors.cpu().numpy(), 10))) * 2:
