@@ -12,6 +12,8 @@ from torch import Tensor
 
 _CPU_BLOCK, _GPU_BLOCK = 2**20, 2**26
 """Scores held at a time."""
+_QUERIES = 256
+"""Queries of one block: the fewer, the longer the rows that their best are taken from."""
 _ROUNDING = 2.0**-21
 """Scores that differ by less than this part of |h| |e| are a tie: float32 sums of other orders differ by so much."""
 
@@ -41,16 +43,45 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
     """
     bar = _bar(interests, table[target - 1])
     below = torch.zeros(len(interests), device=table.device)
-    best, best_item = interests.new_empty(len(interests), 0), target.new_empty(len(interests), 0)
+    best = _Best(len(interests), top, table)
     for start, scores in _blocks(interests, table, seen):
         if top:
-            best, place = torch.cat([best, scores], dim=1).topk(min(top, start + scores.shape[1]), dim=1)
-            items = torch.arange(start + 1, start + scores.shape[1] + 1, device=table.device).expand(len(scores), -1)
-            best_item = torch.cat([best_item, items], dim=1).gather(1, place)
+            best.add(scores, start)
         # Below rather than above, for what is no number. As floats, of which a sum is exact up to 2^24: many times as
         # fast as a sum of booleans on a CPU.
         below += torch.lt(scores, bar, out=scores).sum(dim=1)
-    return Ranked(len(table) - below.long(), best_item)
+    return Ranked(len(table) - below.long(), best.rows + 1)
+
+
+def nearest(queries: Tensor, table: Tensor, count: int, *, own: bool = False) -> tuple[Tensor, Tensor]:
+    """Of each query [R, D] the rows of `table` [N, D] with the largest products, and these, [R, count] each, best
+    first; fewer where the table has fewer. With `own`, query r is row r of the table, which is then left out."""
+    rows, scores = [], []
+    for start in range(0, len(queries), _QUERIES):
+        part = queries[start : start + _QUERIES]
+        here = torch.arange(len(part), device=table.device)
+        best = _Best(len(part), min(count, len(table) - own), table)
+        for begin, block in _blocks(part.unsqueeze(1), table, Seen(here, here + start + 1) if own else None):
+            best.add(block, begin)
+        rows.append(best.rows)
+        scores.append(best.scores)
+    return torch.cat(rows), torch.cat(scores)
+
+
+class _Best:
+    """The best scores so far and their rows of the table, [B, count] each once so many were seen."""
+
+    def __init__(self, users: int, count: int, table: Tensor) -> None:
+        self.count = count
+        self.scores = table.new_empty(users, 0)
+        self.rows = torch.empty(users, 0, dtype=torch.int64, device=table.device)
+
+    def add(self, block: Tensor, start: int) -> None:
+        """Scores [B, n] of the rows from `start` on."""
+        here, place = block.topk(min(self.count, block.shape[1]), dim=1)
+        scores, rows = torch.cat([self.scores, here], dim=1), torch.cat([self.rows, place + start], dim=1)
+        self.scores, place = scores.topk(min(self.count, scores.shape[1]), dim=1)
+        self.rows = rows.gather(1, place)
 
 
 def _bar(interests: Tensor, own: Tensor) -> Tensor:

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from eimf.losses.softmax import SoftLabels
 
-_ROWS = 1024
-
 
 class Neighbours(nn.Module):
     """For each of some texts, its nearest items and the share of each."""
@@ -22,21 +20,12 @@ class Neighbours(nn.Module):
     items: Tensor
     shares: Tensor
 
-    def __init__(self, *, texts: Tensor, item_text: Tensor, count: int, temperature: float, own: bool) -> None:
-        """`texts` [R, S] and `item_text` [N, S], unit vectors: the `count` nearest items of each, shared out by
-        softmax(cosine / temperature). With `own`, text r is that of item r + 1, which is not its own neighbour."""
+    def __init__(self, items: Tensor, similar: Tensor, temperature: float) -> None:
+        """`items` [R, n] rows of the item table and their cosines `similar` [R, n] to text r, shared out by
+        softmax(similar / temperature)."""
         super().__init__()
-        items, shares = [], []
-        for start in range(0, len(texts), _ROWS):
-            similar = texts[start : start + _ROWS] @ item_text.T  # [rows, N]
-            if own:
-                rows = torch.arange(len(similar))
-                similar[rows, start + rows] = -torch.inf
-            near = similar.topk(min(count, len(item_text) - own), dim=1)
-            items.append(near.indices)
-            shares.append((near.values / temperature).softmax(dim=1))
-        self.register_buffer("items", torch.cat(items), persistent=False)  # [R, n]
-        self.register_buffer("shares", torch.cat(shares), persistent=False)  # [R, n]
+        self.register_buffer("items", items, persistent=False)
+        self.register_buffer("shares", (similar / temperature).softmax(dim=1), persistent=False)
 
     def forward(self, row: Tensor) -> SoftLabels:
         """Of texts `row` [P]: rows of the item table and shares that sum up to 1, [P, n] each."""

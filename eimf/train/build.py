@@ -1,11 +1,11 @@
 """From settings to modules."""
 
 import inspect
-from functools import partial
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from torch import Tensor
 
 from eimf.config import HeadSettings, ModelSettings
 from eimf.errors import SettingError
@@ -14,6 +14,7 @@ from eimf.models.catalogue import BACKBONES
 from eimf.models.heads import EimfHeads
 from eimf.models.soft_targets import InterestTargets, Neighbours
 from eimf.models.text import compose, start_from, whiten
+from eimf.retrieval import nearest
 from eimf.train.controls import derive, own_texts
 from eimf.train.objective import Semantics
 from eimf.train.sequences import Histories
@@ -83,15 +84,16 @@ def build_semantics(
             start_from(backbone, whiten(supervision.item_text, width), settings.text_scale)
         if settings.table == "compose":
             compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
-    near = partial(
-        Neighbours, item_text=found.item_text, count=settings.neighbours, temperature=settings.smooth_temperature
-    )
-    near_items = near(texts=found.item_text, own=True) if settings.smooth_text else None
+
+    def near(texts: Tensor, *, own: bool = False) -> Neighbours:
+        return Neighbours(*nearest(texts, found.item_text, settings.neighbours, own=own), settings.smooth_temperature)
+
+    near_items = near(found.item_text, own=True) if settings.smooth_text else None
     near_history, near_interests = None, None
     if settings.smooth_history:
-        near_history = near(texts=own_texts(supervision, histories), own=False)
+        near_history = near(own_texts(supervision, histories))
     if settings.smooth_interests:
-        interests = near(texts=found.semantics.flatten(0, 1), own=False)
+        interests = near(found.semantics.flatten(0, 1))
         near_interests = InterestTargets(found.item_text, found.semantics, found.present, interests)
     return Semantics(found, settings, heads, near_items, near_history, near_interests)
 

@@ -4,6 +4,7 @@ import torch
 from eimf.config import ModelSettings
 from eimf.models.soft_targets import InterestTargets, Neighbours
 from eimf.models.text import compose, is_composed, start_from, whiten
+from eimf.retrieval import nearest
 from eimf.train.build import build_backbone
 
 ITEMS, TEXT = 20, 9
@@ -78,7 +79,7 @@ def unit(*rows: list[float]) -> torch.Tensor:
 
 def test_neighbours_are_the_nearest_texts_but_not_the_item_itself():
     text = unit([1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 1])
-    near = Neighbours(texts=text, item_text=text, count=2, temperature=0.5, own=True)
+    near = Neighbours(*nearest(text, text, 2, own=True), 0.5)
     cosines = text @ text.T
     for item in range(5):
         others = sorted((j for j in range(5) if j != item), key=lambda j: -float(cosines[item, j]))[:2]
@@ -91,7 +92,7 @@ def test_the_interest_nearest_to_the_target_names_the_soft_targets():
     text = unit([1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.1])
     semantics = torch.stack([unit([1, 0, 0], [0, 1, 0]), unit([0, 0, 1], [0, 0, 1])])
     present = torch.tensor([[True, True], [True, False]])
-    near = Neighbours(texts=semantics.flatten(0, 1), item_text=text, count=2, temperature=0.1, own=False)
+    near = Neighbours(*nearest(semantics.flatten(0, 1), text, 2), 0.1)
     targets = InterestTargets(text, semantics, present, near)
     near = targets(torch.tensor([1, 4, 1]), torch.tensor([0, 0, -1]))
     assert near.shares.sum(dim=1).tolist() == pytest.approx([1, 1, 0])
