@@ -1,6 +1,7 @@
 """vLLM behind our two interfaces. The only module that imports it, and only when a model is loaded."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
             f"vLLM cannot load it ({reason[:200]})",
             "give a model that vLLM serves, and enough memory",
         ) from error
+
+
+@contextmanager
+def _alive(field: str) -> Iterator[None]:
+    """An engine whose process dies while it works is a ModelError."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    try:
+        yield
+    except EngineDeadError as error:
+        found = "the process of the vLLM engine has died, perhaps for want of memory; its last words stand above"
+        raise ModelError(field, found, "run the same command again: finished answers are kept") from error
 
 
 class ChatRenderer:
@@ -95,12 +108,13 @@ class VllmGenerator:
         if longest > self._max_prompt_tokens:
             found = f"{self._max_prompt_tokens}, but a prompt has {longest} tokens"
             raise SettingError("llm.max_prompt_tokens", found, "raise it, or lower prompt.max_titles")
-        for request, tokens in zip(requests, prompts, strict=True):
-            engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request.seed))
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                if output.finished:
-                    yield _reply(output)
+        with _alive("llm.model"):
+            for request, tokens in zip(requests, prompts, strict=True):
+                engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request.seed))
+            while engine.has_unfinished_requests():
+                for output in engine.step():
+                    if output.finished:
+                        yield _reply(output)
 
     def close(self) -> None:
         _shut_down(self._llm)
@@ -141,7 +155,8 @@ class VllmEncoder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         options = {"truncate_prompt_tokens": self._max_tokens}
-        outputs = self._llm.embed(list(texts), use_tqdm=False, tokenization_kwargs=options)
+        with _alive("encoder.model"):
+            outputs = self._llm.embed(list(texts), use_tqdm=False, tokenization_kwargs=options)
         return np.asarray([output.outputs.embedding for output in outputs], dtype=np.float32)
 
     def close(self) -> None:
