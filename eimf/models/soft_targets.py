@@ -29,7 +29,7 @@ class Neighbours(nn.Module):
 
     def forward(self, row: Tensor) -> SoftLabels:
         """Of texts `row` [P]: rows of the item table and shares that sum up to 1, [P, n] each."""
-        return SoftLabels(self.items[row], self.shares[row])
+        return SoftLabels(self.items.index_select(0, row), self.shares.index_select(0, row))
 
 
 class InterestTargets(nn.Module):
@@ -50,7 +50,9 @@ class InterestTargets(nn.Module):
     def forward(self, target: Tensor, cluster: Tensor) -> SoftLabels:
         """Of target positions [P]; nothing where `cluster` [P] is below 0, unsupervised."""
         row = cluster.clamp(min=0)
-        match = torch.einsum("pms,ps->pm", self.semantics[row], self.item_text[target - 1])  # [P, M]
+        # index_select: several times as fast as an index on a CPU.
+        told, text = self.semantics.index_select(0, row), self.item_text.index_select(0, target - 1)
+        match = torch.bmm(told, text.unsqueeze(2)).squeeze(2)  # [P, M]
         best = match.masked_fill(~self.present[row], -torch.inf).argmax(dim=1)
         near: SoftLabels = self.neighbours(row * self.semantics.shape[1] + best)
         return SoftLabels(near.items, near.shares * (cluster >= 0).unsqueeze(1))
