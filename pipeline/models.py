@@ -101,6 +101,8 @@ def offline_environment() -> None:
         "HF_HUB_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
+        # On a CPU vLLM leaves one core to the process that feeds it, which needs little of it: of two cores, half.
+        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
