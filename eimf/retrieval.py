@@ -4,6 +4,7 @@ Shapes: B users of a block, K interests, D width, N items, n items of a block. A
 interests (METHOD, serving).
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -98,19 +99,23 @@ def _blocks(interests: Tensor, table: Tensor, seen: Seen | None) -> Iterator[tup
     step = max(256, (_CPU_BLOCK if table.device.type == "cpu" else _GPU_BLOCK) // users)
     vectors = interests.unbind(1)
     space, other = (interests.new_empty(users * min(step, len(table))) for _ in range(2))
-    if seen is not None:
-        items, order = seen.items.sort()
-        rows = seen.rows[order]
-        ends = torch.searchsorted(items, torch.arange(step, len(table) + step, step, device=items.device), right=True)
-    begin = 0
-    for number, start in enumerate(range(0, len(table), step)):
+    parts = _seen_by_block(seen, step, len(table)) if seen is not None else itertools.repeat(None)
+    for start, known in zip(range(0, len(table), step), parts, strict=False):
         part = table[start : start + step].T
         size = users * part.shape[1]
         scores = torch.mm(vectors[0], part, out=space[:size].view(users, -1))
         for k in range(1, ways):
             torch.maximum(scores, torch.mm(vectors[k], part, out=other[:size].view(users, -1)), out=scores)
-        if seen is not None:
-            end = int(ends[number])
-            scores[rows[begin:end], items[begin:end] - 1 - start] = -torch.inf
-            begin = end
+        if known is not None:
+            scores[known.rows, known.items - 1 - start] = -torch.inf
         yield start, scores
+
+
+def _seen_by_block(seen: Seen, step: int, rows: int) -> list[Seen]:
+    """What is seen of each `step` of the table's rows."""
+    if rows <= step:
+        return [seen]
+    items, order = seen.items.sort()
+    ends = torch.searchsorted(items, torch.arange(step, rows + step, step, device=items.device), right=True)
+    sizes = ends.diff(prepend=ends.new_zeros(1)).tolist()
+    return list(map(Seen, seen.rows[order].split(sizes), items.split(sizes)))

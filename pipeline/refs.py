@@ -26,8 +26,9 @@ HANDED_OVER = tuple(_SECTIONS)
 """Kinds of artifacts that stage two may start from."""
 
 
-def _settings(recipe: Recipe, sections: tuple[str, ...]) -> dict[str, Any]:
-    values = recipe.model_dump(mode="json", include=set(sections))
+def settings_behind(recipe: Recipe, kind: str) -> dict[str, Any]:
+    """The recipe's settings, as written, that lead to its artifact of this kind, one of HANDED_OVER."""
+    values = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]))
     if "llm" in values and values["llm"]["backend"] == "replay":
         values["llm"]["backend"] = "vllm"
     return values
@@ -35,7 +36,7 @@ def _settings(recipe: Recipe, sections: tuple[str, ...]) -> dict[str, Any]:
 
 def _path(store: Store, recipe: Recipe, kind: str, dataset: str | None) -> Path:
     """The ref of what these settings led to: a `dataset`, or, with a dataset's key, what was made from it."""
-    name = keys.digest({"settings": _settings(recipe, _SECTIONS[kind]), "dataset": dataset})
+    name = keys.digest({"settings": settings_behind(recipe, kind), "dataset": dataset})
     return store.root / "refs" / kind / f"{name}.json"
 
 

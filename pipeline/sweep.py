@@ -10,7 +10,7 @@ import contextlib
 import json
 import tomllib
 import zlib
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing import get_context
@@ -25,7 +25,7 @@ from eimf.errors import SettingError, UserError
 from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline.console import say
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.refs import stage_two_inputs
+from pipeline.refs import settings_behind, stage_two_inputs
 from pipeline.train_stages import metrics_key
 
 DEEPEST = 50
@@ -85,20 +85,25 @@ def read_plan(path: Path) -> Plan:
 
 
 def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
-    """Every run, the first seed of everything first. Raises SettingError for a setting that is not allowed, and
-    ArtifactError where the store lacks what a run is trained against."""
+    """Every run, the first seed of everything first. Raises SettingError for a setting that is not allowed and for
+    runs of one name, and ArtifactError where the store lacks what a run is trained against."""
     unknown = [name for name in plan.against if name not in plan.variants]
     if unknown:
         raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
     tasks: list[Task] = []
-    inputs: dict[tuple[str, str | None], dict[str, Artifact]] = {}
+    inputs: dict[str, dict[str, Artifact]] = {}
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
         for variant, own in plan.variants.items():
             settings = [*plan.settings, *own, f"model.backbone={backbone}", f"train.seed={seed}"]
             recipe = _recipe(name, folder, settings)
-            group = name, recipe.heads.source
+            source = recipe.heads.source
+            group = json.dumps([name, source, settings_behind(recipe, source or "dataset")])
             inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
             tasks.append(Task(recipe, backbone, variant, seed, metrics_key(recipe, store, inputs[group])))
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SettingError("plan", f"two runs are called {twice}", "give each recipe a dataset.name of its own")
     return tasks
 
 
@@ -117,7 +122,7 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> N
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         running = {pool.submit(_work, task, store.root, results / "log"): task for task in open_tasks}
         for number, future in enumerate(as_completed(running), 1):
-            task, found = running[future], future.result()
+            task, found = running[future], _outcome(future)
             if "error" in found:
                 failed[task.name] = found["error"]
                 say(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
@@ -127,6 +132,13 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> N
     for task in open_tasks:
         if task.name in failed:
             raise SettingError(task.name, failed[task.name], f"{len(failed)} runs failed, see {results / 'log'}")
+
+
+def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001  whatever ends a run: the others go on, and in the end it is raised
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _work(task: Task, root: Path, log: Path) -> dict[str, Any]:

@@ -11,20 +11,6 @@ import pytest
 from tests import world as planted
 
 ROOT = Path(__file__).parents[1]
-ORDER = (
-    "errors",
-    "schema",
-    "config",
-    "store",
-    "data",
-    "esim",
-    "models",
-    "losses",
-    "metrics",
-    "retrieval",
-    "train",
-    "evaluate",
-)
 ALLOWED = {
     "errors": set(),
     "schema": set(),

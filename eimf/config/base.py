@@ -45,4 +45,5 @@ class Speed(_Frozen):
     deterministic: bool = False
     """Make a GPU repeat itself bit for bit, at some cost; a CPU with a given number of threads always does."""
     save_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """A training saves its state after every epoch, and this often within one: a kill loses at most so much."""
+    """Seconds: a training saves its state after every epoch, and in one process this often within one, so a kill loses
+    at most so much."""

@@ -17,7 +17,7 @@ class ColumnSettings(Answer):
     order: str = "order"
     """Column of the events to sort a user's history by: a time or a counter. Ties keep the file's order."""
     timestamp: str | None = None
-    """Column of the events with a time in seconds; carried along, not needed."""
+    """Column of the events with a time in seconds; only backbones that use times need it."""
     item_key: str = "item_id"
     """Column of the item table with the item's id."""
     title: str = "title"

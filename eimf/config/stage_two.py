@@ -68,8 +68,9 @@ class HeadSettings(Answer):
 
     @model_validator(mode="before")
     @classmethod
-    def _preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**PRESETS.get(values.get("preset", "modern"), {}), **values}
+    def _preset(cls, values: Any) -> Any:
+        preset = values.get("preset", "modern") if isinstance(values, dict) else None
+        return {**PRESETS.get(preset, {}), **values} if isinstance(preset, str) else values  # else: refused by its type
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
@@ -148,10 +149,11 @@ class TrainSettings(Answer):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rate falls to 0 toward `epochs`, if at all. Early stopping may come first."""
     loss: Literal["softmax", "sampled", "in-batch", "gbce", "bce"] = "softmax"
-    """softmax: over the whole catalogue. The others compare a target with few items, and update the item table lazily,
-    for catalogues of a million items and more. sampled: softmax over `negatives` drawn items, with logQ correction.
-    in-batch: over the targets of the step, corrected too. gbce: binary cross entropy with `negatives` items drawn
-    evenly and the target's probability calibrated (gSASRec). bce: the same without calibration."""
+    """softmax: over the whole catalogue. The others compare a target with few items, for catalogues of a million items
+    and more, and update a free item table lazily (one composed with text has no row at rest). sampled: softmax over
+    `negatives` drawn items, with logQ correction. in-batch: over the targets of the step, corrected too. gbce: binary
+    cross entropy with `negatives` items drawn evenly and the target's probability calibrated (gSASRec). bce: the same
+    without calibration."""
     negatives: Positive = 1024
     """Items drawn for a step, shared by its target positions; by `sampled`, `gbce` and `bce`."""
     calibration: Annotated[float, Field(ge=0, le=1)] = 0.75

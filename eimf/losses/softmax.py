@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eimf.losses.soft_labels import NamedItems, SoftLabels
+
 _BLOCK = 2**25
 """Most logits of one block: at a million items there are fewer rows in it, and memory stays flat."""
 _SAFE = 80.0
@@ -44,24 +46,6 @@ class Products:
 
     def factor(self, x: Tensor) -> Tensor:
         return x.to(torch.bfloat16) if self.half else x
-
-
-@dataclass(frozen=True)
-class SoftLabels:
-    """A part of each row's label that is not the target: `items` [R, n] rows of the table, `shares` [R, n] of the row's
-    label; what they leave is the target's."""
-
-    items: Tensor
-    shares: Tensor
-
-    def rows(self, part: slice | Tensor) -> "SoftLabels":
-        return SoftLabels(self.items[part], self.shares[part])
-
-    def added(self, hidden: Tensor, own: Tensor, others: Tensor, weight: Tensor) -> Tensor:
-        """What they add to any loss of the form mass - <hidden, own>: `hidden` and `own` [R, D], `others` [R, n, D] the
-        vectors of `items`, `weight` [R]."""
-        away = self.shares.sum(dim=1, keepdim=True) * own - torch.bmm(self.shares.unsqueeze(1), others).squeeze(1)
-        return (weight * (hidden * away).sum(dim=1)).sum()
 
 
 class _BlockedSoftmax(torch.autograd.Function):
@@ -175,8 +159,9 @@ def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: 
 
 
 def hard_cross_entropy(
-    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, hardness: float, products: Products
-) -> Tensor:
+    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, hardness: float, products: Products,
+    soft: NamedItems | None = None,
+) -> Tensor:  # fmt: skip
     """`cross_entropy` with interest-aware hard negatives: an item weighs in the mass by N softmax(beta <hidden, e_j>),
     beta the `hardness`, so that items near to the interest count for more (REMI, arXiv 2302.14532, its importance
     weights over all items in place of some drawn ones; our decision: the target is weighed too).
@@ -188,7 +173,8 @@ def hard_cross_entropy(
     mass = weighted_logsumexp((1 + hardness) * hidden, table, weight, products)
     mass = mass - weighted_logsumexp(hardness * hidden, table, weight, products)
     own = (hidden * F.embedding(target, table)).sum(dim=1)
-    return mass + (weight * (math.log(len(table)) - own)).sum()
+    label = own if soft is None else soft.labels.mean(own, soft.scores(hidden))
+    return mass + (weight * (math.log(len(table)) - label)).sum()
 
 
 def _apply(

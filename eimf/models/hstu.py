@@ -101,8 +101,8 @@ class HSTU(Backbone):
         self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,
         time: bool = False,
     ) -> None:  # fmt: skip
-        """`layers` units of `heads` attention heads; with `time` they know how long ago an event was, where the data
-        has timestamps. Raises ValueError where the heads cannot share the width."""
+        """`layers` units of `heads` attention heads; with `time` they know how long ago an event was, for which the
+        data has to have timestamps. Raises ValueError where the heads cannot share the width."""
         check_heads(width, heads)
         super().__init__(items=items, width=width)
         self.timed = time

@@ -5,13 +5,12 @@ items, by text. Of the target: those whose texts are nearest to its own. Of the 
 the mean text of the user's items. Of an interest that the LLM inferred: those whose texts are nearest to it, the
 interest of the user's cluster that is nearest to the target counting.
 
-Shapes: P target positions, N items, C clusters, M interests of a cluster, n neighbours, S text width.
+Shapes: P target positions, E events, R texts, n neighbours.
 """
 
-import torch
 from torch import Tensor, nn
 
-from eimf.losses.softmax import SoftLabels
+from eimf.losses.soft_labels import SoftLabels
 
 
 class Neighbours(nn.Module):
@@ -29,30 +28,23 @@ class Neighbours(nn.Module):
 
     def forward(self, row: Tensor) -> SoftLabels:
         """Of texts `row` [P]: rows of the item table and shares that sum up to 1, [P, n] each."""
+        # index_select: several times as fast as an index on a CPU.
         return SoftLabels(self.items.index_select(0, row), self.shares.index_select(0, row))
 
 
 class InterestTargets(nn.Module):
-    """Soft targets from the LLM's interests."""
+    """Soft targets from the LLM's interests: of each event, those of one interest."""
 
-    item_text: Tensor
-    semantics: Tensor
-    present: Tensor
+    interest: Tensor
 
-    def __init__(self, item_text: Tensor, semantics: Tensor, present: Tensor, neighbours: Neighbours) -> None:
-        """`item_text` [N, S], `semantics` [C, M, S] with `present` [C, M]; `neighbours` of the C * M interests."""
+    def __init__(self, interest: Tensor, neighbours: Neighbours) -> None:
+        """`interest` [E], which text of `neighbours` counts for an event, or -1: none."""
         super().__init__()
         self.neighbours = neighbours
-        self.register_buffer("semantics", semantics, persistent=False)
-        self.register_buffer("present", present, persistent=False)
-        self.register_buffer("item_text", item_text, persistent=False)
+        self.register_buffer("interest", interest, persistent=False)
 
-    def forward(self, target: Tensor, cluster: Tensor) -> SoftLabels:
-        """Of target positions [P]; nothing where `cluster` [P] is below 0, unsupervised."""
-        row = cluster.clamp(min=0)
-        # index_select: several times as fast as an index on a CPU.
-        told, text = self.semantics.index_select(0, row), self.item_text.index_select(0, target - 1)
-        match = torch.bmm(told, text.unsqueeze(2)).squeeze(2)  # [P, M]
-        best = match.masked_fill(~self.present[row], -torch.inf).argmax(dim=1)
-        near: SoftLabels = self.neighbours(row * self.semantics.shape[1] + best)
-        return SoftLabels(near.items, near.shares * (cluster >= 0).unsqueeze(1))
+    def forward(self, event: Tensor) -> SoftLabels:
+        """Of events [P]; no shares where no interest counts."""
+        row = self.interest.index_select(0, event)
+        near: SoftLabels = self.neighbours(row.clamp(min=0))
+        return SoftLabels(near.items, near.shares * (row >= 0).unsqueeze(1))

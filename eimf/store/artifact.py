@@ -193,10 +193,16 @@ class Store:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock `name`; a second process waits. The kernel frees it when the holder ends, however it ends."""
+        """Hold the lock `name`; a second process waits. The kernel frees it when the holder ends, however it ends.
+        Raises ArtifactError where the store cannot be written."""
         path = self.root / "locks" / f"{name}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as stream:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("w")
+        except OSError as error:
+            found = f"cannot be written ({error.strerror})"
+            raise ArtifactError(f"store {self.root}", found, "give a folder that you may write to") from error
+        with stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 

@@ -18,7 +18,7 @@ from eimf.retrieval import nearest
 from eimf.train.controls import derive, own_texts
 from eimf.train.objective import Semantics
 from eimf.train.sequences import Histories
-from eimf.train.supervision import Supervision
+from eimf.train.supervision import Supervision, nearest_interests
 
 _COMMON = ("items", "width", "max_length", "dropout")
 
@@ -94,7 +94,7 @@ def build_semantics(
         near_history = near(own_texts(supervision, histories))
     if settings.smooth_interests:
         interests = near(found.semantics.flatten(0, 1))
-        near_interests = InterestTargets(found.item_text, found.semantics, found.present, interests)
+        near_interests = InterestTargets(nearest_interests(found, histories), interests)
     return Semantics(found, settings, heads, near_items, near_history, near_interests)
 
 

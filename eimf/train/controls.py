@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eimf.errors import SettingError
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
@@ -24,7 +25,8 @@ _EVENTS = 2**16
 
 
 def derive(supervision: Supervision, control: str, histories: Histories, seed: int) -> Supervision:
-    """The supervision itself (`true`), or one of its controls; `seed` draws them."""
+    """The supervision itself (`true`), or one of its controls; `seed` draws them. Raises SettingError where there is
+    nothing to shuffle."""
     generator = torch.Generator().manual_seed(seed)
     present, semantics = supervision.present, supervision.semantics
     if control == "shuffled":
@@ -43,6 +45,9 @@ def derive(supervision: Supervision, control: str, histories: Histories, seed: i
 def _shuffled(supervision: Supervision, generator: torch.Generator) -> Supervision:
     """Each cluster with interests takes those of the next one in a random circle: none keeps its own."""
     rows = supervision.present.any(dim=1).nonzero()[:, 0]
+    if len(rows) < 2:
+        found = f"shuffled, but interests are there of {len(rows)} cluster"
+        raise SettingError("heads.control", found, "raise cluster.count, or take another control")
     circle = rows[torch.randperm(len(rows), generator=generator)]
     source = torch.arange(len(supervision.present))
     source[circle] = circle.roll(1)

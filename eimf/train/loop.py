@@ -38,6 +38,9 @@ class Trainer:
         if settings.loss != "softmax" and group.size > 1:
             found = f"{settings.loss}, with {group.size} processes"
             raise SettingError("train.loss", found, 'train in one process, or set it to "softmax"')
+        if backbone.timed and histories.times is None:
+            found, remedy = "no times, which this backbone wants", "name the column and build the dataset again"
+            raise SettingError("dataset.columns.timestamp", found, f"{remedy}, or set the backbone's option time=false")
         if settings.loss in ("gbce", "bce") and backbone.hardness:
             found = f"{settings.loss}, with the hard negatives of this backbone"
             raise SettingError("train.loss", found, "set the backbone's option hardness=0, or take another loss")
@@ -71,8 +74,7 @@ class Trainer:
                     self._sums[name] = self._sums.get(name, 0.0) + value.double() * batch.targets
                 self.steps_done, self.targets_done = step + 1, self.targets_done + batch.targets
                 tick(batch.targets)
-        self.group.sum(self._sums.values())
-        losses = {name: float(self._sums[name]) / windows.targets for name in PARTS if name in self._sums}
+        losses = {name: value / windows.targets for name, value in self._summed().items()}
         self.steps_done, self.targets_done, self._sums = 0, 0, {}
         if not math.isfinite(losses["loss"]):
             raise SettingError(
@@ -89,6 +91,15 @@ class Trainer:
         self.group.sum_gradients(self._named.values())
         self._optimizer.step(epoch + (step + 1) / steps)
         return {name: value.detach() for name, value in losses.items()}
+
+    def _summed(self) -> dict[str, float]:
+        """The sums of all processes. One that had no window need not have every part."""
+        sums = torch.zeros(len(PARTS), 2, dtype=torch.float64, device=self.device)
+        for row, name in enumerate(PARTS):
+            if name in self._sums:
+                sums[row] = torch.stack([self._sums[name], torch.ones_like(self._sums[name])])
+        self.group.sum([sums])
+        return {name: value for name, (value, parts) in zip(PARTS, sums.tolist(), strict=True) if parts}
 
     def state(self) -> dict[str, Tensor]:
         """Weights, optimizer state, and how far the epoch has come: enough to go on as if never interrupted."""
@@ -107,7 +118,9 @@ class Trainer:
                 parameter.copy_(state[f"weight.{name}"])
         self._optimizer.load(_under(state, "optimizer."))
         self.steps_done, self.targets_done = int(state["epoch.steps"]), int(state["epoch.targets"])
-        self._sums = {name: value.to(self.device) for name, value in _under(state, "epoch.sum.").items()}
+        # Of an epoch that one process began: one of them goes on with its sums.
+        kept = _under(state, "epoch.sum.") if self.group.rank == 0 else {}
+        self._sums = {name: value.to(self.device) for name, value in kept.items()}
 
 
 def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ from torch.nn.utils import parametrize
 from eimf.config import HeadSettings, TrainSettings
 from eimf.losses.binary import binary_cross_entropy
 from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
-from eimf.losses.softmax import Products, SoftLabels, hard_cross_entropy, soft_cross_entropy
+from eimf.losses.soft_labels import NamedItems, SoftLabels
+from eimf.losses.softmax import Products, cross_entropy, hard_cross_entropy, soft_cross_entropy
 from eimf.models.backbone import Backbone, Pass
 from eimf.models.heads import EimfHeads, hard_readout
 from eimf.models.soft_targets import InterestTargets, Neighbours
@@ -106,13 +107,15 @@ class Objective:
         return chosen / count.clamp(min=1)
 
     def _pass_over(self, batch: Batch) -> Pass:
-        if not len(batch.items):  # there are more processes than windows
-            return Pass(self.backbone.item_vectors[:0].view(0, 1, 1, -1))
-        times = batch.times.to(self.device) if batch.times is not None and self.backbone.timed else None
+        items, following, times = batch.items, batch.following, batch.times
+        if not len(items):  # more processes than windows: any item, without a target, so that all go the same way
+            items = following = torch.ones(1, 1, dtype=torch.int64)
+            times = None if times is None else torch.zeros(1, 1, dtype=torch.float64)
+        times = times.to(self.device) if times is not None and self.backbone.timed else None
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.products.half and self.device.type == "cuda"
         ):
-            return self._pass(batch.items.to(self.device), batch.following.to(self.device), times)
+            return self._pass(items.to(self.device), following.to(self.device), times)
 
     def _sample(self, target: Tensor, shared: torch.Generator) -> Sample | None:
         """The items that stand for the catalogue, where some do."""
@@ -130,8 +133,8 @@ class Objective:
         if self.semantics.near_history is not None:
             found.append((settings.smooth_history, self.semantics.near_history(user[at])))
         if self.semantics.near_interests is not None:
-            cluster = self.semantics.supervision.clusters_for(user, batch.position.to(self.device))
-            found.append((settings.smooth_interests, self.semantics.near_interests(target[at], cluster[at])))
+            event = batch.event.to(self.device)
+            found.append((settings.smooth_interests, self.semantics.near_interests(event[at])))
         if not found:
             return None
         items, shares = zip(*((near.items, share * near.shares) for share, near in found), strict=True)
@@ -140,35 +143,38 @@ class Objective:
     def _recommend(
         self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, soft: SoftLabels | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of recommending, and its parts: `rec` at the targets, and what soft labels add."""
-        backbone, hardness = self.backbone, self.backbone.hardness
+        """The loss of recommending, and its parts: `rec`, and of a full softmax what soft labels add to it, `soft`."""
         if not len(target):
             return readout.sum(), {"rec": readout.sum()}
-        if sample is None and soft is not None and not hardness:
-            table = backbone.item_vectors
+        table = self.backbone.item_vectors
+        if sample is None and not self.backbone.hardness:
+            if soft is None:
+                rec = cross_entropy(readout, table, target - 1, weight, self.products)
+                return rec, {"rec": rec}
             loss, added = soft_cross_entropy(readout, table, target - 1, weight, soft, self.products)
             return loss, {"rec": loss - added, "soft": added}
-        rec = self._compare(readout, target, weight, sample, hardness)
-        if soft is None:
-            return rec, {"rec": rec}
-        others = backbone.vectors_of(soft.items.flatten() + 1).view(*soft.items.shape, -1)
-        added = soft.added(readout, backbone.vectors_of(target), others, weight)
-        return rec + added, {"rec": rec, "soft": added}
+        named = None
+        if soft is not None:
+            vectors = self.backbone.vectors_of(soft.items.flatten() + 1)
+            named = NamedItems(soft, vectors.view(*soft.items.shape, -1))
+        rec = self._compare(readout, target, weight, sample, named)
+        return rec, {"rec": rec}
 
     def _compare(
-        self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, hardness: float
+        self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, soft: NamedItems | None
     ) -> Tensor:
-        backbone = self.backbone
+        backbone, hardness = self.backbone, self.backbone.hardness
         if sample is None:
-            return hard_cross_entropy(readout, backbone.item_vectors, target - 1, weight, hardness, self.products)
+            table = backbone.item_vectors
+            return hard_cross_entropy(readout, table, target - 1, weight, hardness, self.products, soft)
         own, drawn = backbone.vectors_of(target), backbone.vectors_of(sample.items)
         if self.train.loss in ("gbce", "bce"):
             calibration = self.train.calibration if self.train.loss == "gbce" else 0.0
             return binary_cross_entropy(
                 readout, own, drawn, target, sample.items, weight, calibration=calibration,
-                catalogue=len(backbone.item_table.weight) - 1,
+                catalogue=len(backbone.item_table.weight) - 1, soft=soft,
             )  # fmt: skip
-        return sampled_cross_entropy(readout, own, drawn, target, sample, weight, hardness)
+        return sampled_cross_entropy(readout, own, drawn, target, sample, weight, hardness, soft)
 
     def _heads(
         self, readout: Tensor, target: Tensor, chosen: Tensor, batch: Batch, sample: Sample | None,

@@ -2,9 +2,10 @@
 
 An item's score for a user is the largest cosine between the item's text and the interests of the user's cluster. The
 AUC of a user is how often the validation item scores above an item drawn by popularity, ties counted half: .5 where the
-interests say nothing. A model with item texts has the user's own history already, so each source is also added to that:
-history + w source, where w is what is best for the other half of the users. Our decision; it takes seconds, so LLMs
-and prompts can be compared before a training is spent on them. The test item is not looked at.
+interests say nothing. As in the rankings, items of the user's training history do not count. A model with item texts
+has the user's own history already, so each source is also added to that: history + w source, where w is what is best
+for the other half of the users. Our decision; it takes seconds, so LLMs and prompts can be compared before a training
+is spent on them. The test item is not looked at.
 
 Shapes: U users under supervision, n items drawn for a user, C clusters, M interests of a cluster, S text width, W
 weights.
@@ -47,23 +48,28 @@ def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int 
     generator = torch.Generator().manual_seed(seed)
     others = torch.multinomial(frequency, len(users) * drawn, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), others.view(-1, drawn)], dim=1)  # [U, 1 + n]
+    counted = ~_known(histories, users, candidates)
     sources = {name: derive(supervision, name, histories, seed) for name in ("true", *CONTROLS)}
     sources[HISTORY] = _own_texts(supervision, histories)
     half = torch.randperm(len(users), generator=generator) < len(users) // 2
     blocks = list(zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True))
-    own = [_scores(sources[HISTORY], *block) for block in blocks]
-    alone = torch.cat([_auc(scores) for scores in own])
+    own = torch.cat([_scores(sources[HISTORY], *block) for block in blocks])  # [U, 1 + n]
+    alone = _auc(own, counted)
     found = {}
     for name in ("true", *CONTROLS):
-        rows = [_beside(history, _scores(sources[name], *block)) for history, block in zip(own, blocks, strict=True)]
-        each, mixed = (torch.cat(part) for part in zip(*rows, strict=True))
+        other = torch.cat([_scores(sources[name], *block) for block in blocks])
+        each = _auc(other, counted)
+        mixed = torch.stack([_auc(own + weight * other, counted) for weight in WEIGHTS], dim=1)
         found[name] = Reading(each, _other_half_decides(mixed, half))
     return {**found, HISTORY: Reading(alone, alone)}
 
 
-def _beside(history: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """AUC of some users by another source's scores alone [.], and by the history's with each weight of them [., W]."""
-    return _auc(other), torch.stack([_auc(history + weight * other) for weight in WEIGHTS], dim=1)
+def _known(histories: Histories, users: Tensor, candidates: Tensor) -> Tensor:
+    """Which of each user's candidates [U, 1 + n] do not count beside the first: it again, and training items."""
+    row, event = histories.first_events(users.numpy(), histories.trained[users])
+    had = torch.from_numpy(row * (histories.catalogue + 1) + histories.items[event])
+    each = torch.arange(len(users)).unsqueeze(1) * (histories.catalogue + 1) + candidates
+    return torch.isin(each, had) | (candidates == candidates[:, :1])
 
 
 def _other_half_decides(mixed: Tensor, half: Tensor) -> Tensor:
@@ -89,7 +95,8 @@ def _scores(supervision: Supervision, users: Tensor, candidates: Tensor) -> Tens
     return cosines.masked_fill(~supervision.present[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
 
 
-def _auc(scores: Tensor) -> Tensor:
-    """Of scores [., 1 + n], the validation item's first: [.]."""
-    own, other = scores[:, :1], scores[:, 1:]
-    return ((own > other).double() + (own == other).double() / 2).mean(dim=1)
+def _auc(scores: Tensor, counted: Tensor) -> Tensor:
+    """Of scores [U, 1 + n], the first one's among those `counted` [U, 1 + n]; .5 where there is none: [U]."""
+    own, other, counted = scores[:, :1], scores[:, 1:], counted[:, 1:]
+    above = (own > other).double() + (own == other).double() / 2
+    return torch.where(counted.any(dim=1), (above * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1), 0.5)

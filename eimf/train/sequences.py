@@ -99,8 +99,8 @@ def cut_windows(histories: Histories, max_length: int, context: int, rng: np.ran
 @dataclass(frozen=True)
 class Batch:
     """`items` [B, T] padded with 0 at the end, `following` [B, T] the item after each, `times` [B, T] of `items`;
-    `place` [P] indices of target positions in the flattened [B * T]; `target` [P] item_idx; `user` [P]; `position` [P]
-    of the target in the user's history.
+    `place` [P] indices of target positions in the flattened [B * T]; `target` [P] item_idx; `event` [P], each target's
+    place in `Histories.items`; `user` [P]; `position` [P] of the target in the user's history.
 
     A batch may be shared by several processes: `counts` are the target positions of each one's part, P of this one's.
     """
@@ -110,6 +110,7 @@ class Batch:
     times: Tensor | None
     place: Tensor
     target: Tensor
+    event: Tensor
     user: Tensor
     position: Tensor
     counts: list[int]
@@ -166,6 +167,7 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
         times=_times(histories, event),
         place=torch.from_numpy(np.flatnonzero(supervised)),
         target=torch.from_numpy(following[supervised]),
+        event=torch.from_numpy(at),
         user=torch.from_numpy(user_at.copy()),
         position=torch.from_numpy(at - histories.offsets[user_at]),
         counts=counts,

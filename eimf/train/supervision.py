@@ -14,6 +14,9 @@ from eimf import schema
 from eimf.errors import ArtifactError
 from eimf.train.sequences import Histories
 
+_EVENTS = 2**14
+"""Events looked at together: their texts are never all held at once."""
+
 
 @dataclass(frozen=True)
 class Supervision:
@@ -39,6 +42,24 @@ class Supervision:
                 for value in (self.item_text, self.semantics, self.present, self.cluster, self.last_read)
             )
         )
+
+
+def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
+    """Of every event, the one of the C * M interests that may supervise it: of the user's cluster, the one nearest to
+    the event's item. -1 where there is none, and for events that are held out: [E]."""
+    user, event = histories.training_events()
+    found = torch.full((len(histories.items),), -1)
+    for start in range(0, len(event), _EVENTS):
+        part = slice(start, start + _EVENTS)
+        who, at = torch.from_numpy(user[part]), torch.from_numpy(event[part])
+        cluster = supervision.clusters_for(who, at - torch.from_numpy(histories.offsets)[who])
+        row = cluster.clamp(min=0)
+        item = torch.from_numpy(histories.items[event[part]])
+        told, text = supervision.semantics.index_select(0, row), supervision.item_text.index_select(0, item - 1)
+        match = torch.bmm(told, text.unsqueeze(2)).squeeze(2)  # [., M]
+        best = match.masked_fill(~supervision.present[row], -torch.inf).argmax(dim=1)
+        found[at] = torch.where(cluster >= 0, row * told.shape[1] + best, -1)
+    return found
 
 
 def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories) -> Supervision:

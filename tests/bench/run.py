@@ -61,8 +61,9 @@ class Worker:
         threads = str(common["threads"])
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **side.environment}
         self._log = (scratch / f"{config.stem}.log").open("w")
+        python = Path(side.python).absolute()  # not resolved: it is a link out of its environment
         self.process = subprocess.Popen(
-            [side.python, str(HERE / side.script), str(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [str(python), str(HERE / side.script), str(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._log, text=True, env=environment, cwd=scratch,  # RecBole leaves logs where it runs
         )  # fmt: skip
         self.read()

@@ -1,10 +1,12 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
 from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
+from eimf.losses.soft_labels import NamedItems, SoftLabels
 
 ROWS, ITEMS, WIDTH = 11, 7, 5
 
@@ -24,6 +26,34 @@ def test_every_item_drawn_once_is_the_full_softmax_with_both_gradients():
     torch.testing.assert_close(ours, plain)
     wanted, found = (torch.autograd.grad(loss, (hidden, table)) for loss in (plain, ours))
     torch.testing.assert_close(found, wanted)
+
+
+def soft_labels(table: torch.Tensor, target: torch.Tensor) -> NamedItems:
+    """Three other items a row, one of which comes twice, and one may be the target."""
+    generator = torch.Generator().manual_seed(4)
+    items = torch.randint(0, ITEMS, (ROWS, 3), generator=generator)
+    items[:, 1], items[:4, 2] = items[:, 0], target[:4] - 1
+    return NamedItems(SoftLabels(items, torch.rand(ROWS, 3, generator=generator).double() * 0.2), table[items])
+
+
+@pytest.mark.parametrize("drawn", [[1, 2, 3, 4, 5, 6, 7], [7, 3, 5, 3], [2]])
+def test_soft_labels_are_cross_entropy_over_their_items_and_the_drawn_ones(drawn):
+    # Each item of a row's label once, as it is, and drawn ones that are not among them by 1 / (n q_j) = 1.
+    hidden, table, target, weight = tensors()
+    soft = soft_labels(table, target)
+    sample = Sample(torch.tensor(drawn), torch.zeros(len(drawn)))
+    wanted = hidden.new_zeros(())
+    for row in range(ROWS):
+        scores = table @ hidden[row]
+        named = {int(target[row]) - 1, *soft.labels.items[row].tolist()}
+        mass = [scores[item] for item in named] + [scores[item - 1] for item in drawn if item - 1 not in named]
+        share = soft.labels.shares[row]
+        label = (1 - share.sum()) * scores[target[row] - 1] + (share * scores[soft.labels.items[row]]).sum()
+        wanted = wanted + weight[row] * (torch.stack(mass).logsumexp(dim=0) - label)
+    found = sampled_cross_entropy(hidden, table[target - 1], table[sample.items - 1], target, sample, weight, soft=soft)
+    torch.testing.assert_close(found, wanted)
+    both = [torch.autograd.grad(loss, (hidden, table), retain_graph=True) for loss in (found, wanted)]
+    torch.testing.assert_close(both[0], both[1])
 
 
 def test_the_estimated_mass_is_unbiased_whatever_the_frequencies():

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from eimf.losses.soft_labels import NamedItems, SoftLabels
 from eimf.losses.softmax import (
     Products,
-    SoftLabels,
     cross_entropy,
     hard_cross_entropy,
     soft_cross_entropy,
@@ -73,6 +73,7 @@ def test_soft_labels_equal_a_dense_label_with_both_gradients(scale):
     hidden = (hidden * scale).detach().requires_grad_()
     generator = torch.Generator().manual_seed(5)
     items = torch.stack([(row + 1 + torch.randperm(52, generator=generator)[:4]) % 53 for row in target])
+    items[:9, 1], items[:5, 2] = items[:9, 0], target[:5]  # an item twice; the target itself
     shares = torch.rand(37, 4, generator=generator, dtype=torch.float64) * 0.1
     label = F.one_hot(target, 53) * (1 - shares.sum(dim=1, keepdim=True))
     label = label.scatter_add(1, items, shares)
@@ -84,6 +85,7 @@ def test_soft_labels_equal_a_dense_label_with_both_gradients(scale):
     torch.testing.assert_close(found - plain, added)
     both = [torch.autograd.grad(loss, (hidden, table)) for loss in (found, wanted)]
     torch.testing.assert_close(both[0], both[1])
-    # The same, where the logits are not at hand.
-    own, others = table[target], table[items.flatten()].view(37, 4, -1)
-    torch.testing.assert_close(SoftLabels(items, shares).added(hidden, own, others, weight), added)
+    # Of hard negatives with hardness 0 nothing is left but this.
+    named = NamedItems(SoftLabels(items, shares), table[items])
+    hard = hard_cross_entropy(hidden, table, target, weight, 1e-12, Products(8), named)
+    torch.testing.assert_close(hard, wanted)

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -6,6 +9,8 @@ from eimf.models.soft_targets import InterestTargets, Neighbours
 from eimf.models.text import compose, is_composed, start_from, whiten
 from eimf.retrieval import nearest
 from eimf.train.build import build_backbone
+from eimf.train.sequences import Histories
+from eimf.train.supervision import Supervision, nearest_interests
 
 ITEMS, TEXT = 20, 9
 
@@ -91,9 +96,18 @@ def test_neighbours_are_the_nearest_texts_but_not_the_item_itself():
 def test_the_interest_nearest_to_the_target_names_the_soft_targets():
     text = unit([1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.1])
     semantics = torch.stack([unit([1, 0, 0], [0, 1, 0]), unit([0, 0, 1], [0, 0, 1])])
-    present = torch.tensor([[True, True], [True, False]])
-    near = Neighbours(*nearest(semantics.flatten(0, 1), text, 2), 0.1)
-    targets = InterestTargets(text, semantics, present, near)
-    near = targets(torch.tensor([1, 4, 1]), torch.tensor([0, 0, -1]))
-    assert near.shares.sum(dim=1).tolist() == pytest.approx([1, 1, 0])
-    assert set(near.items[0].tolist()) == {0, 1} and set(near.items[1].tolist()) == {2, 3}
+    supervision = Supervision(
+        text, semantics, torch.tensor([[True, True], [True, False]]), cluster=torch.tensor([0, 1, -1]),
+        last_read=torch.tensor([1, -1, -1]),
+    )  # fmt: skip
+    # Three users of four events, of which two are held out; of user 0 the LLM has read the first two.
+    histories = Histories(
+        np.array([1, 4, 1, 2, 1, 4, 2, 2, 1, 1, 1, 1]), np.array([0, 4, 8, 12]), np.array([3, 2, 2]), 4
+    )
+    interest = nearest_interests(supervision, histories)
+    assert interest.tolist() == [-1, -1, 0, -1, 2, 2, -1, -1, -1, -1, -1, -1]  # 2: the first of cluster 1
+    targets = InterestTargets(interest, Neighbours(*nearest(semantics.flatten(0, 1), text, 2), 0.1))
+    near = targets(torch.tensor([2, 0, 4]))
+    assert near.shares.sum(dim=1).tolist() == pytest.approx([1, 0, 1])
+    assert set(near.items[0].tolist()) == {0, 1}
+    assert nearest_interests(replace(supervision, last_read=torch.full((3,), -1)), histories)[:2].tolist() == [0, 1]

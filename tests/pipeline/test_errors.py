@@ -104,6 +104,8 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
         ("llm.min_interests=9", ("llm", "min_interests=9 is above max_interests=4")),
         ("evaluate.cutoffs=[]", ("evaluate.cutoffs", "at least 1")),
         ("oops", ("'oops' is not section.key=value",)),
+        ("heads=text", ("heads", "text")),
+        ('heads.preset=["text"]', ("heads.preset", "text")),
         ("prompt.template=nope", ("prompt.template", "'nope'", "movies, products")),
     ],
 )
@@ -148,6 +150,12 @@ def test_a_directory_that_is_no_model(tmp_path, store, world_folder):
         "local directory",
     )
     assert content(store.root) == before
+
+
+def test_a_store_that_cannot_be_written(tmp_path, world_folder):
+    (tmp_path / "file").write_text("")
+    result = esim(world_folder, Store(tmp_path / "file" / "store"))
+    refused(result, f"store {tmp_path}", "cannot be written", "may write to")
 
 
 def test_other_peoples_artifacts_and_damaged_ones(tmp_path, store, world_folder):

@@ -49,10 +49,10 @@ def store(plan, tmp_path_factory) -> Store:
     return store
 
 
-def tasks_recipe(plan):
+def tasks_recipe(plan, *more):
     from pipeline.recipe import load_recipe
 
-    return load_recipe("", plan.parent / "world.toml", planted.FAKES)
+    return load_recipe("", plan.parent / "world.toml", [*planted.FAKES, *more])
 
 
 def test_ranks_survive_packing_up_to_fifty():
@@ -98,6 +98,24 @@ def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, cap
     with pytest.raises(SettingError, match=r"world.sasrec.paper.1: train.lr"):
         run_plan(bad, store, tmp_path, workers=2)
     assert "| plain | 2 |" in (tmp_path / "table.md").read_text()
+
+
+def test_variants_of_stage_one_are_trained_against_their_own_artifacts(plan, store):
+    few = plan.with_name("few.toml")
+    few.write_text(plan.read_text() + 'few = ["heads.preset=paper", "cluster.count=5"]\n')
+    with pytest.raises(ArtifactError, match="esim"):  # that artifact is not there yet
+        tasks_of(read_plan(few), plan.parent, store)
+    run_esim(tasks_recipe(plan, "cluster.count=5"), store)
+    tasks = tasks_of(read_plan(few), plan.parent, store)
+    assert len({task.key for task in tasks}) == len(tasks) == 6
+
+
+def test_two_recipes_of_one_name_are_refused(plan, store):
+    (plan.parent / "again.toml").write_text(RECIPE)
+    both = plan.with_name("both.toml")
+    both.write_text(plan.read_text().replace('"world.toml"', '"world.toml", "again.toml"'))
+    with pytest.raises(SettingError, match=r"plan: two runs are called world.sasrec.plain.1"):
+        tasks_of(read_plan(both), plan.parent, store)
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,17 @@ def test_order_of_entries_does_not_matter(value):
     assert keys.digest(dict(reversed(value.items()))) == keys.digest(value)
 
 
+def in_order(value):
+    """The value with the entries of every object sorted by name."""
+    if isinstance(value, dict):
+        return {name: in_order(value[name]) for name in sorted(value)}
+    return [in_order(each) for each in value] if isinstance(value, list) else value
+
+
 @given(JSON, JSON)
 def test_different_values_have_different_keys(a, b):
-    assert (keys.digest(a) == keys.digest(b)) == (keys.canonical(a) == keys.canonical(b))
+    # JSON tells true from 1 and 1 from 1.0, Python's == does not.
+    assert (keys.digest(a) == keys.digest(b)) == (repr(in_order(a)) == repr(in_order(b)))
 
 
 def test_nan_has_no_key():

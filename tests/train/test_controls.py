@@ -1,9 +1,12 @@
 """What each control keeps, and what it takes away."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from eimf.errors import SettingError
 from eimf.train.controls import derive
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
@@ -66,6 +69,12 @@ def test_shuffled_keeps_all_meanings_and_gives_none_back_to_its_cluster(supervis
         assert all(source[0] != row for row, source in enumerate(sources))
         for row, source in enumerate(sources):
             assert torch.equal(made.present[row], supervision.present[source[0]])
+
+
+def test_one_cluster_alone_cannot_be_shuffled(supervision, histories):
+    alone = replace(supervision, present=supervision.present & (torch.arange(CLUSTERS) == 0).unsqueeze(1))
+    with pytest.raises(SettingError, match=r"heads.control: shuffled, .* of 1 cluster"):
+        derive(alone, "shuffled", histories, 7)
 
 
 def test_random_is_nothing_but_noise(supervision, histories):

@@ -33,5 +33,5 @@ def test_what_only_the_interests_foresee_is_learnt_from_them_alone():
     # The history names 20 items, four of them seen, and the cluster 20 others: behind the history's, 26.5 in the mean.
     assert validation(HeadSettings(preset="modern")) < 30
     assert validation(HeadSettings(preset="text")) > 60
-    for control in ("shuffled", "random", "titles"):
+    for control in ("shuffled", "random", "cluster", "titles"):
         assert validation(HeadSettings(preset="modern", control=control)) > 60, control

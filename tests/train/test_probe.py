@@ -1,5 +1,7 @@
 """The probe finds a meaning that was planted, and none where there is none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -37,6 +39,20 @@ def test_the_weight_of_a_source_is_chosen_by_the_other_half():
     half = torch.tensor([True, True, False, False])
     mixed = torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
     assert _other_half_decides(mixed, half).tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
+def test_items_that_a_user_has_had_do_not_count(world):
+    # Worlds that differ in the text of one item: whoever has it in training reads the same.
+    supervision, histories = world
+    item = int(histories.items[0])
+    text = supervision.item_text.clone()
+    text[item - 1] = supervision.semantics[supervision.cluster[0], 0]
+    other = probe(replace(supervision, item_text=text), histories, seed=0)["true"].alone
+    row, event = histories.training_events()
+    had = torch.zeros(USERS, dtype=torch.bool)
+    had[row[histories.items[event] == item]] = True
+    here = probe(supervision, histories, seed=0)["true"].alone
+    assert torch.equal(other[had], here[had]) and not torch.equal(other[~had], here[~had])
 
 
 def test_where_nothing_tells_items_apart_it_is_one_half(world):
