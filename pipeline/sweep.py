@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eimf import schema
 from eimf.errors import SettingError, UserError
 from eimf.store.artifact import Artifact, Store, write_atomic
+from pipeline import guard
 from pipeline.console import say
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.refs import settings_behind, stage_two_inputs
@@ -119,6 +120,7 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> N
     open_tasks = [task for task in tasks if read_result(results, task) is None]
     say(f"{len(tasks) - len(open_tasks)} of {len(tasks)} runs are finished")
     failed: dict[str, str] = {}
+    guard.watch()  # killed, it leaves no trainings behind
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         running = {pool.submit(_work, task, store.root, results / "log"): task for task in open_tasks}
         for number, future in enumerate(as_completed(running), 1):

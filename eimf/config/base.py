@@ -36,8 +36,8 @@ class Speed(_Frozen):
     """Share of the GPU's memory that vLLM may take."""
     tensor_parallel: Positive = 1
     """GPUs that one LLM is spread over."""
-    loss_rows: Positive = 256
-    """Rows of one block of the full softmax: its logits must fit in the cache."""
+    loss_rows: Positive = 512
+    """Rows of one block of the full softmax: more of them make fewer, larger products; at most 2^25 logits are held."""
     rank_users: Positive = 1024
     """Most users ranked in one block; on a CPU fewer where their histories are long."""
     compile: bool = False

@@ -70,16 +70,19 @@ class Block(nn.Module):
         return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
 
     def _attention_at(self, x: Tensor, place: Tensor) -> Tensor:
-        """`_attention` at one `place` [B] only, [B, D]; without dropout."""
+        """`_attention` at one `place` [B] only, [B, D]; without dropout. One query needs no keys and values:
+        <q, Wk x> = <Wk^T q, x>, and the mean of Wv x is Wv of the mean. The keys' bias moves all scores alike."""
         batch, length, width = x.shape
         rows = torch.arange(batch, device=x.device)
-        weight, bias = self.to_qkv.weight.split([width, 2 * width]), self.to_qkv.bias.split([width, 2 * width])
-        query = F.linear(x[rows, place], weight[0], bias[0]).view(batch, self.heads, 1, -1)  # [B, H, 1, D/H]
-        pair = F.linear(x, weight[1], bias[1]).view(batch, length, 2, self.heads, -1)
-        key, value = pair.permute(2, 0, 3, 1, 4)  # [B, H, T, D/H] each
-        later = torch.arange(length, device=x.device) > place.view(batch, 1, 1, 1)  # [B, 1, 1, T]
-        scores = (query @ key.mT * query.shape[3] ** -0.5).masked_fill(later, -torch.inf)
-        return (scores.softmax(dim=-1) @ value).view(batch, width)
+        to_query, to_key, to_value = self.to_qkv.weight.view(3, self.heads, -1, width)  # [H, D/H, D] each
+        own = self.to_qkv.bias[:width], self.to_qkv.bias[2 * width :]
+        query = F.linear(x[rows, place], to_query.flatten(0, 1), own[0]).view(batch, self.heads, -1)
+        query = torch.bmm(query.transpose(0, 1), to_key).transpose(0, 1)  # [B, H, D]
+        later = torch.arange(length, device=x.device) > place.view(batch, 1, 1)  # [B, 1, T]
+        scores = (query @ x.mT * (width // self.heads) ** -0.5).masked_fill(later, -torch.inf)
+        mean = scores.softmax(dim=-1) @ x  # [B, H, D]
+        mixed = torch.bmm(mean.transpose(0, 1), to_value.mT).transpose(0, 1)  # [B, H, D/H]
+        return mixed.reshape(batch, width) + own[1]
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)
