@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from report import write_report
 
 HERE = Path(__file__).resolve().parent
 GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_000, 12)}
-RIVALS = {"SINE": "EIMF ComiRec-SA", "bfloat16": "EIMF, bfloat16"}
+RIVALS = {"SINE": "EIMF ComiRec-SA", "bfloat16": "EIMF, bfloat16", "RecTools": "EIMF, RecTools' batch"}
 """Which of ours a peer is measured against, by a part of its name; else the first."""
 FITTED = ("RecBole, our allocator", "RecTools, our allocator")
 """Peers that --fit trains to the end."""
@@ -55,7 +56,7 @@ class Worker:
     """A competitor's process."""
 
     def __init__(self, side: Side, common: dict[str, Any], scratch: Path) -> None:
-        config = scratch / f"{side.name.replace(' ', '-').replace(',', '')}.json"
+        config = scratch / f"{re.sub('[^A-Za-z0-9]+', '-', side.name)}.json"
         folder = scratch / f"{config.stem}-files"
         config.write_text(json.dumps({**common, "folder": str(folder), **side.changes}))
         threads = str(common["threads"])
@@ -93,6 +94,8 @@ def sides(options: argparse.Namespace, items: int) -> tuple[list[Side], list[Sid
         Side("EIMF", "ours_side.py", sys.executable, mine),
         Side("EIMF, bfloat16", "ours_side.py", sys.executable, mine | {"precision": "bfloat16"}),
         Side("EIMF, with heads", "ours_side.py", sys.executable, mine | {"heads": True}),
+        # RecTools takes 128 histories of 50 a step, ours 2,048 positions by default: also as many as it.
+        Side("EIMF, RecTools' batch", "ours_side.py", sys.executable, mine | {"batch": 128 * 50}),
         Side("EIMF ComiRec-SA", "ours_side.py", sys.executable, mine | {"model": "comirec-sa"}),
     ]
     if items > LARGEST_PEER_CATALOGUE:
