@@ -29,6 +29,8 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
         "heads": recipe.heads.configuration(),
         "train": recipe.train.model_dump(mode="json"),
     }
+    if recipe.train.loss != "softmax" and recipe.heads.smoothed:
+        found["soft_labels"] = 2  # since their items stand in the mass of a loss that draws items
     revision = BACKBONES[recipe.model.backbone].revision
     return found if revision == 1 else {**found, "revision": revision}
 
