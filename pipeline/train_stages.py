@@ -24,7 +24,7 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
     from eimf.models.catalogue import BACKBONES
     from eimf.train.build import model_configuration
 
-    found = {
+    found: Facts = {
         "model": model_configuration(recipe.model),
         "heads": recipe.heads.configuration(),
         "train": recipe.train.model_dump(mode="json"),
