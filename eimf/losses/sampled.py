@@ -67,10 +67,13 @@ def sampled_cross_entropy(
     score = (hidden * own).sum(dim=1)  # [R]
     negative = hidden @ drawn.T  # [R, C]
     named = target.unsqueeze(1)  # [R, 1 or 1 + n]: what stands in the mass as it is
-    if soft is not None:
+    if soft is None:
+        held = named == sample.items  # [R, C]; for one item a row a sixth of the time
+    else:
         named = torch.cat([named, soft.labels.items + 1], dim=1)
+        held = drawn_among(named, sample.items)
     # Not infinite: a sample of nothing but the target must leave a gradient of 0, not of NaN.
-    log_expected = sample.log_expected.masked_fill(drawn_among(named, sample.items), _NEVER)  # [R, C]
+    log_expected = sample.log_expected.masked_fill(held, _NEVER)  # [R, C]
     mass = ((1 + hardness) * negative - log_expected).logsumexp(dim=1)
     if hardness:
         mass = mass - (hardness * negative - log_expected).logsumexp(dim=1) + (-log_expected).logsumexp(dim=1)
