@@ -40,7 +40,7 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
     [B] item_idx.
 
     Ties count against the target, so a model that scores everything alike gets no credit; a score that is no number
-    ranks last.
+    ranks last. The target never counts as below itself, however its score was rounded.
     """
     bar = _bar(interests, table[target - 1])
     below = torch.zeros(len(interests), device=table.device)
@@ -50,7 +50,8 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
             best.add(scores, start)
         # Below rather than above, for what is no number. As floats, of which a sum is exact up to 2^24: many times as
         # fast as a sum of booleans on a CPU.
-        below += torch.lt(scores, bar, out=scores).sum(dim=1)
+        lower = torch.lt(scores, bar, out=scores)
+        below += lower.sum(dim=1) - _at(lower, target - 1 - start)
     return Ranked(len(table) - below.long(), best.rows + 1)
 
 
@@ -83,6 +84,12 @@ class _Best:
         scores, rows = torch.cat([self.scores, here], dim=1), torch.cat([self.rows, place + start], dim=1)
         self.scores, place = scores.topk(min(self.count, scores.shape[1]), dim=1)
         self.rows = rows.gather(1, place)
+
+
+def _at(values: Tensor, column: Tensor) -> Tensor:
+    """Of each row of `values` [B, n] the value in its `column` [B], [B]; 0 for a column outside."""
+    inside = (column >= 0) & (column < values.shape[1])
+    return values.gather(1, column.clamp(0, values.shape[1] - 1).unsqueeze(1)).squeeze(1) * inside
 
 
 def _bar(interests: Tensor, own: Tensor) -> Tensor:

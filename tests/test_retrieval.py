@@ -78,6 +78,15 @@ def test_ties_count_against_the_target(users: int, items: int):
     assert found.rank.tolist() == [items] * users
 
 
+@pytest.mark.parametrize("block", [2**6, 2**20])
+def test_no_target_ranks_above_the_first_place(monkeypatch: pytest.MonkeyPatch, block: int):
+    """Long sums of positive products, whose rounding is past what counts as a tie."""
+    monkeypatch.setattr(retrieval, "_CPU_BLOCK", block)
+    torch.manual_seed(0)
+    items = torch.rand(600, 8192) + torch.eye(600, 8192) * 50
+    assert rank(items.unsqueeze(1), items, torch.arange(1, 601)).rank.tolist() == [1] * 600
+
+
 def test_scores_that_are_no_numbers_rank_last():
     assert rank(torch.full((1, 1, 2), torch.nan), torch.randn(4, 2), torch.tensor([2])).rank.tolist() == [4]
 
