@@ -34,6 +34,11 @@ def attention(query: Tensor, key: Tensor, value: Tensor, drop: float, seen: Tens
     return torch.matmul(dropout(scores.softmax(dim=-1), drop, True), value)
 
 
+def gelu(x: Tensor) -> Tensor:
+    """GELU of what nobody else reads: in its own memory where no gradient is taken."""
+    return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu.out(x, out=x)
+
+
 def check_heads(width: int, heads: int) -> None:
     """Raises ValueError where attention heads cannot share a width."""
     if width % heads:
@@ -60,11 +65,20 @@ class Block(nn.Module):
         return self._feed(x[torch.arange(x.shape[0], device=x.device), place] + self.to_out(mixed))
 
     def _feed(self, x: Tensor) -> Tensor:
-        return x + self._drop(self.contract(self._drop(F.gelu(self.expand(self.norm_feed_forward(x))))))
+        return x + self._drop(self.contract(self._drop(gelu(self.expand(self.norm_feed_forward(x))))))
 
     def _attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         batch, length, width = x.shape
         qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
+        if x.device.type == "cpu" and seen is None and not torch.is_grad_enabled():
+            # A head at a time reads what it needs from where it lies; the way back would be slower than the copy.
+            later = torch.full((length, length), -torch.inf).triu_(1)
+            mixed = torch.empty_like(x).view(batch, length, self.heads, -1)
+            for head in range(self.heads):
+                query, key, value = qkv[:, :, head]
+                scores = torch.baddbmm(later, query, key.mT, alpha=query.shape[2] ** -0.5)
+                mixed[:, :, head] = torch.bmm(scores.softmax(dim=-1), value)
+            return mixed.view(batch, length, width)
         query, key, value = qkv.contiguous().unbind()
         mixed = attention(query, key, value, self.dropout if self.training else 0.0, seen)
         return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
@@ -139,5 +153,5 @@ class SASRec(Backbone):
 
     def _embed(self, items: Tensor) -> Tensor:
         # sqrt(D), as the authors' code has it: without it the blocks drown the item at the start, and learning is slow.
-        x = self.item_table(items) * self.scale + self.position[: items.shape[1]]  # [B, T, D]
+        x = torch.add(self.position[: items.shape[1]], self.item_table(items), alpha=self.scale)  # [B, T, D]
         return dropout(x, self.dropout, self.training)

@@ -88,6 +88,14 @@ def test_padding_and_company_do_not_change_a_user(backbone):
     torch.testing.assert_close(backbone.interests(items[order], lengths[order]), together[order], rtol=1e-4, atol=1e-5)
 
 
+def test_the_same_without_gradients(backbone):
+    items, lengths = histories()
+    with torch.no_grad():
+        everywhere, last = backbone(items), backbone.interests(items, lengths)
+    torch.testing.assert_close(everywhere, backbone(items), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(last, backbone.interests(items, lengths), rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_reach_every_parameter_and_padding_stays_zero(backbone):
     items, lengths = histories(batch=20)
     (backbone.interests(items, lengths) ** 2).sum().backward()
