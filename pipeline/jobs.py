@@ -68,16 +68,19 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
 
 
 def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
-    """Every run of a plan, and the table of all that is finished; the table is also kept as `results`/table.md."""
+    """Every run of a plan, and the table of all that is finished; `results`/table.md holds it at any time."""
     plan = read_plan(path)
     tasks = tasks_of(plan, path.resolve().parent, store)
+
+    def keep_table() -> None:
+        write_atomic(results / "table.md", comparison(plan, tasks, results).encode())
+
     try:
-        run_sweep(tasks, store, results, workers)
+        run_sweep(tasks, store, results, workers, keep_table)
     finally:
-        table = comparison(plan, tasks, results)
-        write_atomic(results / "table.md", table.encode())
+        keep_table()
         say()
-        say(table)
+        say((results / "table.md").read_text())
 
 
 def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import tomllib
 import zlib
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
@@ -113,9 +114,9 @@ def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
     return load_recipe("", file, settings) if file.suffix == ".toml" else load_recipe(name, None, settings)
 
 
-def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> None:
-    """Run what has no result file yet, `workers` trainings at a time, one thread each. A run that fails stops nothing;
-    the first error, in the plan's order, is raised in the end."""
+def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], None]) -> None:
+    """Run what has no result file yet, `workers` trainings at a time, one thread each; `kept` is called after each new
+    result file. A run that fails stops nothing; the first error, in the plan's order, is raised in the end."""
     results.mkdir(parents=True, exist_ok=True)
     open_tasks = [task for task in tasks if read_result(results, task) is None]
     say(f"{len(tasks) - len(open_tasks)} of {len(tasks)} runs are finished")
@@ -130,6 +131,7 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int) -> N
                 say(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
                 continue
             write_atomic(results / f"{task.name}.json", (json.dumps(found, indent=1) + "\n").encode())
+            kept()
             say(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
     for task in open_tasks:
         if task.name in failed:

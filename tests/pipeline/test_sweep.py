@@ -92,6 +92,18 @@ def test_a_sweep_runs_everything_once_and_goes_on_where_it_stopped(plan, store, 
     assert [read_result(results, task) for task in tasks] == [None] * 4
 
 
+def test_the_table_grows_with_the_sweep(plan, store, tmp_path, monkeypatch):
+    rows = []
+
+    def said(line):
+        if line.startswith("["):
+            rows.append((tmp_path / "table.md").read_text().count("| 1 |"))
+
+    monkeypatch.setattr("pipeline.sweep.say", said)
+    run_plan(plan, store, tmp_path, workers=1)
+    assert rows[:2] == [1, 2]
+
+
 def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, capsys):
     bad = plan.with_name("bad.toml")
     bad.write_text(plan.read_text().replace('["heads.preset=paper"]', '["heads.preset=paper", "train.lr=1e30"]'))
