@@ -72,15 +72,17 @@ def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
     plan = read_plan(path)
     tasks = tasks_of(plan, path.resolve().parent, store)
 
-    def keep_table() -> None:
-        write_atomic(results / "table.md", comparison(plan, tasks, results).encode())
+    def keep_table() -> str:
+        table = comparison(plan, tasks, results)
+        write_atomic(results / "table.md", table.encode())
+        return table
 
     try:
         run_sweep(tasks, store, results, workers, keep_table)
     finally:
-        keep_table()
+        table = keep_table()
         say()
-        say((results / "table.md").read_text())
+        say(table)
 
 
 def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:

@@ -114,7 +114,7 @@ def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
     return load_recipe("", file, settings) if file.suffix == ".toml" else load_recipe(name, None, settings)
 
 
-def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], None]) -> None:
+def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
     """Run what has no result file yet, `workers` trainings at a time, one thread each; `kept` is called after each new
     result file. A run that fails stops nothing; the first error, in the plan's order, is raised in the end."""
     results.mkdir(parents=True, exist_ok=True)

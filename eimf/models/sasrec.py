@@ -27,11 +27,15 @@ def attention(query: Tensor, key: Tensor, value: Tensor, drop: float, seen: Tens
     # no faster, and much slower where products run at "medium" precision.
     scores = torch.matmul(query, key.transpose(2, 3)).mul_(query.shape[3] ** -0.5)  # [B, H, T, T]
     if seen is None:
-        length = query.shape[2]
-        scores = scores.add_(torch.full((length, length), -torch.inf).triu_(1))
+        scores = scores.add_(_no_later(query.shape[2]))
     else:
         scores = scores.masked_fill_(~seen, -torch.inf)
     return torch.matmul(dropout(scores.softmax(dim=-1), drop, True), value)
+
+
+def _no_later(length: int) -> Tensor:
+    """What keeps a place from seeing later ones, added to scores: [T, T], on the CPU."""
+    return torch.full((length, length), -torch.inf).triu_(1)
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -70,9 +74,9 @@ class Block(nn.Module):
     def _attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         batch, length, width = x.shape
         qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
-        if x.device.type == "cpu" and seen is None and not torch.is_grad_enabled():
+        if x.device.type == "cpu" and seen is None and not self.training and not torch.is_grad_enabled():
             # A head at a time reads what it needs from where it lies; the way back would be slower than the copy.
-            later = torch.full((length, length), -torch.inf).triu_(1)
+            later = _no_later(length)
             mixed = torch.empty_like(x).view(batch, length, self.heads, -1)
             for head in range(self.heads):
                 query, key, value = qkv[:, :, head]
