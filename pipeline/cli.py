@@ -46,7 +46,7 @@ def train(
     dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
     settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None,
 ) -> None:  # fmt: skip
-    """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 and 11)."""
+    """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 to 12)."""
     chosen = _recipe(dataset, recipe, settings, backbone)
     if parallel.rank():
         jobs.follow_train(chosen, Store(store), esim)
@@ -59,7 +59,7 @@ def evaluate(
     dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
     settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None,
 ) -> None:  # fmt: skip
-    """Measure a finished training, perhaps with other evaluate settings (stage 11)."""
+    """Measure a finished training, perhaps with other evaluate settings (stage 12)."""
     report.show_results([jobs.run_evaluate(_recipe(dataset, recipe, settings, backbone), Store(store), esim)])
 
 

@@ -10,7 +10,7 @@ from pipeline.comparison import comparison
 from pipeline.console import say
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
-from pipeline.machine import prepare_torch
+from pipeline.gate import probed, settle
 from pipeline.recipe import Recipe
 from pipeline.refs import HANDED_OVER, save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_probe, show_results
@@ -38,33 +38,36 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
 
 
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
-    """Stages 10 and 11 against frozen artifacts."""
+    """Stages 10 to 12 against frozen artifacts."""
     inputs = stage_two_inputs(store, recipe, esim_key)
     origin = inputs[recipe.heads.source or "dataset"]
     say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
-    run, made = Run(recipe, store, Engines(recipe)), dict(inputs)
-    for stage in train_stages(recipe):
+    found = settle(recipe, store, inputs)
+    if found.verdict:
+        say(found.verdict)
+    run, made = Run(found.recipe, store, Engines(recipe)), dict(found.inputs)
+    for stage in train_stages(found.recipe):
         made[stage.kind], _ = make(stage, run, made, stage.configuration(run))
     parallel.finish(recipe.speed)
-    return Result(label(recipe), made["checkpoint"], made["metrics"])
+    return Result(label(recipe, found.recipe), made["checkpoint"], made["metrics"])
 
 
 def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
     """The part in `run_train` of every process but the first, where torchrun started several."""
-    inputs = stage_two_inputs(store, recipe, esim_key)
-    follow(Run(recipe, store, Engines(recipe)), inputs)
+    found = settle(recipe, store, stage_two_inputs(store, recipe, esim_key))
+    follow(Run(found.recipe, store, Engines(recipe)), found.inputs)
 
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
-    """Stage 11 alone, of a training that is finished. Raises ArtifactError where it is not."""
-    inputs = stage_two_inputs(store, recipe, esim_key)
-    run = Run(recipe, store, Engines(recipe))
-    first, second = train_stages(recipe)
-    checkpoint = find(first, run, inputs)
+    """Stage 12 alone, of a training that is finished. Raises ArtifactError where it is not."""
+    found = settle(recipe, store, stage_two_inputs(store, recipe, esim_key))
+    run = Run(found.recipe, store, Engines(recipe))
+    first, second = train_stages(found.recipe)
+    checkpoint = find(first, run, found.inputs)
     if checkpoint is None:
         raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")
-    metrics, _ = make(second, run, {**inputs, "checkpoint": checkpoint}, second.configuration(run))
-    return Result(label(recipe), checkpoint, metrics)
+    metrics, _ = make(second, run, {**found.inputs, "checkpoint": checkpoint}, second.configuration(run))
+    return Result(label(recipe, found.recipe), checkpoint, metrics)
 
 
 def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
@@ -87,37 +90,37 @@ def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
 
 def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
     """How well the LLM's interests tell the users' validation items from others, how well their controls do, and what
-    either adds to the users' own histories."""
-    prepare_torch(recipe.speed)
-    from eimf.train.probe import probe
-    from pipeline.training import histories_of, supervision_of
-
-    made = stage_two_inputs(store, recipe.model_copy(update={"heads": HeadSettings()}), esim_key)
-    histories = histories_of(made)
-    show_probe(probe(supervision_of(made, histories), histories, recipe.train.seed))
+    either adds to the users' own histories; and what the gate makes of it."""
+    recipe = recipe.model_copy(update={"heads": HeadSettings()})
+    inputs = stage_two_inputs(store, recipe, esim_key)
+    show_probe(probed(recipe, store, inputs))
+    say(settle(recipe, store, inputs).verdict)
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:
     """Stage one, then the same backbone and seed three times: plain, with the items' texts, and with the LLM's
-    interests too."""
+    interests too, where they pass the gate."""
     run_esim(recipe, store)
     without = [recipe.model_copy(update={"heads": HeadSettings(preset=preset)}) for preset in ("plain", "text")]
     results = [run_train(each, store) for each in (*without, recipe)]
     say()
     show_results(results)
     for other in results[:-1]:
-        show_paired(other, results[-1])
+        if other.checkpoint.key != results[-1].checkpoint.key:
+            show_paired(other, results[-1])
     say("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
     say()
     say("Go on from here:")
     say("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
-    say('  make train SET="train.seed=1 heads.smooth_interests=0.1"  other settings')
+    say("  make probe                                     what the LLM's interests foretell")
+    say("  make train SET=heads.gate=false                the interests in the training, whatever they foretell")
     say("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
     say("  make status                                    what the store holds")
 
 
-def label(recipe: Recipe) -> str:
-    """Short name of a training for tables."""
+def label(recipe: Recipe, trained: Recipe) -> str:
+    """Short name of a training for tables; `trained` is the recipe that the gate made of it."""
     heads = recipe.heads
     control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
-    return f"{recipe.model.backbone} {'plain' if heads.plain else heads.preset}{control}"
+    left_out = "" if trained is recipe else ", interests left out"
+    return f"{recipe.model.backbone} {'plain' if heads.plain else heads.preset}{control}{left_out}"

@@ -44,13 +44,13 @@ class Recipe(BaseModel):
     llm: LLMSettings = LLMSettings()
     """Stages 6 and 7."""
     model: ModelSettings = ModelSettings()
-    """Stage 10."""
-    heads: HeadSettings = HeadSettings()
-    """Stage 10."""
-    train: TrainSettings = TrainSettings()
-    """Stage 10."""
-    evaluate: EvaluateSettings = EvaluateSettings()
     """Stage 11."""
+    heads: HeadSettings = HeadSettings()
+    """Stage 11; `gate` makes use of stage 10."""
+    train: TrainSettings = TrainSettings()
+    """Stage 11."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """Stage 12."""
     speed: Speed = Speed()
     """All stages; in no key."""
 

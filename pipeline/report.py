@@ -12,8 +12,6 @@ from pipeline.console import say, table
 if TYPE_CHECKING:
     import torch
 
-    from eimf.train.probe import Reading
-
 _SHOWN = (("ndcg", 10), ("recall", 10), ("ndcg", 20), ("recall", 20), ("mrr", 20))
 
 
@@ -60,11 +58,13 @@ def show_paired(plain: Result, other: Result) -> None:
     say(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")
 
 
-def show_probe(found: "dict[str, Reading]") -> None:
+def show_probe(probe: Artifact) -> None:
     """One row a source: mean AUC over users, the paired difference of the LLM's interests to it, and what it adds to
     the user's own history."""
     from eimf.metrics import paired_difference
-    from eimf.train.probe import HISTORY
+    from eimf.train.probe import HISTORY, read_readings
+
+    found = read_readings(probe.table("readings"))
 
     def cells(one: "torch.Tensor", other: "torch.Tensor") -> list[str]:
         mean, error, p = paired_difference(one, other)

@@ -26,6 +26,7 @@ from eimf.errors import SettingError, UserError
 from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline import guard
 from pipeline.console import say
+from pipeline.gate import settle
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.refs import settings_behind, stage_two_inputs
 from pipeline.train_stages import metrics_key
@@ -101,7 +102,9 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
             source = recipe.heads.source
             group = json.dumps([name, source, settings_behind(recipe, source or "dataset")])
             inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
-            tasks.append(Task(recipe, backbone, variant, seed, metrics_key(recipe, store, inputs[group])))
+            found = settle(recipe, store, inputs[group])
+            key = metrics_key(found.recipe, store, found.inputs)
+            tasks.append(Task(recipe, backbone, variant, seed, key))
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -116,10 +119,16 @@ def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
 
 def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
     """Run what has no result file yet, `workers` trainings at a time, one thread each; `kept` is called after each new
-    result file. A run that fails stops nothing; the first error, in the plan's order, is raised in the end."""
+    result file. Runs that come to the same training share one. A run that fails stops nothing; the first error, in the
+    plan's order, is raised in the end."""
     results.mkdir(parents=True, exist_ok=True)
-    open_tasks = [task for task in tasks if read_result(results, task) is None]
-    say(f"{len(tasks) - len(open_tasks)} of {len(tasks)} runs are finished")
+    by_key: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_key.setdefault(task.key, []).append(task)
+    for same in by_key.values():
+        _share(results, same)
+    open_tasks = [same[0] for same in by_key.values() if read_result(results, same[0]) is None]
+    say(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")
     failed: dict[str, str] = {}
     guard.watch()  # killed, it leaves no trainings behind
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
@@ -130,12 +139,26 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
                 failed[task.name] = found["error"]
                 say(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
                 continue
-            write_atomic(results / f"{task.name}.json", (json.dumps(found, indent=1) + "\n").encode())
+            _keep(results, task, found)
+            _share(results, by_key[task.key])
             kept()
             say(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
     for task in open_tasks:
         if task.name in failed:
             raise SettingError(task.name, failed[task.name], f"{len(failed)} runs failed, see {results / 'log'}")
+
+
+def _keep(results: Path, task: Task, found: dict[str, Any]) -> None:
+    write_atomic(results / f"{task.name}.json", (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _share(results: Path, same: list[Task]) -> None:
+    """What one of some runs of the same key came to, the others come to."""
+    found = [read_result(results, task) for task in same]
+    known = next((each for each in found if each is not None), None)
+    for task, each in zip(same, found, strict=True):
+        if each is None and known is not None:
+            _keep(results, task, known)
 
 
 def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Stages 10 and 11 (`make train`): a backbone trained against frozen artifacts, and its metrics.
+"""Stages 11 and 12 (`make train`): a backbone trained against frozen artifacts, and its metrics.
 
 Imports torch, pyarrow, numpy, pydantic and safetensors only, and those inside the build functions, so a hit loads none.
 """
@@ -95,10 +95,10 @@ def metrics_key(recipe: Recipe, store: Store, inputs: Artifacts) -> str:
 
 
 def train_stages(recipe: Recipe) -> tuple[Stage, Stage]:
-    """Stages 10 and 11. A training depends on nothing of stage one that it does not read: see `HeadSettings.source`."""
+    """Stages 11 and 12. A training depends on nothing of stage one that it does not read: see `HeadSettings.source`."""
     source = recipe.heads.source
     parents = ("dataset", source) if source else ("dataset",)
     return (
-        Stage(10, "checkpoint", 1, parents, _checkpoint_configuration, _build_checkpoint),
-        Stage(11, "metrics", 1, ("dataset", "checkpoint"), _metrics_configuration, _build_metrics),
+        Stage(11, "checkpoint", 1, parents, _checkpoint_configuration, _build_checkpoint),
+        Stage(12, "metrics", 1, ("dataset", "checkpoint"), _metrics_configuration, _build_metrics),
     )

@@ -54,14 +54,31 @@ def world(users: int = USERS, seed: int = 0) -> World:
         for group, name in enumerate(GROUPS)
         for place in range(SIZE)
     ]
-    return World(
-        pl.DataFrame(rows, schema=["user_id", "item_id", "order"], orient="row"),
-        pl.DataFrame(
-            items,
-            schema={"item_id": pl.String, "title": pl.String, "categories": pl.String, "brand": pl.String},
-            orient="row",
-        ),
-    )
+    return World(_interactions(rows), _items(items))
+
+
+def wordy_world(users: int = 300, length: int = 6, each: int = 12, words: int = 12) -> World:
+    """Users with one group each, and titles that hold many words of their own: the fake LLM, which names the words
+    that titles share, knows a user's group better than the few titles of the user tell it."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"u{user:03}", f"i{user % len(GROUPS) * each + place:03}", order)
+        for user in range(users)
+        for order, place in enumerate(rng.choice(each, length, replace=False))
+    ]
+    letters = rng.integers(97, 123, (len(GROUPS) * each, words, 6))
+    own = [" ".join("".join(map(chr, word)) for word in title) for title in letters]
+    items = [(f"i{number:03}", f"{GROUPS[number // each]} {title}", None, None) for number, title in enumerate(own)]
+    return World(_interactions(rows), _items(items))
+
+
+def _interactions(rows: list[tuple]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "order"], orient="row")
+
+
+def _items(rows: list[tuple]) -> pl.DataFrame:
+    names = ("item_id", "title", "categories", "brand")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
 def prepared(raw: World | None = None) -> Prepared:
@@ -83,6 +100,7 @@ FAKES = [
     "train.batch_positions=256",
     "train.lr=3e-3",
     "train.epochs=4",
+    "heads.gate=false",
     "speed.threads=1",
     "speed.chunk=4",
 ]

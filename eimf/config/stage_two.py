@@ -30,7 +30,7 @@ class HeadSettings(Answer):
     preset: Literal["plain", "init", "text", "paper", "modern"] = "modern"
     """plain: nothing, the backbone alone. init: the item table starts from the items' texts. text: the best treatment
     of the items' texts, nothing of the LLM. paper: the published method. modern: ours, `text` with soft targets from
-    the LLM's interests."""
+    the LLM's interests, where these pass the `gate`."""
     control: Literal["true", "shuffled", "random", "cluster", "titles"] = "true"
     """What stands for the LLM's interests. true: they do. Controls: those of another cluster; noise; a code of the
     cluster; the mean title of the cluster's typical user."""
@@ -54,6 +54,9 @@ class HeadSettings(Answer):
     smooth_interests: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one nearest to
     the target."""
+    gate: bool = True
+    """Take `smooth_interests` as 0 where the probe finds no more of the users' next items in the interests than in the
+    users' own texts. It looks at validation items, as early stopping does."""
     neighbours: Positive = 20
     """Items that take part in each of these shares, for each target."""
     smooth_temperature: Annotated[float, Field(gt=0)] = 0.1
@@ -103,9 +106,18 @@ class HeadSettings(Answer):
             return None
         return "esim" if self.asks_llm else "item_vectors"
 
+    @property
+    def gated(self) -> bool:
+        """True where the probe is to be asked whether the interests enter."""
+        return self.gate and self.smooth_interests > 0
+
+    def without_interests(self) -> Self:
+        """What is trained where the interests do not pass the gate."""
+        return self.model_copy(update={"smooth_interests": 0.0})
+
     def configuration(self) -> dict[str, Any] | None:
         """What belongs into a key: not how the settings came about, and none that nothing reads."""
-        return None if self.plain else self.model_dump(mode="json", exclude={"preset"} | self._unread())
+        return None if self.plain else self.model_dump(mode="json", exclude={"preset", "gate"} | self._unread())
 
     def _unread(self) -> set[str]:
         align = max(self.align_items, self.align_users) > 0

@@ -13,15 +13,19 @@ weights.
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
+from eimf import schema
+from eimf.metrics import paired_difference
 from eimf.train.controls import derive, own_texts
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
-CONTROLS = ("shuffled", "random", "titles")
-"""Those of `derive` that have a place in text space."""
+CONTROLS = ("shuffled", "random", "cluster", "titles")
+"""Those of `derive`; `random` and `cluster` have no place in text space and stand for chance."""
 HISTORY = "history"
 """The mean text of the user's own training items: what text says without clusters and without an LLM."""
 
@@ -39,10 +43,17 @@ class Reading:
     with_history: Tensor
 
 
-def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int = 100) -> dict[str, Reading]:
+Readings = dict[str, Reading]
+"""By the name of the source."""
+
+
+def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int = 100) -> Readings:
     """What each source says: `true`, each of CONTROLS, HISTORY. `seed` draws the controls, the items, and the halves of
     the users."""
-    users = (supervision.cluster >= 0).nonzero()[:, 0]
+    users = supervised(supervision)
+    if not len(users):
+        nobody = torch.zeros(0, dtype=torch.float64)
+        return {name: Reading(nobody, nobody) for name in ("true", *CONTROLS, HISTORY)}
     target = torch.from_numpy(histories.items[histories.offsets[:-1] + histories.trained])[users]
     frequency = torch.from_numpy(histories.frequency()).double()
     generator = torch.Generator().manual_seed(seed)
@@ -62,6 +73,39 @@ def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int 
         mixed = torch.stack([_auc(own + weight * other, counted) for weight in WEIGHTS], dim=1)
         found[name] = Reading(each, _other_half_decides(mixed, half))
     return {**found, HISTORY: Reading(alone, alone)}
+
+
+def supervised(supervision: Supervision) -> Tensor:
+    """The users that the probe reads for, [U]."""
+    return (supervision.cluster >= 0).nonzero()[:, 0]
+
+
+def gain(found: Readings, source: str) -> tuple[float, float]:
+    """What a source adds to the AUC of the history: the mean over users, and its standard error; no gain where there
+    are fewer than two users."""
+    history, both = found[HISTORY].alone, found[source].with_history
+    return paired_difference(history, both)[:2] if len(history) > 1 else (0.0, 0.0)
+
+
+def readings_table(found: Readings, users: Tensor) -> pa.Table:
+    """As `schema.READINGS`, of the `users` [U] read for."""
+    return pa.table(
+        {
+            schema.SOURCE: np.repeat(list(found), len(users)),
+            schema.USER: np.tile(users.numpy(), len(found)),
+            schema.ALONE: torch.cat([reading.alone for reading in found.values()]).numpy(),
+            schema.WITH_HISTORY: torch.cat([reading.with_history for reading in found.values()]).numpy(),
+        },
+        schema=schema.READINGS,
+    )
+
+
+def read_readings(table: pa.Table) -> Readings:
+    """What `readings_table` made."""
+    source = table[schema.SOURCE].to_numpy()
+    columns = [table[name].to_numpy() for name in (schema.ALONE, schema.WITH_HISTORY)]
+    names = dict.fromkeys(source.tolist())
+    return {name: Reading(*(torch.from_numpy(column[source == name]) for column in columns)) for name in names}
 
 
 def _known(histories: Histories, users: Tensor, candidates: Tensor) -> Tensor:

@@ -92,6 +92,23 @@ def test_a_sweep_runs_everything_once_and_goes_on_where_it_stopped(plan, store, 
     assert [read_result(results, task) for task in tasks] == [None] * 4
 
 
+def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, capsys):
+    # The gate leaves the interests of this world out: `modern` is `text`.
+    same = plan.with_name("same.toml")
+    variants = 'text = ["heads.preset=text"]\nmodern = ["heads.preset=modern", "heads.gate=true"]\n'
+    text = plan.read_text().replace("seeds = [1, 2]", "seeds = [1]")
+    same.write_text(text[: text.index("plain =")].replace('["plain"]', '["text"]') + variants)
+    run_plan(same, store, tmp_path, workers=2)
+    assert "[1/1] world.sasrec.text.1" in capsys.readouterr().out
+    tasks = tasks_of(read_plan(same), plan.parent, store)
+    one, other = (read_result(tmp_path, task) for task in tasks)
+    assert one is not None and one == other
+    # The same where one of the two was finished before, elsewhere.
+    (tmp_path / "world.sasrec.text.1.json").unlink()
+    run_plan(same, store, tmp_path, workers=2)
+    assert "2 of 2 runs are finished" in capsys.readouterr().out
+
+
 def test_the_table_grows_with_the_sweep(plan, store, tmp_path, monkeypatch):
     rows = []
 

@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eimf.train.probe import CONTROLS, HISTORY, _other_half_decides, probe
+from eimf.train.probe import (
+    CONTROLS,
+    HISTORY,
+    Reading,
+    _other_half_decides,
+    gain,
+    probe,
+    read_readings,
+    readings_table,
+    supervised,
+)
 from eimf.train.supervision import Supervision
 from tests.meaning import TOPICS, USERS, planted_meaning
 
@@ -32,7 +42,34 @@ def test_only_what_the_history_does_not_say_is_added_to_it(world):
     assert torch.equal(history.with_history, history.alone)
     assert added["true"] > added[HISTORY] + 0.3
     # The titles of the cluster are the history again; eight random vectors tell eight topics apart by chance a little.
-    assert all(added[name] < added[HISTORY] + 0.1 for name in ("titles", "random"))
+    assert all(added[name] < added[HISTORY] + 0.1 for name in ("titles", "random", "cluster"))
+
+
+def test_a_gain_is_a_mean_over_users_with_its_standard_error():
+    history, both = torch.tensor([0.5, 0.5, 0.5]).double(), torch.tensor([0.6, 0.5, 0.7]).double()
+    found = {HISTORY: Reading(history, history), "true": Reading(both, both)}
+    assert gain(found, "true") == pytest.approx((0.1, 0.1 / 3**0.5))
+    one = {name: Reading(each.alone[:1], each.with_history[:1]) for name, each in found.items()}
+    assert gain(one, "true") == (0, 0)  # one user says nothing of the spread
+
+
+def test_readings_come_back_from_their_table(world):
+    found = probe(*world, seed=0)
+    back = read_readings(readings_table(found, supervised(world[0])))
+    assert back.keys() == found.keys()
+    assert all(
+        torch.equal(back[name].alone, found[name].alone)
+        and torch.equal(back[name].with_history, found[name].with_history)
+        for name in found
+    )
+
+
+def test_without_any_interest_nothing_is_read(world):
+    supervision, histories = world
+    nobody = replace(supervision, cluster=torch.full_like(supervision.cluster, -1))
+    found = probe(nobody, histories, seed=0)
+    assert found.keys() == probe(*world, seed=0).keys()
+    assert all(not len(reading.alone) for reading in found.values()) and gain(found, "true") == (0, 0)
 
 
 def test_the_weight_of_a_source_is_chosen_by_the_other_half():

@@ -1,0 +1,57 @@
+"""The gate: interests enter a training where they tell more than the users' own texts, and else cost nothing."""
+
+import pytest
+
+from eimf.store.artifact import Store
+from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
+from tests import world as planted
+
+ASKED = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", "train.epochs=1")
+TEXT = (*ASKED, "heads.preset=text")
+
+
+@pytest.fixture(scope="module", params=[planted.world, planted.wordy_world])
+def case(request, tmp_path_factory):
+    """The folder of a world, its store after stage one, and whether the LLM knows more than the users' texts there."""
+    folder = request.param().write(tmp_path_factory.mktemp("gate") / "world")
+    store = Store(tmp_path_factory.mktemp("store"))
+    run_esim(planted.recipe(folder, *ASKED), store)
+    return folder, store, request.param is planted.wordy_world
+
+
+def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
+    folder, store, knows = case
+    run_probe(planted.recipe(folder, *ASKED), store)
+    said = "they enter the training" if knows else "left out"
+    assert said in capsys.readouterr().out.splitlines()[-1]
+    text, modern, forced = (
+        run_train(planted.recipe(folder, *settings), store) for settings in (TEXT, ASKED, (*ASKED, "heads.gate=false"))
+    )
+    assert said in capsys.readouterr().out
+    assert set(forced.checkpoint.manifest.parents) == {"dataset", "esim"}
+    same = forced if knows else text
+    assert modern.checkpoint.key == same.checkpoint.key and modern.metrics.key == same.metrics.key
+    assert text.checkpoint.key != forced.checkpoint.key
+    assert ("left out" in modern.label) is not knows
+    again = run_evaluate(planted.recipe(folder, *ASKED), store)
+    assert again.checkpoint.key == modern.checkpoint.key
+
+
+def test_controls_must_pass_it_too(case):
+    folder, store, _ = case
+    text = run_train(planted.recipe(folder, *TEXT), store).checkpoint.key
+    for control in ("shuffled", "random"):
+        assert run_train(planted.recipe(folder, *ASKED, f"heads.control={control}"), store).checkpoint.key == text
+
+
+def test_the_probe_is_read_once_for_all_trainings(case, capsys):
+    folder, store, _ = case
+    for name in ("sasrec", "gru4rec"):
+        run_train(planted.recipe(folder, *ASKED, f"model.backbone={name}"), store)
+    assert len(list((store.root / "probe").iterdir())) == 1
+
+
+def test_the_published_method_is_not_gated(case):
+    folder, store, _ = case
+    paper = run_train(planted.recipe(folder, *ASKED, "heads.preset=paper"), store)
+    assert set(paper.checkpoint.manifest.parents) == {"dataset", "esim"}
