@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from eimf import schema
 from eimf.store.artifact import Artifact, Store
 from pipeline.console import say, table
+from pipeline.run import counts
 
 if TYPE_CHECKING:
     import torch
@@ -85,13 +86,12 @@ def show_store(store: Store) -> None:
     for artifact in store.artifacts():
         manifest = artifact.manifest
         size = sum(entry.size for entry in manifest.files.values()) / 1e6
-        facts = " ".join(f"{name}={value}" for name, value in manifest.facts.items())
-        rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", facts])
+        rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", counts(artifact)])
     if not rows:
         say(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
         return
-    for kind, key, created, megabytes, counts in rows:
-        say(f"{kind:<17} {key}  {created}  {megabytes:>8} MB  {counts}")
+    for kind, key, created, megabytes, facts in rows:
+        say(f"{kind:<17} {key}  {created}  {megabytes:>8} MB  {facts}")
 
 
 def show_backbones() -> None:

@@ -92,11 +92,14 @@ def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dic
 
 
 def _report(word: str, stage: Stage, artifact: Artifact) -> None:
-    counts = " ".join(
-        f"{name}={value}" for name, value in artifact.manifest.facts.items() if not isinstance(value, dict)
-    )
     seconds = f"{artifact.manifest.seconds:.1f}s " if word == "built" else ""
-    say(f"{word:<6} {stage.number:>2} {stage.kind:<17} {artifact.short}  {seconds}{counts}")
+    say(f"{word:<6} {stage.number:>2} {stage.kind:<17} {artifact.short}  {seconds}{counts(artifact)}")
+
+
+def counts(artifact: Artifact) -> str:
+    """The facts of an artifact that fit on a line."""
+    facts = artifact.manifest.facts
+    return " ".join(f"{name}={value}" for name, value in facts.items() if not isinstance(value, dict))
 
 
 def tools() -> dict[str, str]:
