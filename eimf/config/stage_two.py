@@ -54,6 +54,9 @@ class HeadSettings(Answer):
     smooth_interests: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one nearest to
     the target."""
+    smooth_fade: Annotated[float, Field(ge=0)] = 0.0
+    """How fast a share falls with the training events n of the target (`smooth_text`, `smooth_interests`) or of the
+    user (`smooth_history`): by 1 / (1 + smooth_fade n). What has been seen often needs no neighbours."""
     gate: bool = True
     """Take `smooth_interests` as 0 where the probe finds no more of the users' next items in the interests than in the
     users' own texts. It looks at validation items, as early stopping does."""
@@ -126,6 +129,7 @@ class HeadSettings(Answer):
             "text_features": self.table == "compose",
             "text_scale": self.table != "free",
             "neighbours": self.smoothed > 0,
+            "smooth_fade": self.smoothed > 0 and self.smooth_fade > 0,
             "smooth_temperature": self.smoothed > 0,
             "temperature": align,
             "contrast_items": self.align_items > 0,

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import Tensor
@@ -85,16 +86,22 @@ def build_semantics(
         if settings.table == "compose":
             compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
 
-    def near(texts: Tensor, *, own: bool = False) -> Neighbours:
-        return Neighbours(*nearest(texts, found.item_text, settings.neighbours, own=own), settings.smooth_temperature)
+    def near(texts: Tensor, weight: Tensor | None = None, *, own: bool = False) -> Neighbours:
+        similar = nearest(texts, found.item_text, settings.neighbours, own=own)
+        return Neighbours(*similar, settings.smooth_temperature, weight)
 
-    near_items = near(found.item_text, own=True) if settings.smooth_text else None
+    def faded(events: np.ndarray) -> Tensor:
+        return 1 / (1 + settings.smooth_fade * torch.from_numpy(events).float())
+
+    by_item = faded(histories.frequency())  # [N]
+    near_items = near(found.item_text, by_item, own=True) if settings.smooth_text else None
     near_history, near_interests = None, None
     if settings.smooth_history:
-        near_history = near(own_texts(supervision, histories))
+        near_history = near(own_texts(supervision, histories), faded(histories.trained))
     if settings.smooth_interests:
         interests = near(found.semantics.flatten(0, 1))
-        near_interests = InterestTargets(nearest_interests(found, histories), interests)
+        of_event = by_item[torch.from_numpy(histories.items) - 1]  # [E]
+        near_interests = InterestTargets(nearest_interests(found, histories), interests, of_event)
     return Semantics(found, settings, heads, near_items, near_history, near_interests)
 
 

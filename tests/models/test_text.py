@@ -106,8 +106,9 @@ def test_the_interest_nearest_to_the_target_names_the_soft_targets():
     )
     interest = nearest_interests(supervision, histories)
     assert interest.tolist() == [-1, -1, 0, -1, 2, 2, -1, -1, -1, -1, -1, -1]  # 2: the first of cluster 1
-    targets = InterestTargets(interest, Neighbours(*nearest(semantics.flatten(0, 1), text, 2), 0.1))
+    neighbours = Neighbours(*nearest(semantics.flatten(0, 1), text, 2), 0.1)
+    targets = InterestTargets(interest, neighbours, torch.linspace(1, 0.4, len(interest)))
     near = targets(torch.tensor([2, 0, 4]))
-    assert near.shares.sum(dim=1).tolist() == pytest.approx([1, 0, 1])
+    assert near.shares.sum(dim=1).tolist() == pytest.approx([1 - 2 * 0.6 / 11, 0, 1 - 4 * 0.6 / 11])
     assert set(near.items[0].tolist()) == {0, 1}
     assert nearest_interests(replace(supervision, last_read=torch.full((3,), -1)), histories)[:2].tolist() == [0, 1]

@@ -85,20 +85,21 @@ def test_soft_targets_leave_something_to_the_target():
                 "text_features",
                 "neighbours",
                 "smooth_temperature",
+                "smooth_fade",
                 "temperature",
                 "contrast_items",
                 "positions",
             },
         ),
         ("text", {"control"}),
-        ("paper", {"text_features", "text_scale", "neighbours", "smooth_temperature"}),
+        ("paper", {"text_features", "text_scale", "neighbours", "smooth_temperature", "smooth_fade"}),
         ("modern", set()),
     ],
 )
 def test_a_training_is_keyed_by_the_head_settings_that_it_reads(preset, unread):
     other = {
         "control": "titles", "text_features": 7, "text_scale": 0.7, "neighbours": 7, "smooth_temperature": 0.7,
-        "temperature": 0.7, "contrast_items": 7, "positions": 7,
+        "smooth_fade": 0.7, "temperature": 0.7, "contrast_items": 7, "positions": 7,
     }  # fmt: skip
     usual = HeadSettings(preset=preset).configuration()
     same = {name for name in other if HeadSettings(preset=preset, **{name: other[name]}).configuration() == usual}

@@ -16,7 +16,7 @@ from eimf.train.build import build_backbone, build_semantics
 from eimf.train.group import Group
 from eimf.train.loop import Progress, Trainer
 from eimf.train.sequences import Histories, read_histories
-from eimf.train.supervision import read_supervision, text_alone
+from eimf.train.supervision import nearest_interests, read_supervision, text_alone
 from tests import world as planted
 
 SETTINGS = TrainSettings(lr=5e-3, batch_positions=128, seed=7)
@@ -252,6 +252,26 @@ def test_the_history_spreads_mass_over_the_items_that_read_like_its_mean(data):
         wanted = (supervision.item_text @ mean).topk(3)
         assert near.items[row].tolist() == wanted.indices.tolist()
         torch.testing.assert_close(near.shares[row], (wanted.values / settings.smooth_temperature).softmax(dim=0))
+
+
+def test_shares_fade_with_the_events_of_target_or_user(data):
+    supervision = read_supervision(*tables(data), data)
+    settings = HeadSettings(
+        preset="plain", smooth_text=0.2, smooth_history=0.2, smooth_interests=0.2, smooth_fade=0.3, neighbours=3
+    )
+    semantics = build_semantics(build_backbone(MODEL, data.catalogue, 7), supervision, data, settings, 7)
+    assert semantics.near_items and semantics.near_history and semantics.near_interests
+    _, event = data.training_events()
+    seen = np.array([(data.items[event] == item).sum() for item in range(1, data.catalogue + 1)])
+    by_item = torch.from_numpy(1 / (1 + 0.3 * seen)).float()
+    everyone, items = torch.arange(data.users), torch.arange(data.catalogue)
+    torch.testing.assert_close(semantics.near_items(items).shares.sum(dim=1), by_item)
+    by_user = torch.from_numpy(1 / (1 + 0.3 * data.trained)).float()
+    torch.testing.assert_close(semantics.near_history(everyone).shares.sum(dim=1), by_user)
+    found = semantics.near_interests(torch.from_numpy(event)).shares.sum(dim=1)
+    told = nearest_interests(supervision, data)[event] >= 0
+    torch.testing.assert_close(found, by_item[data.items[event] - 1] * told)
+    assert 0 < told.sum() < len(told)
 
 
 @pytest.mark.parametrize("table", ["start", "compose"])
