@@ -138,13 +138,13 @@ class HeadSettings(Answer):
         return {name for name, is_read in read.items() if not is_read}
 
 
-_TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.2, "smooth_history": 0.1}
+_TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.4, "smooth_history": 0.2, "smooth_fade": 0.05}
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {},
     "init": {"table": "start"},
     "text": _TEXT,
     "paper": {"align_items": 0.1, "align_users": 0.1, "semantic": 0.1},
-    "modern": {**_TEXT, "smooth_interests": 0.05},
+    "modern": {**_TEXT, "smooth_interests": 0.1},
 }
 """What each preset of `HeadSettings` sets."""
 
