@@ -16,7 +16,7 @@ def comparison(plan: Plan, tasks: list[Task], results: Path) -> str:
     """A Markdown table for each dataset and backbone of the finished runs.
 
     A difference is that of the mean over the common seeds of every user's NDCG@10, with the paired two-sided p over
-    users; * marks p < .05.
+    users; * marks p < .05. Where the gate left the interests out, the row says so.
     """
     found: dict[tuple[str, str], dict[str, Runs]] = {}
     for task in tasks:
@@ -24,28 +24,28 @@ def comparison(plan: Plan, tasks: list[Task], results: Path) -> str:
         if result is not None:
             variants = found.setdefault((task.dataset, task.backbone), {})
             variants.setdefault(task.variant, {})[task.seed] = result
-    return "\n".join(
-        line for (dataset, backbone), rows in found.items() for line in _part(plan, dataset, backbone, rows)
-    )
+    shut = {(task.dataset, task.variant) for task in tasks if task.shut}
+    lines = []
+    for (dataset, backbone), rows in found.items():
+        titles = {name: f"{name} (gate shut)" if (dataset, name) in shut else name for name in rows}
+        lines += [f"### {dataset}, {backbone}", "", *_part(plan, rows, titles), ""]
+    return "\n".join(lines)
 
 
-def _part(plan: Plan, dataset: str, backbone: str, rows: dict[str, Runs]) -> list[str]:
+def _part(plan: Plan, rows: dict[str, Runs], titles: dict[str, str]) -> list[str]:
     columns = [name for name in plan.against if name in rows]
     return [
-        f"### {dataset}, {backbone}",
-        "",
         "| | seeds | NDCG@10 | Recall@10 | " + "".join(f"minus {name} | " for name in columns),
         "|---|--:|--:|--:|" + "--:|" * len(columns),
-        *(_row(variant, rows, columns) for variant in plan.variants if variant in rows),
-        "",
+        *(_row(variant, titles[variant], rows, columns) for variant in plan.variants if variant in rows),
     ]
 
 
-def _row(variant: str, rows: dict[str, Runs], columns: list[str]) -> str:
+def _row(variant: str, title: str, rows: dict[str, Runs], columns: list[str]) -> str:
     runs = rows[variant]
     means = (_spread([run[f"{name}@10"] for run in runs.values()]) for name in ("ndcg", "recall"))
     differences = ("" if name == variant else _difference(rows[name], runs) for name in columns)
-    return "| " + " | ".join([variant, str(len(runs)), *means, *differences]) + " |"
+    return "| " + " | ".join([title, str(len(runs)), *means, *differences]) + " |"
 
 
 def _spread(values: list[float]) -> str:

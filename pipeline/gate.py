@@ -1,7 +1,7 @@
 """Stage 10, what the probe reads in an ESIM artifact, and the gate: interests enter a training's soft targets only
 where they tell more of what users do next than the users' own texts do (our decision: on the sets measured, interests
 that add nothing there cost backbones with several vectors a user). A training that they do not enter is keyed, and
-found again, as one without them."""
+found again, as one without them. Controls enter where the LLM's interests do: the two differ in nothing else."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +10,19 @@ from eimf.store.artifact import Artifact, Draft, Store
 from pipeline.engines import Engines
 from pipeline.machine import prepare_torch
 from pipeline.recipe import Recipe
-from pipeline.run import Artifacts, Run, Stage, make, stage_key
+from pipeline.run import Artifacts, Run, Stage, keys_of, make, stage_key
+from pipeline.train_stages import train_stages
 
 _SEED = 2026
 """Of the probe: one for all trainings, so that they agree on what enters."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the interests enter soft targets, and why, in a line."""
+
+    opens: bool
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -22,44 +31,58 @@ class Settled:
 
     recipe: Recipe
     inputs: dict[str, Artifact]
-    verdict: str = ""
+    verdict: Verdict | None = None
+
+    @property
+    def shut(self) -> bool:
+        return self.verdict is not None and not self.verdict.opens
 
 
 def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled:
-    """Ask the gate, where the recipe wants it asked, about the artifacts that the recipe is to be trained against."""
+    """Ask the gate, where the recipe wants it asked, about the artifacts that the recipe is to be trained against.
+    Raises SettingError for a backbone that cannot be."""
     if not recipe.heads.gated:
         return Settled(recipe, inputs)
-    gain = probed(recipe, store, inputs).manifest.facts["gains"][recipe.heads.control]
-    found = f"{gain['adds']:+.4f} ± {gain['error']:.4f} to what the users' own texts tell"
-    if gain["adds"] > 2 * gain["error"]:
-        return Settled(recipe, inputs, f"gate: the interests add {found}: they enter the training")
-    verdict = f"gate: the interests add {found}: left out (heads.gate=false takes them anyway)"
+    found = verdict(probed(recipe, store, inputs))
+    if found.opens:
+        return Settled(recipe, inputs, found)
     without = recipe.model_copy(update={"heads": recipe.heads.without_interests()})
-    kept = without.heads.source
-    if kept and kept not in inputs:
-        inputs = {"dataset": inputs["dataset"], kept: store.get(kept, inputs["esim"].manifest.parents[kept])}
-    return Settled(without, {kind: inputs[kind] for kind in ("dataset", kept) if kind}, verdict)
+    kept = {"dataset": inputs["dataset"]}
+    if source := without.heads.source:
+        kept[source] = inputs.get(source) or store.get(source, inputs["esim"].manifest.parents[source])
+    return Settled(without, kept, found)
+
+
+def verdict(probe: Artifact) -> Verdict:
+    """The gate opens where the interests add to the users' own texts by two standard errors over users."""
+    adds, error = (probe.manifest.facts[name] for name in ("adds", "error"))
+    opens = adds > 2 * error
+    entered = "they enter soft targets" if opens else "left out of soft targets (heads.gate=false takes them anyway)"
+    return Verdict(
+        opens, f"gate: the interests add {adds:+.4f} ± {error:.4f} to what the users' own texts tell: {entered}"
+    )
 
 
 def probed(recipe: Recipe, store: Store, inputs: Artifacts) -> Artifact:
     """What the probe reads in the `esim` artifact; found where that was done before, without a word."""
     run = Run(recipe, store, Engines(recipe))
-    key = stage_key(PROBE, {kind: artifact.key for kind, artifact in inputs.items()}, {})
-    return store.find(PROBE.kind, key) or make(PROBE, run, inputs, {})[0]
+    known = store.find(PROBE.kind, stage_key(PROBE, keys_of(inputs), {}))
+    if known is not None:
+        return known
+    train_stages(recipe)[0].configuration(run)  # a wrong setting is found before users are read
+    return make(PROBE, run, inputs, {})[0]
 
 
 def _build_probe(run: Run, made: Artifacts, draft: Draft) -> dict[str, Any]:
     prepare_torch(run.recipe.speed)
-    from eimf.train.probe import gain, probe, readings_table, supervised
+    from eimf.train.probe import gain, probe, readings_table
     from pipeline.training import histories_of, supervision_of
 
     histories = histories_of(made)
-    supervision = supervision_of(made, histories)
-    found = probe(supervision, histories, _SEED)
-    users = supervised(supervision)
+    users, found = probe(supervision_of(made, histories), histories, _SEED)
     draft.write_table("readings", readings_table(found, users))
-    gains = {name: dict(zip(("adds", "error"), gain(found, name), strict=True)) for name in found}
-    return {"users": len(users), "adds": round(gains["true"]["adds"], 4), "gains": gains}
+    adds, error = gain(found, "true")
+    return {"users": len(users), "adds": round(adds, 6), "error": round(error, 6)}
 
 
-PROBE = Stage(10, "probe", 1, ("dataset", "esim"), lambda run: {}, _build_probe)
+PROBE = Stage(10, "probe", 2, ("dataset", "esim"), lambda run: {}, _build_probe)

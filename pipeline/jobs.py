@@ -10,7 +10,7 @@ from pipeline.comparison import comparison
 from pipeline.console import say
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
-from pipeline.gate import probed, settle
+from pipeline.gate import Settled, probed, settle, verdict
 from pipeline.recipe import Recipe
 from pipeline.refs import HANDED_OVER, save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_probe, show_results
@@ -44,12 +44,12 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
     found = settle(recipe, store, inputs)
     if found.verdict:
-        say(found.verdict)
+        say(found.verdict.reason)
     run, made = Run(found.recipe, store, Engines(recipe)), dict(found.inputs)
     for stage in train_stages(found.recipe):
         made[stage.kind], _ = make(stage, run, made, stage.configuration(run))
     parallel.finish(recipe.speed)
-    return Result(label(recipe, found.recipe), made["checkpoint"], made["metrics"])
+    return Result(label(found), made["checkpoint"], made["metrics"])
 
 
 def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
@@ -59,7 +59,7 @@ def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> N
 
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
-    """Stage 12 alone, of a training that is finished. Raises ArtifactError where it is not."""
+    """Stage 12, and the gate's, of a training that is finished. Raises ArtifactError where it is not."""
     found = settle(recipe, store, stage_two_inputs(store, recipe, esim_key))
     run = Run(found.recipe, store, Engines(recipe))
     first, second = train_stages(found.recipe)
@@ -67,7 +67,7 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
     if checkpoint is None:
         raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")
     metrics, _ = make(second, run, {**found.inputs, "checkpoint": checkpoint}, second.configuration(run))
-    return Result(label(recipe, found.recipe), checkpoint, metrics)
+    return Result(label(found), checkpoint, metrics)
 
 
 def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
@@ -92,9 +92,9 @@ def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None
     """How well the LLM's interests tell the users' validation items from others, how well their controls do, and what
     either adds to the users' own histories; and what the gate makes of it."""
     recipe = recipe.model_copy(update={"heads": HeadSettings()})
-    inputs = stage_two_inputs(store, recipe, esim_key)
-    show_probe(probed(recipe, store, inputs))
-    say(settle(recipe, store, inputs).verdict)
+    probe = probed(recipe, store, stage_two_inputs(store, recipe, esim_key))
+    show_probe(probe)
+    say(verdict(probe).reason)
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:
@@ -118,9 +118,9 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     say("  make status                                    what the store holds")
 
 
-def label(recipe: Recipe, trained: Recipe) -> str:
-    """Short name of a training for tables; `trained` is the recipe that the gate made of it."""
-    heads = recipe.heads
+def label(trained: Settled) -> str:
+    """Short name of a training for tables."""
+    heads = trained.recipe.heads
     control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
-    left_out = "" if trained is recipe else ", interests left out"
-    return f"{recipe.model.backbone} {'plain' if heads.plain else heads.preset}{control}{left_out}"
+    shut = ", gate shut" if trained.shut else ""
+    return f"{trained.recipe.model.backbone} {'plain' if heads.plain else heads.preset}{control}{shut}"

@@ -63,6 +63,8 @@ class Task:
     seed: int
     key: str
     """Of the metrics that it ends in."""
+    shut: bool
+    """True where the gate leaves the interests out."""
 
     @property
     def dataset(self) -> str:
@@ -104,7 +106,7 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
             inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
             found = settle(recipe, store, inputs[group])
             key = metrics_key(found.recipe, store, found.inputs)
-            tasks.append(Task(recipe, backbone, variant, seed, key))
+            tasks.append(Task(recipe, backbone, variant, seed, key, found.shut))
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -118,15 +120,15 @@ def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
 
 
 def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
-    """Run what has no result file yet, `workers` trainings at a time, one thread each; `kept` is called after each new
-    result file. Runs that come to the same training share one. A run that fails stops nothing; the first error, in the
+    """Run what has no result file yet, `workers` trainings at a time, one thread each; `kept` is called after new
+    result files. Runs that come to the same training share one. A run that fails stops nothing; the first error, in the
     plan's order, is raised in the end."""
     results.mkdir(parents=True, exist_ok=True)
     by_key: dict[str, list[Task]] = {}
     for task in tasks:
         by_key.setdefault(task.key, []).append(task)
-    for same in by_key.values():
-        _share(results, same)
+    if sum(_share(results, same) for same in by_key.values()):
+        kept()
     open_tasks = [same[0] for same in by_key.values() if read_result(results, same[0]) is None]
     say(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")
     failed: dict[str, str] = {}
@@ -152,13 +154,16 @@ def _keep(results: Path, task: Task, found: dict[str, Any]) -> None:
     write_atomic(results / f"{task.name}.json", (json.dumps(found, indent=1) + "\n").encode())
 
 
-def _share(results: Path, same: list[Task]) -> None:
-    """What one of some runs of the same key came to, the others come to."""
+def _share(results: Path, same: list[Task]) -> bool:
+    """What one of some runs of the same key came to, the others come to. True where that is new."""
     found = [read_result(results, task) for task in same]
     known = next((each for each in found if each is not None), None)
+    if known is None or None not in found:
+        return False
     for task, each in zip(same, found, strict=True):
-        if each is None and known is not None:
+        if each is None:
             _keep(results, task, known)
+    return True
 
 
 def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any]:

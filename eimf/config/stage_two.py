@@ -48,14 +48,14 @@ class HeadSettings(Answer):
     semantic: Annotated[float, Field(ge=0)] = 0.0
     """Weight of semantic prediction, L_sem."""
     smooth_text: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of a target's mass that goes to the items whose texts are nearest to its own."""
+    """Largest share of a target's mass that goes to the items whose texts are nearest to its own."""
     smooth_history: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of a target's mass that goes to the items nearest to the mean text of the user's training items."""
+    """Largest share of a target's mass that goes to the items nearest to the mean text of the user's training items."""
     smooth_interests: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one nearest to
-    the target."""
+    """Largest share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one
+    nearest to the target."""
     smooth_fade: Annotated[float, Field(ge=0)] = 0.0
-    """How fast a share falls with the training events n of the target (`smooth_text`, `smooth_interests`) or of the
+    """How fast these shares fall with the training events n of the target (`smooth_text`, `smooth_interests`) or of the
     user (`smooth_history`): by 1 / (1 + smooth_fade n). What has been seen often needs no neighbours."""
     gate: bool = True
     """Take `smooth_interests` as 0 where the probe finds no more of the users' next items in the interests than in the
@@ -88,7 +88,7 @@ class HeadSettings(Answer):
 
     @property
     def smoothed(self) -> float:
-        """Share of a target's mass that is not its own."""
+        """Largest share of a target's mass that is not its own."""
         return self.smooth_text + self.smooth_history + self.smooth_interests
 
     @property

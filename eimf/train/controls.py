@@ -42,6 +42,11 @@ def derive(supervision: Supervision, control: str, histories: Histories, seed: i
     return replace(supervision, semantics=made * present.unsqueeze(-1))
 
 
+def can_shuffle(supervision: Supervision) -> bool:
+    """True where two clusters have interests."""
+    return int(supervision.present.any(dim=1).sum()) > 1
+
+
 def _shuffled(supervision: Supervision, generator: torch.Generator) -> Supervision:
     """Each cluster with interests takes those of the next one in a random circle: none keeps its own."""
     rows = supervision.present.any(dim=1).nonzero()[:, 0]

@@ -5,10 +5,9 @@ AUC of a user is how often the validation item scores above an item drawn by pop
 interests say nothing. As in the rankings, items of the user's training history do not count. A model with item texts
 has the user's own history already, so each source is also added to that: history + w source, where w is what is best
 for the other half of the users. Our decision; it takes seconds, so LLMs and prompts can be compared before a training
-is spent on them. The test item is not looked at.
+is spent on them. Of very many users some are drawn. The test item is not looked at.
 
-Shapes: U users under supervision, n items drawn for a user, C clusters, M interests of a cluster, S text width, W
-weights.
+Shapes: U users read for, n items drawn for a user, C clusters, M interests of a cluster, S text width, W weights.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from eimf import schema
 from eimf.metrics import paired_difference
-from eimf.train.controls import derive, own_texts
+from eimf.train.controls import can_shuffle, derive, own_texts
 from eimf.train.sequences import Histories
 from eimf.train.supervision import Supervision
 
@@ -32,12 +31,14 @@ HISTORY = "history"
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 """What a source may count for beside the history."""
 
+MOST = 2**16
+"""Users read for: the standard error is a 256th of the spread of users then, and more of them would only take time."""
 _BLOCK = 256
 
 
 @dataclass(frozen=True)
 class Reading:
-    """AUC of every supervised user, [U] float64: of a source `alone`, and of the user's history together with it."""
+    """AUC of every user read for, [U] float64: of a source `alone`, and of the user's history together with it."""
 
     alone: Tensor
     with_history: Tensor
@@ -47,37 +48,37 @@ Readings = dict[str, Reading]
 """By the name of the source."""
 
 
-def probe(supervision: Supervision, histories: Histories, seed: int, drawn: int = 100) -> Readings:
-    """What each source says: `true`, each of CONTROLS, HISTORY. `seed` draws the controls, the items, and the halves of
-    the users."""
-    users = supervised(supervision)
+def probe(
+    supervision: Supervision, histories: Histories, seed: int, drawn: int = 100, most: int = MOST
+) -> tuple[Tensor, Readings]:
+    """The users read for [U], `most` of those under supervision; and what each source says: `true`, each of CONTROLS,
+    HISTORY. `shuffled` is left out where only one cluster has interests. `seed` draws the users, the controls, the
+    items, and the halves of the users."""
+    generator = torch.Generator().manual_seed(seed)
+    users = (supervision.cluster >= 0).nonzero()[:, 0]
+    if len(users) > most:
+        users = users[torch.randperm(len(users), generator=generator)[:most]].sort().values
+    names = ["true", *(name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision))]
     if not len(users):
         nobody = torch.zeros(0, dtype=torch.float64)
-        return {name: Reading(nobody, nobody) for name in ("true", *CONTROLS, HISTORY)}
+        return users, {name: Reading(nobody, nobody) for name in (*names, HISTORY)}
     target = torch.from_numpy(histories.items[histories.offsets[:-1] + histories.trained])[users]
     frequency = torch.from_numpy(histories.frequency()).double()
-    generator = torch.Generator().manual_seed(seed)
     others = torch.multinomial(frequency, len(users) * drawn, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), others.view(-1, drawn)], dim=1)  # [U, 1 + n]
-    counted = ~_known(histories, users, candidates)
-    sources = {name: derive(supervision, name, histories, seed) for name in ("true", *CONTROLS)}
-    sources[HISTORY] = _own_texts(supervision, histories)
+    sources = [derive(supervision, name, histories, seed) for name in names]
+    sources.append(_own_texts(supervision, histories))
     half = torch.randperm(len(users), generator=generator) < len(users) // 2
-    blocks = list(zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True))
-    own = torch.cat([_scores(sources[HISTORY], *block) for block in blocks])  # [U, 1 + n]
-    alone = _auc(own, counted)
-    found = {}
-    for name in ("true", *CONTROLS):
-        other = torch.cat([_scores(sources[name], *block) for block in blocks])
-        each = _auc(other, counted)
-        mixed = torch.stack([_auc(own + weight * other, counted) for weight in WEIGHTS], dim=1)
-        found[name] = Reading(each, _other_half_decides(mixed, half))
-    return {**found, HISTORY: Reading(alone, alone)}
-
-
-def supervised(supervision: Supervision) -> Tensor:
-    """The users that the probe reads for, [U]."""
-    return (supervision.cluster >= 0).nonzero()[:, 0]
+    blocks = zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True)
+    # [sources, U, W] and, alone, [sources, U]: the scores themselves are held for a block of users only.
+    mixed, alone = (
+        torch.cat(parts, dim=1) for parts in zip(*(_read(sources, histories, *block) for block in blocks), strict=True)
+    )
+    found = {
+        name: Reading(each, _other_half_decides(both, half))
+        for name, each, both in zip(names, alone, mixed, strict=False)
+    }
+    return users, {**found, HISTORY: Reading(alone[-1], alone[-1])}
 
 
 def gain(found: Readings, source: str) -> tuple[float, float]:
@@ -108,6 +109,16 @@ def read_readings(table: pa.Table) -> Readings:
     return {name: Reading(*(torch.from_numpy(column[source == name]) for column in columns)) for name in names}
 
 
+def _read(sources: list[Supervision], histories: Histories, users: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """AUCs of some users with candidates [., 1 + n]: of the last source plus each of WEIGHTS times every other one,
+    [sources - 1, ., W], and of every source alone, [sources, .]."""
+    counted = ~_known(histories, users, candidates)
+    text = sources[-1].item_text[candidates - 1]  # [., 1 + n, S]
+    *scores, own = (_scores(text, source, users) for source in sources)
+    mixed = [torch.stack([_auc(own + weight * each, counted) for weight in WEIGHTS], dim=1) for each in scores]
+    return torch.stack(mixed), torch.stack([_auc(each, counted) for each in (*scores, own)])
+
+
 def _known(histories: Histories, users: Tensor, candidates: Tensor) -> Tensor:
     """Which of each user's candidates [U, 1 + n] do not count beside the first: it again, and training items."""
     row, event = histories.first_events(users.numpy(), histories.trained[users])
@@ -132,11 +143,11 @@ def _own_texts(supervision: Supervision, histories: Histories) -> Supervision:
     )
 
 
-def _scores(supervision: Supervision, users: Tensor, candidates: Tensor) -> Tensor:
-    """Of some users' candidates, [., 1 + n]."""
-    cluster = supervision.cluster[users]
-    cosines = supervision.item_text[candidates - 1] @ supervision.semantics[cluster].mT  # [., 1 + n, M]
-    return cosines.masked_fill(~supervision.present[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
+def _scores(text: Tensor, source: Supervision, users: Tensor) -> Tensor:
+    """Of some users' candidates with texts [., 1 + n, S]: [., 1 + n]."""
+    cluster = source.cluster[users]
+    cosines = text @ source.semantics[cluster].mT  # [., 1 + n, M]
+    return cosines.masked_fill(~source.present[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
 
 
 def _auc(scores: Tensor, counted: Tensor) -> Tensor:

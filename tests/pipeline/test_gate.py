@@ -2,6 +2,7 @@
 
 import pytest
 
+from eimf.errors import SettingError
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
 from tests import world as planted
@@ -22,7 +23,7 @@ def case(request, tmp_path_factory):
 def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
     folder, store, knows = case
     run_probe(planted.recipe(folder, *ASKED), store)
-    said = "they enter the training" if knows else "left out"
+    said = "they enter" if knows else "left out"
     assert said in capsys.readouterr().out.splitlines()[-1]
     text, modern, forced = (
         run_train(planted.recipe(folder, *settings), store) for settings in (TEXT, ASKED, (*ASKED, "heads.gate=false"))
@@ -32,23 +33,44 @@ def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
     same = forced if knows else text
     assert modern.checkpoint.key == same.checkpoint.key and modern.metrics.key == same.metrics.key
     assert text.checkpoint.key != forced.checkpoint.key
-    assert ("left out" in modern.label) is not knows
+    assert ("gate shut" in modern.label) is not knows
     again = run_evaluate(planted.recipe(folder, *ASKED), store)
     assert again.checkpoint.key == modern.checkpoint.key
 
 
-def test_controls_must_pass_it_too(case):
-    folder, store, _ = case
+def test_controls_enter_where_the_interests_do(case):
+    folder, store, knows = case
     text = run_train(planted.recipe(folder, *TEXT), store).checkpoint.key
     for control in ("shuffled", "random"):
-        assert run_train(planted.recipe(folder, *ASKED, f"heads.control={control}"), store).checkpoint.key == text
+        found = run_train(planted.recipe(folder, *ASKED, f"heads.control={control}"), store).checkpoint
+        assert (found.key == text) is not knows
+        if knows:
+            assert found.manifest.configuration["heads"]["control"] == control
+
+
+def test_one_cluster_is_enough_to_train(tmp_path):
+    folder, store = planted.world().write(tmp_path / "world"), Store(tmp_path / "store")
+    recipe = planted.recipe(folder, *ASKED, "cluster.count=1")
+    run_esim(recipe, store)
+    assert "gate shut" in run_train(recipe, store).label
+    run_probe(recipe, store)
+
+
+def test_a_wrong_setting_is_found_before_the_probe(tmp_path):
+    folder, store = planted.world().write(tmp_path / "world"), Store(tmp_path / "store")
+    run_esim(planted.recipe(folder, *ASKED), store)
+    with pytest.raises(SettingError, match="heads=3"):
+        run_train(planted.recipe(folder, *ASKED, "model.options.sasrec.heads=3"), store)
+    assert not (store.root / "probe").exists()
 
 
 def test_the_probe_is_read_once_for_all_trainings(case, capsys):
     folder, store, _ = case
-    for name in ("sasrec", "gru4rec"):
-        run_train(planted.recipe(folder, *ASKED, f"model.backbone={name}"), store)
-    assert len(list((store.root / "probe").iterdir())) == 1
+    run_train(planted.recipe(folder, *ASKED), store)
+    capsys.readouterr()
+    run_train(planted.recipe(folder, *ASKED, "model.backbone=gru4rec"), store)
+    said = capsys.readouterr().out
+    assert "gate: " in said and "build  11 checkpoint" in said and "10 probe" not in said
 
 
 def test_the_published_method_is_not_gated(case):

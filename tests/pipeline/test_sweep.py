@@ -7,8 +7,9 @@ import torch
 from eimf.errors import ArtifactError, SettingError
 from eimf.evaluate import user_metric
 from eimf.store.artifact import Store
+from pipeline.comparison import comparison
 from pipeline.jobs import run_esim, run_plan, run_train
-from pipeline.sweep import pack, read_plan, read_result, tasks_of, unpack
+from pipeline.sweep import pack, read_plan, read_result, run_sweep, tasks_of, unpack
 from tests import world as planted
 
 PLAN = """
@@ -103,10 +104,13 @@ def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, cap
     tasks = tasks_of(read_plan(same), plan.parent, store)
     one, other = (read_result(tmp_path, task) for task in tasks)
     assert one is not None and one == other
+    assert "| modern (gate shut) | 1 | " in (tmp_path / "table.md").read_text()
     # The same where one of the two was finished before, elsewhere.
     (tmp_path / "world.sasrec.text.1.json").unlink()
-    run_plan(same, store, tmp_path, workers=2)
+    tables = []
+    run_sweep(tasks, store, tmp_path, 2, lambda: tables.append(comparison(read_plan(same), tasks, tmp_path)))
     assert "2 of 2 runs are finished" in capsys.readouterr().out
+    assert len(tables) == 1 and "| text | 1 | " in tables[0]
 
 
 def test_the_table_grows_with_the_sweep(plan, store, tmp_path, monkeypatch):

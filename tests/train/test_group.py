@@ -38,6 +38,22 @@ def torchrun(processes: int, folder: Path, store: Store, *overrides: str) -> Non
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("world", [planted.world, planted.wordy_world])
+def test_all_processes_hear_the_same_from_the_gate(tmp_path, world):
+    folder = world().write(tmp_path / "world")
+    settings = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", *SETTINGS, "train.epochs=1")
+    lines = []
+    for processes in (1, 2):
+        store = Store(tmp_path / str(processes))
+        run_esim(planted.recipe(folder, *settings), store)
+        if processes == 2:  # nobody has read the probe yet
+            torchrun(2, folder, store, *settings)
+        made = run_train(planted.recipe(folder, *settings), store)  # of two processes: a hit
+        assert ("esim" in made.checkpoint.manifest.parents) is (world is planted.wordy_world)
+        lines.append(json.loads(made.checkpoint.file("curve.jsonl").read_text()))
+    assert lines[1] == pytest.approx(lines[0], rel=1e-4)
+
+
 @pytest.mark.parametrize("backbone", ["bert4rec", "remi"])
 def test_a_process_without_a_window_goes_along(world_folder, tmp_path, backbone):
     # A batch of one window: the second process has none. bert4rec shares its loss evenly among chosen places, which

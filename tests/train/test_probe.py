@@ -14,7 +14,6 @@ from eimf.train.probe import (
     probe,
     read_readings,
     readings_table,
-    supervised,
 )
 from eimf.train.supervision import Supervision
 from tests.meaning import TOPICS, USERS, planted_meaning
@@ -26,7 +25,7 @@ def world():
 
 
 def test_planted_meaning_shows_and_its_controls_do_not(world):
-    found = {name: float(reading.alone.mean()) for name, reading in probe(*world, seed=0).items()}
+    found = {name: float(reading.alone.mean()) for name, reading in probe(*world, seed=0)[1].items()}
     assert set(found) == {"true", *CONTROLS, HISTORY}
     assert found["true"] > 0.9
     # The titles that the LLM read, and the user's own, are of another topic than the next item.
@@ -37,7 +36,7 @@ def test_planted_meaning_shows_and_its_controls_do_not(world):
 
 
 def test_only_what_the_history_does_not_say_is_added_to_it(world):
-    found = probe(*world, seed=0)
+    found = probe(*world, seed=0)[1]
     history, added = found[HISTORY], {name: float(each.with_history.mean()) for name, each in found.items()}
     assert torch.equal(history.with_history, history.alone)
     assert added["true"] > added[HISTORY] + 0.3
@@ -54,8 +53,8 @@ def test_a_gain_is_a_mean_over_users_with_its_standard_error():
 
 
 def test_readings_come_back_from_their_table(world):
-    found = probe(*world, seed=0)
-    back = read_readings(readings_table(found, supervised(world[0])))
+    users, found = probe(*world, seed=0)
+    back = read_readings(readings_table(found, users))
     assert back.keys() == found.keys()
     assert all(
         torch.equal(back[name].alone, found[name].alone)
@@ -67,9 +66,25 @@ def test_readings_come_back_from_their_table(world):
 def test_without_any_interest_nothing_is_read(world):
     supervision, histories = world
     nobody = replace(supervision, cluster=torch.full_like(supervision.cluster, -1))
-    found = probe(nobody, histories, seed=0)
-    assert found.keys() == probe(*world, seed=0).keys()
+    found = probe(nobody, histories, seed=0)[1]
+    assert found.keys() == probe(*world, seed=0)[1].keys()
     assert all(not len(reading.alone) for reading in found.values()) and gain(found, "true") == (0, 0)
+
+
+def test_of_many_users_some_are_drawn(world):
+    users, found = probe(*world, seed=0, most=USERS // 2)
+    assert len(users) == USERS // 2 and len(users.unique()) == len(users)
+    assert all(len(reading.alone) == len(users) for reading in found.values())
+    assert found["true"].alone.mean() > 0.9
+    assert not torch.equal(users, probe(*world, seed=1, most=USERS // 2)[0])
+
+
+def test_one_cluster_has_nothing_to_shuffle(world):
+    supervision, histories = world
+    present = supervision.present.clone()
+    present[1:] = False
+    one = replace(supervision, present=present, cluster=torch.zeros_like(supervision.cluster))
+    assert set(probe(one, histories, seed=0)[1]) == {"true", *CONTROLS, HISTORY} - {"shuffled"}
 
 
 def test_the_weight_of_a_source_is_chosen_by_the_other_half():
@@ -84,11 +99,11 @@ def test_items_that_a_user_has_had_do_not_count(world):
     item = int(histories.items[0])
     text = supervision.item_text.clone()
     text[item - 1] = supervision.semantics[supervision.cluster[0], 0]
-    other = probe(replace(supervision, item_text=text), histories, seed=0)["true"].alone
+    other = probe(replace(supervision, item_text=text), histories, seed=0)[1]["true"].alone
     row, event = histories.training_events()
     had = torch.zeros(USERS, dtype=torch.bool)
     had[row[histories.items[event] == item]] = True
-    here = probe(supervision, histories, seed=0)["true"].alone
+    here = probe(supervision, histories, seed=0)[1]["true"].alone
     assert torch.equal(other[had], here[had]) and not torch.equal(other[~had], here[~had])
 
 
@@ -98,7 +113,7 @@ def test_where_nothing_tells_items_apart_it_is_one_half(world):
         torch.ones_like(supervision.item_text), supervision.semantics, supervision.present, supervision.cluster,
         supervision.last_read,
     )  # fmt: skip
-    assert torch.equal(probe(same, histories, seed=0)["true"].alone, torch.full((USERS,), 0.5, dtype=torch.float64))
+    assert torch.equal(probe(same, histories, seed=0)[1]["true"].alone, torch.full((USERS,), 0.5, dtype=torch.float64))
 
 
 def test_users_without_supervision_are_left_out_and_a_seed_repeats(world):
@@ -107,9 +122,9 @@ def test_users_without_supervision_are_left_out_and_a_seed_repeats(world):
         supervision.item_text, supervision.semantics, supervision.present,
         torch.where(supervision.cluster == 0, -1, supervision.cluster), supervision.last_read,
     )  # fmt: skip
-    found = probe(fewer, histories, seed=3)
+    found = probe(fewer, histories, seed=3)[1]
     assert {len(part) for each in found.values() for part in (each.alone, each.with_history)} == {
         USERS - USERS // TOPICS
     }
-    again = probe(fewer, histories, seed=3)
+    again = probe(fewer, histories, seed=3)[1]
     assert all(torch.equal(found[name].with_history, again[name].with_history) for name in found)
