@@ -103,7 +103,8 @@ def show_backbones() -> None:
         about, vectors, parameters, options = describe_backbone(name)
         many = "one vector" if vectors == 1 else f"{vectors} vectors"
         say(f"{name:<12}  {about}")
-        say(f"{'':<12}  {many} a user, {parameters:,} parameters beside the item table")
+        usual = f"dropout {BACKBONES[name].usual_dropout:g} unless model.dropout says another"
+        say(f"{'':<12}  {many} a user, {parameters:,} parameters beside the item table, {usual}")
         if options:
             say(f"{'':<12}  {' '.join(f'{option}={json.dumps(value)}' for option, value in options.items())}")
     say("choose by --backbone NAME, an option by --set model.options.NAME.OPTION=VALUE")

@@ -16,8 +16,9 @@ class ModelSettings(Answer):
     """D: width of items and interests."""
     max_length: Positive = 50
     """T: most recent events that the backbone sees."""
-    dropout: Share = 0.5
-    """Dropout wherever the backbone has one."""
+    dropout: Share | None = None
+    """Dropout wherever the backbone has one; None: the backbone's own, which `eimf backbones` tells. It suits histories
+    of some ten events; for those of a hundred .2 did better."""
     options: dict[str, dict[str, bool | int | float | str]] = Field(default_factory=dict)
     """A backbone's own settings by its name, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those
     of the chosen backbone count."""
@@ -138,7 +139,7 @@ class HeadSettings(Answer):
         return {name for name, is_read in read.items() if not is_read}
 
 
-_TEXT = {"table": "compose", "align_items": 0.1, "smooth_text": 0.4, "smooth_history": 0.2, "smooth_fade": 0.05}
+_TEXT = {"table": "compose", "smooth_text": 0.4, "smooth_history": 0.2, "smooth_fade": 0.05}
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {},
     "init": {"table": "start"},

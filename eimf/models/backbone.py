@@ -42,6 +42,8 @@ class Backbone(nn.Module, ABC):
     """Whether `forward` wants the times of the events."""
     revision: int = 1
     """Part of a training's key: one more whenever the same settings and seed come to train another model."""
+    usual_dropout: float = 0.5
+    """Dropout where the settings name none."""
     hardness: float = 0.0
     """beta of interest-aware hard negatives (`eimf.losses`); a backbone whose paper has them sets it."""
 

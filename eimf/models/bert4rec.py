@@ -34,6 +34,7 @@ class BERT4Rec(Backbone):
     """Bidirectional encoder with a mask vector."""
 
     revision = 2  # positions are counted back from the last place
+    usual_dropout = 0.2  # hidden items are noise enough
 
     def __init__(
         self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,

@@ -49,12 +49,17 @@ def chosen_options(settings: ModelSettings) -> dict[str, Any]:
         raise SettingError(name, f"{first['input']!r} is not allowed", first["msg"].lower()) from error
 
 
+def chosen_dropout(settings: ModelSettings) -> float:
+    """The settings' dropout, or else the backbone's."""
+    return BACKBONES[settings.backbone].usual_dropout if settings.dropout is None else settings.dropout
+
+
 def model_configuration(settings: ModelSettings) -> dict[str, Any]:
     """The settings that the chosen backbone reads, defaults filled in: what belongs into a key. Raises SettingError
     where the backbone refuses them."""
     build_backbone(settings, items=1, seed=0)
     options = {settings.backbone: chosen_options(settings)}
-    return {**settings.model_dump(mode="json"), "options": options}
+    return {**settings.model_dump(mode="json"), "dropout": chosen_dropout(settings), "options": options}
 
 
 def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
@@ -64,8 +69,9 @@ def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
         torch.manual_seed(seed)
         try:
             return BACKBONES[settings.backbone](
-                items=items, width=settings.width, max_length=settings.max_length, dropout=settings.dropout, **options
-            )  # type: ignore[call-arg]
+                items=items, width=settings.width, max_length=settings.max_length, dropout=chosen_dropout(settings),
+                **options,
+            )  # type: ignore[call-arg]  # fmt: skip
         except ValueError as error:
             found, _, remedy = str(error).partition("; ")
             raise SettingError(f"model ({settings.backbone})", found, remedy) from error

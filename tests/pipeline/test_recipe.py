@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from eimf import config
-from eimf.config import HeadSettings
+from eimf.config import HeadSettings, ModelSettings
 from eimf.errors import SettingError
 from eimf.train.build import model_configuration
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
@@ -57,6 +57,16 @@ def test_overrides_are_toml_values_or_plain_text(tmp_path):
 def test_a_checkpoint_does_not_depend_on_settings_of_other_backbones():
     settings = load_recipe("ml-100k", None, ["model.backbone=comirec-sa", "model.options.sasrec.layers=3"]).model
     assert model_configuration(settings)["options"] == {"comirec-sa": {"interests": 4, "hidden": 256}}
+
+
+def test_a_backbone_has_a_dropout_of_its_own_until_one_is_set():
+    found = {
+        name: model_configuration(ModelSettings(backbone=name, dropout=asked))["dropout"]
+        for name, asked in (("sasrec", None), ("bert4rec", None), ("gru4rec", 0.1))
+    }
+    assert found == {"sasrec": 0.5, "bert4rec": 0.2, "gru4rec": 0.1}
+    # The checkpoint is keyed by the number: named or not, it is one training.
+    assert model_configuration(ModelSettings(dropout=0.5)) == model_configuration(ModelSettings())
 
 
 def test_paths_start_at_the_recipes_folder_and_a_broken_recipe_is_named(tmp_path):

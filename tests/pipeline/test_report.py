@@ -16,6 +16,7 @@ def test_the_verb_lists_every_backbone():
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines if not line.startswith((" ", "choose"))] == list(BACKBONES)
     assert "layers=2 heads=2 feed_forward=256" in result.stdout
+    assert "dropout 0.5" in lines[1] and result.stdout.count("dropout 0.2") == 1  # bert4rec
     assert all(len(line) <= 160 for line in lines)
 
 
