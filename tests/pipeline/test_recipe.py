@@ -85,25 +85,16 @@ def test_soft_targets_leave_something_to_the_target():
         load_recipe("ml-100k", None, ["heads.preset=plain", "heads.smooth_text=0.6", "heads.smooth_history=0.5"])
 
 
+_ALIGNED = ("temperature", "contrast_items", "positions")
+
+
 @pytest.mark.parametrize(
     ("preset", "unread"),
     [
-        (
-            "init",
-            {
-                "control",
-                "text_features",
-                "neighbours",
-                "smooth_temperature",
-                "smooth_fade",
-                "temperature",
-                "contrast_items",
-                "positions",
-            },
-        ),
-        ("text", {"control"}),
+        ("init", {"control", "text_features", "neighbours", "smooth_temperature", "smooth_fade", *_ALIGNED}),
+        ("text", {"control", *_ALIGNED}),
         ("paper", {"text_features", "text_scale", "neighbours", "smooth_temperature", "smooth_fade"}),
-        ("modern", set()),
+        ("modern", {*_ALIGNED}),
     ],
 )
 def test_a_training_is_keyed_by_the_head_settings_that_it_reads(preset, unread):
