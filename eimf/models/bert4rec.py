@@ -34,7 +34,7 @@ class BERT4Rec(Backbone):
     """Bidirectional encoder with a mask vector."""
 
     revision = 2  # positions are counted back from the last place
-    usual_dropout = 0.2  # hidden items are noise enough
+    usual_dropout = 0.2  # hidden items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
 
     def __init__(
         self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,
