@@ -10,7 +10,7 @@ from eimf.store.artifact import Artifact, Draft, Store
 from pipeline.engines import Engines
 from pipeline.machine import prepare_torch
 from pipeline.recipe import Recipe
-from pipeline.run import Artifacts, Run, Stage, keys_of, make, stage_key
+from pipeline.run import Artifacts, Run, Stage, find, make
 from pipeline.train_stages import train_stages
 
 _SEED = 2026
@@ -39,8 +39,7 @@ class Settled:
 
 
 def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled:
-    """Ask the gate, where the recipe wants it asked, about the artifacts that the recipe is to be trained against.
-    Raises SettingError for a backbone that cannot be."""
+    """Ask the gate, where the recipe wants it asked, about the artifacts that the recipe is to be trained against."""
     if not recipe.heads.gated:
         return Settled(recipe, inputs)
     found = verdict(probed(recipe, store, inputs))
@@ -66,7 +65,7 @@ def verdict(probe: Artifact) -> Verdict:
 def probed(recipe: Recipe, store: Store, inputs: Artifacts) -> Artifact:
     """What the probe reads in the `esim` artifact; found where that was done before, without a word."""
     run = Run(recipe, store, Engines(recipe))
-    known = store.find(PROBE.kind, stage_key(PROBE, keys_of(inputs), {}))
+    known = find(PROBE, run, inputs)
     if known is not None:
         return known
     train_stages(recipe)[0].configuration(run)  # a wrong setting is found before users are read

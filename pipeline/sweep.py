@@ -127,7 +127,8 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
     by_key: dict[str, list[Task]] = {}
     for task in tasks:
         by_key.setdefault(task.key, []).append(task)
-    if sum(_share(results, same) for same in by_key.values()):
+    shared = [_share(results, same) for same in by_key.values()]
+    if any(shared):
         kept()
     open_tasks = [same[0] for same in by_key.values() if read_result(results, same[0]) is None]
     say(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")

@@ -99,14 +99,14 @@ def build_semantics(
     def faded(events: np.ndarray) -> Tensor:
         return 1 / (1 + settings.smooth_fade * torch.from_numpy(events).float())
 
-    near_items, near_history, near_interests = None, None, None
-    if settings.smooth_text:
-        near_items = near(found.item_text, faded(histories.frequency()), own=True)
+    by_item = faded(histories.frequency())  # [N]
+    near_items = near(found.item_text, by_item, own=True) if settings.smooth_text else None
+    near_history, near_interests = None, None
     if settings.smooth_history:
         near_history = near(own_texts(supervision, histories), faded(histories.trained))
     if settings.smooth_interests:
         interests = near(found.semantics.flatten(0, 1))
-        of_event = faded(histories.frequency())[torch.from_numpy(histories.items) - 1]  # [E]
+        of_event = by_item[torch.from_numpy(histories.items) - 1]  # [E]
         near_interests = InterestTargets(nearest_interests(found, histories), interests, of_event)
     return Semantics(found, settings, heads, near_items, near_history, near_interests)
 

@@ -44,13 +44,18 @@ def derive(supervision: Supervision, control: str, histories: Histories, seed: i
 
 def can_shuffle(supervision: Supervision) -> bool:
     """True where two clusters have interests."""
-    return int(supervision.present.any(dim=1).sum()) > 1
+    return len(_with_interests(supervision)) > 1
+
+
+def _with_interests(supervision: Supervision) -> Tensor:
+    """The clusters that have interests."""
+    return supervision.present.any(dim=1).nonzero()[:, 0]
 
 
 def _shuffled(supervision: Supervision, generator: torch.Generator) -> Supervision:
     """Each cluster with interests takes those of the next one in a random circle: none keeps its own."""
-    rows = supervision.present.any(dim=1).nonzero()[:, 0]
-    if len(rows) < 2:
+    rows = _with_interests(supervision)
+    if not can_shuffle(supervision):
         found = f"shuffled, but interests are there of {len(rows)} cluster"
         raise SettingError("heads.control", found, "raise cluster.count, or take another control")
     circle = rows[torch.randperm(len(rows), generator=generator)]

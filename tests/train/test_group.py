@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_train
+from pipeline.report import Result
 from tests import world as planted
 
 ROOT = Path(__file__).parents[2]
@@ -38,20 +39,30 @@ def torchrun(processes: int, folder: Path, store: Store, *overrides: str) -> Non
     assert result.returncode == 0, result.stderr
 
 
+def by_one_and_by_two(folder: Path, scratch: Path, *settings: str) -> list[Result]:
+    """The same training by one process and by two, each in a store of its own."""
+    found = []
+    for processes in (1, 2):
+        store, recipe = Store(scratch / str(processes)), planted.recipe(folder, *settings)
+        run_esim(recipe, store)
+        if processes == 2:
+            torchrun(2, folder, store, *settings)
+        found.append(run_train(recipe, store))  # of two processes: a hit
+    return found
+
+
+def only_epoch(result: Result) -> dict[str, float]:
+    return json.loads(result.checkpoint.file("curve.jsonl").read_text())
+
+
 @pytest.mark.parametrize("world", [planted.world, planted.wordy_world])
 def test_all_processes_hear_the_same_from_the_gate(tmp_path, world):
-    folder = world().write(tmp_path / "world")
+    # Nobody has read the probe yet.
     settings = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", *SETTINGS, "train.epochs=1")
-    lines = []
-    for processes in (1, 2):
-        store = Store(tmp_path / str(processes))
-        run_esim(planted.recipe(folder, *settings), store)
-        if processes == 2:  # nobody has read the probe yet
-            torchrun(2, folder, store, *settings)
-        made = run_train(planted.recipe(folder, *settings), store)  # of two processes: a hit
+    one, two = by_one_and_by_two(world().write(tmp_path / "world"), tmp_path, *settings)
+    for made in (one, two):
         assert ("esim" in made.checkpoint.manifest.parents) is (world is planted.wordy_world)
-        lines.append(json.loads(made.checkpoint.file("curve.jsonl").read_text()))
-    assert lines[1] == pytest.approx(lines[0], rel=1e-4)
+    assert only_epoch(two) == pytest.approx(only_epoch(one), rel=1e-4)
 
 
 @pytest.mark.parametrize("backbone", ["bert4rec", "remi"])
@@ -59,25 +70,14 @@ def test_a_process_without_a_window_goes_along(world_folder, tmp_path, backbone)
     # A batch of one window: the second process has none. bert4rec shares its loss evenly among chosen places, which
     # takes all processes; remi has a regulariser, a part of the loss that a process without a window does not add to.
     settings = (*SETTINGS, "train.batch_positions=1", "train.epochs=1", f"model.backbone={backbone}")
-    lines = []
-    for processes in (1, 2):
-        store = Store(tmp_path / str(processes))
-        run_esim(planted.recipe(world_folder), store)
-        if processes == 2:
-            torchrun(2, world_folder, store, *settings)
-        made = run_train(planted.recipe(world_folder, *settings), store)  # of two processes: a hit
-        lines.append(json.loads(made.checkpoint.file("curve.jsonl").read_text()))
+    one, two = by_one_and_by_two(world_folder, tmp_path, *settings)
     # bert4rec hides other places in each process.
-    assert lines[1] == pytest.approx(lines[0], rel=1e-4 if backbone == "remi" else 0.1)
+    assert only_epoch(two) == pytest.approx(only_epoch(one), rel=1e-4 if backbone == "remi" else 0.1)
 
 
 def test_two_processes_train_what_one_does(world_folder, tmp_path):
     settings = (*SETTINGS, "model.backbone=comirec-sa", "heads.positions=40")
-    stores = Store(tmp_path / "one"), Store(tmp_path / "two")
-    for store in stores:
-        run_esim(planted.recipe(world_folder), store)
-    torchrun(2, world_folder, stores[1], *settings)
-    one, two = (run_train(planted.recipe(world_folder, *settings), store) for store in stores)  # the second: a hit
+    one, two = by_one_and_by_two(world_folder, tmp_path, *settings)
     assert one.checkpoint.key == two.checkpoint.key
     lines = [each.checkpoint.file("curve.jsonl").read_text().splitlines() for each in (one, two)]
     curves = [[json.loads(line) for line in each] for each in lines]
