@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from eimf import metrics, schema
 from eimf.models.backbone import Backbone
@@ -34,6 +35,7 @@ class Ranking:
 
 
 @torch.no_grad()
+@parametrize.cached()  # a composed item table is put together once
 def rank_users(
     backbone: Backbone, histories: Histories, split: int, *, max_length: int, filter_seen: bool, block: int,
     cutoffs: tuple[int, ...] = (), tick: Callable[[int], None] = lambda _: None, group: Group = ALONE,
@@ -58,7 +60,7 @@ def rank_users(
         ranks[query.user] = ranked.rank.cpu()
         targets[query.user] = query.target
         for k, times_shown in exposure.items():
-            times_shown += torch.bincount((ranked.best[:, :k] - 1).flatten().cpu(), minlength=len(table))
+            times_shown += torch.bincount(ranked.best[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
         tick(len(query.user))
     if group.size > 1:
         whole = [value.to(device) for value in (ranks, targets, *exposure.values())]

@@ -29,7 +29,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Ranked:
-    """1-based `rank` [B] of each user's target, and item_idx of the best items [B, top], best first."""
+    """1-based `rank` [B] of each user's target, and item_idx of the best items [B, top], best first; 0 where fewer are
+    left to show."""
 
     rank: Tensor
     best: Tensor
@@ -52,7 +53,8 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
         # fast as a sum of booleans on a CPU.
         lower = torch.lt(scores, bar, out=scores)
         below += lower.sum(dim=1) - _at(lower, target - 1 - start)
-    return Ranked(len(table) - below.long(), best.rows + 1)
+    shown = (best.rows + 1).masked_fill_(best.scores == -torch.inf, 0)
+    return Ranked(len(table) - below.long(), shown)
 
 
 def nearest(queries: Tensor, table: Tensor, count: int, *, own: bool = False) -> tuple[Tensor, Tensor]:

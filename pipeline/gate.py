@@ -53,8 +53,12 @@ def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled
 
 
 def verdict(probe: Artifact) -> Verdict:
-    """The gate opens where the interests add to the users' own texts by two standard errors over users."""
-    adds, error = (probe.manifest.facts[name] for name in ("adds", "error"))
+    """What the gate makes of a probe."""
+    return judge(*(probe.manifest.facts[name] for name in ("adds", "error")))
+
+
+def judge(adds: float, error: float) -> Verdict:
+    """The gate opens where the interests add to the users' own texts by more than two standard errors over users."""
     opens = adds > 2 * error
     entered = "they enter soft targets" if opens else "left out of soft targets (heads.gate=false takes them anyway)"
     return Verdict(

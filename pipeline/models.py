@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from eimf.errors import MissingError, ModelError
+from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
 from pipeline.assets import SCHEME, asset_folder, find_asset
 
@@ -19,6 +19,16 @@ def model_identity(spec: str, revision: str | None, folder: Path, field: str) ->
     if local is not None:
         return f"directory sha256:{_directory_digest(_checked(local, field))}"
     return f"hub {spec}@{_hub_snapshot(spec, revision, field).name}"
+
+
+def identity_at_hand(spec: str, folder: Path) -> str | None:
+    """`model_identity` where it takes no hub to tell; else None."""
+    if not spec.startswith(SCHEME) and not (folder / Path(spec).expanduser()).is_dir():
+        return None
+    try:
+        return model_identity(spec, None, folder, "model")
+    except UserError:
+        return None
 
 
 def model_folder(spec: str, revision: str | None, folder: Path, field: str) -> Path:

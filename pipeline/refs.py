@@ -1,18 +1,22 @@
 """Which artifacts a recipe's stage-one settings led to: what lets a training node start without raw data or models.
 
 A ref is filed under the digest of the settings as written (and of the dataset's key, but for a `dataset`), so the
-same recipe finds it on another machine.
+same recipe finds it on another machine. It notes the content of what settings only name, the template and the models:
+where these are at hand and have changed since, the ref no longer holds.
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eimf.errors import ArtifactError, DataError
+from eimf.errors import ArtifactError, DataError, SettingError
+from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
+from pipeline.models import identity_at_hand
 from pipeline.recipe import Recipe
 from pipeline.run import Run, find
 
@@ -42,13 +46,34 @@ def _path(store: Store, recipe: Recipe, kind: str, dataset: str | None) -> Path:
 
 def save_ref(store: Store, recipe: Recipe, artifact: Artifact) -> None:
     """Note that these settings led to `artifact`, one of HANDED_OVER."""
-    path = _path(store, recipe, artifact.manifest.kind, artifact.manifest.parents.get("dataset"))
-    write_atomic(path, json.dumps({"key": artifact.key}).encode())
+    kind = artifact.manifest.kind
+    path = _path(store, recipe, kind, artifact.manifest.parents.get("dataset"))
+    write_atomic(path, json.dumps({"key": artifact.key, "contents": _contents(recipe, kind)}).encode())
 
 
 def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = None) -> Artifact | None:
+    """Raises ArtifactError where what it was made with is at hand and is another now."""
     path = _path(store, recipe, kind, dataset)
-    return store.find(kind, json.loads(path.read_text())["key"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    note, here = json.loads(path.read_text()), _contents(recipe, kind)
+    for field, content in note.get("contents", {}).items():
+        if field in here and here[field] != content:
+            remedy = "run `make esim` to make it anew, or take back the change"
+            raise ArtifactError(kind, f"what {field} names has changed since it was made", remedy)
+    return store.find(kind, note["key"])
+
+
+def _contents(recipe: Recipe, kind: str) -> dict[str, str]:
+    """Digests of what settings behind such an artifact only name, by setting, where it is at hand."""
+    found: dict[str, str | None] = {}
+    for section in {"encoder", "llm"} & set(_SECTIONS[kind]):
+        found[f"{section}.model"] = identity_at_hand(getattr(recipe, section).model, recipe.folder)
+    if "prompt" in _SECTIONS[kind]:
+        with suppress(SettingError):
+            template = load_template(recipe.prompt.template, recipe.folder)
+            found["prompt.template"] = keys.digest(template.model_dump(mode="json"))
+    return {field: content for field, content in found.items() if content is not None}
 
 
 def _dataset(store: Store, recipe: Recipe) -> Artifact | None:

@@ -9,20 +9,23 @@ import base64
 import contextlib
 import json
 import tomllib
+import traceback
 import zlib
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf import schema
-from eimf.errors import SettingError, UserError
+from eimf.config.base import NAME
+from eimf.errors import ArtifactError, SettingError, UserError
 from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline import guard
 from pipeline.console import say
@@ -45,7 +48,7 @@ class Plan(BaseModel):
     """Names of backbones."""
     seeds: list[int] = Field(min_length=1)
     """Values of train.seed."""
-    variants: dict[str, list[str]] = Field(min_length=1)
+    variants: dict[Annotated[str, Field(pattern=NAME)], list[str]] = Field(min_length=1)
     """Settings, section.key=value, by the name of the variant."""
     against: list[str] = []
     """Variants that every other one is compared with, over the same users."""
@@ -86,12 +89,19 @@ def read_plan(path: Path) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
-        raise SettingError(field, f"{path}: {first['msg'].lower()}", f"use {sorted(Plan.model_fields)}") from error
+        if first["type"] in ("extra_forbidden", "missing"):
+            remedy = f"a plan has {sorted(Plan.model_fields)}"
+            raise SettingError(field, f"{path}: {first['msg'].lower()}", remedy) from error
+        raise SettingError(field, f"{first['input']!r} in {path} is not allowed", first["msg"].lower()) from error
 
 
 def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
     """Every run, the first seed of everything first. Raises SettingError for a setting that is not allowed and for
     runs of one name, and ArtifactError where the store lacks what a run is trained against."""
+    for field in ("recipes", "backbones", "seeds"):
+        values = getattr(plan, field)
+        if len(set(values)) < len(values):
+            raise SettingError(f"plan.{field}", f"{values} names one twice", "name it once")
     unknown = [name for name in plan.against if name not in plan.variants]
     if unknown:
         raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
@@ -120,9 +130,9 @@ def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
 
 
 def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
-    """Run what has no result file yet, `workers` trainings at a time, one thread each; `kept` is called after new
-    result files. Runs that come to the same training share one. A run that fails stops nothing; the first error, in the
-    plan's order, is raised in the end."""
+    """Run what has no result file yet, `workers` trainings at a time, each in a process of its own with one thread;
+    `kept` is called after new result files. Runs that come to the same training share one. A run that fails, or whose
+    process is killed, stops nothing; the first error, in the plan's order, is raised in the end."""
     results.mkdir(parents=True, exist_ok=True)
     by_key: dict[str, list[Task]] = {}
     for task in tasks:
@@ -134,10 +144,11 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
     say(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")
     failed: dict[str, str] = {}
     guard.watch()  # killed, it leaves no trainings behind
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        running = {pool.submit(_work, task, store.root, results / "log"): task for task in open_tasks}
+    pool = ThreadPoolExecutor(workers)  # a thread waits for each process
+    try:
+        running = {pool.submit(_apart, task, store.root, results / "log"): task for task in open_tasks}
         for number, future in enumerate(as_completed(running), 1):
-            task, found = running[future], _outcome(future)
+            task, found = running[future], future.result()
             if "error" in found:
                 failed[task.name] = found["error"]
                 say(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
@@ -146,6 +157,8 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
             _share(results, by_key[task.key])
             kept()
             say(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
+    finally:
+        pool.shutdown(cancel_futures=True)
     for task in open_tasks:
         if task.name in failed:
             raise SettingError(task.name, failed[task.name], f"{len(failed)} runs failed, see {results / 'log'}")
@@ -167,24 +180,41 @@ def _share(results: Path, same: list[Task]) -> bool:
     return True
 
 
-def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any]:
+def _apart(task: Task, root: Path, log: Path) -> dict[str, Any]:
+    """The result of a run in a process of its own, or its `error`."""
+    spawn = get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_work, args=(task, root, log, sender), daemon=True)
+    process.start()
+    sender.close()
     try:
-        return future.result()
-    except Exception as error:  # noqa: BLE001  whatever ends a run: the others go on, and in the end it is raised
-        return {"error": f"{type(error).__name__}: {error}"}
+        found: dict[str, Any] = receiver.recv()
+    except EOFError:
+        process.join()
+        found = {"error": f"its process ended with exit code {process.exitcode}"}
+    process.join()
+    return found
 
 
-def _work(task: Task, root: Path, log: Path) -> dict[str, Any]:
-    """One run in a process of its own; what it would print goes to a log file."""
-    from pipeline.jobs import run_train
-
+def _work(task: Task, root: Path, log: Path, sender: Connection) -> None:
+    """In the run's process: train, and send the result, or its `error`. What a training prints, and the traceback of
+    an error, go to a log file."""
     log.mkdir(parents=True, exist_ok=True)
-    recipe = task.recipe.model_copy(update={"speed": task.recipe.speed.model_copy(update={"threads": 1})})
     with (log / f"{task.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
         try:
-            result = run_train(recipe, Store(root))
-        except UserError as error:
-            return {"error": str(error)}
+            sender.send(_result(task, root))
+        except Exception as error:  # noqa: BLE001  whatever ends a run: the others go on, and in the end it is raised
+            traceback.print_exc(file=file)
+            sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})
+
+
+def _result(task: Task, root: Path) -> dict[str, Any]:
+    from pipeline.jobs import run_train
+
+    recipe = task.recipe.model_copy(update={"speed": task.recipe.speed.model_copy(update={"threads": 1})})
+    result = run_train(recipe, Store(root))
+    if result.metrics.key != task.key:
+        raise ArtifactError(task.name, "stage one was run anew meanwhile", "start the sweep again")
     ranks = result.metrics.table("ranks")[schema.RANK].to_numpy()
     facts = result.checkpoint.manifest.facts
     return {

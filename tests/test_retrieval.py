@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +51,26 @@ def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
     assert found[0].best.tolist() == [[1, 2, 3]]
     without = rank(interests, items, torch.tensor([2]), Seen(torch.tensor([0]), torch.tensor([1])), top=1)
     assert without.rank.tolist() == [1] and without.best.tolist() == [[2]]
+    # Of three places two have something to show.
+    few = rank(interests, items, torch.tensor([2]), Seen(torch.tensor([0]), torch.tensor([1])), top=3)
+    assert few.best.tolist() == [[2, 3, 0]]
+
+
+def test_what_a_user_has_seen_does_not_count_as_shown():
+    histories = read_histories(planted.prepared(planted.world(users=12)).events)
+    backbone, everything = model(histories.catalogue), histories.catalogue
+    options = {"max_length": 6, "block": 5, "cutoffs": (everything,)}
+    kept, filtered = (
+        rank_users(backbone, histories, schema.TEST, filter_seen=value, **options).exposure[everything]
+        for value in (False, True)
+    )
+    assert kept.tolist() == [12] * everything
+    item, users = histories.items, np.repeat(np.arange(12), np.diff(histories.offsets))
+    last = histories.offsets[1:] - 1
+    shown = np.full((12, everything + 1), 1)
+    shown[users, item] = 0
+    shown[np.arange(12), item[last]] = 1  # the target is no seen item
+    assert filtered.tolist() == shown[:, 1:].sum(axis=0).tolist()
 
 
 @pytest.mark.parametrize("block", [2**6, 2**20])

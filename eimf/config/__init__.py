@@ -1,5 +1,5 @@
 """Every setting, declared once. `Answer` settings change a result and are part of a stage's key; `Speed` settings
-change only how fast (and the last bits of float rounding) and are part of none."""
+change how fast, and nothing that another seed would not, and are part of none."""
 
 from eimf.config.base import Answer, Speed
 from eimf.config.stage_one import (

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Share = Annotated[float, Field(ge=0.0, le=0.99)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""A name that can be part of a file's name."""
 
 
 class _Frozen(BaseModel):
@@ -18,7 +20,8 @@ class Answer(_Frozen):
 
 
 class Speed(_Frozen):
-    """Settings that change only the speed. Never in a key."""
+    """Settings that change only the speed, and the last bits of rounding. Never in a key. (Another device, or number of
+    processes, draws other dropout masks too, as another seed would: a result that was found is kept all the same.)"""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where stage two runs. auto: a GPU where torch sees one."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from eimf.config.base import Answer, Positive, Seed
+from eimf.config.base import NAME, Answer, Positive, Seed
 
 
 class ColumnSettings(Answer):
@@ -27,7 +27,7 @@ class ColumnSettings(Answer):
 class DatasetSettings(Answer):
     """The raw events and the item table."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME)
     """What results are filed under."""
     interactions: str
     """Events: a Parquet, CSV or TSV file, or `asset:NAME/FILE` for an embedded one. Relative to the recipe's folder."""

@@ -4,6 +4,7 @@ import pytest
 
 from eimf.errors import SettingError
 from eimf.store.artifact import Store
+from pipeline.gate import judge
 from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
 from tests import world as planted
 
@@ -36,6 +37,14 @@ def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
     assert ("gate shut" in modern.label) is not knows
     again = run_evaluate(planted.recipe(folder, *ASKED), store)
     assert again.checkpoint.key == modern.checkpoint.key
+
+
+@pytest.mark.parametrize(
+    ("adds", "error", "opens"), [(0.02, 0.01, False), (0.0201, 0.01, True), (-0.03, 0.01, False), (0.0, 0.0, False)]
+)
+def test_the_gate_opens_beyond_two_standard_errors(adds, error, opens):
+    found = judge(adds, error)
+    assert found.opens is opens and f"{adds:+.4f} ± {error:.4f}" in found.reason
 
 
 def test_controls_enter_where_the_interests_do(case):

@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from eimf.evaluate import user_metric
 from eimf.store.artifact import Store
 from pipeline.comparison import comparison
 from pipeline.jobs import run_esim, run_plan, run_train
-from pipeline.sweep import pack, read_plan, read_result, run_sweep, tasks_of, unpack
+from pipeline.sweep import _work, pack, read_plan, read_result, run_sweep, tasks_of, unpack
 from tests import world as planted
 
 PLAN = """
@@ -133,6 +136,28 @@ def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, cap
     assert "| plain | 2 |" in (tmp_path / "table.md").read_text()
 
 
+def test_a_run_whose_process_is_killed_stops_no_other(plan, store, tmp_path, monkeypatch, capsys):
+    tasks = tasks_of(read_plan(plan), plan.parent, store)
+    monkeypatch.setattr("pipeline.sweep._work", killed_once)
+    with pytest.raises(SettingError, match=r"world.sasrec.paper.1: its process ended with exit code -9"):
+        run_sweep(tasks, store, tmp_path, 2, lambda: None)
+    assert "failed" in capsys.readouterr().out
+    assert [read_result(tmp_path, task) is None for task in tasks] == [False, True, False, False]
+
+
+def killed_once(task, root, log, sender):
+    if task.name == "world.sasrec.paper.1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    _work(task, root, log, sender)
+
+
+def test_what_stage_one_made_anew_meanwhile_is_not_filed_under_the_old_key(plan, store, tmp_path):
+    task = replace(tasks_of(read_plan(plan), plan.parent, store)[0], key="0" * 64)
+    with pytest.raises(SettingError, match=r"stage one was run anew meanwhile; start the sweep again"):
+        run_sweep([task], store, tmp_path, 1, lambda: None)
+    assert "Traceback" in (tmp_path / "log" / f"{task.name}.txt").read_text()
+
+
 def test_variants_of_stage_one_are_trained_against_their_own_artifacts(plan, store):
     few = plan.with_name("few.toml")
     few.write_text(plan.read_text() + 'few = ["heads.preset=paper", "cluster.count=5"]\n')
@@ -156,7 +181,10 @@ def test_two_recipes_of_one_name_are_refused(plan, store):
     [
         ("recipes = [", "plan: .* is not TOML"),
         ('recipes = ["a.toml"]', "plan.backbones: .*field required"),
-        (PLAN.format(settings="[]") + "[oops]\nx = 1", "plan.oops"),
+        (PLAN.format(settings="[]") + "[oops]\nx = 1", "plan.oops: .*; a plan has .*'variants'"),
+        (PLAN.format(settings="[]").replace("[1, 2]", "[1.5]"), r"plan.seeds.0: 1.5 in .* is not allowed; .* integer"),
+        (PLAN.format(settings="[]").replace("[1, 2]", "[1, 1]"), r"plan.seeds: \[1, 1\] names one twice"),
+        (PLAN.format(settings="[]").replace("paper =", '"../paper" ='), r"plan.variants.*'../paper' in"),
         (PLAN.format(settings="[]").replace('["plain"]', '["best"]'), "plan.against: 'best' is no variant"),
         (PLAN.format(settings="[]").replace("world.toml", "none.toml"), "recipe: no file"),
         (PLAN.format(settings="[]").replace("preset=paper", "preset=best"), "heads.preset: 'best'"),

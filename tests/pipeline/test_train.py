@@ -13,6 +13,7 @@ from pipeline.refs import stage_two_inputs
 from tests import world as planted
 
 PLAIN = ("heads.preset=plain",)
+CURVE = ("loss", "valid_ndcg@10")
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,11 @@ def test_a_backbone_that_trains_another_model_now_is_trained_anew(store, world_f
     assert "revision" not in before.checkpoint.manifest.configuration
 
 
-def test_a_checkpoint_holds_the_backbone_alone(store, world_folder):
+@pytest.mark.parametrize("preset", ["paper", "modern"])
+def test_a_checkpoint_holds_the_backbone_alone(store, world_folder, preset):
     from safetensors import safe_open
 
-    result = run_train(planted.recipe(world_folder), store)
+    result = run_train(planted.recipe(world_folder, f"heads.preset={preset}"), store)
     with safe_open(result.checkpoint.file("model.safetensors"), framework="pt") as stream:
         names = set(stream.keys())
         assert not any(32 in stream.get_slice(name).get_shape()[1:] and "text" in name for name in names)
@@ -166,6 +168,33 @@ def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
         stage_two_inputs(store, recipes[0], None)
 
 
+def test_interests_of_another_prompt_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('version = 1\nsystem = "Name the interests."\n')
+    recipe = planted.recipe(world_folder, f"prompt.template={mine}")
+    made = run_esim(recipe, store)["esim"]
+    mine.write_text('version = 1\nsystem = "Name them, please."\n')
+    with pytest.raises(ArtifactError, match=r"esim: what prompt\.template names has changed since .*; run `make esim`"):
+        stage_two_inputs(store, recipe, None)
+    mine.unlink()  # a training node has no template, and needs none
+    assert stage_two_inputs(store, recipe, None)["esim"].key == made.key
+
+
+def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    recipe = planted.recipe(world_folder, f"encoder.model={folder}", "heads.preset=text")
+    made = run_esim(recipe, store)["item_vectors"]
+    assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
+    (folder / "model.safetensors").write_text("{ }")
+    with pytest.raises(ArtifactError, match=r"item_vectors: what encoder\.model names has changed"):
+        stage_two_inputs(store, recipe, None)
+    shutil.rmtree(folder)
+    assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
+
+
 def test_a_diverging_training_is_an_error_not_a_perfect_score(store, world_folder):
     with pytest.raises(SettingError, match=r"train\.lr: 1e\+30: the loss is nan in epoch \d; lower it"):
         run_train(planted.recipe(world_folder, "train.lr=1e30", "train.clip=0"), store)
@@ -177,11 +206,15 @@ def test_the_test_can_be_ranked_both_ways_for_one_training(store, world_folder):
         for value in ("false", "true")
     )
     assert kept.checkpoint.key == filtered.checkpoint.key
-    better = [
-        (row["value"], other["value"])
-        for row, other in zip(
-            kept.metrics.table("metrics").to_pylist(), filtered.metrics.table("metrics").to_pylist(), strict=True
-        )
-        if row["metric"] == "recall" and row["slice"] == "all"
-    ]
-    assert all(after >= before for before, after in better)
+    before, after = (each.metrics.table("ranks")["rank"].to_numpy() for each in (kept, filtered))
+    assert (after <= before).all() and (after < before).any()
+
+
+def test_the_validation_that_stops_a_training_can_be_ranked_both_ways(store, world_folder):
+    kept, filtered = (
+        run_train(planted.recipe(world_folder, *PLAIN, f"train.filter_seen={value}"), store)
+        for value in ("false", "true")
+    )
+    losses, values = ([[line[name] for line in curve(each)] for each in (kept, filtered)] for name in CURVE)
+    assert losses[0] == losses[1]
+    assert all(before < after for before, after in zip(*values, strict=True))

@@ -76,7 +76,7 @@ def test_a_process_without_a_window_goes_along(world_folder, tmp_path, backbone)
 
 
 def test_two_processes_train_what_one_does(world_folder, tmp_path):
-    settings = (*SETTINGS, "model.backbone=comirec-sa", "heads.positions=40")
+    settings = (*SETTINGS, "model.backbone=comirec-sa", "heads.preset=paper", "heads.positions=40")
     one, two = by_one_and_by_two(world_folder, tmp_path, *settings)
     assert one.checkpoint.key == two.checkpoint.key
     lines = [each.checkpoint.file("curve.jsonl").read_text().splitlines() for each in (one, two)]

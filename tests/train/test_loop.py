@@ -49,16 +49,15 @@ def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Tab
 
 
 def trainer(
-    data: Histories, align: float = 0.0, semantic: float = 0.0, *, dropout: float = 0.3, half: bool = False,
-    compiled: bool = False, **changes,
+    data: Histories, align: float = 0.0, semantic: float = 0.0, *, preset: str = "plain", dropout: float = 0.3,
+    half: bool = False, compiled: bool = False, **changes,
 ) -> Trainer:  # fmt: skip
     model = MODEL.model_copy(update={"dropout": dropout})
     backbone, semantics = build_backbone(model, data.catalogue, 7), None
-    if align or semantic:
+    given = {"align_items": align, "align_users": align, "semantic": semantic} if align or semantic else {}
+    settings = HeadSettings(preset=preset, contrast_items=16, **given)
+    if not settings.plain:
         supervision = read_supervision(*tables(data), data)
-        settings = HeadSettings(
-            preset="plain", align_items=align, align_users=align, semantic=semantic, contrast_items=16
-        )
         semantics = build_semantics(backbone, supervision, data, settings, 7)
     return Trainer(
         backbone,
@@ -160,10 +159,11 @@ def test_bfloat16_products_give_nearly_the_same_curve(data):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, within its compiler
-def test_compiled_and_eager_agree(data):
+@pytest.mark.parametrize("preset", ["plain", "text"])
+def test_compiled_and_eager_agree(data, preset):
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("torch.compile needs a C++ compiler on a CPU")
-    eager, compiled = trainer(data, dropout=0.0), trainer(data, dropout=0.0, compiled=True)
+    eager, compiled = (trainer(data, preset=preset, dropout=0.0, compiled=value) for value in (False, True))
     for line, other in zip(run(eager, range(2)), run(compiled, range(2)), strict=True):
         assert other == pytest.approx(line, rel=1e-4)
 
