@@ -71,11 +71,17 @@ class Saved:
         note = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
         write_atomic(self.folder / _STATE, save(state, metadata={"note": json.dumps(note)}))
 
-    def stream(self, lines: list[dict[str, Any]], anew: bool = False) -> None:
-        """Add lines to the stream, or begin it anew: for whoever follows the training."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / STREAM).open("w" if anew else "a") as file:
-            file.write(json_lines(lines))
+    def stream(self, line: dict[str, Any]) -> None:
+        """Add a line to the stream: for whoever follows the training."""
+        with (self.folder / STREAM).open("a") as file:
+            file.write(json_lines([line]))
+
+    def begin_stream(self, curve: list[dict[str, Any]]) -> None:
+        """Make the stream one of the epochs of `curve`: its own lines of these, as far as it has them."""
+        path = self.folder / STREAM
+        known = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        kept = [line for line in known[: len(curve)] if line.endswith("\n")]  # a kill may have cut the last one
+        write_atomic(path, ("".join(kept) + json_lines(curve[len(kept) :])).encode())
 
 
 def json_lines(rows: list[dict[str, Any]]) -> str:
@@ -132,7 +138,7 @@ class _Job:
         if self.group.rank == 0:
             self.saved.save(self.trainer, self.standing)
             if line is not None:
-                self.saved.stream([{**line, "seconds": round(self.standing.seconds, 3)}])
+                self.saved.stream({**line, "seconds": round(self.standing.seconds, 3)})
         self.clock = self.kept = time.monotonic()
 
     def _validate(self) -> float:
@@ -150,7 +156,7 @@ def train(
     job, lead = _Job(recipe, made, histories, folder, device, group), group.rank == 0
     group.wait()  # nobody saves before everybody has loaded
     if lead:
-        job.saved.stream(job.standing.curve, anew=True)
+        job.saved.begin_stream(job.standing.curve)
         if job.standing.seconds:
             within = f", {job.trainer.targets_done} targets into the next" if job.trainer.steps_done else ""
             say(f"       resuming after epoch {job.standing.progress.epochs}{within}")

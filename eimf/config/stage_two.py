@@ -41,7 +41,8 @@ class HeadSettings(Answer):
     text_features: Positive = 128
     """Principal components of the text that the table sees."""
     text_scale: Annotated[float, Field(gt=0)] = 0.3
-    """Root mean square norm of an item's text part at the start; a free vector starts with .02 sqrt(D)."""
+    """Root mean square norm of an item's text part at the start, where texts differ in `text_features` directions or
+    more (in r < F of them, sqrt(r / F) of it); a free vector starts with .02 sqrt(D)."""
     align_items: Annotated[float, Field(ge=0)] = 0.0
     """Weight of modality alignment between items and their texts: a half of L_align."""
     align_users: Annotated[float, Field(ge=0)] = 0.0

@@ -12,6 +12,7 @@ import pytest
 from eimf import schema
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_train
+from pipeline.training import STREAM, Saved
 from tests import world as planted
 
 # A real run in a process of its own, which kills itself with SIGKILL: at the reply, or after the epoch, of that number.
@@ -108,3 +109,18 @@ def test_killed_while_training(world_folder, tmp_path, job, last, capsys):
     for name in ("curve.jsonl", "model.safetensors"):
         assert found.checkpoint.file(name).read_bytes() == wanted.checkpoint.file(name).read_bytes()
     assert found.metrics.manifest.files == wanted.metrics.manifest.files
+
+
+def test_the_stream_of_a_resumed_training_keeps_its_lines(tmp_path):
+    curve = [{"epoch": epoch, "valid_ndcg@10": epoch / 10} for epoch in (1, 2, 3)]
+    saved = Saved(tmp_path)
+    saved.begin_stream([])
+    for line in curve[:2]:
+        saved.stream({**line, "seconds": 1.5})
+    with (tmp_path / STREAM).open("a") as file:
+        file.write('{"epoch": 3, "val')  # killed while writing
+    saved.begin_stream(curve)
+    found = [json.loads(line) for line in (tmp_path / STREAM).read_text().splitlines()]
+    assert found == [{**curve[0], "seconds": 1.5}, {**curve[1], "seconds": 1.5}, curve[2]]
+    saved.begin_stream(curve[:1])  # the state is of an epoch before
+    assert len((tmp_path / STREAM).read_text().splitlines()) == 1
