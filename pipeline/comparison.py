@@ -13,39 +13,59 @@ Runs = dict[int, dict[str, Any]]
 
 
 def comparison(plan: Plan, tasks: list[Task], results: Path) -> str:
-    """A Markdown table for each dataset and backbone of the finished runs.
+    """Two Markdown tables for each dataset of the finished runs, a row for each backbone. First the test NDCG@10 /
+    Recall@10 of every variant, mean and standard deviation over seeds; where some seeds are still missing, it says
+    which it is of. Then what every variant has over those of `plan.against`: the difference of the mean over the common
+    seeds of every user's NDCG@10, with the paired two-sided p over users; * marks p < .05.
 
-    A difference is that of the mean over the common seeds of every user's NDCG@10, with the paired two-sided p over
-    users; * marks p < .05. Where the gate left the interests out, the row says so.
+    Where the gate left the interests out, the variant says so.
     """
-    found: dict[tuple[str, str], dict[str, Runs]] = {}
+    found: dict[str, dict[str, dict[str, Runs]]] = {}
     for task in tasks:
         result = read_result(results, task)
         if result is not None:
-            variants = found.setdefault((task.dataset, task.backbone), {})
+            variants = found.setdefault(task.dataset, {}).setdefault(task.backbone, {})
             variants.setdefault(task.variant, {})[task.seed] = result
     shut = {(task.dataset, task.variant) for task in tasks if task.shut}
     lines = []
-    for (dataset, backbone), rows in found.items():
-        titles = {name: f"{name} (gate shut)" if (dataset, name) in shut else name for name in rows}
-        lines += [f"### {dataset}, {backbone}", "", *_part(plan, rows, titles), ""]
+    for dataset, backbones in found.items():
+        names = [name for name in plan.variants if any(name in rows for rows in backbones.values())]
+        titles = {name: f"{name} (gate shut)" if (dataset, name) in shut else name for name in names}
+        values = {
+            backbone: [_value(rows.get(name, {}), plan.seeds) for name in names] for backbone, rows in backbones.items()
+        }
+        lines += [f"### {dataset}", "", *_table([titles[name] for name in names], values), ""]
+        pairs = _pairs(names, plan.against)
+        if pairs:
+            differences = {
+                backbone: [_difference(rows.get(base, {}), rows.get(name, {})) for name, base in pairs]
+                for backbone, rows in backbones.items()
+            }
+            lines += [*_table([f"{name} minus {base}" for name, base in pairs], differences), ""]
     return "\n".join(lines)
 
 
-def _part(plan: Plan, rows: dict[str, Runs], titles: dict[str, str]) -> list[str]:
-    columns = [name for name in plan.against if name in rows]
-    return [
-        "| | seeds | NDCG@10 | Recall@10 | " + "".join(f"minus {name} | " for name in columns),
-        "|---|--:|--:|--:|" + "--:|" * len(columns),
-        *(_row(variant, titles[variant], rows, columns) for variant in plan.variants if variant in rows),
-    ]
+def _table(columns: list[str], rows: dict[str, list[str]]) -> list[str]:
+    head = [f"| | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+    return head + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
 
 
-def _row(variant: str, title: str, rows: dict[str, Runs], columns: list[str]) -> str:
-    runs = rows[variant]
-    means = (_spread([run[f"{name}@10"] for run in runs.values()]) for name in ("ndcg", "recall"))
-    differences = ("" if name == variant else _difference(rows[name], runs) for name in columns)
-    return "| " + " | ".join([title, str(len(runs)), *means, *differences]) + " |"
+def _pairs(names: list[str], against: list[str]) -> list[tuple[str, str]]:
+    """Every variant with each that it is compared with, two variants once."""
+    found: list[tuple[str, str]] = []
+    for base in against:
+        found += [
+            (name, base) for name in names if base in names and name != base and (base, name) not in found
+        ]  # fmt: skip
+    return found
+
+
+def _value(runs: Runs, seeds: list[int]) -> str:
+    if not runs:
+        return ""
+    ndcg, recall = (_spread([run[f"{name}@10"] for run in runs.values()]) for name in ("ndcg", "recall"))
+    some = "" if len(runs) == len(seeds) else f", seed {', '.join(map(str, sorted(runs)))}"
+    return f"{ndcg} / {recall}{some}"
 
 
 def _spread(values: list[float]) -> str:
