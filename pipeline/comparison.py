@@ -34,19 +34,19 @@ def comparison(plan: Plan, tasks: list[Task], results: Path) -> str:
         values = {
             backbone: [_value(rows.get(name, {}), plan.seeds) for name in names] for backbone, rows in backbones.items()
         }
-        lines += [f"### {dataset}", "", *_table([titles[name] for name in names], values), ""]
+        lines += [*_table(dataset, [titles[name] for name in names], values), ""]
         pairs = _pairs(names, plan.against)
         if pairs:
             differences = {
                 backbone: [_difference(rows.get(base, {}), rows.get(name, {})) for name, base in pairs]
                 for backbone, rows in backbones.items()
             }
-            lines += [*_table([f"{name} minus {base}" for name, base in pairs], differences), ""]
+            lines += [*_table(dataset, [f"{name} minus {base}" for name, base in pairs], differences), ""]
     return "\n".join(lines)
 
 
-def _table(columns: list[str], rows: dict[str, list[str]]) -> list[str]:
-    head = [f"| | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+def _table(corner: str, columns: list[str], rows: dict[str, list[str]]) -> list[str]:
+    head = [f"| {corner} | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     return head + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
 
 

@@ -81,7 +81,7 @@ def test_a_sweep_runs_everything_once_and_goes_on_where_it_stopped(plan, store, 
     assert alone.metrics.key == tasks[1].key == found[tasks[1].name]["key"]
     assert alone.metrics.manifest.facts["ndcg@10"] == found[tasks[1].name]["ndcg@10"]
     table = (results / "table.md").read_text()
-    assert "### world\n" in table and "| | plain | paper |\n" in table and "| | paper minus plain |\n" in table
+    assert "| world | plain | paper |\n" in table and "| world | paper minus plain |\n" in table
     plain = [found[f"world.sasrec.plain.{seed}"]["ndcg@10"] for seed in (1, 2)]
     assert f"| sasrec | {np.mean(plain):.4f} ± {np.std(plain, ddof=1):.4f} / " in table
 
@@ -108,7 +108,7 @@ def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, cap
     one, other = (read_result(tmp_path, task) for task in tasks)
     assert one is not None and one == other
     table = (tmp_path / "table.md").read_text()
-    assert "| | text | modern (gate shut) |\n" in table and "| sasrec | +0.0000 (p 1) |" in table
+    assert "| world | text | modern (gate shut) |\n" in table and "| sasrec | +0.0000 (p 1) |" in table
     # The same where one of the two was finished before, elsewhere.
     (tmp_path / "world.sasrec.text.1.json").unlink()
     tables = []
@@ -134,7 +134,7 @@ def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, cap
     bad.write_text(plan.read_text().replace('["heads.preset=paper"]', '["heads.preset=paper", "train.lr=1e30"]'))
     with pytest.raises(SettingError, match=r"world.sasrec.paper.1: train.lr"):
         run_plan(bad, store, tmp_path, workers=2)
-    assert "| | plain |\n" in (tmp_path / "table.md").read_text()
+    assert "| world | plain |\n" in (tmp_path / "table.md").read_text()
 
 
 def test_a_run_whose_process_is_killed_stops_no_other(plan, store, tmp_path, monkeypatch, capsys):

@@ -159,11 +159,11 @@ def test_bfloat16_products_give_nearly_the_same_curve(data):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, within its compiler
-@pytest.mark.parametrize("preset", ["plain", "text"])
-def test_compiled_and_eager_agree(data, preset):
+def test_compiled_and_eager_agree(data):
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("torch.compile needs a C++ compiler on a CPU")
-    eager, compiled = (trainer(data, preset=preset, dropout=0.0, compiled=value) for value in (False, True))
+    # With texts: the item table that the compiled part reads is composed of two.
+    eager, compiled = (trainer(data, preset="text", dropout=0.0, compiled=value) for value in (False, True))
     for line, other in zip(run(eager, range(2)), run(compiled, range(2)), strict=True):
         assert other == pytest.approx(line, rel=1e-4)
 
