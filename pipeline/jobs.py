@@ -18,6 +18,9 @@ from pipeline.run import Run, find, make
 from pipeline.sweep import read_plan, run_sweep, tasks_of
 from pipeline.train_stages import follow, train_stages
 
+_MANY_EVENTS = 50
+"""A user: between those of the Amazon sets, some ten, and those of MovieLens, a hundred and more."""
+
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
     """Stages 1 to 9. Returns every artifact by kind."""
@@ -42,6 +45,7 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     inputs = stage_two_inputs(store, recipe, esim_key)
     origin = inputs[recipe.heads.source or "dataset"]
     say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
+    _advise(recipe, inputs["dataset"])
     found = settle(recipe, store, inputs)
     if found.verdict:
         say(found.verdict.reason)
@@ -50,6 +54,13 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
         made[stage.kind], _ = make(stage, run, made, stage.configuration(run))
     parallel.finish(recipe.speed)
     return Result(label(found), made["checkpoint"], made["metrics"])
+
+
+def _advise(recipe: Recipe, dataset: Artifact) -> None:
+    """The defaults suit users of some ten events; where they have many more, and nothing else was chosen, say so."""
+    events = dataset.manifest.facts["events"] / dataset.manifest.facts["users"]
+    if recipe.model.dropout is None and events > _MANY_EVENTS:
+        say(f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see README, Long histories")
 
 
 def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:

@@ -9,6 +9,7 @@ from eimf.errors import ArtifactError, SettingError
 from eimf.models.sasrec import SASRec
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
+from pipeline.recipe import load_recipe
 from pipeline.refs import stage_two_inputs
 from tests import world as planted
 
@@ -193,6 +194,19 @@ def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_
         stage_two_inputs(store, recipe, None)
     shutil.rmtree(folder)
     assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
+
+
+def test_users_of_many_events_are_told_what_suits_them(store, world_folder, capsys, monkeypatch):
+    # No dropout chosen: 1,126 events of 90 users.
+    overrides = [setting for setting in planted.FAKES if not setting.startswith("model.dropout")]
+    recipe = load_recipe(str(world_folder), None, [*overrides, *PLAIN, "train.epochs=1"])
+    for many, told in ((12, True), (13, False)):
+        monkeypatch.setattr("pipeline.jobs._MANY_EVENTS", many)
+        run_train(recipe, store)
+        assert ("advice: 13 events a user: model.dropout=0.2" in capsys.readouterr().out) is told
+    monkeypatch.setattr("pipeline.jobs._MANY_EVENTS", 12)
+    run_train(planted.recipe(world_folder, *PLAIN, "train.epochs=1"), store)  # at a dropout of its own
+    assert "advice" not in capsys.readouterr().out
 
 
 def test_a_diverging_training_is_an_error_not_a_perfect_score(store, world_folder):
