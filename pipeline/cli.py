@@ -103,12 +103,8 @@ def status(store: StoreFolder = Path("artifacts")) -> None:
 
 @app.command()
 def verify(store: StoreFolder = Path("artifacts")) -> None:
-    """Check every file of every artifact against its sha256."""
-    count = 0
-    for artifact in Store(store).artifacts():
-        artifact.verify()
-        count += 1
-    say(f"{count} artifacts are whole")
+    """Check every file of every artifact against its sha256, and read every reply."""
+    jobs.run_verify(Store(store))
 
 
 @app.command()
@@ -117,12 +113,17 @@ def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Se
     say(_recipe(dataset, recipe, settings).model_dump_json(indent=2, exclude={"folder"}))
 
 
+def _failed(error: OSError) -> str:
+    what = f"{error.filename or 'a file'}: {error.strerror or error}"
+    return f"{what.splitlines()[0]}; make room, or get the right to write there, and run the same again"
+
+
 def main() -> None:
-    """Entry point. A mistake of the user is one line on standard error and exit code 2."""
+    """Entry point. A mistake of the user, or a disk that fails, is one line on standard error and exit code 2."""
     try:
         app()
-    except UserError as error:
-        complain(f"eimf: {error}")
+    except (UserError, OSError) as error:
+        complain(f"eimf: {error}" if isinstance(error, UserError) else f"eimf: {_failed(error)}")
         # An engine's worker processes must not keep a finished command waiting.
         sys.stderr.flush()
         os._exit(2)

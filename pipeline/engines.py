@@ -24,7 +24,7 @@ class Engines:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._on_gpu = gpu_present() and recipe.speed.device != "cpu"
+        self._on_gpu = gpu_present()
 
     @cached_property
     def encoder_identity(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Engines:
             max_tokens=settings.max_tokens,
             dtype=settings.dtype,
             batch=speed.encode_batch,
-            memory=self._memory(),
+            memory=self._memory(gpus=1),
             on_gpu=self._on_gpu,
         )
 
@@ -98,7 +98,8 @@ class Engines:
 
         return VllmGenerator(
             folder, sampling=self._sampling(), json_schema=self._schema(), max_prompt_tokens=settings.max_prompt_tokens,
-            dtype=settings.dtype, in_flight=speed.in_flight, memory=self._memory(), on_gpu=self._on_gpu,
+            dtype=settings.dtype, in_flight=speed.in_flight, memory=self._memory(speed.tensor_parallel),
+            on_gpu=self._on_gpu,
         )  # fmt: skip
 
     def _sampling(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class Engines:
             interest_chars=settings.interest_chars, max_titles=self._recipe.prompt.max_titles,
         )  # fmt: skip
 
-    def _memory(self) -> dict[str, Any]:
+    def _memory(self, gpus: int) -> dict[str, Any]:
         from eimf.esim.engine_vllm import memory_options
 
         speed = self._recipe.speed
@@ -124,5 +125,5 @@ class Engines:
             on_gpu=self._on_gpu,
             kv_cache_gb=speed.kv_cache_gb,
             gpu_memory=speed.gpu_memory,
-            tensor_parallel=speed.tensor_parallel,
+            tensor_parallel=gpus,
         )

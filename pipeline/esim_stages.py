@@ -209,11 +209,14 @@ def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     def readable(key: str, reply: str) -> bool:
         return key in shown and parse(key, reply).reason is None
 
-    rows = ReplyRows(run.store.root, keys.digest(run.engines.generator_identity))
-    replies = Replies(rows.read(), readable, settings.retries)
-    due = sum(replies.next_attempt(key) is not None for key in prompts)
-    with progress("asking the LLM", due, "replies") as tick:
-        sent = ask(run.engines.generator, prompts, replies, chunk=run.recipe.speed.chunk, save=rows.append, tick=tick)
+    generator = keys.digest(run.engines.generator_identity)
+    rows = ReplyRows(run.store.root, generator)
+    with run.store.lock(f"replies-{generator}"):  # two runs do not ask about the users that they share twice
+        replies = Replies(rows.read(), readable, settings.retries)
+        due = sum(replies.next_attempt(key) is not None for key in prompts)
+        with progress("asking the LLM", due, "replies") as tick:
+            chunk = run.recipe.speed.chunk
+            sent = ask(run.engines.generator, prompts, replies, chunk=chunk, save=rows.append, tick=tick)
     table = interests_table(requests, replies, parse)
     draft.write_table("interests", table)
     return {"llm_requests": sent, **_interest_facts(table)}

@@ -1,10 +1,12 @@
 """The jobs behind the verbs of the command line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from eimf.config import HeadSettings
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store, write_atomic
+from eimf.store.rows import ReplyRows
 from pipeline import parallel
 from pipeline.comparison import comparison
 from pipeline.console import say
@@ -28,6 +30,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     run = Run(recipe, store, engines or Engines(recipe))
     # All of them first: a wrong model or template is found before minutes are spent.
     configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
+    _name_commits(run)
     made: dict[str, Artifact] = {}
     built: set[str] = set()
     for stage in STAGES:
@@ -38,6 +41,36 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     asked = made["interests"].manifest.facts["llm_requests"] if "interests" in built else 0
     say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made
+
+
+def _name_commits(run: Run) -> None:
+    """A hub moves on: a recipe that names no commit may mean another model on the next machine."""
+    named = {"encoder": run.engines.encoder_identity, "llm": run.engines.generator_identity}
+    for section, identity in named.items():
+        model = identity.get("model", "")
+        if model.startswith("hub ") and getattr(run.recipe, section).revision != model.rpartition("@")[2]:
+            say(f"{section}.model is {model.removeprefix('hub ')}; set {section}.revision to that commit to keep it")
+
+
+def run_verify(store: Store) -> None:
+    """Check every file of every artifact, and read every reply. Raises ArtifactError where the store is not there or,
+    once all were seen, where something is damaged."""
+    if not store.root.is_dir():
+        raise ArtifactError("store", f"no folder {store.root}", "give the root of a store")
+    whole, damaged = 0, []
+    checks: list[Callable[[], object]] = [artifact.verify for artifact in store.artifacts()]
+    checks += [ReplyRows(store.root, folder.name).read for folder in sorted(store.root.glob("replies/*"))]
+    for check in checks:
+        try:
+            check()
+            whole += 1
+        except ArtifactError as error:
+            say(f"damaged: {error}")
+            damaged.append(error)
+    replies = len(list(store.root.glob("replies/*")))
+    say(f"{whole} of {len(checks)} are whole: artifacts, and replies of {replies} generators")
+    if damaged:
+        raise damaged[0]
 
 
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:

@@ -1,13 +1,17 @@
 """Where a model comes from, and what identifies its content in a key: an asset, a local directory, or a hub id."""
 
 import os
+import re
 from pathlib import Path
 
 from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
-from pipeline.assets import SCHEME, asset_folder, find_asset
+from eimf.store.artifact import write_atomic
+from pipeline.assets import SCHEME, asset_folder, cache_folder, find_asset
+from pipeline.console import say
 
-_WHOLE = 16 << 20
+_LARGE = 16 << 20
+_COMMIT = re.compile("[0-9a-f]{40}")
 _PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "1_Pooling/*"]
 
 
@@ -18,6 +22,8 @@ def model_identity(spec: str, revision: str | None, folder: Path, field: str) ->
     local = _local(spec, folder)
     if local is not None:
         return f"directory sha256:{_directory_digest(_checked(local, field))}"
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return f"hub {spec}@{revision}"  # known without the model
     return f"hub {spec}@{_hub_snapshot(spec, revision, field).name}"
 
 
@@ -61,20 +67,21 @@ def _checked(path: Path, field: str) -> Path:
 
 
 def _directory_digest(path: Path) -> str:
-    """Digest over every file's name and content; of a file above 16 MiB the size, the first and the last MiB."""
-    entries = {}
-    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-        size = file.stat().st_size
-        content = keys.file_digest(file) if size <= _WHOLE else _ends_digest(file, size)
-        entries[file.relative_to(path).as_posix()] = [size, content]
-    return keys.digest(entries)
+    """Digest over every file's name and content."""
+    files = sorted(entry for entry in path.rglob("*") if entry.is_file())
+    return keys.digest({file.relative_to(path).as_posix(): [file.stat().st_size, _file_digest(file)] for file in files})
 
 
-def _ends_digest(file: Path, size: int) -> str:
-    with file.open("rb") as stream:
-        head = stream.read(1 << 20)
-        stream.seek(size - (1 << 20))
-        return keys.bytes_digest(head + stream.read())
+def _file_digest(file: Path) -> str:
+    """The sha256 of a file's bytes; that of a large one is noted in the cache, by its path, size and time of change."""
+    stat = file.stat()
+    if stat.st_size <= _LARGE:
+        return keys.file_digest(file)
+    note = cache_folder() / "digests" / keys.digest([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+    if not note.is_file():
+        say(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
+        write_atomic(note, keys.file_digest(file).encode())
+    return note.read_text()
 
 
 def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
@@ -86,6 +93,7 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
         raise MissingError(
             field, f"{spec!r} is a hub id and huggingface_hub is not installed", "install the esim extra"
         ) from error
+    reason = ""
     for local_only in (True, False):
         try:
             path = snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only)
@@ -93,12 +101,12 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
         except ModelError:  # the local cache may hold a part of a model only, such as its tokenizer
             if not local_only:
                 raise
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
-            continue
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+            reason = f"{type(error).__name__}: {str(error).strip() or 'no reason given'}".splitlines()[0]
     raise MissingError(
         field,
-        f"{spec!r} is no directory here, and not to be had from the hub",
-        "connect to the hub, or give a local directory",
+        f"{spec!r} is no directory here, and not to be had from the hub ({reason})",
+        "connect to the hub, with a token where the model wants one, or give a local directory",
     )
 
 

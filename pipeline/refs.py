@@ -32,9 +32,12 @@ HANDED_OVER = tuple(_SECTIONS)
 
 def settings_behind(recipe: Recipe, kind: str) -> dict[str, Any]:
     """The recipe's settings, as written, that lead to its artifact of this kind, one of HANDED_OVER."""
-    values = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]))
-    if "llm" in values and values["llm"]["backend"] == "replay":
-        values["llm"]["backend"] = "vllm"
+    values: dict[str, Any] = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]))
+    values["dataset"].pop("name")  # no part of what is made
+    if "llm" in values:
+        values["llm"].pop("max_prompt_tokens")
+        if values["llm"]["backend"] == "replay":
+            values["llm"]["backend"] = "vllm"
     return values
 
 

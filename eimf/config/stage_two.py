@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from eimf.config.base import Answer, Positive, Seed, Share
 
@@ -24,6 +24,11 @@ class ModelSettings(Answer):
     of the chosen backbone count."""
 
 
+def _true(value: Any) -> Any:
+    """`true` is the name of a control, and written without quotes a boolean."""
+    return "true" if value is True else value
+
+
 class HeadSettings(Answer):
     """What stage two takes from the ESIM artifact (METHOD, stage two). `preset` sets all the others; any of them may
     be set beside it."""
@@ -32,7 +37,7 @@ class HeadSettings(Answer):
     """plain: nothing, the backbone alone. init: the item table starts from the items' texts. text: the best treatment
     of the items' texts, nothing of the LLM. paper: the published method. modern: ours, `text` with soft targets from
     the LLM's interests, where these pass the `gate`."""
-    control: Literal["true", "shuffled", "random", "cluster", "titles"] = "true"
+    control: Annotated[Literal["true", "shuffled", "random", "cluster", "titles"], BeforeValidator(_true)] = "true"
     """What stands for the LLM's interests. true: they do. Controls: those of another cluster; noise; a code of the
     cluster; the mean title of the cluster's typical user."""
     table: Literal["free", "start", "compose"] = "free"

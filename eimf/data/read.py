@@ -1,6 +1,7 @@
 """Raw files as polars frames with our column names; every id is text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -22,7 +23,8 @@ def read_frame(path: Path, field: str) -> pl.DataFrame:
         frame = _read(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(field, f"{path} cannot be read ({reason})", "give a Parquet, CSV or TSV file") from error
+        remedy = "give a Parquet file, or a CSV or TSV file in UTF-8"
+        raise DataError(field, f"{path} cannot be read ({reason})", remedy) from error
     if frame.is_empty():
         raise DataError(field, f"{path} holds no rows", "give a file with at least one row")
     return frame
@@ -47,15 +49,29 @@ def need_columns(frame: pl.DataFrame, wanted: Mapping[str, str], field: str) -> 
 
 
 def number(frame: pl.DataFrame, column: str, setting: str) -> pl.Series:
-    """A column as float64. Raises DataError naming the first value that is no number."""
+    """A column as float64; dates as seconds since 1970. Raises DataError naming the first value that is no number."""
     series = frame[column]
-    numbers = series.cast(pl.Float64, strict=False)
+    with _castable(f"dataset.columns.{setting}", f"column {column!r} of type {series.dtype}"):
+        if isinstance(series.dtype, (pl.Date, pl.Datetime)):
+            series = series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
+        numbers = series.cast(pl.Float64, strict=False)
     bad = numbers.is_null() | numbers.is_nan()
     if bad.any():
         row = bad.to_list().index(True)
         found = f"column {column!r}, row {row}: {series[row]!r} is not a number"
-        raise DataError(f"dataset.columns.{setting}", found, "name a column of times or counters without gaps")
+        remedy = "name a column without gaps of counters, of times in seconds, or of a Parquet date type"
+        raise DataError(f"dataset.columns.{setting}", found, remedy)
     return numbers
+
+
+@contextmanager
+def _castable(field: str, what: str) -> Iterator[None]:
+    """Raises DataError where polars cannot make text or numbers of something."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(field, f"{what} cannot be used ({reason})", "give numbers or text") from error
 
 
 def read_events(path: Path, user: str, item: str, order: str, timestamp: str | None) -> pl.DataFrame:
@@ -65,13 +81,15 @@ def read_events(path: Path, user: str, item: str, order: str, timestamp: str | N
     wanted = {"user": user, "item": item, "order": order} | ({"timestamp": timestamp} if timestamp else {})
     need_columns(frame, wanted, "dataset.interactions")
     clock = number(frame, timestamp, "timestamp") if timestamp else pl.lit(None, pl.Float64)
-    return frame.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias(schema.ROW),
-        pl.col(user).cast(pl.String).alias(schema.USER_ID),
-        pl.col(item).cast(pl.String).alias(schema.ITEM_ID),
-        number(frame, order, "order").alias("order"),
-        clock.alias(schema.TIMESTAMP),
-    )
+    orders = number(frame, order, "order")
+    with _castable("dataset.interactions", f"{path}: ids in {user!r} or {item!r}"):
+        return frame.select(
+            pl.int_range(pl.len(), dtype=pl.Int64).alias(schema.ROW),
+            pl.col(user).cast(pl.String).alias(schema.USER_ID),
+            pl.col(item).cast(pl.String).alias(schema.ITEM_ID),
+            orders.alias("order"),
+            clock.alias(schema.TIMESTAMP),
+        )
 
 
 def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.DataFrame:
@@ -85,11 +103,12 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
                 f"{column!r} is not a column of dataset.items",
                 f"name some of {sorted(frame.columns)}",
             )
-    chosen = frame.select(
-        pl.col(key).cast(pl.String).alias(schema.ITEM_ID),
-        _clean(frame, title).alias(schema.TITLE),
-        *[_clean(frame, column).alias(f"text_{place}") for place, column in enumerate(text)],
-    )
+    with _castable("dataset.items", f"{path}: {key!r}, {title!r} or one of {list(text)}"):
+        chosen = frame.select(
+            pl.col(key).cast(pl.String).alias(schema.ITEM_ID),
+            _clean(frame, title).alias(schema.TITLE),
+            *[_clean(frame, column).alias(f"text_{place}") for place, column in enumerate(text)],
+        )
     repeated = chosen.filter(pl.col(schema.ITEM_ID).is_duplicated() | pl.col(schema.ITEM_ID).is_null())
     if not repeated.is_empty():
         first = repeated[schema.ITEM_ID][0]
@@ -100,9 +119,12 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
 
 
 def _clean(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """Text on one line without outer or double white space, a list joined by commas; null where nothing is left."""
-    column = pl.col(name)
-    if isinstance(frame.schema[name], pl.List):
+    """Text on one line without outer or double white space, a list (of lists) joined by commas; null where nothing is
+    left."""
+    column, kind = pl.col(name), frame.schema[name]
+    while isinstance(kind, pl.List) and isinstance(kind.inner, pl.List):
+        column, kind = column.list.eval(pl.element().explode()), kind.inner
+    if isinstance(kind, pl.List):
         column = column.cast(pl.List(pl.String)).list.join(", ")
     text = column.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
     return pl.when(text.str.len_chars() > 0).then(text)

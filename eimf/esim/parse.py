@@ -50,14 +50,17 @@ def _json_list(reply: str) -> tuple[list[Any] | None, str]:
         return None, "no JSON list" if reply.strip() else "empty reply"
     try:
         value, _ = json.JSONDecoder().raw_decode(reply, start)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # broken, or a number of thousands of digits, or too deep
         return None, f"broken JSON ({type(error).__name__})"
     return value, ""
 
 
 def _phrase(entry: Any) -> str:
     phrase = entry.get("interest") if isinstance(entry, dict) else None
-    return " ".join(phrase.split()) if isinstance(phrase, str) else ""
+    if not isinstance(phrase, str):
+        return ""
+    # JSON can spell a half of a character, which no file can hold.
+    return " ".join(phrase.encode("utf-8", "ignore").decode().split())
 
 
 def _numbers(entry: dict[str, Any], titles: int) -> list[int]:

@@ -62,7 +62,10 @@ def load_template(name: str, folder: Path) -> Template:
     try:
         return Template.model_validate(tomllib.loads(text.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        reason = str(error).splitlines()[-1].strip()
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
         raise SettingError(
             "prompt.template",
             f"{name!r} is not a template ({reason})",
@@ -82,7 +85,7 @@ def messages(template: Template, titles: Sequence[str]) -> list[Message]:
     for example in template.examples:
         answer = [{"interest": entry.interest, "items": list(entry.items)} for entry in example.interests]
         talk.append({"role": "user", "content": numbered(example.titles)})
-        talk.append({"role": "assistant", "content": json.dumps(answer)})
+        talk.append({"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)})
     return [*talk, {"role": "user", "content": numbered(titles)}]
 
 

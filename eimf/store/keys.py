@@ -20,11 +20,6 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def bytes_digest(data: bytes) -> str:
-    """sha256 (64 hex digits) over raw bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def file_digest(path: Path) -> str:
     """sha256 (64 hex digits) over the content of one file, read in blocks."""
     state = hashlib.sha256()

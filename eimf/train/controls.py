@@ -1,7 +1,8 @@
 """Controls: the same supervision with its meaning taken away (METHOD, "is it the meaning?").
 
-Each keeps the shapes, which clusters are supervised, and how many interests a cluster has, and replaces the vectors of
-the interests. `shuffled` gives each cluster the interests of another: their meaning stays, whose they are is lost.
+Each keeps the shapes and which clusters are supervised, and replaces the vectors of the interests; how many a cluster
+has stays too, but for `shuffled`. That gives each cluster the interests of another, their number with them: their
+meaning stays, whose they are is lost.
 `random` is unit noise, another for every interest. `cluster` is a code of the cluster, the same for all its interests:
 which users belong together stays, and nothing else; a random unit vector, for the text is narrower than there may be
 clusters. `titles` is the mean text of what the cluster's typical user had in the prompt's reach: text and cluster stay,

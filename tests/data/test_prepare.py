@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import polars as pl
 import pytest
 
@@ -98,6 +100,10 @@ def test_list_columns_and_a_column_of_our_own_name(tmp_path):
     )
     items = read_items(tmp_path / "i.parquet", "item_id", "title", ("title", "categories"))
     assert items["text_1"].to_list() == ["Toys, Games"]
+    nested = [[["Toys", "Games"], [], ["Toys", "Puzzles"]]]
+    pl.DataFrame({"item_id": ["a"], "title": ["x"], "categories": nested}).write_parquet(tmp_path / "n.parquet")
+    items = read_items(tmp_path / "n.parquet", "item_id", "title", ("title", "categories"))
+    assert items["text_1"].to_list() == ["Toys, Games, Toys, Puzzles"]
     pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "order": [1], "row": [7]}).write_parquet(tmp_path / "e.parquet")
     assert read_events(tmp_path / "e.parquet", "user_id", "item_id", "order", None)["row"].to_list() == [0]
 
@@ -114,6 +120,22 @@ def test_unreadable_events_name_the_field(tmp_path, content, message):
     (tmp_path / "e.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         read_events(tmp_path / "e.csv", "user_id", "item_id", "order", None)
+
+
+def test_dates_are_seconds_and_what_is_no_number_or_text_names_the_field(tmp_path):
+    when = [datetime(1970, 1, 2), datetime(1970, 1, 1, 0, 0, 1, 500_000)]
+    frame = pl.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "b"], "order": when, "lists": [[1], [2]]})
+    frame.write_parquet(tmp_path / "e.parquet")
+    read = read_events(tmp_path / "e.parquet", "user_id", "item_id", "order", "order")
+    assert read["timestamp"].to_list() == read["order"].to_list() == [86400.0, 1.5]
+    days = frame.with_columns(pl.col("order").cast(pl.Date))
+    days.write_parquet(tmp_path / "d.parquet")
+    assert read_events(tmp_path / "d.parquet", "user_id", "item_id", "order", None)["order"].to_list() == [86400.0, 0.0]
+    with pytest.raises(DataError, match=r"dataset\.columns\.order: column 'lists' of type List.* cannot be used"):
+        read_events(tmp_path / "e.parquet", "user_id", "item_id", "lists", None)
+    frame.with_columns(user_id=pl.Series([b"\xff", b"a"])).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"dataset\.interactions: .*ids in 'user_id' or 'item_id' cannot be used"):
+        read_events(tmp_path / "b.parquet", "user_id", "item_id", "order", None)
 
 
 def test_unreadable_files_and_item_tables(tmp_path):

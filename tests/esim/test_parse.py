@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from eimf.esim.parse import parse_reply
 
-ENTRY = st.fixed_dictionaries({"interest": st.text(), "items": st.lists(st.integers(-3, 20))})
+ANY = st.text(st.characters(exclude_categories=()))  # halves of characters too, which JSON can spell
+ENTRY = st.fixed_dictionaries({"interest": ANY, "items": st.lists(st.integers(-3, 20))})
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | ENTRY,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
@@ -23,7 +24,7 @@ def test_no_reply_stops_a_run_and_each_is_usable_or_has_a_reason(reply):
     found = parse(reply)
     assert (found.reason is None) == bool(found.interests)
     assert len(found.interests) == len(found.evidence) <= 3
-    assert all(phrase.strip() for phrase in found.interests)
+    assert all(phrase.strip() and phrase.encode() for phrase in found.interests)
     assert all(1 <= number <= 5 for numbers in found.evidence for number in numbers)
 
 
@@ -37,6 +38,8 @@ def test_a_reply_cut_off_anywhere_never_raises(entries, cut):
     [
         ("", "empty reply"),
         ("I am sorry.", "no JSON list"),
+        (r'[{"interest": "\ud83d", "items": [1]}]', "no entry with an interest"),
+        ("[" + "9" * 5000 + "]", "broken JSON (ValueError)"),
         ('[{"interest": "half', "broken JSON (JSONDecodeError)"),
         ("[" * 100_000, "broken JSON (RecursionError)"),
         ("[]", "no entry with an interest"),

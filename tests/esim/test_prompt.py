@@ -44,12 +44,19 @@ def test_a_template_of_ones_own_and_its_errors(tmp_path):
     assert load_template("mine.toml", tmp_path).system == "Say."
     (tmp_path / "bad.toml").write_text('version = 1\nsystem = "Say."\nsytem = 2\n')
     for name, message in (
-        ("bad.toml", "is not a template"),
+        ("bad.toml", r"is not a template \(sytem: extra inputs are not permitted\)"),
         ("none.toml", "no template 'none.toml'"),
         ("none", "no template"),
     ):
         with pytest.raises(SettingError, match=message):
             load_template(name, tmp_path)
+
+
+def test_examples_are_shown_as_they_are_written(tmp_path):
+    example = '[[examples]]\ntitles = ["Fräulein Smilla"]\ninterests = [{interest = "Krimis für alle", items = [1]}]\n'
+    (tmp_path / "mine.toml").write_text(f'version = 1\nsystem = "Say."\n{example}')
+    talk = messages(load_template("mine.toml", tmp_path), ["Heat"])
+    assert talk[2]["content"] == '[{"interest": "Krimis für alle", "items": [1]}]'
 
 
 def test_the_schema_bounds_what_the_parser_accepts():

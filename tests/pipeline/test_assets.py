@@ -14,7 +14,9 @@ from eimf.errors import MissingError, ModelError
 from eimf.store import keys
 from pipeline import assets
 from pipeline.assets import Asset, asset_folder, data_file
+from pipeline.engines import Engines
 from pipeline.models import model_folder, model_identity
+from pipeline.recipe import load_recipe
 
 
 def make_wheel(folder: Path) -> Path:
@@ -45,7 +47,8 @@ def index(tmp_path, monkeypatch) -> Path:
 
 
 def cached(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "cache").glob("*"))
+    folder = tmp_path / "cache"
+    return sorted(path.name for path in (*folder.glob("*"), *folder.glob("tmp/*")) if path != folder / "tmp")
 
 
 def test_fetched_checked_unpacked_once(index, tmp_path, capsys):
@@ -99,6 +102,14 @@ def test_a_fetch_killed_halfway_leaves_nothing_behind_the_next_one(index, tmp_pa
     assert [name.split("-")[0] for name in cached(tmp_path)] == ["tiny"]
 
 
+def test_what_others_keep_in_the_cache_folder_stays(index, tmp_path):
+    (tmp_path / "cache" / "poetry").mkdir(parents=True)
+    (tmp_path / "cache" / "poetry.lock").write_text("theirs")
+    asset_folder("tiny", "dataset.items")
+    assert (tmp_path / "cache" / "poetry").is_dir()
+    assert (tmp_path / "cache" / "poetry.lock").read_text() == "theirs"
+
+
 def model(folder: Path, weights: bytes = b"w" * 100) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
@@ -125,6 +136,47 @@ def test_a_hub_id_is_its_commit_in_the_local_hub_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert model_identity("someone/small", None, tmp_path, "llm.model") == f"hub someone/small@{commit}"
     assert model_folder("someone/small", None, tmp_path, "llm.model") == snapshot
+
+
+def test_a_large_file_counts_in_full_and_is_read_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EIMF_CACHE", str(tmp_path / "cache"))
+    size, middle = (16 << 20) + 100, 8 << 20
+    weights = bytearray(size)
+    folder = model(tmp_path / "a", weights)
+    first = model_identity(str(folder), None, tmp_path, "llm.model")
+    assert "reading model.safetensors (16 MiB)" in capsys.readouterr().out
+    assert model_identity(str(folder), None, tmp_path, "llm.model") == first
+    assert capsys.readouterr().out == ""
+    weights[middle] = 1
+    model(folder, weights)
+    assert model_identity(str(folder), None, tmp_path, "llm.model") != first
+
+
+def test_a_pinned_commit_is_known_without_the_model_and_the_hub_says_why_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "d" * 40
+    assert model_identity("someone/none", commit, tmp_path, "llm.model") == f"hub someone/none@{commit}"
+    with pytest.raises(MissingError, match=r"llm\.model: .* not to be had from the hub \(\w+: .+\); connect"):
+        model_identity("someone/none", "main", tmp_path, "llm.model")
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "changes"),
+    [
+        ("llm", "llm.model=asset:all-minilm-l6-v2", True), ("llm", "llm.dtype=float32", True),
+        ("llm", "llm.seed=5", True), ("llm", "llm.temperature=0.1", True), ("llm", "llm.top_p=0.5", True),
+        ("llm", "llm.max_tokens=99", True), ("llm", "llm.max_interests=3", True), ("llm", "prompt.max_titles=9", True),
+        ("llm", "llm.max_prompt_tokens=999", False), ("llm", "llm.backend=replay", False),
+        ("llm", "speed.tensor_parallel=2", False), ("encoder", "encoder.model=asset:smollm2-135m-instruct", True),
+        ("encoder", "encoder.dtype=bfloat16", True), ("encoder", "encoder.max_tokens=99", True),
+        ("encoder", "speed.encode_batch=9", False),
+    ],
+)  # fmt: skip
+def test_what_a_model_is_known_by(section, setting, changes):
+    name = {"llm": "generator_identity", "encoder": "encoder_identity"}[section]
+    plain, other = (getattr(Engines(load_recipe("ml-100k", None, each)), name) for each in ([], [setting]))
+    assert (plain != other) is changes
 
 
 def test_an_unknown_asset(tmp_path):

@@ -1,25 +1,31 @@
 """Bad input at the command line: one line with field, value and remedy, exit code 2, the store untouched."""
 
+import errno
 import os
+import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from eimf.store.artifact import Store
-from pipeline.jobs import run_esim
+from eimf.errors import ArtifactError
+from eimf.store.artifact import Store, write_atomic
+from pipeline.jobs import run_esim, run_verify
 from tests import world as planted
 
 
-def eimf(*arguments: str) -> subprocess.CompletedProcess[str]:
+def eimf(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     root = Path(__file__).parents[2]
     code = "from pipeline.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", code, *arguments], cwd=root, env=environment, capture_output=True, text=True,
+        check=False, **options,
+    )  # fmt: skip
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -176,4 +182,39 @@ def test_other_peoples_artifacts_and_damaged_ones(tmp_path, store, world_folder)
     before = content(mine.root)
     refused(eimf("train", *common), "users.parquet", "damaged", "remove", "build it again")
     refused(eimf("verify", "--store", str(mine.root)), "users.parquet", "damaged")
+    refused(eimf("verify", "--store", str(tmp_path / "none")), "store", "no folder", "root of a store")
     assert content(mine.root) == before
+
+
+def test_verify_reads_replies_and_goes_on_to_the_end(tmp_path, world_folder, capsys):
+    store = Store(tmp_path)
+    run_esim(planted.recipe(world_folder), store)
+    capsys.readouterr()
+    run_verify(store)
+    assert "10 of 10 are whole: artifacts, and replies of 1 generators" in capsys.readouterr().out
+    part = next(store.root.glob("replies/*/*.parquet"))
+    (store.root / "dataset").glob("*/users.parquet").__next__().unlink()
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(ArtifactError, match=r"users\.parquet: file is missing"):
+        run_verify(store)
+    said = capsys.readouterr().out
+    assert "damaged reply part" in said and "8 of 10 are whole" in said
+
+
+def test_a_full_disk_is_not_filled_further(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("eimf.store.artifact.sync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(tmp_path / "a" / "file", b"content")
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_is_one_line(tmp_path, world_folder):
+    settings = [part for setting in planted.FAKES for part in ("--set", setting)]
+    # Files of 4 KiB at most: what a quota does.
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4096, 4096))
+    common = ("esim", "--dataset", str(world_folder), "--store", str(tmp_path / "store"), *settings)
+    refused(eimf(*common, preexec_fn=limit), "a file: ", "File too large", "make room")
+    assert eimf(*common).returncode == 0  # with room again it goes on

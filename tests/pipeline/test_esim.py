@@ -1,11 +1,19 @@
 """Stage one end to end on the planted world, with the fakes: what is rebuilt, what is asked, what is promised."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from eimf import schema
+from eimf.errors import MissingError
+from eimf.esim.fake import FakeGenerator, FakeRenderer
+from eimf.store import keys
 from eimf.store.artifact import Store
+from eimf.store.rows import ReplyRows
+from pipeline.engines import Engines
 from pipeline.jobs import run_esim
 from tests import world as planted
 
@@ -139,11 +147,50 @@ def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
 
 
 def test_replay_uses_recorded_replies_and_refuses_to_ask(world_folder, store):
-    from eimf.errors import MissingError
-
+    # The identity of a replayed model is that of the model itself; an asset's is known without fetching it.
+    recipe = planted.recipe(world_folder, "llm.backend=replay")
     with pytest.raises(MissingError, match=r"llm\.backend: replay, but the store holds no reply"):
-        # The identity of a replayed model is that of the model itself; an asset's is known without fetching it.
-        recipe = planted.recipe(world_folder, "llm.backend=replay")
-        from pipeline.engines import Engines
+        run_esim(recipe, store, Replaying(recipe))
+    (made,) = [artifact for artifact in store.artifacts() if artifact.manifest.kind == "requests"]
+    reply = '[{"interest": "recorded", "items": [1]}]'
+    rows = [
+        dict(zip(schema.REPLIES.names, (key, 0, reply, 1, 1), strict=True))
+        for key in made.table("requests")[schema.REQUEST_KEY].to_pylist()
+    ]
+    ReplyRows(store.root, keys.digest(Replaying(recipe).generator_identity)).append(rows)
+    found = run_esim(recipe, store, Replaying(recipe))
+    assert asked(found) == 0
+    assert found["interests"].table("interests")[schema.INTERESTS].to_pylist() == [["recorded"]] * len(rows)
 
-        Engines(recipe).generator()
+
+class Replaying(Engines):
+    """With the fake's chat template: that of a model would be fetched."""
+
+    def renderer(self):
+        return FakeRenderer()
+
+
+def test_two_runs_of_other_clusters_do_not_ask_about_the_users_they_share_twice(world_folder, tmp_path):
+    store = Store(tmp_path)
+    recipes = [planted.recipe(world_folder, f"cluster.count={count}") for count in (12, 20)]
+    entered, go_on = Event(), Event()
+
+    class Waiting(FakeGenerator):
+        def generate(self, requests):
+            entered.set()
+            go_on.wait(20)
+            yield from super().generate(requests)
+
+    class Slow(Engines):
+        def generator(self):
+            return Waiting(recipes[0].llm.max_interests)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run_esim, recipes[0], store, Slow(recipes[0]))
+        assert entered.wait(20)  # the first is asking
+        second = pool.submit(run_esim, recipes[1], store)
+        assert not wait([second], 1).done
+        go_on.set()
+        made = [first.result(), second.result()]
+    users = [set(each["requests"].table("requests")[schema.USER].to_pylist()) for each in made]
+    assert [asked(each) for each in made] == [len(users[0]), len(users[1] - users[0])]

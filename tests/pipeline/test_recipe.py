@@ -44,6 +44,13 @@ def test_built_in_recipes_load(name):
     assert load_recipe(name, None, []).dataset.name == name
 
 
+def test_true_is_a_control_with_and_without_quotes():
+    for override in ("heads.control=true", 'heads.control="true"'):
+        assert load_recipe("ml-100k", None, [override]).heads.control == "true"
+    with pytest.raises(SettingError, match=r"heads\.control"):
+        load_recipe("ml-100k", None, ["heads.control=false"])
+
+
 def test_overrides_are_toml_values_or_plain_text(tmp_path):
     recipe = load_recipe(
         "ml-100k",
