@@ -1,7 +1,6 @@
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,27 +63,6 @@ def test_an_artifact_moved_to_another_key_is_refused(tmp_path):
     folder.rename(folder.with_name("b" * 64))
     with pytest.raises(ArtifactError, match="manifest names"):
         Store(tmp_path).find("numbers", "b" * 64)
-
-
-def _build_or_reuse(root: Path, started: multiprocessing.Queue) -> None:
-    store = Store(root)
-    with store.lock(KEY):
-        if store.find("numbers", KEY) is None:
-            started.put(os.getpid())
-            time.sleep(0.3)
-            build(store)
-
-
-def test_two_processes_build_one_key_once(tmp_path):
-    context = multiprocessing.get_context("fork")
-    started = context.Queue()
-    workers = [context.Process(target=_build_or_reuse, args=(tmp_path, started)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(20)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert started.get(timeout=1) and started.empty()
 
 
 def _die_while_building(root: Path) -> None:
