@@ -1,15 +1,15 @@
-"""The README's tables are those that the sweeps have written."""
+"""The tables that the READMEs show are those that the sweeps have written."""
 
 import re
-from pathlib import Path
 
-from tests.study.readme import filled
+import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+from tests.study.readme import READMES, filled
 
 
-def test_the_readme_shows_the_tables_of_the_studies():
-    text = README.read_text()
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.parent.name))
+def test_a_readme_shows_the_tables_of_the_studies(readme):
+    text = readme.read_text()
     assert filled(text) == text, "python tests/study/readme.py"
-    named = set(re.findall(r"PLAN=tests/study/(\S+?)\.toml", text))
-    assert set(re.findall(r"<!-- tests/study/(\S+)/table.md -->", text)) <= named
+    shown = set(re.findall(r"<!-- tests/study/(\S+)/table.md -->", text))
+    assert shown and shown <= set(re.findall(r"PLAN=tests/study/(\S+?)\.toml", text))

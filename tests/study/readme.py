@@ -1,4 +1,4 @@
-"""Puts the tables of the studies into README.md: python tests/study/readme.py
+"""Puts the tables of the studies into the READMEs: python tests/study/readme.py
 
 A table stands between a comment that names its file and the comment `end`.
 """
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+READMES = (ROOT / "README.md", ROOT / "tests" / "study" / "README.md")
 _BLOCK = re.compile(r"(<!-- (tests/study/\S+/table\.md) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -16,5 +17,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text()))
+    for readme in READMES:
+        readme.write_text(filled(readme.read_text()))
