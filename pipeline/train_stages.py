@@ -27,7 +27,7 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
     found: Facts = {
         "model": model_configuration(recipe.model),
         "heads": recipe.heads.configuration(),
-        "train": recipe.train.model_dump(mode="json"),
+        "train": recipe.train.configuration(),
     }
     if recipe.train.loss != "softmax" and recipe.heads.smoothed:
         found["soft_labels"] = 2  # since their items stand in the mass of a loss that draws items

@@ -195,6 +195,12 @@ class TrainSettings(Answer):
     patience: Positive = 20
     """Epochs without a better validation NDCG@10 before the training stops."""
 
+    def configuration(self) -> dict[str, Any]:
+        """What belongs into a key: a setting that this loss does not read stands at its default."""
+        read = {"negatives": self.loss in ("sampled", "gbce", "bce"), "calibration": self.loss == "gbce"}
+        unread = {name: type(self).model_fields[name].default for name, is_read in read.items() if not is_read}
+        return self.model_copy(update=unread).model_dump(mode="json")
+
 
 class EvaluateSettings(Answer):
     """What is measured."""

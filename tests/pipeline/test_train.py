@@ -196,6 +196,26 @@ def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_
     assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
 
 
+@pytest.mark.parametrize(
+    ("loss", "setting", "reads"),
+    [
+        ("softmax", "negatives=9", False), ("softmax", "calibration=0.1", False), ("in-batch", "negatives=9", False),
+        ("sampled", "negatives=9", True), ("sampled", "calibration=0.1", False), ("bce", "negatives=9", True),
+        ("bce", "calibration=0.1", False), ("gbce", "negatives=9", True), ("gbce", "calibration=0.1", True),
+    ],
+)  # fmt: skip
+def test_what_a_loss_does_not_read_trains_nothing_anew(store, world_folder, loss, setting, reads):
+    settings = (*PLAIN, "train.epochs=1", "train.negatives=5", f"train.loss={loss}")
+    plain, other = (
+        run_train(planted.recipe(world_folder, *settings, *more), store).checkpoint
+        for more in ((), (f"train.{setting}",))
+    )
+    assert (plain.key != other.key) is reads
+    if reads:  # and it is read: another training
+        curves = [each.file("curve.jsonl").read_bytes() for each in (plain, other)]
+        assert curves[0] != curves[1]
+
+
 def test_users_of_many_events_are_told_what_suits_them(store, world_folder, capsys, monkeypatch):
     # No dropout chosen: 1,126 events of 90 users.
     overrides = [setting for setting in planted.FAKES if not setting.startswith("model.dropout")]
