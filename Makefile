@@ -7,6 +7,7 @@ ESIM     ?=
 SET      ?=
 PROCESSES ?=
 PLAN     ?=
+WORKERS  ?=
 PYTHON   ?= python3
 VENV     ?= .venv
 PIP_ARGS ?=
@@ -36,6 +37,7 @@ help: ## this list
 	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_INDEX_URL=... in the environment: another package index'
 	@echo '  make bench DATA=folder SETS="ml-1m beauty 100k-items": data folders below it, or generated sets'
 	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
+	@echo '  WORKERS=2: trainings at a time of `make sweep`, one thread each'
 
 demo: $(VENV)/.esim ## from nothing to a table: SASRec on MovieLens-100K, plain, with item texts, with the LLM's interests
 	@$(EIMF) demo --store $(STORE) $(foreach s,$(SET),--set '$(s)')
@@ -50,7 +52,7 @@ evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evalu
 	@$(EIMF) evaluate $(TRAIN_ARGS)
 
 sweep: $(VENV)/.core ## many trainings by a plan: make sweep PLAN=study.toml; a later start goes on
-	@$(EIMF) sweep $(PLAN) --store $(STORE)
+	@$(EIMF) sweep $(PLAN) --store $(STORE) $(if $(WORKERS),--workers $(WORKERS))
 
 probe: $(VENV)/.core ## what the LLM's interests say about what users do next, beside their controls; no training
 	@$(EIMF) probe $(RECIPE_ARGS) $(if $(ESIM),--esim $(ESIM))
