@@ -1,5 +1,6 @@
 """The command line: parse, call, print. `eimf VERB --help` explains each verb."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -113,6 +114,9 @@ def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Se
     say(_recipe(dataset, recipe, settings).model_dump_json(indent=2, exclude={"folder"}))
 
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
 def _failed(error: OSError) -> str:
     what = f"{error.filename or 'a file'}: {error.strerror or error}"
     return f"{what.splitlines()[0]}; make room, or get the right to write there, and run the same again"
@@ -123,7 +127,9 @@ def main() -> None:
     try:
         app()
     except (UserError, OSError) as error:
-        complain(f"eimf: {error}" if isinstance(error, UserError) else f"eimf: {_failed(error)}")
+        if isinstance(error, OSError) and error.errno not in _DISK:
+            raise
+        complain(f"eimf: {_failed(error) if isinstance(error, OSError) else error}")
         # An engine's worker processes must not keep a finished command waiting.
         sys.stderr.flush()
         os._exit(2)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from eimf.errors import MissingError, ModelError, UserError
@@ -78,10 +79,13 @@ def _file_digest(file: Path) -> str:
     if stat.st_size <= _LARGE:
         return keys.file_digest(file)
     note = cache_folder() / "digests" / keys.digest([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
-    if not note.is_file():
-        say(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
-        write_atomic(note, keys.file_digest(file).encode())
-    return note.read_text()
+    if note.is_file():
+        return note.read_text()
+    say(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
+    found = keys.file_digest(file)
+    with suppress(OSError):  # where the cache cannot be written, it is read every time
+        write_atomic(note, found.encode())
+    return found
 
 
 def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
