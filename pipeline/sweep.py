@@ -203,6 +203,8 @@ def _work(task: Task, root: Path, log: Path, sender: Connection) -> None:
     with (log / f"{task.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
         try:
             sender.send(_result(task, root))
+        except KeyboardInterrupt:
+            raise SystemExit(1) from None  # of the whole sweep, which says so
         except Exception as error:  # noqa: BLE001  whatever ends a run: the others go on, and in the end it is raised
             traceback.print_exc(file=file)
             sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})
