@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -117,19 +117,21 @@ def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Se
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
-def _failed(error: OSError) -> str:
-    what = f"{error.filename or 'a file'}: {error.strerror or error}"
-    return f"{what.splitlines()[0]}; make room, or get the right to write there, and run the same again"
-
-
 def main() -> None:
     """Entry point. A mistake of the user, or a disk that fails, is one line on standard error and exit code 2."""
     try:
         app()
-    except (UserError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _DISK:
+    except UserError as error:
+        _end(str(error))
+    except OSError as error:
+        if error.errno not in _DISK:
             raise
-        complain(f"eimf: {_failed(error) if isinstance(error, OSError) else error}")
-        # An engine's worker processes must not keep a finished command waiting.
-        sys.stderr.flush()
-        os._exit(2)
+        what = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
+        _end(f"{what}; make room, or get the right to write there, and run the same again")
+
+
+def _end(reason: str) -> NoReturn:
+    complain(f"eimf: {reason}")
+    # An engine's worker processes must not keep a finished command waiting.
+    sys.stderr.flush()
+    os._exit(2)

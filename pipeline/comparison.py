@@ -54,9 +54,7 @@ def _pairs(names: list[str], against: list[str]) -> list[tuple[str, str]]:
     """Every variant with each that it is compared with, two variants once."""
     found: list[tuple[str, str]] = []
     for base in against:
-        found += [
-            (name, base) for name in names if base in names and name != base and (base, name) not in found
-        ]  # fmt: skip
+        found += [(name, base) for name in names if base in names and name != base and (base, name) not in found]
     return found
 
 

@@ -57,18 +57,17 @@ def run_verify(store: Store) -> None:
     once all were seen, where something is damaged."""
     if not store.root.is_dir():
         raise ArtifactError("store", f"no folder {store.root}", "give the root of a store")
-    whole, damaged = 0, []
-    checks: list[Callable[[], object]] = [artifact.verify for artifact in store.artifacts()]
-    checks += [ReplyRows(store.root, folder.name).read for folder in sorted(store.root.glob("replies/*"))]
+    artifacts, damaged = list(store.artifacts()), []
+    replies = [ReplyRows(store.root, folder.name) for folder in sorted(store.root.glob("replies/*"))]
+    checks: list[Callable[[], object]] = [*(each.verify for each in artifacts), *(each.read for each in replies)]
     for check in checks:
         try:
             check()
-            whole += 1
         except ArtifactError as error:
             say(f"damaged: {error}")
             damaged.append(error)
-    replies = len(list(store.root.glob("replies/*")))
-    say(f"{whole} of {len(checks)} are whole: artifacts, and replies of {replies} generators")
+    whole = len(checks) - len(damaged)
+    say(f"{whole} of {len(checks)} are whole: artifacts, and replies of {len(replies)} generators")
     if damaged:
         raise damaged[0]
 

@@ -30,7 +30,7 @@ def model_identity(spec: str, revision: str | None, folder: Path, field: str) ->
 
 def identity_at_hand(spec: str, folder: Path) -> str | None:
     """`model_identity` where it takes no hub to tell; else None."""
-    if not spec.startswith(SCHEME) and not (folder / Path(spec).expanduser()).is_dir():
+    if not spec.startswith(SCHEME) and _local(spec, folder) is None:
         return None
     try:
         return model_identity(spec, None, folder, "model")

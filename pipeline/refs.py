@@ -26,18 +26,17 @@ _SECTIONS = {
     "item_vectors": (*_DATASET, "encoder"),
     "esim": (*_DATASET, "encoder", "cluster", "typical", "prompt", "llm"),
 }
+_NO_PART = {"dataset": {"name"}, "llm": {"max_prompt_tokens"}}
+"""Settings that change nothing of what is made."""
 HANDED_OVER = tuple(_SECTIONS)
 """Kinds of artifacts that stage two may start from."""
 
 
 def settings_behind(recipe: Recipe, kind: str) -> dict[str, Any]:
     """The recipe's settings, as written, that lead to its artifact of this kind, one of HANDED_OVER."""
-    values: dict[str, Any] = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]))
-    values["dataset"].pop("name")  # no part of what is made
-    if "llm" in values:
-        values["llm"].pop("max_prompt_tokens")
-        if values["llm"]["backend"] == "replay":
-            values["llm"]["backend"] = "vllm"
+    values = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]), exclude=_NO_PART)
+    if "llm" in values and values["llm"]["backend"] == "replay":
+        values["llm"]["backend"] = "vllm"
     return values
 
 

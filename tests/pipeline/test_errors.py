@@ -48,9 +48,11 @@ def store(tmp_path_factory, world_folder) -> Store:
     return store
 
 
-def esim(folder: Path, store: Store, *settings: str, verb: str = "esim") -> subprocess.CompletedProcess[str]:
+def esim(
+    folder: Path, store: Store, *settings: str, verb: str = "esim", **options: Any
+) -> subprocess.CompletedProcess[str]:
     chosen = [part for setting in [*planted.FAKES, *settings] for part in ("--set", setting)]
-    return eimf(verb, "--dataset", str(folder), "--store", str(store.root), *chosen)
+    return eimf(verb, "--dataset", str(folder), "--store", str(store.root), *chosen, **options)
 
 
 USER = {"user_id": "u999", "item_id": "i001", "order": 0}
@@ -193,7 +195,7 @@ def test_verify_reads_replies_and_goes_on_to_the_end(tmp_path, world_folder, cap
     run_verify(store)
     assert "10 of 10 are whole: artifacts, and replies of 1 generators" in capsys.readouterr().out
     part = next(store.root.glob("replies/*/*.parquet"))
-    (store.root / "dataset").glob("*/users.parquet").__next__().unlink()
+    next(store.root.glob("dataset/*/users.parquet")).unlink()
     part.write_bytes(part.read_bytes()[:-9])
     with pytest.raises(ArtifactError, match=r"users\.parquet: file is missing"):
         run_verify(store)
@@ -212,9 +214,8 @@ def test_a_full_disk_is_not_filled_further(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_takes_no_more_is_one_line(tmp_path, world_folder):
-    settings = [part for setting in planted.FAKES for part in ("--set", setting)]
     # Files of 4 KiB at most: what a quota does.
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4096, 4096))
-    common = ("esim", "--dataset", str(world_folder), "--store", str(tmp_path / "store"), *settings)
-    refused(eimf(*common, preexec_fn=limit), "a file: ", "File too large", "make room")
-    assert eimf(*common).returncode == 0  # with room again it goes on
+    store = Store(tmp_path / "store")
+    refused(esim(world_folder, store, preexec_fn=limit), "a file: ", "File too large", "make room")
+    assert esim(world_folder, store).returncode == 0  # with room again it goes on
