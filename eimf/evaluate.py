@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from eimf import metrics, schema
+from eimf.abreast import abreast
 from eimf.models.backbone import Backbone
-from eimf.retrieval import Seen, rank
+from eimf.retrieval import Ranked, Seen, rank
 from eimf.train.group import ALONE, Group
-from eimf.train.sequences import Histories, queries
+from eimf.train.sequences import Histories, Query, queries
 
 HEAD_SHARE = 0.2
 """Items that count as head: the most frequent ones in training that make up this share of the catalogue."""
@@ -52,16 +53,21 @@ def rank_users(
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     positions = _POSITIONS if device.type == "cpu" else block * max_length
     blocks = queries(histories, split, max_length, block, positions)
-    for query in itertools.islice(blocks, group.rank, None, group.size):
+
+    def ranked(query: Query) -> Ranked:
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
         times = query.times.to(device) if query.times is not None and backbone.timed else None
         interests = backbone.interests(query.items.to(device), query.lengths.to(device), times)
-        ranked = rank(interests, table, query.target.to(device), seen, top=max(cutoffs, default=0))
-        ranks[query.user] = ranked.rank.cpu()
+        return rank(interests, table, query.target.to(device), seen, top=max(cutoffs, default=0))
+
+    def keep(query: Query, found: Ranked) -> None:
+        ranks[query.user] = found.rank.cpu()
         targets[query.user] = query.target
         for k, times_shown in exposure.items():
-            times_shown += torch.bincount(ranked.best[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
+            times_shown += torch.bincount(found.best[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
         tick(len(query.user))
+
+    abreast(ranked, itertools.islice(blocks, group.rank, None, group.size), keep, device)
     if group.size > 1:
         whole = [value.to(device) for value in (ranks, targets, *exposure.values())]
         group.sum(whole)

@@ -20,3 +20,12 @@ def _one_thread() -> None:
 def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The planted world as Parquet files."""
     return planted.world().write(tmp_path_factory.mktemp("data") / "world")
+
+
+@pytest.fixture
+def threads(request):
+    """So many threads for torch, by `parametrize(..., indirect=True)`, as long as a test runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

@@ -22,8 +22,9 @@ ALLOWED = {
     "models": {"losses"},
     "metrics": set(),
     "retrieval": set(),
+    "abreast": set(),
     "train": {"errors", "schema", "config", "models", "losses", "metrics", "retrieval"},
-    "evaluate": {"errors", "schema", "models", "metrics", "retrieval", "train"},
+    "evaluate": {"errors", "schema", "models", "metrics", "retrieval", "abreast", "train"},
 }
 TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}
 

@@ -32,7 +32,8 @@ def brute_force(backbone, histories: Histories, user: int, split: int, filter_se
     return 1 + sum(score[item] >= score[target] for item in rivals)
 
 
-def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter():
+@pytest.mark.parametrize("threads", [1, 3], indirect=True)
+def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter(threads):
     histories = read_histories(planted.prepared(planted.world(users=12)).events)
     backbone = model(histories.catalogue)
     for split in (schema.VALID, schema.TEST):

@@ -175,7 +175,8 @@ def test_items_are_contrasted_in_random_groups_of_the_given_size():
         assert float(align.detach()) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_gradients_repeat_themselves_bit_for_bit_on_two_threads():
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_gradients_repeat_themselves_bit_for_bit_on_two_threads(threads):
     # Many positions share items and clusters, and the tensors are large enough for torch to split them.
     generator = torch.Generator().manual_seed(9)
     model = EimfHeads(
@@ -189,10 +190,5 @@ def test_gradients_repeat_themselves_bit_for_bit_on_two_threads():
         align, semantic = losses(model, readout=readout, item_vectors=table, target=target, cluster=cluster)
         return list(torch.autograd.grad(align + semantic, list(model.parameters())))
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        first = gradients()
-        assert all(all(map(torch.equal, first, gradients())) for _ in range(10))
-    finally:
-        torch.set_num_threads(threads)
+    first = gradients()
+    assert all(all(map(torch.equal, first, gradients())) for _ in range(10))
