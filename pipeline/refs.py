@@ -92,12 +92,12 @@ def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict
 
     Raises ArtifactError where the store does not hold them, or where the given artifact is of another dataset.
     """
-    dataset, source = _dataset(store, recipe) or _missing(store, "dataset"), recipe.heads.source
+    dataset, source = _dataset(store, recipe) or _missing(store, recipe, "dataset"), recipe.heads.source
     given = _given(store, esim_key, dataset) if esim_key else None
     if source is None:
         return {"dataset": dataset}
     if given is None:
-        found = _read_ref(store, recipe, source, dataset.key) or _missing(store, source)
+        found = _read_ref(store, recipe, source, dataset.key) or _missing(store, recipe, source)
     else:
         found = given if source == "esim" else store.get(source, given.manifest.parents[source])
     return {"dataset": dataset, source: found}
@@ -112,8 +112,7 @@ def _given(store: Store, key: str, dataset: Artifact) -> Artifact:
     return esim
 
 
-def _missing(store: Store, kind: str) -> NoReturn:
+def _missing(store: Store, recipe: Recipe, kind: str) -> NoReturn:
     found = f"{store.root} holds none for this recipe's data and stage-one settings"
-    raise ArtifactError(
-        kind, found, "run `make esim` with the same recipe and settings, or copy the store from where that was done"
-    )
+    remedy = "run `make esim` with the same recipe and settings, or copy the store from where that was done"
+    raise ArtifactError(f"{kind} of {recipe.dataset.name!r}", found, remedy)  # a sweep has several recipes
