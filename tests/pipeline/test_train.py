@@ -140,7 +140,7 @@ def test_an_artifact_of_another_dataset_is_refused(store, tmp_path, world_folder
 def test_without_stage_one_there_is_nothing_to_train_on(tmp_path, world_folder):
     with pytest.raises(
         ArtifactError,
-        match="^dataset of 'world': .* none for this recipe's data and stage-one settings; run `make esim`",
+        match=r"^dataset of 'world': .* none for this recipe's data and stage-one settings; run `make esim`",
     ):
         run_train(planted.recipe(world_folder), Store(tmp_path))
 
