@@ -21,7 +21,7 @@ TORCH       := $(if $(GPU),torch,torch==2.13.0)
 ESIM_EXTRA  := $(if $(GPU),esim,esim-cpu)
 CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
-RECIPE_ARGS := $(if $(RECIPE),--recipe $(RECIPE),--dataset $(DATASET)) --store $(STORE) $(foreach s,$(SET),--set '$(s)')
+RECIPE_ARGS := $(if $(RECIPE),--recipe '$(RECIPE)',--dataset '$(DATASET)') --store '$(STORE)' $(foreach s,$(SET),--set '$(s)')
 TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ESIM),--esim $(ESIM))
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) --no-python)
@@ -40,7 +40,8 @@ help: ## this list
 	@echo '  WORKERS=2: trainings at a time of `make sweep`, one thread each'
 
 demo: $(VENV)/.esim ## from nothing to a table: SASRec on MovieLens-100K, plain, with item texts, with the LLM's interests
-	@$(EIMF) demo --store $(STORE) $(foreach s,$(SET),--set '$(s)')
+	@$(if $(RECIPE),$(error the demo is of MovieLens-100K: `make esim` and `make train` take a RECIPE))\
+	$(EIMF) demo --store '$(STORE)' $(foreach s,$(SET),--set '$(s)')
 
 esim: $(VENV)/.esim ## stage one: raw data to a frozen ESIM artifact (LLM, encoder, clusters)
 	@$(EIMF) esim $(RECIPE_ARGS)
@@ -52,7 +53,8 @@ evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evalu
 	@$(EIMF) evaluate $(TRAIN_ARGS)
 
 sweep: $(VENV)/.core ## many trainings by a plan: make sweep PLAN=study.toml; a later start goes on
-	@$(EIMF) sweep $(PLAN) --store $(STORE) $(if $(WORKERS),--workers $(WORKERS))
+	@$(if $(PLAN),,$(error PLAN=study.toml is missing: which plan?))$(if $(SET),$(error a sweep takes no SET: write it into settings of the plan))\
+	$(EIMF) sweep '$(PLAN)' --store '$(STORE)' $(if $(WORKERS),--workers $(WORKERS))
 
 probe: $(VENV)/.core ## what the LLM's interests say about what users do next, beside their controls; no training
 	@$(EIMF) probe $(RECIPE_ARGS) $(if $(ESIM),--esim $(ESIM))
@@ -61,10 +63,10 @@ backbones: $(VENV)/.core ## every backbone with its options
 	@$(EIMF) backbones
 
 status: $(VENV)/.core ## what the store holds
-	@$(EIMF) status --store $(STORE)
+	@$(EIMF) status --store '$(STORE)'
 
 verify: $(VENV)/.core ## check every artifact against its sha256
-	@$(EIMF) verify --store $(STORE)
+	@$(EIMF) verify --store '$(STORE)'
 
 test: $(VENV)/.dev ## all tests, without vLLM or network
 	@$(BIN)/python -m pytest

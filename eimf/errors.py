@@ -1,6 +1,9 @@
 """The errors a user can cause. Each says which field, what was found, and what to do; the command line prints one
 line."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class UserError(ValueError):
     """Something the user can mend: a setting, a file, a missing install.
@@ -12,6 +15,27 @@ class UserError(ValueError):
     def __init__(self, field: str, found: str, remedy: str) -> None:
         self.field, self.found, self.remedy = field, found, remedy
         super().__init__(f"{field}: {found}; {remedy}")
+
+
+def refusal(error: Mapping[str, Any], source: str = "") -> tuple[str, str]:
+    """What was found, in `source`, and the remedy, of one error of pydantic (`ValidationError.errors()`)."""
+    where = f" in {source}" if source else ""
+    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind == "value_error":  # our own, which say both
+        found, _, remedy = message.partition("; ")
+        return found + where, remedy
+    return f"{error['input']!r}{where} is not allowed", _REMEDIES.get(kind) or message[0].lower() + message[1:]
+
+
+_REMEDIES = {
+    "string_pattern_mismatch": "use letters, digits, '.', '_' and '-' only, the first a letter or a digit",
+    "tuple_type": 'write a list such as ["a", "b"]',
+    "list_type": 'write a list such as ["a", "b"]',
+    "model_type": "it is a section: write its settings one by one, section.key=value",
+    "model_attributes_type": "it is a section: write its settings one by one, section.key=value",
+    "dict_type": "it is a section: write its settings one by one, section.key=value",
+}
+"""By pydantic's kind of error, where its own words would not help."""
 
 
 class DataError(UserError):

@@ -53,8 +53,16 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
         # fast as a sum of booleans on a CPU.
         lower = torch.lt(scores, bar, out=scores)
         below += lower.sum(dim=1) - _at(lower, target - 1 - start)
-    shown = (best.rows + 1).masked_fill_(best.scores == -torch.inf, 0)
-    return Ranked(len(table) - below.long(), shown)
+    return Ranked(len(table) - below.long(), best.items)
+
+
+def best_items(interests: Tensor, table: Tensor, seen: Seen | None, count: int) -> tuple[Tensor, Tensor]:
+    """item_idx of the best `count` items for the users with `interests` [B, K, D], as in `rank`, and their scores, both
+    [B, count], best first; where fewer are left to show, item_idx 0. Fewer columns where the table has fewer rows."""
+    best = _Best(len(interests), count, table)
+    for start, scores in _blocks(interests, table, seen):
+        best.add(scores, start)
+    return best.items, best.scores
 
 
 def nearest(queries: Tensor, table: Tensor, count: int, *, own: bool = False) -> tuple[Tensor, Tensor]:
@@ -79,6 +87,11 @@ class _Best:
         self.count = count
         self.scores = table.new_empty(users, 0)
         self.rows = torch.empty(users, 0, dtype=torch.int64, device=table.device)
+
+    @property
+    def items(self) -> Tensor:
+        """item_idx [B, count]; 0 where nothing is left to show."""
+        return (self.rows + 1).masked_fill_(self.scores == -torch.inf, 0)
 
     def add(self, block: Tensor, start: int) -> None:
         """Scores [B, n] of the rows from `start` on."""

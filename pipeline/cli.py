@@ -97,6 +97,17 @@ def backbones() -> None:
 
 
 @app.command()
+def recommend(
+    checkpoint: Annotated[str, typer.Argument(help="Key of a checkpoint, as `train` and `status` print it.")],
+    history: Annotated[list[str], typer.Argument(help="Item ids of a user, oldest first.")],
+    store: StoreFolder = Path("artifacts"),
+    count: Annotated[int, typer.Option(min=1, help="Items to show.")] = 10,
+) -> None:
+    """What a trained backbone recommends after a history: ids, scores, titles. `eimf.serve` is the same in Python."""
+    report.show_recommended(Store(store), checkpoint, history, count)
+
+
+@app.command()
 def status(store: StoreFolder = Path("artifacts")) -> None:
     """What the store holds."""
     report.show_store(Store(store))
@@ -111,10 +122,26 @@ def verify(store: StoreFolder = Path("artifacts")) -> None:
 @app.command()
 def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Settings = None) -> None:
     """Every setting with its value, as JSON."""
-    say(_recipe(dataset, recipe, settings).model_dump_json(indent=2, exclude={"folder"}))
+    chosen = _recipe(dataset, recipe, settings)
+    jobs.check_backbone(chosen.model)
+    say(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EEXIST,
+    errno.ENOTDIR,
+}
+
+
+_STAGE_ONE = {"polars", "faiss"}
+"""What a training node does without."""
 
 
 def main() -> None:
@@ -123,11 +150,15 @@ def main() -> None:
         app()
     except UserError as error:
         _end(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in _STAGE_ONE:
+            raise
+        _end(f"{error.name}: not installed here, and stage one needs it; run `make esim`, or pip install -e '.[data]'")
     except OSError as error:
         if error.errno not in _DISK:
             raise
         what = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
-        _end(f"{what}; make room, or get the right to write there, and run the same again")
+        _end(f"{what}; make room, get the right to write there, or clear the way, and run the same again")
 
 
 def _end(reason: str) -> NoReturn:

@@ -185,8 +185,10 @@ def _build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
         if shown is not None:
             prompt = renderer.render(messages(template, shown.titles))
             rows.append((keys.request_key(generator, prompt), user, prompt, shown.items, shown.last_position))
-    columns = zip(*rows, strict=True) if rows else [[] for _ in schema.REQUESTS]
-    draft.write_table("requests", pa.table([list(column) for column in columns], schema=schema.REQUESTS))
+    if not rows:
+        found = f"no typical user of {len(typical)} has an item with a title in training"
+        raise DataError("dataset.columns.title", found, "name a column with titles: the LLM reads them")
+    draft.write_table("requests", pa.table(list(map(list, zip(*rows, strict=True))), schema=schema.REQUESTS))
     return {"requests": len(rows), "without_titles": len(typical) - len(rows)}
 
 

@@ -1,9 +1,10 @@
 """The jobs behind the verbs of the command line."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from eimf.config import HeadSettings
+from eimf.config import HeadSettings, ModelSettings
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store, write_atomic
 from eimf.store.rows import ReplyRows
@@ -29,6 +30,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     store.sweep()
     run = Run(recipe, store, engines or Engines(recipe))
     # All of them first: a wrong model or template is found before minutes are spent.
+    check_backbone(recipe.model)
     configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
     _name_commits(run)
     made: dict[str, Artifact] = {}
@@ -41,6 +43,14 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     asked = made["interests"].manifest.facts["llm_requests"] if "interests" in built else 0
     say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made
+
+
+def check_backbone(settings: ModelSettings) -> None:
+    """Raises SettingError for a backbone or options that stage two would refuse. Loads torch where any were chosen."""
+    if settings.backbone != ModelSettings().backbone or settings.options:
+        from eimf.train.build import model_configuration
+
+        model_configuration(settings)
 
 
 def _name_commits(run: Run) -> None:
@@ -57,9 +67,10 @@ def run_verify(store: Store) -> None:
     once all were seen, where something is damaged."""
     if not store.root.is_dir():
         raise ArtifactError("store", f"no folder {store.root}", "give the root of a store")
-    artifacts, damaged = list(store.artifacts()), []
     replies = [ReplyRows(store.root, folder.name) for folder in sorted(store.root.glob("replies/*"))]
-    checks: list[Callable[[], object]] = [*(each.verify for each in artifacts), *(each.read for each in replies)]
+    checks: list[Callable[[], object]] = [partial(_verify, store, *each) for each in store.listing()]
+    checks += [each.read for each in replies]
+    damaged = []
     for check in checks:
         try:
             check()
@@ -70,6 +81,12 @@ def run_verify(store: Store) -> None:
     say(f"{whole} of {len(checks)} are whole: artifacts, and replies of {len(replies)} generators")
     if damaged:
         raise damaged[0]
+
+
+def _verify(store: Store, kind: str, key: str) -> None:
+    artifact = store.find(kind, key)
+    if artifact is not None:
+        artifact.verify()
 
 
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:

@@ -3,6 +3,7 @@
 import os
 import re
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from eimf.errors import MissingError, ModelError, UserError
@@ -68,9 +69,15 @@ def _checked(path: Path, field: str) -> Path:
 
 
 def _directory_digest(path: Path) -> str:
-    """Digest over every file's name and content."""
-    files = sorted(entry for entry in path.rglob("*") if entry.is_file())
-    return keys.digest({file.relative_to(path).as_posix(): [file.stat().st_size, _file_digest(file)] for file in files})
+    """Digest over name and content of every file of a model, and of nothing else that a tool may leave there."""
+    files = {entry.relative_to(path): entry for entry in sorted(path.rglob("*")) if entry.is_file()}
+    model = {
+        name.as_posix(): [file.stat().st_size, _file_digest(file)]
+        for name, file in files.items()
+        if not any(part.startswith(".") for part in name.parts)
+        and any(fnmatch(name.as_posix(), pattern) for pattern in _PATTERNS)
+    }
+    return keys.digest(model)
 
 
 def _file_digest(file: Path) -> str:
@@ -97,16 +104,26 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
         raise MissingError(
             field, f"{spec!r} is a hub id and huggingface_hub is not installed", "install the esim extra"
         ) from error
-    reason = ""
+    found, reason = None, ""
     for local_only in (True, False):
         try:
             path = snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only)
-            return _checked(Path(path), field)
-        except ModelError:  # the local cache may hold a part of a model only, such as its tokenizer
+            found = _checked(Path(path), field)
+            # What lies in the local cache may be a part of a model: an interrupted download says nothing of it.
+            whole = cache_folder() / "hub" / keys.digest([spec, found.name])
+            if local_only and whole.is_file():
+                return found
+            if not local_only:
+                with suppress(OSError):  # where the cache cannot be written, the hub is asked every time
+                    write_atomic(whole, b"")
+                return found
+        except ModelError:
             if not local_only:
                 raise
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             reason = f"{type(error).__name__}: {str(error).strip() or 'no reason given'}".splitlines()[0]
+    if found is not None:  # without the hub, as it is
+        return found
     raise MissingError(
         field,
         f"{spec!r} is no directory here, and not to be had from the hub ({reason})",

@@ -2,6 +2,7 @@
 the store; the others wait until it comes to train, and train with it."""
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from eimf.config import Speed
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     import torch
 
     from eimf.train.group import Group
+
+_PATIENCE = timedelta(days=30)
+"""The others wait while the first process ranks, or waits itself for another command that trains the same."""
 
 
 def size() -> int:
@@ -32,7 +36,7 @@ def join(device: "torch.device") -> "Group":
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     return Group(rank(), size())
 
 

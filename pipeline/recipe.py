@@ -1,11 +1,13 @@
 """A recipe: every answer-changing setting of one dataset, and the speed settings of this run, from one TOML file."""
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from eimf.config import (
     ClusterSettings,
@@ -21,7 +23,7 @@ from eimf.config import (
     TrainSettings,
     TypicalSettings,
 )
-from eimf.errors import SettingError
+from eimf.errors import SettingError, refusal
 
 
 class Recipe(BaseModel):
@@ -67,17 +69,21 @@ def built_in_recipes() -> list[str]:
     )
 
 
-def load_recipe(dataset: str, recipe: Path | None, overrides: list[str]) -> Recipe:
+def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin: str = "--set") -> Recipe:
     """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder with
     `interactions.parquet` and `items.parquet`. `overrides` are `section.key=value` with a TOML value, or plain
-    text. Raises SettingError."""
+    text; `origin` says in an error where they stand. Raises SettingError."""
     values, folder = _base(dataset, recipe)
-    for override in overrides:
-        _override(values, override)
+    if "folder" in values:
+        raise SettingError("folder", f"unknown setting in {recipe or dataset}", f"use one of {_siblings(('folder',))}")
+    names = [_override(values, override) for override in overrides]
     try:
         return Recipe.model_validate({**values, "folder": folder})
     except ValidationError as error:
-        raise _setting_error(error, recipe or dataset) from error
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        there = any(f"{name}.".startswith(f"{field}.") or f"{field}.".startswith(f"{name}.") for name in names)
+        raise _setting_error(field, first, origin if there else str(recipe or dataset)) from error
 
 
 def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
@@ -86,25 +92,29 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     if recipe is not None:
         if not recipe.is_file():
             raise SettingError("recipe", f"no file {recipe}", "give the path of a TOML recipe")
-        return _parse(recipe.read_bytes(), str(recipe)), recipe.resolve().parent
+        return parse_toml(recipe.read_bytes(), "recipe", str(recipe)), recipe.resolve().parent
     if dataset in built_in_recipes():
-        return _parse(built_in.read_bytes(), dataset), Path.cwd()
+        return parse_toml(built_in.read_bytes(), "recipe", dataset), Path.cwd()
     if folder.is_dir():
-        name = folder.resolve().name
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).lstrip("._-") or "data"
         files = {"name": name, "interactions": "interactions.parquet", "items": "items.parquet"}
-        return {"dataset": files, "prompt": {"template": "products"}}, folder.resolve()
+        return {"dataset": files}, folder.resolve()
     remedy = f"use one of {built_in_recipes()}, or a folder with interactions.parquet and items.parquet"
     raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", remedy)
 
 
-def _parse(text: bytes, source: str) -> dict[str, Any]:
+def parse_toml(text: bytes, field: str, source: str) -> dict[str, Any]:
+    """A TOML file in UTF-8, with or without a byte order mark. Raises SettingError for `field`."""
     try:
-        return tomllib.loads(text.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError("recipe", f"{source} is not TOML ({error})", "mend that line") from error
+        return tomllib.loads(text.decode("utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(field, f"{source} is not TOML ({error})", "mend that line") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(field, f"{source} is not UTF-8 ({error})", "save it as UTF-8") from error
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: str) -> str:
+    """Put it into `values`; returns the setting's name."""
     name, sign, text = override.partition("=")
     path = name.strip().split(".")
     if not sign or len(path) < 2:
@@ -114,6 +124,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise SettingError(name, f"{part!r} is a setting, not a section", "see `eimf recipe` for the names")
     values[path[-1]] = _value(text.strip())
+    return ".".join(path)
 
 
 def _value(text: str) -> Any:
@@ -123,14 +134,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _setting_error(error: ValidationError, source: Path | str) -> SettingError:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+def _setting_error(field: str, first: ErrorDetails, source: str) -> SettingError:
     if first["type"] == "extra_forbidden":
         return SettingError(field, f"unknown setting in {source}", f"use one of {_siblings(first['loc'])}")
     if first["type"] == "missing":
         return SettingError(field, f"missing in {source}", "add it to the recipe")
-    return SettingError(field, f"{first['input']!r} in {source} is not allowed", first["msg"].lower())
+    return SettingError(field, *refusal(first, source))
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:

@@ -1,6 +1,6 @@
 """Which artifacts a recipe's stage-one settings led to: what lets a training node start without raw data or models.
 
-A ref is filed under the digest of the settings as written (and of the dataset's key, but for a `dataset`), so the
+A ref is filed under the digest of the settings as written and of the dataset's key (for a `dataset`, its name), so the
 same recipe finds it on another machine. It notes the content of what settings only name, the template and the models:
 where these are at hand and have changed since, the ref no longer holds.
 """
@@ -41,8 +41,10 @@ def settings_behind(recipe: Recipe, kind: str) -> dict[str, Any]:
 
 
 def _path(store: Store, recipe: Recipe, kind: str, dataset: str | None) -> Path:
-    """The ref of what these settings led to: a `dataset`, or, with a dataset's key, what was made from it."""
-    name = keys.digest({"settings": settings_behind(recipe, kind), "dataset": dataset})
+    """The ref of what these settings led to: a `dataset`, or, with a dataset's key, what was made from it. Folders of
+    data all name their files alike, so a dataset goes by its name too."""
+    of = {"dataset": dataset} if dataset else {"name": recipe.dataset.name}
+    name = keys.digest({"settings": settings_behind(recipe, kind), **of})
     return store.root / "refs" / kind / f"{name}.json"
 
 
@@ -58,7 +60,11 @@ def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = Non
     path = _path(store, recipe, kind, dataset)
     if not path.is_file():
         return None
-    note, here = json.loads(path.read_text()), _contents(recipe, kind)
+    try:
+        note = json.loads(path.read_text())
+    except ValueError as error:
+        raise ArtifactError(str(path), "is no JSON", "remove it, and run `make esim` with the same recipe") from error
+    here = _contents(recipe, kind)
     for field, content in note.get("contents", {}).items():
         if field in here and here[field] != content:
             remedy = "run `make esim` to make it anew, or take back the change"

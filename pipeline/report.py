@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eimf import schema
+from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline.console import say, table
 from pipeline.run import counts
@@ -13,7 +14,8 @@ from pipeline.run import counts
 if TYPE_CHECKING:
     import torch
 
-_SHOWN = (("ndcg", 10), ("recall", 10), ("ndcg", 20), ("recall", 20), ("mrr", 20))
+_COLUMNS, _USUAL = 3, (10, 20)
+"""Most cut-offs that a table shows; those shown of more."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,13 @@ def values(metrics: Artifact, chosen: str = "all") -> dict[tuple[str, int], floa
 
 
 def show_results(results: list[Result]) -> None:
-    """One row a training, with the cut-offs among the shown ones that were measured."""
+    """One row a training, NDCG and Recall at the cut-offs that were measured, or the usual of them, and MRR at the last
+    of these."""
     found = [values(result.metrics) for result in results]
-    shown = [name for name in _SHOWN if all(name in each for each in found)]
+    cutoffs = sorted({k for name, k in found[0] if name == "ndcg"})
+    if len(cutoffs) > _COLUMNS:
+        cutoffs = [k for k in cutoffs if k in _USUAL] or cutoffs[:_COLUMNS]
+    shown = [(name, k) for k in cutoffs for name in ("ndcg", "recall")] + [("mrr", cutoffs[-1])]
     header = ["", *[f"{name}@{k}" for name, k in shown], "best epoch", "seconds"]
     rows = []
     for result, each in zip(results, found, strict=True):
@@ -80,10 +86,26 @@ def show_probe(probe: Artifact) -> None:
     say("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")
 
 
+def show_recommended(store: Store, key: str, history: list[str], count: int) -> None:
+    """One row an item that the checkpoint `key` recommends after this history."""
+    from eimf.serve import Recommender
+
+    model = Recommender.load(store, key)
+    items = store.get("dataset", store.get("checkpoint", key).manifest.parents["dataset"]).table("items")
+    titles = dict(zip(*(items[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
+    best = model.recommend([history], count)[0]
+    table(["item", "score", "title"], [[item, f"{score:.3f}", titles[item] or ""] for item, score in best])
+
+
 def show_store(store: Store) -> None:
-    """Every artifact: kind, key, when, from what, its counts."""
+    """Every artifact: kind, key, when, from what, its counts; a damaged one with what is wrong."""
     rows = []
-    for artifact in store.artifacts():
+    for kind, key in store.listing():
+        try:
+            artifact = store.get(kind, key)
+        except ArtifactError as error:
+            say(f"damaged: {error}")
+            continue
         manifest = artifact.manifest
         size = sum(entry.size for entry in manifest.files.values()) / 1e6
         rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", counts(artifact)])

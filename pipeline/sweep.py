@@ -8,7 +8,6 @@ cut-off and for paired tests over users.
 import base64
 import contextlib
 import json
-import tomllib
 import traceback
 import zlib
 from collections.abc import Callable
@@ -25,12 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf import schema
 from eimf.config.base import NAME
-from eimf.errors import ArtifactError, SettingError, UserError
+from eimf.errors import ArtifactError, SettingError, UserError, refusal
 from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline import guard
 from pipeline.console import say
 from pipeline.gate import settle
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe, load_recipe, parse_toml
 from pipeline.refs import settings_behind, stage_two_inputs
 from pipeline.train_stages import metrics_key
 
@@ -82,17 +81,19 @@ def read_plan(path: Path) -> Plan:
     """Raises SettingError."""
     if not path.is_file():
         raise SettingError("plan", f"no file {path}", "give the path of a TOML plan")
+    if path.suffix != ".toml":
+        raise SettingError(
+            "plan", f"{path} does not end in .toml", "rename it: results go into a folder named without it"
+        )
     try:
-        return Plan.model_validate(tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError("plan", f"{path} is not TOML ({error})", "mend that line") from error
+        return Plan.model_validate(parse_toml(path.read_bytes(), "plan", str(path)))
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "missing"):
             remedy = f"a plan has {sorted(Plan.model_fields)}"
             raise SettingError(field, f"{path}: {first['msg'].lower()}", remedy) from error
-        raise SettingError(field, f"{first['input']!r} in {path} is not allowed", first["msg"].lower()) from error
+        raise SettingError(field, *refusal(first, str(path))) from error
 
 
 def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
@@ -110,7 +111,7 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
         for variant, own in plan.variants.items():
             settings = [*plan.settings, *own, f"model.backbone={backbone}", f"train.seed={seed}"]
-            recipe = _recipe(name, folder, settings)
+            recipe = _recipe(name, folder, settings, f"the plan, variant {variant!r}")
             source = recipe.heads.source
             group = json.dumps([name, source, settings_behind(recipe, source or "dataset")])
             inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
@@ -124,9 +125,9 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
     return tasks
 
 
-def _recipe(name: str, folder: Path, settings: list[str]) -> Recipe:
-    file = folder / name
-    return load_recipe("", file, settings) if file.suffix == ".toml" else load_recipe(name, None, settings)
+def _recipe(name: str, folder: Path, settings: list[str], origin: str) -> Recipe:
+    file = folder / name if name.endswith(".toml") else None
+    return load_recipe(name, file, settings, origin)
 
 
 def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
@@ -240,9 +241,12 @@ def unpack(text: str) -> np.ndarray:
 
 
 def read_result(results: Path, task: Task) -> dict[str, Any] | None:
-    """A run's result, or None where there is none, or one of other settings."""
+    """A run's result, or None where there is none, a damaged one, or one of other settings."""
     path = results / f"{task.name}.json"
     if not path.is_file():
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found if found["key"] == task.key else None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:  # what a merge has left, say, is done again
+        return None
+    return found if found.get("key") == task.key else None

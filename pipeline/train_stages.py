@@ -6,7 +6,6 @@ Imports torch, pyarrow, numpy, pydantic and safetensors only, and those inside t
 from typing import Any
 
 from eimf import schema
-from eimf.config import ModelSettings
 from eimf.store.artifact import Draft, Store
 from pipeline import parallel
 from pipeline.console import progress
@@ -65,19 +64,16 @@ def _metrics_configuration(run: Run) -> dict[str, Any]:
 
 def _build_metrics(run: Run, made: Artifacts, draft: Draft) -> Facts:
     device = prepare_torch(run.recipe.speed)
-    from safetensors.torch import load_file
-
     from eimf.evaluate import mean_metric, metrics_table, rank_users, ranks_table
-    from eimf.train.build import build_backbone
+    from eimf.serve import load_backbone
     from pipeline.training import histories_of
 
     histories, settings = histories_of(made), run.recipe.evaluate
-    model = ModelSettings.model_validate(made["checkpoint"].manifest.configuration["model"])
-    backbone = build_backbone(model, histories.catalogue, seed=0)
-    backbone.load_state_dict(load_file(made["checkpoint"].file("model.safetensors")))
+    backbone = load_backbone(made["checkpoint"], histories.catalogue)
+    max_length = made["checkpoint"].manifest.configuration["model"]["max_length"]
     with progress("ranking", histories.users, "users") as tick:
         ranking = rank_users(
-            backbone.to(device), histories, schema.TEST, max_length=model.max_length, filter_seen=settings.filter_seen,
+            backbone.to(device), histories, schema.TEST, max_length=max_length, filter_seen=settings.filter_seen,
             block=run.recipe.speed.rank_users, cutoffs=settings.cutoffs, tick=tick,
         )  # fmt: skip
     draft.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))

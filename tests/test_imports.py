@@ -25,6 +25,7 @@ ALLOWED = {
     "abreast": set(),
     "train": {"errors", "schema", "config", "models", "losses", "metrics", "retrieval"},
     "evaluate": {"errors", "schema", "models", "metrics", "retrieval", "abreast", "train"},
+    "serve": {"errors", "schema", "config", "store", "models", "retrieval", "train"},
 }
 TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}
 

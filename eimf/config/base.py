@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, le=0.99)]
 Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """A name that can be part of a file's name."""
 

@@ -74,7 +74,7 @@ class ClusterSettings(Answer):
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
     """Number of clusters as a share of the users (METHOD: 4 %, the published code's affinity propagation found 4.6
     %)."""
-    iterations: Positive = 25
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 25
     """Rounds of k-means."""
     seed: Seed = 2026
     """Seed of the first centroids."""
@@ -90,8 +90,8 @@ class TypicalSettings(Answer):
 class PromptSettings(Answer):
     """What the LLM is asked (METHOD, stage one, 5)."""
 
-    template: str = "movies"
-    """`movies`, `products`, or the path of a TOML file like those."""
+    template: str = "products"
+    """`products`, `movies`, or the path of a TOML file like those."""
     max_titles: Positive = 15
     """Most recent training titles shown."""
     title_chars: Positive = 80

@@ -19,7 +19,7 @@ class ModelSettings(Answer):
     dropout: Share | None = None
     """Dropout wherever the backbone has one; None: the backbone's own, which `eimf backbones` tells. It suits histories
     of some ten events; for those of a hundred .2 did better."""
-    options: dict[str, dict[str, bool | int | float | str]] = Field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """A backbone's own settings by its name, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those
     of the chosen backbone count."""
 
@@ -89,7 +89,7 @@ class HeadSettings(Answer):
     def _something_is_left(self) -> Self:
         if self.smoothed >= 1:
             raise ValueError(
-                f"smooth_text, smooth_history and smooth_interests add up to {self.smoothed:g}; to below 1"
+                f"smooth_text, smooth_history and smooth_interests add up to {self.smoothed:g}; lower one: below 1"
             )
         return self
 

@@ -42,9 +42,11 @@ def prepare(
         _stop(rejected)
     kept = marked.filter(pl.col(schema.REASON).is_null())
     if kept.is_empty():
-        raise DataError(
-            "dataset.interactions", f"none of {len(events)} events is usable", f"see why: {_counts(rejected)}"
-        )
+        first = events[schema.ITEM_ID][0], items[schema.ITEM_ID][0]
+        found = f"none of {len(events)} events is usable: {_counts(rejected)}; the first is of item {first[0]!r}"
+        found += f", the item table begins with {first[1]!r}"
+        remedy = "name the columns that hold the same ids in dataset.columns.item and dataset.columns.item_key"
+        raise DataError("dataset.interactions", found, remedy)
     used = items.join(kept.select(schema.ITEM_ID).unique(), on=schema.ITEM_ID, how="semi")
     numbered = number_items(used, max_chars)
     users = _index(kept[schema.USER_ID], schema.USER, start=0)
@@ -86,7 +88,9 @@ def _counts(rejected: pl.DataFrame) -> str:
 
 def _stop(rejected: pl.DataFrame) -> None:
     first = rejected.row(0, named=True)
-    where = f"row {first[schema.ROW]}, user {first[schema.USER_ID]!r}, item {first[schema.ITEM_ID]!r}"
+    where = (
+        f"row {first[schema.ROW] + 1} below the header, user {first[schema.USER_ID]!r}, item {first[schema.ITEM_ID]!r}"
+    )
     found = f"{_counts(rejected)}; the first is {where}"
     raise DataError(
         "dataset.interactions",

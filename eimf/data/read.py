@@ -1,5 +1,6 @@
 """Raw files as polars frames with our column names; every id is text."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import polars as pl
 from eimf import schema
 from eimf.errors import DataError
 
+_ISO_DATE = r"\d{4}-\d{2}-\d{2}"
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t"}
 
 
@@ -23,7 +25,7 @@ def read_frame(path: Path, field: str) -> pl.DataFrame:
         frame = _read(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        remedy = "give a Parquet file, or a CSV or TSV file in UTF-8"
+        remedy = "give a Parquet file, or a CSV or TSV file in UTF-8 with as many fields in each row as the header has"
         raise DataError(field, f"{path} cannot be read ({reason})", remedy) from error
     if frame.is_empty():
         raise DataError(field, f"{path} holds no rows", "give a file with at least one row")
@@ -49,17 +51,20 @@ def need_columns(frame: pl.DataFrame, wanted: Mapping[str, str], field: str) -> 
 
 
 def number(frame: pl.DataFrame, column: str, setting: str) -> pl.Series:
-    """A column as float64; dates as seconds since 1970. Raises DataError naming the first value that is no number."""
+    """A column as float64; dates, and text with ISO 8601 dates (UTC where they name no zone), as seconds since 1970.
+    Raises DataError naming the first value that is neither."""
     series = frame[column]
     with _castable(f"dataset.columns.{setting}", f"column {column!r} of type {series.dtype}"):
+        if series.dtype == pl.String and re.match(_ISO_DATE, series[0] or ""):
+            series = series.str.to_datetime(strict=False)
         if isinstance(series.dtype, (pl.Date, pl.Datetime)):
             series = series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
         numbers = series.cast(pl.Float64, strict=False)
-    bad = numbers.is_null() | numbers.is_nan()
+        bad = ~numbers.is_finite().fill_null(False)
     if bad.any():
         row = bad.to_list().index(True)
-        found = f"column {column!r}, row {row}: {series[row]!r} is not a number"
-        remedy = "name a column without gaps of counters, of times in seconds, or of a Parquet date type"
+        found = f"column {column!r}, row {row + 1} below the header: {frame[column][row]!r} is no number and no date"
+        remedy = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
         raise DataError(f"dataset.columns.{setting}", found, remedy)
     return numbers
 

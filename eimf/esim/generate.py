@@ -54,11 +54,13 @@ class Replies:
     """The attempts at each request so far."""
 
     def __init__(self, known: pa.Table, readable: Callable[[str, str], bool], retries: int) -> None:
-        """`known` is `schema.REPLIES`; `readable(key, reply)` says whether a reply yields an interest."""
+        """`known` is `schema.REPLIES`; `readable(key, reply)` says whether a reply yields an interest. Attempts of
+        a run that had more retries do not count."""
         self._readable, self._retries = readable, retries
         self._last: dict[str, Row] = {}
         for row in known.to_pylist():
-            self.add(row)
+            if row[schema.ATTEMPT] <= retries:
+                self.add(row)
 
     def add(self, row: Row) -> None:
         """Note one attempt; a later one replaces an earlier one."""

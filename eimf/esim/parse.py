@@ -1,6 +1,7 @@
 """A reply of the LLM, read without ever stopping a run (METHOD, fault 6): what cannot be used has a reason."""
 
 import json
+import re
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
@@ -44,15 +45,21 @@ def parse_reply(reply: str, titles: int, examples: Set[str], max_interests: int)
 
 
 def _json_list(reply: str) -> tuple[list[Any] | None, str]:
-    """The first JSON list in `reply`, or the reason why there is none."""
-    start = reply.find("[")
-    if start < 0:
-        return None, "no JSON list" if reply.strip() else "empty reply"
-    try:
-        value, _ = json.JSONDecoder().raw_decode(reply, start)
-    except (ValueError, RecursionError) as error:  # broken, or a number of thousands of digits, or too deep
-        return None, f"broken JSON ({type(error).__name__})"
-    return value, ""
+    """The first JSON list in `reply` with an interest, or else the first one; or the reason why there is none."""
+    first, reason = None, ""
+    for found in re.finditer(r"\[", reply):
+        try:
+            value, _ = json.JSONDecoder().raw_decode(reply, found.start())
+        except RecursionError:  # and so is what lies within
+            return first, reason or "JSON too deep"
+        except ValueError as error:  # broken, or a number of thousands of digits
+            reason = reason or f"broken JSON ({type(error).__name__})"
+            continue
+        if any(map(_phrase, value)):
+            return value, ""
+        if first is None and not reason:
+            first = value
+    return first, reason or ("no JSON list" if reply.strip() else "empty reply")
 
 
 def _phrase(entry: Any) -> str:

@@ -1,4 +1,4 @@
-"""Every backbone by its name in recipes: the one line that a new one needs."""
+"""Every backbone by its name in recipes: the import and the line that a new one needs."""
 
 from eimf.models.backbone import Backbone
 from eimf.models.bert4rec import BERT4Rec

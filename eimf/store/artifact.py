@@ -65,7 +65,12 @@ class Artifact:
             raise ArtifactError(str(path), "damaged: its bytes differ from the sha256 in its manifest", remedy)
 
     def verify(self) -> None:
-        """Check every file. Raises ArtifactError at the first damaged one."""
+        """Check every file, and that the manifest tells what the key was made of. Raises ArtifactError at the first
+        fault."""
+        made = self.manifest
+        if keys.stage_key(made.kind, made.stage_version, made.parents, made.configuration) != made.key:
+            remedy = f"remove {self.folder} and build it again"
+            raise ArtifactError(str(self.folder / NAME), "damaged: what it tells does not lead to its key", remedy)
         for name, entry in self.manifest.files.items():
             self._verify(self.folder / name, entry)
 
@@ -185,12 +190,16 @@ class Store:
         return artifact
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Every finished artifact, by kind and key."""
-        for kind in sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name != _TMP):
-            for folder in self._folders(kind):
-                manifest = read_manifest(folder)
-                if manifest is not None:
-                    yield Artifact(folder, manifest)
+        """Every finished artifact, by kind and key. Raises ArtifactError, as `find`, at a damaged manifest."""
+        for kind, key in self.listing():
+            artifact = self.find(kind, key)
+            if artifact is not None:
+                yield artifact
+
+    def listing(self) -> list[tuple[str, str]]:
+        """Kind and key of every artifact, whole or damaged."""
+        kinds = sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name != _TMP)
+        return [(kind, folder.name) for kind in kinds for folder in self._folders(kind)]
 
     def _folders(self, kind: str) -> list[Path]:
         return sorted(path.parent for path in (self.root / kind).glob(f"*/{NAME}"))

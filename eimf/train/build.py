@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import Tensor
 
 from eimf.config import HeadSettings, ModelSettings
-from eimf.errors import SettingError
+from eimf.errors import SettingError, refusal
 from eimf.models.backbone import Backbone
 from eimf.models.catalogue import BACKBONES
 from eimf.models.heads import EimfHeads
@@ -38,6 +38,8 @@ def options_of(backbone: str) -> type[BaseModel]:
 def chosen_options(settings: ModelSettings) -> dict[str, Any]:
     """Every option of the chosen backbone with its value. Raises SettingError."""
     options = options_of(settings.backbone)
+    for name in settings.options.keys() - BACKBONES.keys():
+        raise SettingError(f"model.options.{name}", "no backbone has this name", f"use one of {', '.join(BACKBONES)}")
     field = f"model.options.{settings.backbone}"
     try:
         return options.model_validate(settings.options.get(settings.backbone, {})).model_dump()
@@ -46,7 +48,7 @@ def chosen_options(settings: ModelSettings) -> dict[str, Any]:
         name = f"{field}.{first['loc'][0]}"
         if first["type"] == "extra_forbidden":
             raise SettingError(name, "unknown option", f"use one of {sorted(options.model_fields)}") from error
-        raise SettingError(name, f"{first['input']!r} is not allowed", first["msg"].lower()) from error
+        raise SettingError(name, *refusal(first)) from error
 
 
 def chosen_dropout(settings: ModelSettings) -> float:

@@ -38,7 +38,7 @@ def ready(*rows: tuple[str | None, str | None, float], bad_rows: str = "stop") -
     ],
 )
 def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):
-    with pytest.raises(DataError, match=rf'{reason}: 1; the first is row 3.*dataset\.bad_rows="reject"'):
+    with pytest.raises(DataError, match=rf'{reason}: 1; the first is row 4 below.*dataset\.bad_rows="reject"'):
         ready(*GOOD, bad)
     found = ready(*GOOD, bad, bad_rows="reject")
     assert [(entry["row"], entry["reason"]) for entry in found.rejected.to_pylist()] == [(3, reason)]
@@ -113,7 +113,7 @@ def test_list_columns_and_a_column_of_our_own_name(tmp_path):
     [
         ("user_id,item_id,order\n", "holds no rows"),
         ("user_id,item_id,when\nu,a,1\n", "dataset.columns.order: 'order' is not a column"),
-        ("user_id,item_id,order\nu,a,monday\n", "row 0: 'monday' is not a number"),
+        ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is no number"),
     ],
 )
 def test_unreadable_events_name_the_field(tmp_path, content, message):

@@ -58,6 +58,15 @@ def test_malformed_replies_are_retried_with_another_seed_and_counted():
     assert len({request_seed(key, attempt) for key in PROMPTS for attempt in range(3)}) == 30
 
 
+def test_attempts_beyond_the_retries_of_this_run_do_not_count():
+    _, chunks, _ = run(FakeGenerator(4, malformed=0.5), [], retries=5)
+    known = [row for chunk in chunks for row in chunk]
+    again, chunks, sent = run(FakeGenerator(4, malformed=0.5), known, retries=0)
+    fresh, _, _ = run(FakeGenerator(4, malformed=0.5), [], retries=0)
+    assert sent == 0 and not chunks and max(row["attempt"] for row in known) > 0
+    assert [again.last(key) for key in PROMPTS] == [fresh.last(key) for key in PROMPTS]
+
+
 def test_retries_end_and_the_row_says_why():
     replies, _, sent = run(FakeGenerator(4, malformed=1.0), [], retries=2)
     assert sent == 30

@@ -41,7 +41,7 @@ def test_a_reply_cut_off_anywhere_never_raises(entries, cut):
         (r'[{"interest": "\ud83d", "items": [1]}]', "no entry with an interest"),
         ("[" + "9" * 5000 + "]", "broken JSON (ValueError)"),
         ('[{"interest": "half', "broken JSON (JSONDecodeError)"),
-        ("[" * 100_000, "broken JSON (RecursionError)"),
+        ("[" * 100_000, "JSON too deep"),
         ("[]", "no entry with an interest"),
         ('[{"interest": 7, "items": [1]}, 3, null]', "no entry with an interest"),
         ('[{"interest": "War  Films", "items": [1]}]', "only repeats the prompt's examples"),
@@ -49,6 +49,19 @@ def test_a_reply_cut_off_anywhere_never_raises(entries, cut):
 )
 def test_reasons(reply, reason):
     assert parse(reply, frozenset({"war films"})).reason == reason
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        'Here is [the list] you want: [{"interest": "jazz", "items": [1]}].',
+        'Interests [1]: [{"interest": "jazz", "items": [1]}]',
+        '{"liked": [], "interests": [{"interest": "jazz", "items": [1]}]}',
+    ],
+)
+def test_brackets_before_the_answer_do_not_hide_it(reply):
+    found = parse(reply)
+    assert (found.interests, found.evidence) == (["jazz"], [[1]])
 
 
 def test_what_is_usable_is_kept_and_cleaned():

@@ -121,6 +121,10 @@ def test_a_local_model_is_known_by_its_content_not_its_place(tmp_path):
     a, b = model(tmp_path / "a"), model(tmp_path / "deep" / "b")
     identity = model_identity(str(a), None, tmp_path, "llm.model")
     assert identity == model_identity("deep/b", None, tmp_path, "llm.model")
+    (a / ".cache").mkdir()
+    for stray in (a / ".DS_Store", a / ".cache" / "note.json", a / "README.md"):
+        stray.write_text(str(stray))
+    assert identity == model_identity(str(a), None, tmp_path, "llm.model")
     model(b, b"w" * 99 + b"x")
     assert identity != model_identity(str(b), None, tmp_path, "llm.model")
     assert model_folder("a", None, tmp_path, "llm.model") == a
@@ -136,6 +140,21 @@ def test_a_hub_id_is_its_commit_in_the_local_hub_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert model_identity("someone/small", None, tmp_path, "llm.model") == f"hub someone/small@{commit}"
     assert model_folder("someone/small", None, tmp_path, "llm.model") == snapshot
+
+
+def test_a_hub_model_counts_as_whole_once_the_hub_has_said_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("EIMF_CACHE", str(tmp_path / "cache"))
+    snapshot = model(tmp_path / ("c" * 40))
+    asked = []
+
+    def download(spec, *, local_files_only, **_):
+        asked.append(local_files_only)
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    for _ in range(2):  # what a killed download left is completed, what is complete is not asked for again
+        assert model_folder("someone/small", None, tmp_path, "llm.model") == snapshot
+    assert asked == [True, False, True]
 
 
 def test_a_large_file_counts_in_full_and_is_read_once(tmp_path, monkeypatch, capsys):

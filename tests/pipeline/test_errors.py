@@ -15,6 +15,7 @@ import pytest
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store, write_atomic
 from pipeline.jobs import run_esim, run_verify
+from pipeline.report import show_store
 from tests import world as planted
 
 
@@ -80,6 +81,40 @@ def test_bad_data(tmp_path, store, more, items, parts):
     assert content(store.root) == before
 
 
+def test_ids_that_are_written_otherwise_in_the_two_files(tmp_path, store):
+    raw = planted.world()
+    number = pl.col("item_id").str.slice(1).cast(pl.Int64)
+    floats = raw.interactions.with_columns(number.cast(pl.Float64))
+    folder = planted.World(floats, raw.items.with_columns(number)).write(tmp_path / "floats")
+    parts = ("events is usable: item without a row", ".0', the item table begins with '0'", "dataset.columns.item_key")
+    refused(esim(folder, store, "dataset.bad_rows=reject"), *parts)
+
+
+def test_files_as_other_programs_write_them(tmp_path, store, world_folder):
+    recipe = f"""\ufeff[dataset]
+name = "world"
+interactions = "{world_folder}/interactions.parquet"
+items = "{world_folder}/items.parquet"
+"""
+    (tmp_path / "bom.toml").write_text(recipe, encoding="utf-8")
+    assert eimf("recipe", "--recipe", str(tmp_path / "bom.toml")).returncode == 0
+    (tmp_path / "latin.toml").write_text(recipe[1:] + "# é", encoding="latin-1")
+    for command in (("recipe", "--recipe"), ("sweep", "--store", str(store.root))):
+        refused(eimf(*command, str(tmp_path / "latin.toml")), "latin.toml is not UTF-8", "save it as UTF-8")
+    (tmp_path / "my data").mkdir()
+    assert '"name": "my-data"' in eimf("recipe", "--dataset", str(tmp_path / "my data")).stdout
+
+
+def test_stage_one_where_only_stage_two_is_installed(tmp_path, world_folder):
+    (tmp_path / "polars.py").write_text("raise ModuleNotFoundError(\"No module named 'polars'\", name='polars')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from pipeline.cli import main; main()"
+    command = [sys.executable, "-c", code, "esim", "--dataset", str(world_folder), "--store", str(tmp_path / "store")]
+    root = Path(__file__).parents[2]
+    fakes = [part for setting in planted.FAKES for part in ("--set", setting)]
+    result = subprocess.run([*command, *fakes], cwd=root, capture_output=True, text=True, check=False)
+    refused(result, "polars", "not installed here", "run `make esim`")
+
+
 def test_rejecting_instead_of_stopping(tmp_path, store):
     raw = planted.world()
     events = pl.concat([raw.interactions, pl.DataFrame([USER], schema=raw.interactions.schema)])
@@ -109,7 +144,15 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
         ("train.lr=fast", ("train.lr", "'fast'", "number")),
         ("cluster.count=91", ("cluster.count", "91 clusters for 90 users", "set it to 90")),
         ("train.seed=-1", ("train.seed", "-1", "greater than or equal to 0")),
-        ("llm.min_interests=9", ("llm", "min_interests=9 is above max_interests=4")),
+        ("llm.min_interests=9", ("llm", "min_interests=9 is above max_interests=4 in --set; lower it")),
+        ("heads.smooth_text=0.9", ("heads", "add up to 1.2", "; lower one")),
+        ("dataset.name=my shop", ("dataset.name", "'my shop' in --set", "letters, digits, '.', '_' and '-' only")),
+        ("text.columns=name", ("text.columns", "'name' in --set", 'write a list such as ["a", "b"]')),
+        ("dataset.columns=x", ("dataset.columns", "'x' in --set", "it is a section")),
+        ("model.backbone=bert", ("model.backbone", "'bert'", "use one of dnn")),
+        ("model.options.sasrc.layers=3", ("model.options.sasrc", "no backbone", "use one of dnn")),
+        ("cluster.seed=3000000000", ("cluster.seed", "less than 2147483648")),
+        ("train.epochs=0", ("train.epochs", "0 in --set", "greater than or equal to 1")),
         ("evaluate.cutoffs=[]", ("evaluate.cutoffs", "at least 1")),
         ("oops", ("'oops' is not section.key=value",)),
         ("heads=text", ("heads", "text")),
@@ -129,6 +172,7 @@ def test_bad_settings(store, world_folder, setting, parts):
         ("model.backbone=bert", ("model.backbone", "'bert'", "use one of dnn")),
         ("model.width=33", ("model (sasrec)", "width=33 cannot be shared by heads=2")),
         ("model.options.sasrec.layer=3", ("model.options.sasrec.layer", "unknown option", "'layers'")),
+        ("model.options.sasrc.layers=3", ("model.options.sasrc", "no backbone", "use one of dnn")),
         ("model.options.sasrec.layers=0", ("model.options.sasrec.layers", "0", "greater than or equal to 1")),
     ],
 )
@@ -201,6 +245,22 @@ def test_verify_reads_replies_and_goes_on_to_the_end(tmp_path, world_folder, cap
         run_verify(store)
     said = capsys.readouterr().out
     assert "damaged reply part" in said and "8 of 10 are whole" in said
+
+
+def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folder, capsys):
+    store = Store(tmp_path)
+    run_esim(planted.recipe(world_folder), store)
+    next(store.root.glob("clusters/*/manifest.json")).write_text('{"format": 1')
+    edited = next(store.root.glob("esim/*/manifest.json"))
+    edited.write_text(edited.read_text().replace('"stage_version": 1', '"stage_version": 2'))
+    capsys.readouterr()
+    with pytest.raises(ArtifactError, match=r"clusters.*damaged manifest"):
+        run_verify(store)
+    said = capsys.readouterr().out
+    assert "does not lead to its key" in said and "8 of 10 are whole" in said
+    show_store(store)
+    said = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("damaged: ") for line in said) == 1 and len(said) == 9
 
 
 def test_a_full_disk_is_not_filled_further(tmp_path, monkeypatch):

@@ -86,10 +86,12 @@ def test_a_sweep_runs_everything_once_and_goes_on_where_it_stopped(plan, store, 
     assert f"| sasrec | {np.mean(plain):.4f} ± {np.std(plain, ddof=1):.4f} / " in table
 
     # A result that is gone is made again, one that is there is not, and one of other settings does not count.
+    # So is one that a merge has spoilt.
     (results / "world.sasrec.paper.2.json").unlink()
+    (results / "world.sasrec.plain.2.json").write_text("<<<<<<< HEAD")
     run_plan(plan, store, results, workers=1)
     out = capsys.readouterr().out
-    assert "3 of 4 runs are finished" in out and "[1/1] world.sasrec.paper.2" in out
+    assert "2 of 4 runs are finished" in out and "[1/2] world.sasrec.plain.2" in out and "[2/2] world.sa" in out
     other = plan.with_name("other.toml")
     other.write_text(plan.read_text().replace("train.epochs=2", "train.epochs=1"))
     tasks = tasks_of(read_plan(other), plan.parent, store)
@@ -196,3 +198,10 @@ def test_a_bad_plan_is_one_error(plan, store, text, match):
     path.write_text(text)
     with pytest.raises(SettingError, match=match):
         tasks_of(read_plan(path), plan.parent, store)
+
+
+def test_a_plan_without_an_ending_is_refused(plan):
+    bare = plan.with_name("bare")
+    bare.write_text(plan.read_text())
+    with pytest.raises(SettingError, match=r"plan: .*bare does not end in \.toml; rename it"):
+        read_plan(bare)

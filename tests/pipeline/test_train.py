@@ -170,6 +170,22 @@ def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
         stage_two_inputs(store, recipes[0], None)
 
 
+def test_a_training_node_tells_folders_of_data_apart(tmp_path):
+    store = Store(tmp_path / "store")
+    folders = [planted.world(seed=seed).write(tmp_path / name) for seed, name in enumerate(("office", "beauty"))]
+    made = [run_esim(planted.recipe(folder), store)["dataset"].key for folder in folders]
+    assert made[0] != made[1]
+    for folder in folders:
+        for path in folder.iterdir():
+            path.unlink()  # no raw data there
+    found = [stage_two_inputs(store, planted.recipe(folder), None)["dataset"].key for folder in folders]
+    assert found == made
+    (ref,) = (path for path in (store.root / "refs" / "dataset").iterdir() if made[0] in path.read_text())
+    ref.write_text("")
+    with pytest.raises(ArtifactError, match=r"is no JSON; remove it, and run `make esim`"):
+        stage_two_inputs(store, planted.recipe(folders[0]), None)
+
+
 def test_interests_of_another_prompt_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
     mine = tmp_path / "mine.toml"
     mine.write_text('version = 1\nsystem = "Name the interests."\n')
