@@ -205,7 +205,7 @@ class TrainSettings(Answer):
 class EvaluateSettings(Answer):
     """What is measured."""
 
-    cutoffs: Annotated[tuple[Positive, ...], Field(min_length=1)] = (5, 10, 20, 50)
+    cutoffs: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(min_length=1)] = (5, 10, 20, 50)
     """k of Recall, NDCG, HitRate and MRR."""
     filter_seen: bool = True
     """Leave out of the ranking what the user has seen before the target."""

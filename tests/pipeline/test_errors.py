@@ -153,6 +153,7 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
         ("model.options.sasrc.layers=3", ("model.options.sasrc", "no backbone", "use one of dnn")),
         ("cluster.seed=3000000000", ("cluster.seed", "less than 2147483648")),
         ("train.epochs=0", ("train.epochs", "0 in --set", "greater than or equal to 1")),
+        ("evaluate.cutoffs=[1000000000000]", ("evaluate.cutoffs.0", "less than or equal to 10000")),
         ("evaluate.cutoffs=[]", ("evaluate.cutoffs", "at least 1")),
         ("oops", ("'oops' is not section.key=value",)),
         ("heads=text", ("heads", "text")),

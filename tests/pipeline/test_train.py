@@ -11,6 +11,7 @@ from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
 from pipeline.recipe import load_recipe
 from pipeline.refs import stage_two_inputs
+from pipeline.report import show_results
 from tests import world as planted
 
 PLAIN = ("heads.preset=plain",)
@@ -94,11 +95,15 @@ def test_a_checkpoint_holds_the_backbone_alone(store, world_folder, preset):
     assert "item_table.weight" in names
 
 
-def test_evaluate_measures_a_finished_training_again(store, world_folder):
+def test_evaluate_measures_a_finished_training_again(store, world_folder, capsys):
     trained = run_train(planted.recipe(world_folder), store)
     again = run_evaluate(planted.recipe(world_folder, "evaluate.cutoffs=[1, 3]"), store)
     assert again.checkpoint.key == trained.checkpoint.key and again.metrics.key != trained.metrics.key
     assert {row["k"] for row in again.metrics.table("metrics").to_pylist()} == {1, 3}
+    for result, shown in ((again, "ndcg@1 recall@1 ndcg@3 recall@3 mrr@3"), (trained, "ndcg@10 recall@10 ndcg@20")):
+        capsys.readouterr()
+        show_results([result])
+        assert " ".join(capsys.readouterr().out.split()).startswith(shown)
     with pytest.raises(ArtifactError, match="not trained yet; run `make train`"):
         run_evaluate(planted.recipe(world_folder, "train.seed=77"), store)
 
