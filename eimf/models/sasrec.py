@@ -43,6 +43,14 @@ def gelu(x: Tensor) -> Tensor:
     return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu.out(x, out=x)
 
 
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """`layer` of x. Without a gradient on a CPU the bias comes last and in place: torch copies it into every row first,
+    which is one more pass over memory that is not in the cache."""
+    if x.device.type != "cpu" or torch.is_grad_enabled():
+        return layer(x)
+    return (x @ layer.weight.T).add_(layer.bias)
+
+
 def check_heads(width: int, heads: int) -> None:
     """Raises ValueError where attention heads cannot share a width."""
     if width % heads:
@@ -61,7 +69,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """`seen` as in `attention`."""
-        return self._feed(x + self._drop(self.to_out(self._attention(self.norm_attention(x), seen))))
+        return self._feed(self._sum(x, self.to_out, self._attention(self.norm_attention(x), seen)))
 
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         """What `forward` gives at one `place` [B] of each sequence only, [B, D]; without dropout."""
@@ -69,11 +77,18 @@ class Block(nn.Module):
         return self._feed(x[torch.arange(x.shape[0], device=x.device), place] + self.to_out(mixed))
 
     def _feed(self, x: Tensor) -> Tensor:
-        return x + self._drop(self.contract(self._drop(gelu(self.expand(self.norm_feed_forward(x))))))
+        return self._sum(x, self.contract, self._drop(gelu(linear(self.expand, self.norm_feed_forward(x)))))
+
+    def _sum(self, x: Tensor, layer: nn.Linear, inner: Tensor) -> Tensor:
+        """x + dropout(layer(inner)); without a gradient on a CPU the product is added where x was copied to."""
+        if x.device.type != "cpu" or torch.is_grad_enabled() or self.training:
+            return x + self._drop(layer(inner))
+        rows = torch.addmm(x.flatten(0, -2), inner.flatten(0, -2), layer.weight.T)
+        return rows.add_(layer.bias).view(x.shape)
 
     def _attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         batch, length, width = x.shape
-        qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
+        qkv = linear(self.to_qkv, x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
         if x.device.type == "cpu" and seen is None and not self.training and not torch.is_grad_enabled():
             # A head at a time reads what it needs from where it lies; the way back would be slower than the copy.
             later = _no_later(length)
