@@ -61,13 +61,14 @@ class Recommender:
             if not numbers.any():
                 found = f"number {place} has no item of the catalogue: {list(histories[place])[:3]}"
                 raise DataError("histories", found, f"give ids such as {self.items[0]!r}")
-        recent = [numbers[numbers > 0][-self.max_length :] for numbers in known]
+        kept = [numbers[numbers > 0] for numbers in known]
+        recent = [numbers[-self.max_length :] for numbers in kept]
         interests = self.backbone.interests(
             _padded(recent), torch.tensor([len(each) for each in recent]), self._times(times, known)
         )  # [B, K, D]
         seen = None
         if filter_seen:
-            items = [np.unique(numbers[numbers > 0]) for numbers in known]
+            items = list(map(np.unique, kept))
             rows = np.repeat(np.arange(len(items)), [len(each) for each in items])
             seen = Seen(torch.from_numpy(rows), torch.from_numpy(np.concatenate(items)))
         best, scores = best_items(interests, self.backbone.item_vectors, seen, count)

@@ -84,9 +84,7 @@ def run_verify(store: Store) -> None:
 
 
 def _verify(store: Store, kind: str, key: str) -> None:
-    artifact = store.find(kind, key)
-    if artifact is not None:
-        artifact.verify()
+    store.get(kind, key).verify()
 
 
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:

@@ -90,10 +90,11 @@ def show_recommended(store: Store, key: str, history: list[str], count: int) -> 
     """One row an item that the checkpoint `key` recommends after this history."""
     from eimf.serve import Recommender
 
-    model = Recommender.load(store, key)
-    items = store.get("dataset", store.get("checkpoint", key).manifest.parents["dataset"]).table("items")
+    checkpoint = store.get("checkpoint", key)
+    dataset = store.get("dataset", checkpoint.manifest.parents["dataset"])
+    items = dataset.table("items")
     titles = dict(zip(*(items[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
-    best = model.recommend([history], count)[0]
+    best = Recommender(checkpoint, dataset).recommend([history], count)[0]
     table(["item", "score", "title"], [[item, f"{score:.3f}", titles[item] or ""] for item, score in best])
 
 

@@ -46,9 +46,12 @@ def gelu(x: Tensor) -> Tensor:
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """`layer` of x. Without a gradient on a CPU the bias comes last and in place: torch copies it into every row first,
     which is one more pass over memory that is not in the cache."""
-    if x.device.type != "cpu" or torch.is_grad_enabled():
-        return layer(x)
-    return (x @ layer.weight.T).add_(layer.bias)
+    return (x @ layer.weight.T).add_(layer.bias) if _only_reads(x) else layer(x)
+
+
+def _only_reads(x: Tensor) -> bool:
+    """True on a CPU where no gradient is taken: there passes over memory count, and nobody needs what came between."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def check_heads(width: int, heads: int) -> None:
@@ -81,7 +84,7 @@ class Block(nn.Module):
 
     def _sum(self, x: Tensor, layer: nn.Linear, inner: Tensor) -> Tensor:
         """x + dropout(layer(inner)); without a gradient on a CPU the product is added where x was copied to."""
-        if x.device.type != "cpu" or torch.is_grad_enabled() or self.training:
+        if self.training or not _only_reads(x):
             return x + self._drop(layer(inner))
         rows = torch.addmm(x.flatten(0, -2), inner.flatten(0, -2), layer.weight.T)
         return rows.add_(layer.bias).view(x.shape)
@@ -89,7 +92,7 @@ class Block(nn.Module):
     def _attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         batch, length, width = x.shape
         qkv = linear(self.to_qkv, x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
-        if x.device.type == "cpu" and seen is None and not self.training and not torch.is_grad_enabled():
+        if seen is None and not self.training and _only_reads(x):
             # A head at a time reads what it needs from where it lies; the way back would be slower than the copy.
             later = _no_later(length)
             mixed = torch.empty_like(x).view(batch, length, self.heads, -1)

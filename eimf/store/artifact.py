@@ -181,6 +181,9 @@ class Store:
 
     def get(self, kind: str, key: str) -> Artifact:
         """The finished artifact; `key` may be shortened. Raises ArtifactError where there is none, or more than one."""
+        whole = self.find(kind, key)
+        if whole is not None:
+            return whole
         matches = [path for path in self._folders(kind) if path.name.startswith(key)]
         if len(matches) != 1:
             found = f"{len(matches)} artifacts of kind {kind} begin with {key!r} in {self.root}"
@@ -188,13 +191,6 @@ class Store:
         artifact = self.find(kind, matches[0].name)
         assert artifact is not None
         return artifact
-
-    def artifacts(self) -> Iterator[Artifact]:
-        """Every finished artifact, by kind and key. Raises ArtifactError, as `find`, at a damaged manifest."""
-        for kind, key in self.listing():
-            artifact = self.find(kind, key)
-            if artifact is not None:
-                yield artifact
 
     def listing(self) -> list[tuple[str, str]]:
         """Kind and key of every artifact, whole or damaged."""

@@ -151,7 +151,7 @@ def test_replay_uses_recorded_replies_and_refuses_to_ask(world_folder, store):
     recipe = planted.recipe(world_folder, "llm.backend=replay")
     with pytest.raises(MissingError, match=r"llm\.backend: replay, but the store holds no reply"):
         run_esim(recipe, store, Replaying(recipe))
-    (made,) = [artifact for artifact in store.artifacts() if artifact.manifest.kind == "requests"]
+    (made,) = [store.get(kind, key) for kind, key in store.listing() if kind == "requests"]
     reply = '[{"interest": "recorded", "items": [1]}]'
     rows = [
         dict(zip(schema.REPLIES.names, (key, 0, reply, 1, 1), strict=True))

@@ -35,4 +35,4 @@ def test_two_processes_build_one_key_once(tmp_path):
         worker.join(20)
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert built.get(timeout=1) and built.empty()
-    assert len(list(Store(tmp_path).artifacts())) == 1
+    assert len(Store(tmp_path).listing()) == 1

@@ -27,7 +27,7 @@ def test_what_was_written_is_read_back(tmp_path):
     found = store.find("numbers", KEY)
     assert found is not None and found.table("numbers") == TABLE
     assert found.manifest.files["numbers.parquet"].rows == 3
-    assert [artifact.key for artifact in store.artifacts()] == [KEY]
+    assert store.listing() == [("numbers", KEY)]
     assert store.get("numbers", "aaaa").key == KEY
 
 
