@@ -53,11 +53,12 @@ def rank_users(
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     positions = _POSITIONS if device.type == "cpu" else block * max_length
     blocks = queries(histories, split, max_length, block, positions)
+    read = backbone.reader(int(histories.trained.clip(max=max_length).sum()))
 
     def ranked(query: Query) -> Ranked:
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
         times = query.times.to(device) if query.times is not None and backbone.timed else None
-        interests = backbone.interests(query.items.to(device), query.lengths.to(device), times)
+        interests = read(query.items.to(device), query.lengths.to(device), times)
         return rank(interests, table, query.target.to(device), seen, top=max(cutoffs, default=0))
 
     def keep(query: Query, found: Ranked) -> None:

@@ -4,6 +4,7 @@ Shapes: B batch, T history length, K interests, D width, N items. Item 0 is padd
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,6 +19,10 @@ Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=0.99)]
 """Kinds of a backbone's own options: what its constructor takes beside `items`, `width`, `max_length` and `dropout`."""
+
+
+Reader = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""What `Backbone.interests` is."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +87,7 @@ class Backbone(nn.Module, ABC):
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """Interests after the whole of each history, [B, K, D]; `lengths` [B] are at least 1."""
         return self(items, times)[torch.arange(items.shape[0], device=items.device), lengths - 1]
+
+    def reader(self, positions: int) -> Reader:
+        """`interests` for many histories of `positions` in all, until a weight changes; may prepare for it."""
+        return self.interests

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.models.backbone import INIT_STD, Backbone, Positive
+from eimf.models.backbone import INIT_STD, Backbone, Positive, Reader
 from eimf.models.dropout import dropout
 
 
@@ -31,6 +31,19 @@ def attention(query: Tensor, key: Tensor, value: Tensor, drop: float, seen: Tens
     else:
         scores = scores.masked_fill_(~seen, -torch.inf)
     return torch.matmul(dropout(scores.softmax(dim=-1), drop, True), value)
+
+
+def _attention_by_heads(qkv: Tensor) -> Tensor:
+    """`attention` of qkv [3, B, H, T, D/H] as [B, T, H, D/H]; without a gradient, on a CPU. A head at a time reads what
+    it needs from where it lies; the way back would be slower than the copy."""
+    _, batch, heads, length, width = qkv.shape
+    later = _no_later(length)
+    mixed = qkv.new_empty(batch, length, heads, width)
+    for head in range(heads):
+        query, key, value = qkv[:, :, head]
+        scores = torch.baddbmm(later, query, key.mT, alpha=width**-0.5)
+        mixed[:, :, head] = torch.bmm(scores.softmax(dim=-1), value)
+    return mixed
 
 
 def _no_later(length: int) -> Tensor:
@@ -72,7 +85,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """`seen` as in `attention`."""
-        return self._feed(self._sum(x, self.to_out, self._attention(self.norm_attention(x), seen)))
+        return self.after(x, linear(self.to_qkv, self.norm_attention(x)), seen)
+
+    def after(self, x: Tensor, qkv: Tensor, seen: Tensor | None = None) -> Tensor:
+        """The block's output from its input and that input's queries, keys and values [B, T, 3 D]."""
+        return self._feed(self._sum(x, self.to_out, self._mixed(qkv, seen)))
 
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         """What `forward` gives at one `place` [B] of each sequence only, [B, D]; without dropout."""
@@ -90,20 +107,17 @@ class Block(nn.Module):
         return rows.add_(layer.bias).view(x.shape)
 
     def _attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        batch, length, width = x.shape
-        qkv = linear(self.to_qkv, x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
-        if seen is None and not self.training and _only_reads(x):
-            # A head at a time reads what it needs from where it lies; the way back would be slower than the copy.
-            later = _no_later(length)
-            mixed = torch.empty_like(x).view(batch, length, self.heads, -1)
-            for head in range(self.heads):
-                query, key, value = qkv[:, :, head]
-                scores = torch.baddbmm(later, query, key.mT, alpha=query.shape[2] ** -0.5)
-                mixed[:, :, head] = torch.bmm(scores.softmax(dim=-1), value)
-            return mixed.view(batch, length, width)
-        query, key, value = qkv.contiguous().unbind()
-        mixed = attention(query, key, value, self.dropout if self.training else 0.0, seen)
-        return mixed.transpose(1, 2).reshape(batch, length, width)  # [B, T, D]
+        return self._mixed(linear(self.to_qkv, x), seen)
+
+    def _mixed(self, qkv: Tensor, seen: Tensor | None) -> Tensor:
+        batch, length, _ = qkv.shape
+        parts = qkv.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
+        if seen is None and not self.training and _only_reads(qkv):
+            mixed = _attention_by_heads(parts)
+        else:
+            query, key, value = parts.contiguous().unbind()
+            mixed = attention(query, key, value, self.dropout if self.training else 0.0, seen).transpose(1, 2)
+        return mixed.reshape(batch, length, -1)  # [B, T, D]
 
     def _attention_at(self, x: Tensor, place: Tensor) -> Tensor:
         """`_attention` at one `place` [B] only, [B, D]; without dropout. One query needs no keys and values:
@@ -172,6 +186,30 @@ class SASRec(Backbone):
         if self.training:
             return super().interests(items, lengths)
         return self.norm(blocks_at(self.blocks, self._embed(items), lengths - 1)).unsqueeze(1)  # [B, 1, D]
+
+    def reader(self, positions: int) -> Reader:
+        """On a CPU the first block takes its queries, keys and values from a table, where an item comes more than
+        twice: but for the norm's scale they are linear in item vector + position."""
+        table, first = self.item_table.weight, self.blocks[0]  # [N + 1, D]
+        if self.training or not _only_reads(table) or positions < 2 * len(table) or len(self.blocks) == 1:
+            return self.interests
+        assert isinstance(first, Block)
+        norm, to_qkv = first.norm_attention, first.to_qkv
+        item = self.scale * (table - table.mean(dim=1, keepdim=True))
+        place = self.position - self.position.mean(dim=1, keepdim=True)  # [L, D]
+        weight, bias = to_qkv.weight * norm.weight, to_qkv.weight @ norm.bias + to_qkv.bias  # [3 D, D], [3 D]
+        of_item, of_place = item @ weight.T, place @ weight.T  # [N + 1, 3 D], [L, 3 D]
+        squares = item.square().sum(dim=1, keepdim=True) + 2 * item @ place.T + place.square().sum(dim=1)
+        scale = (squares / table.shape[1] + norm.eps).rsqrt()  # [N + 1, L]
+
+        def read(items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
+            length = items.shape[1]
+            qkv = F.embedding(items, of_item).add_(of_place[:length])  # [B, T, 3 D]
+            qkv.mul_(scale[items, torch.arange(length)].unsqueeze(2)).add_(bias)
+            x = first.after(self._embed(items), qkv)
+            return self.norm(blocks_at(self.blocks[1:], x, lengths - 1)).unsqueeze(1)  # [B, 1, D]
+
+        return read
 
     def _embed(self, items: Tensor) -> Tensor:
         # sqrt(D), as the authors' code has it: without it the blocks drown the item at the start, and learning is slow.

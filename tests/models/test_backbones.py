@@ -170,6 +170,30 @@ def test_sasrec_attention_equals_a_loop():
     torch.testing.assert_close(block._attention(x)[0], wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_sasrec_attention_is_the_same_without_a_gradient():
+    block = build_backbone(small("sasrec"), ITEMS, seed=1).eval().blocks[0]
+    x = torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        block.to_qkv.weight.mul_(30)
+        found = block._attention(x)
+    torch.testing.assert_close(found, block._attention(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_many_histories_are_read_as_one_is(name):
+    model = build_backbone(ModelSettings(backbone=name, width=16, max_length=9), ITEMS, seed=3).eval()
+    noise = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=noise) * 0.1)
+    items, lengths = torch.randint(1, ITEMS + 1, (5, 7), generator=noise), torch.tensor([7, 1, 4, 7, 2])
+    items[torch.arange(7) >= lengths.unsqueeze(1)] = 0
+    read = model.reader(positions=1000)
+    assert (read == model.interests) == (name != "sasrec")  # which has tables for it
+    torch.testing.assert_close(read(items, lengths, None), model.interests(items, lengths), rtol=1e-4, atol=1e-5)
+    assert model.reader(positions=ITEMS) == model.interests  # too few for tables to pay
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_interests_are_those_of_the_last_prefix(name):
     model = build_backbone(ModelSettings(backbone=name, width=16, max_length=9, dropout=0.5), 30, seed=3).eval()
