@@ -21,15 +21,15 @@ prepare_torch(Speed(threads=1))
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 from eimf import schema  # noqa: E402
 from eimf.config import TrainSettings  # noqa: E402
 from eimf.evaluate import mean_metric, rank_users  # noqa: E402
 from eimf.losses.softmax import Products, cross_entropy  # noqa: E402
-from eimf.models.bsarec import BSARec, FilterBlock  # noqa: E402
+from eimf.models.bsarec import BSARec, FilterBlock, low_pass  # noqa: E402
 from eimf.models.dropout import dropout  # noqa: E402
-from eimf.train.optimizer import rate_factor  # noqa: E402
+from eimf.train.optimizer import Optimizer  # noqa: E402
 from eimf.train.sequences import Histories, read_histories  # noqa: E402
 
 LENGTH, BATCH, PARTS = 50, 2048, 16
@@ -40,7 +40,7 @@ class WholeFilter(BSARec):
 
     def __init__(self, items: int) -> None:
         super().__init__(items=items, width=64, max_length=LENGTH, dropout=0.5)
-        impulse = torch.fft.irfft((torch.arange(LENGTH // 2 + 1) < 3).to(torch.complex64), n=LENGTH)  # c = 5
+        impulse = low_pass(LENGTH, cutoff=5)[:, 0]
         place = torch.arange(LENGTH)
         self.low_pass = impulse[(place.unsqueeze(1) - place) % LENGTH]  # [L, L]
 
@@ -87,24 +87,19 @@ class Prefixes:
         return torch.from_numpy(items), torch.from_numpy(padding), torch.from_numpy(self.items[self.target[which]])
 
 
-def train_epoch(
-    model: WholeFilter, optimizer: torch.optim.Optimizer, prefixes: Prefixes, order: np.ndarray, begin: int,
-    settings: TrainSettings,
-) -> None:  # fmt: skip
+def train_epoch(model: WholeFilter, optimizer: Optimizer, prefixes: Prefixes, order: np.ndarray, begin: int) -> None:
     """One pass over the prefixes in the given order, after `begin` epochs."""
     model.train()
     steps = -(-len(order) // BATCH)
     for step in range(steps):
         chosen = order[step * BATCH : (step + 1) * BATCH]
-        optimizer.param_groups[0]["lr"] = settings.lr * rate_factor(settings, begin + step / steps)
         optimizer.zero_grad()
         for part in np.array_split(chosen[prefixes.shown[chosen].argsort()], PARTS):  # of like length
             items, padding, target = prefixes.batch(part)
             share = torch.full((len(part),), 1 / len(chosen))
             hidden = model.last(items, padding)
             cross_entropy(hidden, model.item_vectors, target - 1, share, Products(256, half=True)).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        optimizer.step()
+        optimizer.step(begin + step / steps)
 
 
 def main() -> None:
@@ -119,14 +114,14 @@ def main() -> None:
     rng = np.random.default_rng(settings.seed)
     histories = read_histories(pq.read_table(options.events))
     prefixes, model = Prefixes(histories), WholeFilter(histories.catalogue)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay, fused=True)
+    optimizer = Optimizer(dict(model.named_parameters()), (), settings)
 
     def ndcg(split: int) -> float:
         ranking = rank_users(model, histories, split, max_length=LENGTH, filter_seen=True, block=512)
         return mean_metric(ranking, "ndcg", 10)
 
     for number in range(settings.epochs):
-        train_epoch(model, optimizer, prefixes, rng.permutation(len(prefixes.target)), number, settings)
+        train_epoch(model, optimizer, prefixes, rng.permutation(len(prefixes.target)), number)
         found = f"valid ndcg@10 {ndcg(schema.VALID):.4f}  test ndcg@10 {ndcg(schema.TEST):.4f}"
         sys.stdout.write(f"epoch {number + 1}  {found}\n")
         sys.stdout.flush()
