@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from eimf.models.backbone import INIT_STD, Backbone, Positive
 from eimf.models.dropout import dropout
+from eimf.models.tanh import tanh
 
 
 class ComiRecSA(Backbone):
@@ -39,7 +40,7 @@ class ComiRecSA(Backbone):
     def attend(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """The interests after each prefix [B, T, K, D], and the weights [B, T, K, T] that they give the items."""
         e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
-        w = self.to_weight(torch.tanh(self.to_hidden(e + self.position[: items.shape[1]])))  # [B, T, K]
+        w = self.to_weight(tanh(self.to_hidden(e + self.position[: items.shape[1]])))  # [B, T, K]
         length = items.shape[1]
         future = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(1)
         attention = w.transpose(1, 2).unsqueeze(2).expand(-1, -1, length, -1).masked_fill(future, -torch.inf)

@@ -23,19 +23,86 @@ Shapes: B batch, T history length, P prefixes, K interests, L concepts, D width.
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import custom_bwd, custom_fwd
 from torch.nn import functional as F
 
 from eimf.models.backbone import INIT_STD, Backbone, Pass, Positive, Weight
 from eimf.models.dropout import dropout
 from eimf.models.parts import in_parts
+from eimf.models.tanh import tanh
 
-_ELEMENTS = 2**25
-"""Numbers [B, P, T, D] held at once while looking for the intention: 128 MiB in float32."""
+_ELEMENTS = 2**24
+"""Shares [B, P, K, T] held at once: 64 MiB in float32."""
+_HIDDEN = 2**18, 2**25
+"""Most hidden values of the intention in a block: on a CPU, where it is to stay in the cache, and on a GPU."""
 _BLOCKS = 4
-"""Prefixes go through that in so many blocks, each with the places up to its last: 5 / 8 of the work."""
+"""Prefixes are at least so many blocks there, each with the places up to its last: 5 / 8 of the work."""
+
+
+class _Scores(torch.autograd.Function):
+    """<weight, sigmoid(sum over k of share_k turned_k)> of share [B, P, K, T], turned [B, P, K, D] and weight [D]:
+    [B, P, T]. Where there are several prefixes they are of the first 1, 2, .. places; a later place may have any score.
+
+    The hidden values [B, P, T, D] are never there at once: a block of them is made and used while it is in the cache,
+    and made again on the way back.
+    """
+
+    @staticmethod
+    @custom_fwd(device_type="cuda", cast_inputs=torch.float32)
+    def forward(ctx: Any, share: Tensor, turned: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(share, turned, weight)
+        scores = share.new_zeros(share.shape[0], share.shape[1], share.shape[3])
+        for rows, prefixes, places in _blocks(turned, share.shape[3]):
+            hidden = _hidden(share[rows, prefixes, :, places], turned[rows, prefixes])  # [b * p, t, D]
+            found = torch.mm(hidden.flatten(0, 1), weight.unsqueeze(1))  # [b * p * t, 1]
+            block = scores[rows, prefixes, places]
+            block.copy_(found.view(block.shape))
+        return scores
+
+    @staticmethod
+    @custom_bwd(device_type="cuda")
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        share, turned, weight = ctx.saved_tensors
+        to_share, to_turned, to_weight = torch.zeros_like(share), torch.zeros_like(turned), torch.zeros_like(weight)
+        for rows, prefixes, places in _blocks(turned, share.shape[3]):
+            own, vectors = share[rows, prefixes, :, places], turned[rows, prefixes]  # [b, p, K, t], [b, p, K, D]
+            grad = grads[0][rows, prefixes, places]  # [b, p, t]
+            hidden = _hidden(own, vectors)
+            to_weight += torch.mm(grad.reshape(1, -1), hidden.flatten(0, 1))[0]
+            slope = hidden.addcmul_(hidden, hidden, value=-1)  # [b * p, t, D]: the derivative of the sigmoid
+            grad = grad.unsqueeze(2)
+            along = torch.bmm((own * grad).flatten(0, 1), slope)  # [b * p, K, D]
+            to_turned[rows, prefixes] += along.view(vectors.shape) * weight
+            back = torch.bmm((vectors * weight).flatten(0, 1), slope.mT)  # [b * p, K, t]
+            to_share[rows, prefixes, :, places] = back.view(own.shape) * grad
+        return to_share, to_turned, to_weight
+
+
+@torch.compiler.disable  # the blocks are the point
+def _scores(share: Tensor, turned: Tensor, weight: Tensor) -> Tensor:
+    return _Scores.apply(share, turned, weight)
+
+
+def _hidden(share: Tensor, turned: Tensor) -> Tensor:
+    """share [b, p, K, t] and turned [b, p, K, D] to [b * p, t, D]."""
+    return torch.bmm(share.flatten(0, 1).mT, turned.flatten(0, 1)).sigmoid_()
+
+
+def _blocks(turned: Tensor, places: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Rows, prefixes and places of one block after the other, for turned [B, P, K, D]."""
+    batch, prefixes, _, width = turned.shape
+    most = _HIDDEN[turned.device.type != "cpu"]
+    step = max(1, min(-(-prefixes // _BLOCKS), most // (places * width)))
+    for first in range(0, prefixes, step):
+        end = places if prefixes == 1 else min(first + step, places)
+        rows = max(1, most // (step * end * width))
+        for row in range(0, batch, rows):
+            yield slice(row, row + rows), slice(first, first + step), slice(0, end)
 
 
 class SINE(Backbone):
@@ -70,7 +137,7 @@ class SINE(Backbone):
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
         x, (_, length) = self._embed(items), items.shape
         seen = torch.ones(1, length, length, dtype=torch.bool, device=items.device).tril_()
-        rows = max(1, _ELEMENTS // (length * length * x.shape[2]))
+        rows = max(1, _ELEMENTS // (length * length * self.count))
         if x.shape[0] <= rows:
             return self._prefixes(x, seen)
         return in_parts(self._prefixes, rows, x, seen)
@@ -102,7 +169,7 @@ class SINE(Backbone):
         items = self.norm_item(self.to_intention(x))
         rows = torch.matmul(self.norm_concept(concepts).flatten(1, 2), items.mT)  # [B, P * K, T]
         shares = rows.unflatten(1, (-1, self.count)).softmax(dim=2)  # [B, P, K, T]: P_{k|t}
-        hidden = torch.tanh(self.to_hidden(placed)).unflatten(2, (self.count, -1))  # [B, T, K, D]
+        hidden = tanh(self.to_hidden(placed)).unflatten(2, (self.count, -1))  # [B, T, K, D]
         weights = (hidden * self.hidden_weight).sum(dim=3).mT.unsqueeze(1)  # [B, 1, K, T]
         weights = weights.masked_fill(~seen.unsqueeze(2), -torch.inf).softmax(dim=3)  # [B, P, K, T]: P_{t|k}
         interests = torch.matmul((shares * weights).flatten(1, 2), x).unflatten(1, (-1, self.count))
@@ -115,21 +182,15 @@ class SINE(Backbone):
 
     def _activate(self, x: Tensor, placed: Tensor, seen: Tensor) -> Tensor:
         """The K concepts of each prefix nearest to its summary, times how near, [B, P, K, D]."""
-        weight = torch.matmul(torch.tanh(self.to_summary(placed)), self.summary_weight).unsqueeze(1)  # [B, 1, T]
+        weight = torch.matmul(tanh(self.to_summary(placed)), self.summary_weight).unsqueeze(1)  # [B, 1, T]
         summary = torch.matmul(weight.masked_fill(~seen, -torch.inf).softmax(dim=2), x)  # [B, P, D]
         score, chosen = torch.matmul(summary, self.concepts.mT).topk(self.count, dim=2)  # [B, P, K]
         return F.embedding(chosen, self.concepts) * torch.sigmoid(score).unsqueeze(3)
 
     def _intention(self, shares: Tensor, concepts: Tensor, seen: Tensor) -> Tensor:
         """What each prefix is after next, [B, P, D]: its concepts, weighed by an attention over its places."""
-        _, prefixes, _, places = shares.shape
-        step, turned, mixes = -(-prefixes // _BLOCKS), self.to_intention(concepts), []
-        for first in range(0, prefixes, step):
-            rows, end = slice(first, first + step), places if prefixes == 1 else first + step
-            share = shares[:, rows, :, :end]
-            hidden = torch.tanh(torch.matmul(share.mT, turned[:, rows]))  # [B, p, t, D]: tanh(W3 Y)
-            weight = torch.matmul(hidden, self.intention_weight)  # [B, p, t]
-            attention = weight.masked_fill(~seen[:, rows, :end], -torch.inf).softmax(dim=2)
-            mixes.append(torch.matmul(share, attention.unsqueeze(3)))
-        mix = torch.cat(mixes, dim=1)  # [B, P, K, 1]
+        # tanh x = 2 sigmoid(2 x) - 1, and the softmax takes no notice of the 1.
+        weight = _scores(shares, 2 * self.to_intention(concepts), 2 * self.intention_weight)
+        attention = weight.masked_fill(~seen, -torch.inf).softmax(dim=2)  # [B, P, T]
+        mix = torch.matmul(shares, attention.unsqueeze(3))  # [B, P, K, 1]
         return self.norm_intention(torch.matmul(mix.mT, concepts).squeeze(2))

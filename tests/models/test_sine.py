@@ -63,7 +63,7 @@ def test_every_prefix_equals_the_equations():
 
 def test_parts_of_a_batch_give_the_same_interests_and_gradients(monkeypatch):
     items, gradients, made = drawn(), [], []
-    for elements in (2**25, 2 * T * T * D):
+    for elements in (2**24, 2 * T * T * K):
         monkeypatch.setattr(sine, "_ELEMENTS", elements)
         backbone = model()
         made.append(backbone(items))
@@ -71,6 +71,26 @@ def test_parts_of_a_batch_give_the_same_interests_and_gradients(monkeypatch):
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in backbone.parameters()]))
     torch.testing.assert_close(made[0], made[1])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefixes", [1, T])
+@pytest.mark.parametrize("most", [1, 3 * T * D, 2**18])
+def test_scores_by_blocks_equal_the_plain_ones_and_their_gradients(monkeypatch, prefixes, most):
+    monkeypatch.setattr(sine, "_HIDDEN", (most, most))
+    generator = torch.Generator().manual_seed(2)
+    share, turned, weight, grad = (
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for shape in ((4, prefixes, K, T), (4, prefixes, K, D), (D,), (4, prefixes, T))
+    )
+    seen = torch.ones(prefixes, T, dtype=torch.float64)
+    if prefixes > 1:
+        seen = seen.tril()
+    plain = torch.einsum("bpkt,bpkd->bptd", share, turned).sigmoid() @ weight * seen
+    scores = sine._scores(share, turned, weight)
+    torch.testing.assert_close(scores * seen, plain)
+    wanted = torch.autograd.grad(plain, (share, turned, weight), grad * seen)
+    found = torch.autograd.grad(scores, (share, turned, weight), grad * seen)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_regulariser_is_the_squared_covariance_of_different_prototypes():
