@@ -28,7 +28,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.amp import custom_bwd, custom_fwd
 from torch.nn import functional as F
 
 from eimf.models.backbone import INIT_STD, Backbone, Pass, Positive, Weight
@@ -45,19 +44,18 @@ _BLOCKS = 4
 
 
 class _Scores(torch.autograd.Function):
-    """<weight, sigmoid(sum over k of share_k turned_k)> of share [B, P, K, T], turned [B, P, K, D] and weight [D]:
-    [B, P, T]. Where there are several prefixes they are of the first 1, 2, .. places; a later place may have any score.
+    """<weight, sigmoid(sum over k of share_k turned_k)> of share [B, T, K, T], turned [B, T, K, D] and weight [D]:
+    [B, T, T]; the prefixes are of the first 1, 2, .. places, and a later place may have any score.
 
-    The hidden values [B, P, T, D] are never there at once: a block of them is made and used while it is in the cache,
+    The hidden values [B, T, T, D] are never there at once: a block of them is made and used while it is in the cache,
     and made again on the way back.
     """
 
     @staticmethod
-    @custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, share: Tensor, turned: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(share, turned, weight)
         scores = share.new_zeros(share.shape[0], share.shape[1], share.shape[3])
-        for rows, prefixes, places in _blocks(turned, share.shape[3]):
+        for rows, prefixes, places in _blocks(turned):
             hidden = _hidden(share[rows, prefixes, :, places], turned[rows, prefixes])  # [b * p, t, D]
             found = torch.mm(hidden.flatten(0, 1), weight.unsqueeze(1))  # [b * p * t, 1]
             block = scores[rows, prefixes, places]
@@ -65,11 +63,10 @@ class _Scores(torch.autograd.Function):
         return scores
 
     @staticmethod
-    @custom_bwd(device_type="cuda")
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share, turned, weight = ctx.saved_tensors
         to_share, to_turned, to_weight = torch.zeros_like(share), torch.zeros_like(turned), torch.zeros_like(weight)
-        for rows, prefixes, places in _blocks(turned, share.shape[3]):
+        for rows, prefixes, places in _blocks(turned):
             own, vectors = share[rows, prefixes, :, places], turned[rows, prefixes]  # [b, p, K, t], [b, p, K, D]
             grad = grads[0][rows, prefixes, places]  # [b, p, t]
             hidden = _hidden(own, vectors)
@@ -83,26 +80,29 @@ class _Scores(torch.autograd.Function):
         return to_share, to_turned, to_weight
 
 
-@torch.compiler.disable  # the blocks are the point
-def _scores(share: Tensor, turned: Tensor, weight: Tensor) -> Tensor:
-    return _Scores.apply(share, turned, weight)
-
-
 def _hidden(share: Tensor, turned: Tensor) -> Tensor:
     """share [b, p, K, t] and turned [b, p, K, D] to [b * p, t, D]."""
     return torch.bmm(share.flatten(0, 1).mT, turned.flatten(0, 1)).sigmoid_()
 
 
-def _blocks(turned: Tensor, places: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Rows, prefixes and places of one block after the other, for turned [B, P, K, D]."""
-    batch, prefixes, _, width = turned.shape
+def _blocks(turned: Tensor) -> Iterator[tuple[slice, slice, slice]]:
+    """Rows, prefixes and places of one block after the other, for turned [B, T, K, D]."""
+    batch, length, _, width = turned.shape
     most = _HIDDEN[turned.device.type != "cpu"]
-    step = max(1, min(-(-prefixes // _BLOCKS), most // (places * width)))
-    for first in range(0, prefixes, step):
-        end = places if prefixes == 1 else min(first + step, places)
+    step = max(1, min(-(-length // _BLOCKS), most // (length * width)))
+    for first in range(0, length, step):
+        end = min(first + step, length)
         rows = max(1, most // (step * end * width))
         for row in range(0, batch, rows):
-            yield slice(row, row + rows), slice(first, first + step), slice(0, end)
+            yield slice(row, row + rows), slice(first, end), slice(0, end)
+
+
+@torch.compiler.disable  # the blocks are the point
+def _scores(share: Tensor, turned: Tensor, weight: Tensor) -> Tensor:
+    if turned.shape[1] == 1:  # of one prefix, nothing is too large
+        return torch.matmul(torch.matmul(share.mT, turned).sigmoid(), weight)
+    with torch.autocast(weight.device.type, enabled=False):
+        return _Scores.apply(share.to(weight.dtype), turned.to(weight.dtype), weight)
 
 
 class SINE(Backbone):

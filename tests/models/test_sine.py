@@ -82,9 +82,7 @@ def test_scores_by_blocks_equal_the_plain_ones_and_their_gradients(monkeypatch, 
         torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
         for shape in ((4, prefixes, K, T), (4, prefixes, K, D), (D,), (4, prefixes, T))
     )
-    seen = torch.ones(prefixes, T, dtype=torch.float64)
-    if prefixes > 1:
-        seen = seen.tril()
+    seen = torch.ones(prefixes, T, dtype=torch.float64).tril_(T - prefixes)  # a single prefix has all places
     plain = torch.einsum("bpkt,bpkd->bptd", share, turned).sigmoid() @ weight * seen
     scores = sine._scores(share, turned, weight)
     torch.testing.assert_close(scores * seen, plain)
