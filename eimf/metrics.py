@@ -59,9 +59,11 @@ def gini(exposure: Tensor) -> float:
 def paired_difference(a: Tensor, b: Tensor) -> tuple[float, float, float]:
     """Mean of b - a over users, its standard error, and the two-sided p of the paired test.
 
-    p is from the normal limit of the paired t statistic: for hundreds of users and more. p is 1 where nothing differs.
+    p is from the normal limit of the paired t statistic: for hundreds of users and more. p is 1, and the error 0, where
+    all users differ alike.
     """
     difference = b.double() - a.double()
-    mean, error = float(difference.mean()), float(difference.std() / math.sqrt(len(difference)))
+    spread = difference.std() if len(difference) > 1 else 0.0
+    mean, error = float(difference.mean()), float(spread / math.sqrt(len(difference)))
     p = math.erfc(abs(mean) / error / math.sqrt(2)) if error > 0 else 1.0
     return mean, error, p

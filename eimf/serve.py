@@ -12,16 +12,28 @@ from torch import Tensor
 
 from eimf import schema
 from eimf.config import ModelSettings
-from eimf.errors import DataError
+from eimf.errors import ArtifactError, DataError
 from eimf.models.backbone import Backbone
+from eimf.models.catalogue import BACKBONES
 from eimf.retrieval import Seen, best_items
 from eimf.store.artifact import Artifact, Store
 from eimf.train.build import build_backbone
 
+_TOGETHER = 256
+"""Histories that go through the backbone together."""
+
 
 def load_backbone(checkpoint: Artifact, items: int) -> Backbone:
-    """The backbone of a `checkpoint` artifact, for a catalogue of so many items, as it serves."""
-    settings = ModelSettings.model_validate(checkpoint.manifest.configuration["model"])
+    """The backbone of a `checkpoint` artifact, for a catalogue of so many items, as it serves. Raises ArtifactError
+    where this version of the backbone would compute something else with these weights."""
+    made = checkpoint.manifest.configuration
+    settings = ModelSettings.model_validate(made["model"])
+    there, here = made.get("revision", 1), BACKBONES[settings.backbone].revision
+    if there != here:
+        found = f"revision {there} of {settings.backbone} made it, this is revision {here}"
+        raise ArtifactError(
+            f"checkpoint {checkpoint.short}", found, "train it again, or serve it by the code it is from"
+        )
     backbone = build_backbone(settings, items, seed=0)
     backbone.load_state_dict(load_file(checkpoint.file("model.safetensors")))
     return backbone.eval()
@@ -52,20 +64,58 @@ class Recommender:
 
         A history holds item ids, oldest first, of any length; ids that the catalogue does not have are passed over.
         `times` are those of its events in seconds, which a `timed` backbone wants. With `filter_seen`, nothing of the
-        history comes back. Raises DataError for a history without a single known item, or with too few times.
+        history comes back. Raises DataError for a history without a single known item, or with too few times, and for
+        ids that are not text.
         """
+        if count < 1:
+            raise DataError("count", str(count), "ask for 1 item or more")
         if not histories:
             return []
-        known = [np.array([self._number.get(item, 0) for item in history], dtype=np.int64) for history in histories]
-        for place, numbers in enumerate(known):
-            if not numbers.any():
-                found = f"number {place} has no item of the catalogue: {list(histories[place])[:3]}"
-                raise DataError("histories", found, f"give ids such as {self.items[0]!r}")
+        known = [self._numbers(place, history) for place, history in enumerate(histories)]
+        clocks = self._clocks(times, known)
+        found: list[list[tuple[str, float]]] = []
+        for first in range(0, len(known), _TOGETHER):
+            part = slice(first, first + _TOGETHER)
+            found += self._best(known[part], clocks and clocks[part], count, filter_seen)
+        return found
+
+    def _numbers(self, place: int, history: Sequence[str]) -> np.ndarray:
+        """A history's items by number, 0 where unknown. Raises DataError for one that is of no use."""
+        odd = (
+            history if isinstance(history, (str, bytes)) else next((i for i in history if not isinstance(i, str)), None)
+        )
+        if odd is not None:
+            what = f"number {place} has {odd!r} of type {type(odd).__name__} where a list of texts is wanted"
+            raise DataError("histories", what, f"give lists of ids such as [{self.items[0]!r}]")
+        numbers = np.array([self._number.get(item, 0) for item in history], dtype=np.int64)
+        if not numbers.any():
+            what = f"number {place} has no item of the catalogue: {list(history)[:3]}"
+            raise DataError("histories", what, f"give ids such as {self.items[0]!r}")
+        return numbers
+
+    def _clocks(self, times: Sequence[Sequence[float]] | None, known: list[np.ndarray]) -> list[np.ndarray] | None:
+        """Seconds beside each event, where the backbone wants them."""
+        if not self.backbone.timed:
+            return None
+        if times is None or [len(each) for each in times] != [len(numbers) for numbers in known]:
+            found = "none" if times is None else "not as many as events"
+            raise DataError("times", found, "this backbone knows how long ago an event was: give seconds for each")
+        clocks = [np.asarray(each, dtype=np.float64) for each in times]
+        for place, clock in enumerate(clocks):
+            if not np.isfinite(clock).all():
+                raise DataError("times", f"number {place} has {list(times[place])[:3]}", "give seconds for each event")
+        return clocks
+
+    def _best(
+        self, known: list[np.ndarray], clocks: list[np.ndarray] | None, count: int, filter_seen: bool
+    ) -> list[list[tuple[str, float]]]:
         kept = [numbers[numbers > 0] for numbers in known]
         recent = [numbers[-self.max_length :] for numbers in kept]
-        interests = self.backbone.interests(
-            _padded(recent), torch.tensor([len(each) for each in recent]), self._times(times, known)
-        )  # [B, K, D]
+        times = None
+        if clocks is not None:
+            beside = [clock[numbers > 0] for clock, numbers in zip(clocks, known, strict=True)]
+            times = _padded([each[-self.max_length :] for each in beside])
+        interests = self.backbone.interests(_padded(recent), torch.tensor([len(each) for each in recent]), times)
         seen = None
         if filter_seen:
             items = list(map(np.unique, kept))
@@ -76,16 +126,6 @@ class Recommender:
             [(self.items[item - 1], score) for item, score in zip(*each, strict=True) if item]
             for each in zip(best.tolist(), scores.tolist(), strict=True)
         ]
-
-    def _times(self, times: Sequence[Sequence[float]] | None, known: list[np.ndarray]) -> Tensor | None:
-        """Seconds [B, T] beside the recent items, where the backbone wants them."""
-        if not self.backbone.timed:
-            return None
-        if times is None or [len(each) for each in times] != [len(numbers) for numbers in known]:
-            found = "none" if times is None else "not as many as events"
-            raise DataError("times", found, "this backbone knows how long ago an event was: give seconds for each")
-        beside = [np.asarray(each, dtype=np.float64)[numbers > 0] for each, numbers in zip(times, known, strict=True)]
-        return _padded([each[-self.max_length :] for each in beside])
 
 
 def _padded(rows: list[np.ndarray]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from eimf.errors import UserError
+from eimf.errors import SettingError, UserError
 from eimf.store.artifact import Store
 from pipeline import jobs, parallel, report
 from pipeline.console import complain, say
@@ -99,12 +99,22 @@ def backbones() -> None:
 @app.command()
 def recommend(
     checkpoint: Annotated[str, typer.Argument(help="Key of a checkpoint, as `train` and `status` print it.")],
-    history: Annotated[list[str], typer.Argument(help="Item ids of a user, oldest first.")],
+    history: Annotated[list[str] | None, typer.Argument(help="Item ids of a user, oldest first.")] = None,
     store: StoreFolder = Path("artifacts"),
-    count: Annotated[int, typer.Option(min=1, help="Items to show.")] = 10,
+    count: Annotated[int, typer.Option(min=1, help="Items to recommend.")] = 10,
+    time: Annotated[list[float] | None, typer.Option(help="Seconds of each event, for a timed backbone.")] = None,
+    user: Annotated[str | None, typer.Option(help="A user of the dataset, in place of a history.")] = None,
+    everyone: Annotated[Path | None, typer.Option(help="Parquet file to write, for every user of the dataset.")] = None,
 ) -> None:
     """What a trained backbone recommends after a history: ids, scores, titles. `eimf.serve` is the same in Python."""
-    report.show_recommended(Store(store), checkpoint, history, count)
+    from pipeline import recommend as recommending
+
+    if everyone is None:
+        recommending.show(Store(store), checkpoint, history or [], time, user, count)
+    elif history or user:
+        raise SettingError("recommend", "--everyone beside a history or a user", "ask for one of them")
+    else:
+        recommending.write_all(Store(store), checkpoint, everyone, count)
 
 
 @app.command()

@@ -22,8 +22,8 @@ def complain(text: str) -> None:
 class Bar:
     """A progress bar; call it with what was done since the last call."""
 
-    def __init__(self, bar: Any, label: str, unit: str) -> None:
-        self._bar, self._label, self._unit = bar, label, unit
+    def __init__(self, bar: Any, label: str, unit: str, hidden: bool = False) -> None:
+        self._bar, self._label, self._unit, self._hidden = bar, label, unit, hidden
         self._begin, self._done = time.monotonic(), 0
 
     def skip(self, count: int) -> None:
@@ -41,13 +41,16 @@ class Bar:
         """Show where things stand beside the label."""
         if self._bar is not None:
             self._bar.label = f"      {self._label}: {text}"
+        elif not self._hidden:
+            rate = self._done / max(time.monotonic() - self._begin, 1e-9)
+            say(f"       {self._label}: {text}, {rate:,.0f} {self._unit}/s")
 
 
 @contextmanager
 def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterator[Bar]:
-    """A bar with counts, rate and remaining time while standard error is a terminal; nothing into a file."""
+    """A bar with counts, rate and remaining time where standard error is a terminal; elsewhere a line a note."""
     if hidden or not sys.stderr.isatty():
-        yield Bar(None, label, unit)
+        yield Bar(None, label, unit, hidden)
         return
     with typer.progressbar(
         length=total, label=f"      {label}", show_pos=True, show_eta=True, file=sys.stderr,

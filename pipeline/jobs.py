@@ -179,6 +179,10 @@ def run_demo(recipe: Recipe, store: Store) -> None:
 def label(trained: Settled) -> str:
     """Short name of a training for tables."""
     heads = trained.recipe.heads
+    usual = HeadSettings(preset=heads.preset, control=heads.control, gate=heads.gate)
+    if trained.shut:
+        usual = usual.without_interests()
+    own = "".join(f" {name}={value}" for name, value in heads if value != getattr(usual, name))
     control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
     shut = ", gate shut" if trained.shut else ""
-    return f"{trained.recipe.model.backbone} {'plain' if heads.plain else heads.preset}{control}{shut}"
+    return f"{trained.recipe.model.backbone} {'plain' if heads.plain else heads.preset + own}{control}{shut}"

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,11 @@ def prepare_torch(speed: Speed) -> "torch.device":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     if speed.device != "cpu" and torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun: a GPU for each process
+        number, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= gpus:  # torchrun: a GPU for each process
+            found = f"{speed.device}, which takes a GPU for each process: here are {gpus}, this is process {number + 1}"
+            raise SettingError("speed.device", found, 'start fewer PROCESSES, or set it to "cpu"')
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         return device
     _fast_products()
@@ -41,12 +46,13 @@ def prepare_torch(speed: Speed) -> "torch.device":
 
 
 def _fast_products() -> None:
-    """On a CPU, torch's "medium" precision takes oneDNN's float32 products, which use all of AVX-512 where the default
-    ones do not. A CPU with AMX would round to bfloat16 under it; without AMX the error is that of "highest"."""
+    """On an x86 CPU, torch's "medium" precision takes oneDNN's float32 products, which use all of AVX-512 where the
+    default ones do not. One with AMX would round to bfloat16 under it, as would an Arm with bfloat16; without AMX the
+    error is that of "highest"."""
     import torch
 
     flags = Path("/proc/cpuinfo")
-    if flags.is_file() and "amx_bf16" not in flags.read_text():
+    if platform.machine() == "x86_64" and flags.is_file() and "amx_bf16" not in flags.read_text():
         torch.set_float32_matmul_precision("medium")
 
 

@@ -76,7 +76,7 @@ def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin:
     values, folder = _base(dataset, recipe)
     if "folder" in values:
         raise SettingError("folder", f"unknown setting in {recipe or dataset}", f"use one of {_siblings(('folder',))}")
-    names = [_override(values, override) for override in overrides]
+    names = [_override(values, override, origin) for override in overrides]
     try:
         return Recipe.model_validate({**values, "folder": folder})
     except ValidationError as error:
@@ -113,12 +113,12 @@ def parse_toml(text: bytes, field: str, source: str) -> dict[str, Any]:
         raise SettingError(field, f"{source} is not UTF-8 ({error})", "save it as UTF-8") from error
 
 
-def _override(values: dict[str, Any], override: str) -> str:
+def _override(values: dict[str, Any], override: str, origin: str) -> str:
     """Put it into `values`; returns the setting's name."""
     name, sign, text = override.partition("=")
     path = name.strip().split(".")
     if not sign or len(path) < 2:
-        raise SettingError("set", f"{override!r} is not section.key=value", 'write it like "train.lr=5e-4"')
+        raise SettingError("set", f"{override!r} in {origin} is not section.key=value", 'write it like "train.lr=5e-4"')
     for part in path[:-1]:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):

@@ -18,7 +18,7 @@ from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.models import identity_at_hand
 from pipeline.recipe import Recipe
-from pipeline.run import Run, find
+from pipeline.run import Run, make, stage_key
 
 _DATASET = ("dataset", "text")
 _SECTIONS = {
@@ -85,11 +85,18 @@ def _contents(recipe: Recipe, kind: str) -> dict[str, str]:
 
 
 def _dataset(store: Store, recipe: Recipe) -> Artifact | None:
-    """The dataset of the raw files where they are at hand, so that a changed file is noticed; else that of the ref."""
+    """The dataset of the raw files where they are at hand, so that a changed file is noticed; else that of the ref. A
+    training that reads nothing else of stage one has it built."""
+    run = Run(recipe, store, Engines(recipe))
     try:
-        return find(STAGES[0], Run(recipe, store, Engines(recipe)), {})
+        configuration = STAGES[0].configuration(run)
     except DataError:
         return _read_ref(store, recipe, "dataset")
+    found = store.find("dataset", stage_key(STAGES[0], {}, configuration))
+    if found is None and recipe.heads.source is None:
+        found, _ = make(STAGES[0], run, {}, configuration)
+        save_ref(store, recipe, found)
+    return found
 
 
 def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict[str, Artifact]:

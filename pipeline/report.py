@@ -86,18 +86,6 @@ def show_probe(probe: Artifact) -> None:
     say("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")
 
 
-def show_recommended(store: Store, key: str, history: list[str], count: int) -> None:
-    """One row an item that the checkpoint `key` recommends after this history."""
-    from eimf.serve import Recommender
-
-    checkpoint = store.get("checkpoint", key)
-    dataset = store.get("dataset", checkpoint.manifest.parents["dataset"])
-    items = dataset.table("items")
-    titles = dict(zip(*(items[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
-    best = Recommender(checkpoint, dataset).recommend([history], count)[0]
-    table(["item", "score", "title"], [[item, f"{score:.3f}", titles[item] or ""] for item, score in best])
-
-
 def show_store(store: Store) -> None:
     """Every artifact: kind, key, when, from what, its counts; a damaged one with what is wrong."""
     rows = []
@@ -109,12 +97,26 @@ def show_store(store: Store) -> None:
             continue
         manifest = artifact.manifest
         size = sum(entry.size for entry in manifest.files.values()) / 1e6
-        rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", counts(artifact)])
+        rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", _about(artifact)])
     if not rows:
         say(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
         return
     for kind, key, created, megabytes, facts in rows:
         say(f"{kind:<17} {key}  {created}  {megabytes:>8} MB  {facts}")
+
+
+def _about(artifact: Artifact) -> str:
+    """Its counts; of a training, before them what was trained."""
+    made, parents = artifact.manifest.configuration, artifact.manifest.parents
+    if artifact.manifest.kind == "metrics":
+        return f"checkpoint={parents['checkpoint'][:12]} {counts(artifact)}"
+    if artifact.manifest.kind != "checkpoint":
+        return counts(artifact)
+    took = "interests" if "esim" in parents else "texts" if "item_vectors" in parents else "nothing"
+    what = (
+        f"{made['model']['backbone']} seed={made['train']['seed']} semantics={took} dataset={parents['dataset'][:12]}"
+    )
+    return f"{what} {counts(artifact)}"
 
 
 def show_backbones() -> None:

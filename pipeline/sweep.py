@@ -29,11 +29,13 @@ from eimf.store.artifact import Artifact, Store, write_atomic
 from pipeline import guard
 from pipeline.console import say
 from pipeline.gate import settle
-from pipeline.recipe import Recipe, load_recipe, parse_toml
+from pipeline.recipe import Recipe, built_in_recipes, load_recipe, parse_toml
 from pipeline.refs import settings_behind, stage_two_inputs
 from pipeline.train_stages import metrics_key
 
 DEEPEST = 50
+_COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
+"""Settings that a plan has lists for."""
 
 
 class Plan(BaseModel):
@@ -42,7 +44,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     recipes: list[str] = Field(min_length=1)
-    """Recipe files relative to the plan, or names of built-in ones."""
+    """Recipe files or folders of data relative to the plan, or names of built-in recipes."""
     backbones: list[str] = Field(min_length=1)
     """Names of backbones."""
     seeds: list[int] = Field(min_length=1)
@@ -103,6 +105,7 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
         values = getattr(plan, field)
         if len(set(values)) < len(values):
             raise SettingError(f"plan.{field}", f"{values} names one twice", "name it once")
+    _no_coordinates(plan)
     unknown = [name for name in plan.against if name not in plan.variants]
     if unknown:
         raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
@@ -125,9 +128,20 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
     return tasks
 
 
+def _no_coordinates(plan: Plan) -> None:
+    """Raises SettingError where a plan's settings name what tells its runs apart."""
+    lists = {"settings": plan.settings} | {f"variants.{name}": own for name, own in plan.variants.items()}
+    for field, settings in lists.items():
+        for setting in settings:
+            name = setting.partition("=")[0].strip()
+            if name in _COORDINATES:
+                raise SettingError(f"plan.{field}", f"{setting!r}", f"write it into {_COORDINATES[name]} of the plan")
+
+
 def _recipe(name: str, folder: Path, settings: list[str], origin: str) -> Recipe:
-    file = folder / name if name.endswith(".toml") else None
-    return load_recipe(name, file, settings, origin)
+    if name.endswith(".toml"):
+        return load_recipe(name, folder / name, settings, origin)
+    return load_recipe(name if name in built_in_recipes() else str(folder / name), None, settings, origin)
 
 
 def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
@@ -222,6 +236,7 @@ def _result(task: Task, root: Path) -> dict[str, Any]:
     facts = result.checkpoint.manifest.facts
     return {
         "key": task.key,
+        "checkpoint": result.checkpoint.key,
         **result.metrics.manifest.facts,
         **{name: facts[name] for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
         "ranks": pack(ranks),

@@ -36,12 +36,12 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
 
 def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
     device = prepare_torch(run.recipe.speed)
-    from pipeline.training import BEST, histories_of, json_lines, train
+    from pipeline.training import Saved, histories_of, json_lines, train
 
     parallel.call(device)
     histories = histories_of(made)
     standing = train(run.recipe, made, histories, draft.work, device, parallel.join(device))
-    (draft.folder / "model.safetensors").write_bytes((draft.work / BEST).read_bytes())
+    (draft.folder / "model.safetensors").write_bytes(Saved(draft.work).best(standing).read_bytes())
     (draft.folder / "curve.jsonl").write_text(json_lines(standing.curve))
     return standing.facts(histories.training_targets)
 

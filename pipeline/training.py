@@ -23,8 +23,7 @@ from pipeline.console import Bar, progress, say
 from pipeline.recipe import Recipe
 from pipeline.run import Artifacts
 
-BEST, STREAM = "best.safetensors", "metrics.jsonl"
-_STATE = "state.safetensors"
+STREAM, _STATE, _BEST = "metrics.jsonl", "state.safetensors", "best-{}.safetensors"
 
 
 @dataclass
@@ -64,12 +63,19 @@ class Saved:
         return Standing(Progress(**note["progress"]), note["curve"], note["seconds"])
 
     def save(self, trainer: Trainer, standing: Standing) -> None:
-        """The state, and before it the best weights: a kill between the two repeats this epoch and writes the same."""
-        state = trainer.state()
+        """The state, and before it the best weights, under the number of their epoch: a kill between the two repeats
+        this epoch, and on a GPU it may come out otherwise, and not be the best."""
+        state, best = trainer.state(), self.best(standing)
         if not trainer.steps_done and standing.progress.best_epoch == standing.progress.epochs:
-            write_atomic(self.folder / BEST, save({k: v.cpu() for k, v in trainer.backbone.plain_state().items()}))
+            write_atomic(best, save({k: v.cpu() for k, v in trainer.backbone.plain_state().items()}))
         note = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
         write_atomic(self.folder / _STATE, save(state, metadata={"note": json.dumps(note)}))
+        for path in set(self.folder.glob(_BEST.format("*"))) - {best}:
+            path.unlink()
+
+    def best(self, standing: Standing) -> Path:
+        """File of the best weights so far."""
+        return self.folder / _BEST.format(standing.progress.best_epoch)
 
     def stream(self, line: dict[str, Any]) -> None:
         """Add a line to the stream: for whoever follows the training."""
@@ -152,7 +158,7 @@ class _Job:
 def train(
     recipe: Recipe, made: Artifacts, histories: Histories, folder: Path, device: torch.device, group: Group
 ) -> Standing:
-    """Train to the end, from the state in `folder` where there is one; leaves the best weights there (`BEST`)."""
+    """Train to the end, from the state in `folder` where there is one; leaves the best weights there (`Saved.best`)."""
     job, lead = _Job(recipe, made, histories, folder, device, group), group.rank == 0
     group.wait()  # nobody saves before everybody has loaded
     if lead:

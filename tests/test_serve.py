@@ -1,16 +1,19 @@
 """A trained backbone behind a function: the same ranking as the evaluation's, from item ids alone."""
 
+import math
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from eimf import schema
-from eimf.errors import ArtifactError, DataError
+from eimf import schema, serve
+from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.serve import Recommender
 from eimf.store.artifact import Artifact, Store
+from pipeline import recommend
 from pipeline.jobs import run_esim, run_train
-from pipeline.report import show_recommended
+from pipeline.recommend import show, write_all
 from tests import world as planted
 
 README = Path(__file__).parents[1] / "README.md"
@@ -73,11 +76,18 @@ def test_what_it_cannot_serve(served):
     model, _, _, store = served
     with pytest.raises(DataError, match=r"number 1 has no item of the catalogue: .*nobody"):
         model.recommend([model.items[:2], ["nobody"]], times=[[0, 1], [0]])
+    for history, odd in ((model.items[0], f"{model.items[0]!r} of type str"), ([model.items[0], 12], "12 of type int")):
+        with pytest.raises(DataError, match=f"number 0 has {odd} where a list of texts is wanted; give lists"):
+            model.recommend([history], times=[[0.0, 1.0]])
+    with pytest.raises(DataError, match="count: 0; ask for 1"):
+        model.recommend([model.items[:2]], 0, times=[[0.0, 1.0]])
     with pytest.raises(ArtifactError, match="eimf status"):
         Recommender.load(store, "0000")
     if model.backbone.timed:
         with pytest.raises(DataError, match="times: none"):
             model.recommend([model.items[:2]])
+        with pytest.raises(DataError, match=r"times: number 0 has \[1.0, nan\]; give seconds"):
+            model.recommend([model.items[:2]], times=[[1.0, math.nan]])
         with pytest.raises(DataError, match="times: not as many"):
             model.recommend([model.items[:2]], times=[[1.0]])
 
@@ -94,6 +104,41 @@ def test_the_readmes_example(served, capsys):
     found: dict[str, list[list[tuple[str, float]]]] = {}
     exec(example, found)
     assert len(found["best"][0]) == 10
-    show_recommended(store, key, model.items[:2], 10)
+    show(store, key, model.items[:2], None, None, 10)
     shown = capsys.readouterr().out.splitlines()[2:]
     assert [line.split()[0] for line in shown] == [item for item, _ in found["best"][0]]
+
+
+def test_a_user_of_the_dataset_and_every_user(served, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recommend, "_BLOCK", 7)
+    monkeypatch.setattr(serve, "_TOGETHER", 5)
+    model, dataset, metrics, store = served
+    key, file = metrics.manifest.parents["checkpoint"], tmp_path / "all.parquet"
+    write_all(store, key, file, 4)
+    assert list(tmp_path.iterdir()) == [file]
+    found: dict[str, list[str]] = {}
+    for row in pq.read_table(file).to_pylist():
+        assert row[schema.RANK] == len(found.setdefault(row[schema.USER_ID], [])) + 1
+        found[row[schema.USER_ID]].append(row[schema.ITEM_ID])
+    names = dataset.table("users")[schema.USER_ID].to_pylist()
+    assert list(found) == names
+    for user in (0, 8, len(names) - 1):
+        items, times = zip(*histories(dataset)[user], strict=True)
+        alone = [item for item, _ in model.recommend([items], 4, times=[times])[0]]
+        assert found[names[user]] == alone
+        capsys.readouterr()
+        show(store, key, [], None, names[user], 4)
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == alone
+    with pytest.raises(DataError, match="--user: 'nobody' is no user of the dataset; give an id such as 'u000'"):
+        show(store, key, [], None, "nobody", 4)
+    with pytest.raises(SettingError, match="neither a history nor a user"):
+        show(store, key, [], None, None, 4)
+    with pytest.raises(SettingError, match="a history and a user"):
+        show(store, key, model.items[:1], None, names[0], 4)
+
+
+def test_weights_of_another_revision_are_not_served(served, monkeypatch):
+    model, _, metrics, store = served
+    monkeypatch.setattr(type(model.backbone), "revision", 9)
+    with pytest.raises(ArtifactError, match=r"revision 1 of \S+ made it, this is revision 9; train it again"):
+        Recommender.load(store, metrics.manifest.parents["checkpoint"])

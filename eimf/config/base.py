@@ -21,7 +21,8 @@ class Answer(_Frozen):
 
 class Speed(_Frozen):
     """Settings that change only the speed, and the last bits of rounding. Never in a key. (Another device, or number of
-    processes, draws other dropout masks too, as another seed would: a result that was found is kept all the same.)"""
+    processes, draws other dropout masks too, and `compile` other places for BERT4Rec to hide, as another seed would: a
+    result that was found is kept all the same.)"""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where stage two runs. auto: a GPU where torch sees one."""
@@ -40,11 +41,13 @@ class Speed(_Frozen):
     tensor_parallel: Positive = 1
     """GPUs that one LLM is spread over."""
     loss_rows: Positive = 512
-    """Rows of one block of the full softmax: more of them make fewer, larger products; at most 2^25 logits are held."""
+    """Rows of one block of the full softmax: more of them make fewer, larger products; at most 2^25 logits are held,
+    or those of 16 rows."""
     rank_users: Positive = 1024
     """Most users ranked in one block; on a CPU fewer where their histories are long."""
     compile: bool = False
-    """Compile the backbone (torch.compile; needs a C++ compiler on a CPU): pays on a GPU, takes a minute."""
+    """Compile the backbone (torch.compile; needs a C++ compiler on a CPU): pays on a GPU, takes a minute.
+    A loss that draws items, with a table of ids alone, leaves the part with the table as it is."""
     deterministic: bool = False
     """Make a GPU repeat itself bit for bit, at some cost; a CPU with a given number of threads always does."""
     save_seconds: Annotated[float, Field(ge=0)] = 60.0

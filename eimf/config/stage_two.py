@@ -184,7 +184,8 @@ class TrainSettings(Answer):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type of the large products' factors (and of the backbone's on a GPU); sums and weights stay float32."""
     batch_positions: Positive = 2048
-    """Input positions of one step: windows of like length share a batch, as many as fit. Each position is a target."""
+    """Input positions of one step: windows of like length share a batch, as many as fit. Each position is a target, but
+    for those that `context` repeats and those that BERT4Rec shows."""
     context: Annotated[int, Field(ge=0)] = 0
     """Where a history longer than model.max_length is cut, inputs that the next piece repeats, so that its first
     targets have a past; costs their recomputation."""

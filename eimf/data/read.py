@@ -20,7 +20,8 @@ def read_frame(path: Path, field: str) -> pl.DataFrame:
     `field` names the setting in an error. Raises DataError where the file is missing, unreadable or empty.
     """
     if not path.is_file():
-        raise DataError(field, f"no file {path}", "give the path of a Parquet, CSV or TSV file")
+        found = f"{path} is a folder" if path.is_dir() else f"no file {path}"
+        raise DataError(field, found, "give the path of one Parquet, CSV or TSV file")
     try:
         frame = _read(path)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -79,6 +80,17 @@ def _castable(field: str, what: str) -> Iterator[None]:
         raise DataError(field, f"{what} cannot be used ({reason})", "give numbers or text") from error
 
 
+def _ids(series: pl.Series) -> pl.Series:
+    """Ids as text, null where there is none: nothing, blank text, no number. Whole numbers are written as such, for a
+    column of integers with gaps arrives as floats."""
+    if series.dtype.is_float():
+        series = series.fill_nan(None)
+        if series.is_finite().all() and (series == series.round()).all():
+            series = series.cast(pl.Int64)
+    text = series.cast(pl.String)
+    return text.set(text.str.strip_chars() == "", None)
+
+
 def read_events(path: Path, user: str, item: str, order: str, timestamp: str | None) -> pl.DataFrame:
     """Events with columns row (0-based, of the file), user_id, item_id (text), order (float64), timestamp (float64
     or null)."""
@@ -90,8 +102,8 @@ def read_events(path: Path, user: str, item: str, order: str, timestamp: str | N
     with _castable("dataset.interactions", f"{path}: ids in {user!r} or {item!r}"):
         return frame.select(
             pl.int_range(pl.len(), dtype=pl.Int64).alias(schema.ROW),
-            pl.col(user).cast(pl.String).alias(schema.USER_ID),
-            pl.col(item).cast(pl.String).alias(schema.ITEM_ID),
+            _ids(frame[user]).alias(schema.USER_ID),
+            _ids(frame[item]).alias(schema.ITEM_ID),
             orders.alias("order"),
             clock.alias(schema.TIMESTAMP),
         )
@@ -110,7 +122,7 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
             )
     with _castable("dataset.items", f"{path}: {key!r}, {title!r} or one of {list(text)}"):
         chosen = frame.select(
-            pl.col(key).cast(pl.String).alias(schema.ITEM_ID),
+            _ids(frame[key]).alias(schema.ITEM_ID),
             _clean(frame, title).alias(schema.TITLE),
             *[_clean(frame, column).alias(f"text_{place}") for place, column in enumerate(text)],
         )
@@ -118,7 +130,7 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
     if not repeated.is_empty():
         first = repeated[schema.ITEM_ID][0]
         raise DataError(
-            "dataset.items", f"id {first!r} stands in more than one row, or is null", "keep one row an item"
+            "dataset.items", f"id {first!r} stands in more than one row, or is missing", "keep one row an item"
         )
     return chosen
 

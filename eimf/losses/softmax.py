@@ -171,8 +171,6 @@ def hard_cross_entropy(
 
     mass = N sum_j exp((1 + beta) s_j) / sum_j exp(beta s_j): two of the plain sums. A hardness of 0 is the plain one.
     """
-    if hardness == 0:
-        return cross_entropy(hidden, table, target, weight, products)
     mass = weighted_logsumexp((1 + hardness) * hidden, table, weight, products)
     mass = mass - weighted_logsumexp(hardness * hidden, table, weight, products)
     own = (hidden * F.embedding(target, table)).sum(dim=1)

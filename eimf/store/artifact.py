@@ -162,8 +162,8 @@ def sweep(parent: Path) -> int:
 class Store:
     """Artifacts of one root folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
 
     def folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key

@@ -67,8 +67,8 @@ def model_configuration(settings: ModelSettings) -> dict[str, Any]:
 def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
     """A new backbone with weights drawn from `seed`; the caller's random state is left alone. Raises SettingError."""
     options = chosen_options(settings)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         try:
             return BACKBONES[settings.backbone](
                 items=items, width=settings.width, max_length=settings.max_length, dropout=chosen_dropout(settings),
@@ -86,8 +86,8 @@ def build_semantics(
     where they say so. Drawn from a stream of their own, so the backbone's start does not depend on them."""
     width = backbone.item_table.embedding_dim
     found = derive(supervision, settings.control, histories, seed) if settings.asks_llm else supervision
-    with torch.random.fork_rng():
-        torch.manual_seed(seed + 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed + 1)
         heads = _heads(found, settings, width)
         if settings.table == "start":
             start_from(backbone, whiten(supervision.item_text, width), settings.text_scale)

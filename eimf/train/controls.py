@@ -66,7 +66,8 @@ def _shuffled(supervision: Supervision, generator: torch.Generator) -> Supervisi
 
 
 def _titles(supervision: Supervision, histories: Histories) -> Tensor:
-    """Mean text [C, S] of the events that the LLM has read of each cluster's typical users, up to the last one."""
+    """Mean text [C, S] of the events of each cluster's typical users, up to the last one that the LLM has read: all of
+    them, where a prompt shows the last `prompt.max_titles`."""
     last_read, cluster = supervision.last_read.numpy(), supervision.cluster.numpy()
     users = np.flatnonzero((last_read >= 0) & (cluster >= 0))
     row, event = histories.first_events(users, last_read[users] + 1)

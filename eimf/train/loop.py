@@ -67,7 +67,7 @@ class Trainer:
         windows = cut_windows(self.histories, self.max_length, min(self.settings.context, self.max_length - 1), rng)
         plan = Batches(self.histories, windows, self.settings.batch_positions, rng, self.group.rank, self.group.size)
         self.backbone.train()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             for step in range(self.steps_done, len(plan)):
                 batch = plan[step]
                 for name, value in self._step(batch, number, step, len(plan)).items():

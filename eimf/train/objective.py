@@ -73,7 +73,8 @@ class Objective:
     def losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         """The sum over processes of `loss` is the loss of the whole batch. `shared` is a generator in the same state
         in all of them."""
-        with parametrize.cached():  # a composed item table is put together once
+        with parametrize.cached():  # a composed item table is put together once: here, outside of autocast
+            self.backbone.item_table.weight  # noqa: B018
             return self._losses(batch, shared)
 
     def _losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:

@@ -2,9 +2,14 @@
 
 import pytest
 
+from eimf.config import HeadSettings
 from eimf.models.catalogue import BACKBONES
+from eimf.store.artifact import Store
+from pipeline.gate import Settled, Verdict
+from pipeline.jobs import label, run_train
 from pipeline.recipe import load_recipe
-from pipeline.report import describe_backbone
+from pipeline.report import describe_backbone, show_store
+from tests import world as planted
 from tests.pipeline.test_errors import eimf
 
 D, T, F = 64, 50, 256  # default width, history length, and width inside
@@ -34,3 +39,38 @@ def test_vectors_and_parameters_are_counted():
     # positions, last norm 2 D; a block: 2 norms, qkv, out, expand, contract, each with a bias
     block = 2 * 2 * D + (D + 1) * 3 * D + (D + 1) * D + (D + 1) * F + (F + 1) * D
     assert describe_backbone("sasrec")[1:3] == (1, T * D + 2 * D + 2 * block)
+
+
+def test_the_store_tells_trainings_apart_and_a_plain_one_needs_no_stage_one(tmp_path, world_folder, capsys):
+    store = Store(tmp_path)
+    recipe = planted.recipe(world_folder, "heads.preset=plain", "train.epochs=2", "train.seed=5", "model.backbone=dnn")
+    trained = run_train(recipe, store)
+    out = capsys.readouterr().out
+    assert "built   1 dataset" in out and "training: epoch 2, valid 0." in out and "targets/s" in out
+    show_store(store)
+    dataset, checkpoint = trained.checkpoint.manifest.parents["dataset"][:12], trained.checkpoint.key[:12]
+    shown = capsys.readouterr().out
+    assert f"dnn seed=5 semantics=nothing dataset={dataset} epochs=2" in shown
+    assert f"checkpoint={checkpoint} ndcg@10=" in shown
+
+
+@pytest.mark.parametrize(
+    ("heads", "wanted"),
+    [
+        ({"preset": "plain"}, "sasrec plain"),
+        ({"preset": "plain", "table": "compose"}, "sasrec plain table=compose"),
+        ({"preset": "text"}, "sasrec text"),
+        ({"preset": "modern"}, "sasrec modern"),
+        ({"preset": "modern", "control": "titles", "smooth_text": 0.1}, "sasrec modern smooth_text=0.1 titles"),
+    ],
+)
+def test_a_training_is_called_by_its_preset_and_what_differs_from_it(world_folder, heads, wanted):
+    recipe = planted.recipe(world_folder)
+    recipe = recipe.model_copy(update={"heads": HeadSettings(**heads)})
+    assert label(Settled(recipe, {})) == wanted
+
+
+def test_a_shut_gate_is_no_difference_to_the_preset(world_folder):
+    recipe = planted.recipe(world_folder)
+    recipe = recipe.model_copy(update={"heads": HeadSettings().without_interests()})
+    assert label(Settled(recipe, {}, Verdict(False, ""))) == "sasrec modern, gate shut"

@@ -205,3 +205,23 @@ def test_a_plan_without_an_ending_is_refused(plan):
     bare.write_text(plan.read_text())
     with pytest.raises(SettingError, match=r"plan: .*bare does not end in \.toml; rename it"):
         read_plan(bare)
+
+
+@pytest.mark.parametrize(
+    ("field", "setting", "remedy"),
+    [("settings", "train.seed=3", "seeds"), ("variants.plain", "model.backbone=dnn", "backbones")],
+)
+def test_what_tells_runs_apart_is_no_setting(plan, tmp_path, field, setting, remedy):
+    text = plan.read_text()
+    old = "train.epochs=2" if field == "settings" else "heads.preset=plain"
+    changed = tmp_path / "plan.toml"
+    changed.write_text(text.replace(old, setting))
+    with pytest.raises(SettingError, match=f"plan.{field}: '{setting}'; write it into {remedy} of the plan"):
+        tasks_of(read_plan(changed), plan.parent, Store(tmp_path))
+
+
+def test_a_folder_of_data_lies_beside_the_plan(plan, tmp_path):
+    changed = plan.parent / "folders.toml"
+    changed.write_text(plan.read_text().replace('["world.toml"]', '["../world"]').replace("paper = ", "# "))
+    tasks = tasks_of(read_plan(changed), plan.parent, Store(tmp_path))
+    assert [task.dataset for task in tasks] == ["world", "world"]

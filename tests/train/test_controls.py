@@ -92,7 +92,7 @@ def test_cluster_tells_the_cluster_and_no_more(supervision, histories):
     assert (codes @ codes.T - torch.eye(3)).abs().max() < 0.99
 
 
-def test_titles_are_the_mean_text_of_what_the_llm_has_read(supervision, histories):
+def test_titles_are_the_mean_text_up_to_what_the_llm_has_read(supervision, histories):
     made = derive(supervision, "titles", histories, 7)
     for row in range(3):
         read = histories.items[6 * row : 6 * row + 3]
