@@ -77,6 +77,8 @@ def show(store: Store, key: str, history: list[str], times: list[float] | None, 
 
 def write_all(store: Store, key: str, path: Path, count: int) -> None:
     """What the checkpoint `key` recommends to every user of its dataset after all events, as a Parquet file."""
+    if not path.resolve().parent.is_dir():
+        raise SettingError("--everyone", f"no folder {path.resolve().parent}", "make it, or name a file elsewhere")
     model, dataset = _load(store, key)
     events = _Events(dataset, model.items)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -87,7 +89,7 @@ def write_all(store: Store, key: str, path: Path, count: int) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    say(f"{path}: {count} items for each of {len(events.users)} users")
+    say(f"{path}: at most {count} items for each of {len(events.users)} users")
 
 
 def _ranked(model: Recommender, events: _Events, count: int) -> Iterator[pa.Table]:
@@ -96,11 +98,11 @@ def _ranked(model: Recommender, events: _Events, count: int) -> Iterator[pa.Tabl
             past = events.past(first, min(first + _BLOCK, len(events.users)))
             found = model.recommend(past.items, count, times=past.times if model.backbone.timed else None)
             rows = [
-                (user, rank, item, score)
+                dict(zip(RANKED.names, (user, rank, item, score), strict=True))
                 for user, best in zip(past.users, found, strict=True)
                 for rank, (item, score) in enumerate(best, 1)
             ]
-            yield pa.table([list(column) for column in zip(*rows, strict=True)], schema=RANKED)
+            yield pa.Table.from_pylist(rows, RANKED)
             tick(len(past.users))
 
 
