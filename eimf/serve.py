@@ -73,11 +73,14 @@ class Recommender:
             return []
         known = [self._numbers(place, history) for place, history in enumerate(histories)]
         clocks = self._clocks(times, known)
-        found: list[list[tuple[str, float]]] = []
+        by_length = sorted(range(len(known)), key=lambda place: len(known[place]))  # so that little is padded
+        found: dict[int, list[tuple[str, float]]] = {}
         for first in range(0, len(known), _TOGETHER):
-            part = slice(first, first + _TOGETHER)
-            found += self._best(known[part], clocks and clocks[part], count, filter_seen)
-        return found
+            places = by_length[first : first + _TOGETHER]
+            part = [known[place] for place in places]
+            beside = [clocks[place] for place in places] if clocks is not None else None
+            found |= zip(places, self._best(part, beside, count, filter_seen), strict=True)
+        return [found[place] for place in range(len(known))]
 
     def _numbers(self, place: int, history: Sequence[str]) -> np.ndarray:
         """A history's items by number, 0 where unknown. Raises DataError for one that is of no use."""
