@@ -127,7 +127,7 @@ def test_the_table_grows_with_the_sweep(plan, store, tmp_path, monkeypatch):
             rows.append((tmp_path / "table.md").read_text().count(", seed 1 |"))
 
     monkeypatch.setattr("pipeline.sweep.say", said)
-    run_plan(plan, store, tmp_path, workers=1)
+    run_plan(plan, store, tmp_path, workers=2)
     assert rows[:2] == [1, 2]
 
 
