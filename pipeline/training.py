@@ -59,8 +59,11 @@ class Saved:
             return Standing(Progress(), [], 0.0)
         with safe_open(path, framework="pt") as stream:
             note = json.loads(stream.metadata()["note"])
+            found = Standing(Progress(**note["progress"]), note["curve"], note["seconds"])
+            if found.progress.best_epoch and not self.best(found).is_file():  # as another version has left it
+                return Standing(Progress(), [], 0.0)
             trainer.load({name: stream.get_tensor(name) for name in stream.keys()})  # noqa: SIM118
-        return Standing(Progress(**note["progress"]), note["curve"], note["seconds"])
+        return found
 
     def save(self, trainer: Trainer, standing: Standing) -> None:
         """The state, and before it the best weights, under the number of their epoch: a kill between the two repeats
