@@ -43,6 +43,7 @@ class Recommender:
     """Item ids in, item ids out, by the backbone of a `checkpoint` artifact and the ids of its `dataset`."""
 
     def __init__(self, checkpoint: Artifact, dataset: Artifact) -> None:
+        self.dataset = dataset
         self.items: list[str] = dataset.table("items", [schema.ITEM_ID])[schema.ITEM_ID].to_pylist()
         """Ids of the catalogue: item j + 1 of the backbone is `items[j]`."""
         self.backbone = load_backbone(checkpoint, len(self.items))
@@ -85,10 +86,10 @@ class Recommender:
     def _numbers(self, place: int, history: Sequence[str]) -> np.ndarray:
         """A history's items by number, 0 where unknown. Raises DataError for one that is of no use."""
         odd = (
-            history if isinstance(history, (str, bytes)) else next((i for i in history if not isinstance(i, str)), None)
+            [history] if isinstance(history, (str, bytes)) else [item for item in history if not isinstance(item, str)]
         )
-        if odd is not None:
-            what = f"number {place} has {odd!r} of type {type(odd).__name__} where a list of texts is wanted"
+        if odd:
+            what = f"number {place} has {odd[0]!r} of type {type(odd[0]).__name__} where a list of texts is wanted"
             raise DataError("histories", what, f"give lists of ids such as [{self.items[0]!r}]")
         numbers = np.array([self._number.get(item, 0) for item in history], dtype=np.int64)
         if not numbers.any():

@@ -54,14 +54,14 @@ class Saved:
 
     def load(self, trainer: Trainer) -> Standing:
         """The trainer takes up the saved state, where there is one."""
-        path = self.folder / _STATE
+        path, anew = self.folder / _STATE, Standing(Progress(), [], 0.0)
         if not path.is_file():
-            return Standing(Progress(), [], 0.0)
+            return anew
         with safe_open(path, framework="pt") as stream:
             note = json.loads(stream.metadata()["note"])
             found = Standing(Progress(**note["progress"]), note["curve"], note["seconds"])
             if found.progress.best_epoch and not self.best(found).is_file():  # as another version has left it
-                return Standing(Progress(), [], 0.0)
+                return anew
             trainer.load({name: stream.get_tensor(name) for name in stream.keys()})  # noqa: SIM118
         return found
 
