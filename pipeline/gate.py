@@ -48,13 +48,13 @@ def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled
     without = recipe.model_copy(update={"heads": recipe.heads.without_interests()})
     kept = {"dataset": inputs["dataset"]}
     if source := without.heads.source:
-        kept[source] = inputs.get(source) or store.get(source, inputs["esim"].manifest.parents[source])
+        kept[source] = inputs.get(source) or store.get(source, inputs["esim"].parent(source))
     return Settled(without, kept, found)
 
 
 def verdict(probe: Artifact) -> Verdict:
     """What the gate makes of a probe."""
-    return judge(*(probe.manifest.facts[name] for name in ("adds", "error")))
+    return judge(probe.fact("adds", float), probe.fact("error", float))
 
 
 def judge(adds: float, error: float) -> Verdict:

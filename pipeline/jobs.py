@@ -6,8 +6,9 @@ from pathlib import Path
 
 from eimf.config import HeadSettings, ModelSettings
 from eimf.errors import ArtifactError
-from eimf.store.artifact import Artifact, Store, write_atomic
-from eimf.store.rows import ReplyRows
+from eimf.store.artifact import Artifact, Store
+from eimf.store.files import remove_stale_files, write_atomic
+from eimf.store.replies import ReplyStore
 from pipeline import parallel
 from pipeline.comparison import comparison
 from pipeline.console import say
@@ -15,7 +16,7 @@ from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.gate import Settled, probed, settle, verdict
 from pipeline.recipe import Recipe
-from pipeline.refs import HANDED_OVER, save_ref, stage_two_inputs
+from pipeline.refs import HANDED_OVER, read_ref_file, save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_probe, show_results
 from pipeline.run import Run, find, make
 from pipeline.sweep import read_plan, run_sweep, tasks_of
@@ -27,7 +28,7 @@ _MANY_EVENTS = 50
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
     """Stages 1 to 9. Returns every artifact by kind."""
-    store.sweep()
+    store.remove_stale()
     run = Run(recipe, store, engines or Engines(recipe))
     # All of them first: a wrong model or template is found before minutes are spent.
     check_backbone(recipe.model)
@@ -40,7 +41,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
         built |= {stage.kind} if new else set()
         if stage.kind in HANDED_OVER:
             save_ref(store, recipe, made[stage.kind])
-    asked = made["interests"].manifest.facts["llm_requests"] if "interests" in built else 0
+    asked = made["interests"].fact("llm_requests", int) if "interests" in built else 0
     say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made
 
@@ -63,13 +64,15 @@ def _name_commits(run: Run) -> None:
 
 
 def run_verify(store: Store) -> None:
-    """Check every file of every artifact, and read every reply. Raises ArtifactError where the store is not there or,
-    once all were seen, where something is damaged."""
+    """Check every file of every artifact, every reply, and every ref. Raises ArtifactError where the store is not there
+    or, once all were seen, where something is damaged."""
     if not store.root.is_dir():
         raise ArtifactError("store", f"no folder {store.root}", "give the root of a store")
-    replies = [ReplyRows(store.root, folder.name) for folder in sorted(store.root.glob("replies/*"))]
+    replies = [ReplyStore(store.root, folder.name) for folder in sorted(store.root.glob("replies/*"))]
+    refs = sorted(store.root.glob("refs/*/*.json"))
     checks: list[Callable[[], object]] = [partial(_verify, store, *each) for each in store.listing()]
     checks += [each.read for each in replies]
+    checks += [partial(read_ref_file, path) for path in refs]
     damaged = []
     for check in checks:
         try:
@@ -78,7 +81,9 @@ def run_verify(store: Store) -> None:
             say(f"damaged: {error}")
             damaged.append(error)
     whole = len(checks) - len(damaged)
-    say(f"{whole} of {len(checks)} are whole: artifacts, and replies of {len(replies)} generators")
+    artifacts = len(checks) - len(replies) - len(refs)
+    what = f"{artifacts} artifacts, replies of {len(replies)} generators, {len(refs)} refs"
+    say(f"{whole} of {len(checks)} are whole: {what}")
     if damaged:
         raise damaged[0]
 
@@ -89,6 +94,7 @@ def _verify(store: Store, kind: str, key: str) -> None:
 
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stages 10 to 12 against frozen artifacts."""
+    store.remove_stale()
     inputs = stage_two_inputs(store, recipe, esim_key)
     origin = inputs[recipe.heads.source or "dataset"]
     say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
@@ -105,7 +111,7 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
 
 def _advise(recipe: Recipe, dataset: Artifact) -> None:
     """The defaults suit users of some ten events; where they have many more, and nothing else was chosen, say so."""
-    events = dataset.manifest.facts["events"] / dataset.manifest.facts["users"]
+    events = dataset.fact("events", int) / max(1, dataset.fact("users", int))
     if recipe.model.dropout is None and events > _MANY_EVENTS:
         say(f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see README, Long histories")
 
@@ -118,6 +124,7 @@ def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> N
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stage 12, and the gate's, of a training that is finished. Raises ArtifactError where it is not."""
+    store.remove_stale()
     found = settle(recipe, store, stage_two_inputs(store, recipe, esim_key))
     run = Run(found.recipe, store, Engines(recipe))
     first, second = train_stages(found.recipe)
@@ -131,6 +138,8 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
 def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
     """Every run of a plan, and the table of all that is finished; `results`/table.md holds it at any time."""
     plan = read_plan(path)
+    store.remove_stale()
+    remove_stale_files(results)
     tasks = tasks_of(plan, path.resolve().parent, store)
 
     def keep_table() -> str:
@@ -149,6 +158,7 @@ def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
 def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
     """How well the LLM's interests tell the users' validation items from others, how well their controls do, and what
     either adds to the users' own histories; and what the gate makes of it."""
+    store.remove_stale()
     recipe = recipe.model_copy(update={"heads": HeadSettings()})
     probe = probed(recipe, store, stage_two_inputs(store, recipe, esim_key))
     show_probe(probe)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
-from eimf.store.artifact import write_atomic
+from eimf.store.files import write_atomic
 from pipeline.assets import SCHEME, asset_folder, cache_folder, find_asset
 from pipeline.console import say
 

@@ -5,15 +5,18 @@ same recipe finds it on another machine. It notes the content of what settings o
 where these are at hand and have changed since, the ref no longer holds.
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
-from eimf.store.artifact import Artifact, Store, write_atomic
+from eimf.store.artifact import Artifact, Store
+from eimf.store.files import write_atomic
+from eimf.store.manifest import Key
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.models import identity_at_hand
@@ -48,28 +51,56 @@ def _path(store: Store, recipe: Recipe, kind: str, dataset: str | None) -> Path:
     return store.root / "refs" / kind / f"{name}.json"
 
 
+class _Ref(BaseModel):
+    """What a ref's file holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: Key
+    contents: dict[str, str]
+    digest: str = ""
+    """sha256 over the rest."""
+
+    def signed(self) -> "_Ref":
+        return self.model_copy(update={"digest": keys.digest([self.key, self.contents])})
+
+
 def save_ref(store: Store, recipe: Recipe, artifact: Artifact) -> None:
-    """Note that these settings led to `artifact`, one of HANDED_OVER."""
+    """Note that these settings led to `artifact`, one of HANDED_OVER; a store that knows it already is left alone."""
     kind = artifact.manifest.kind
     path = _path(store, recipe, kind, artifact.manifest.parents.get("dataset"))
-    write_atomic(path, json.dumps({"key": artifact.key, "contents": _contents(recipe, kind)}).encode())
+    data = _Ref(key=artifact.key, contents=_contents(recipe, kind)).signed().model_dump_json().encode()
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data)
+
+
+def read_ref_file(path: Path) -> _Ref:
+    """Raises ArtifactError where it is damaged."""
+    try:
+        ref = _Ref.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+        raise _damaged_ref(path, f"damaged ({reason})") from error
+    if ref.signed() != ref:
+        raise _damaged_ref(path, "damaged: its bytes differ from its digest")
+    return ref
+
+
+def _damaged_ref(path: Path, found: str) -> ArtifactError:
+    return ArtifactError(str(path), found, "remove it, and run `make esim` with the same recipe")
 
 
 def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = None) -> Artifact | None:
     """Raises ArtifactError where what it was made with is at hand and is another now."""
     path = _path(store, recipe, kind, dataset)
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return None
-    try:
-        note = json.loads(path.read_text())
-    except ValueError as error:
-        raise ArtifactError(str(path), "is no JSON", "remove it, and run `make esim` with the same recipe") from error
-    here = _contents(recipe, kind)
-    for field, content in note.get("contents", {}).items():
+    ref, here = read_ref_file(path), _contents(recipe, kind)
+    for field, content in ref.contents.items():
         if field in here and here[field] != content:
             remedy = "run `make esim` to make it anew, or take back the change"
             raise ArtifactError(kind, f"what {field} names has changed since it was made", remedy)
-    return store.find(kind, note["key"])
+    return store.find(kind, ref.key)
 
 
 def _contents(recipe: Recipe, kind: str) -> dict[str, str]:
@@ -112,14 +143,14 @@ def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict
     if given is None:
         found = _read_ref(store, recipe, source, dataset.key) or _missing(store, recipe, source)
     else:
-        found = given if source == "esim" else store.get(source, given.manifest.parents[source])
+        found = given if source == "esim" else store.get(source, given.parent(source))
     return {"dataset": dataset, source: found}
 
 
 def _given(store: Store, key: str, dataset: Artifact) -> Artifact:
     esim = store.get("esim", key)
-    if esim.manifest.parents["dataset"] != dataset.key:
-        found = f"{esim.short} was made from dataset {esim.manifest.parents['dataset'][:12]}"
+    if esim.parent("dataset") != dataset.key:
+        found = f"{esim.short} was made from dataset {esim.parent('dataset')[:12]}"
         found += f", this recipe's is {dataset.short}"
         raise ArtifactError("esim", found, "give an artifact of this dataset, or the recipe of that one")
     return esim

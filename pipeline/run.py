@@ -1,5 +1,6 @@
 """One stage at a time: find its artifact or build it, and say which, in one line."""
 
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Draft, Store
-from pipeline.console import say
+from pipeline.console import Waiting, say, working
 from pipeline.engines import Engines, gpu_present
 from pipeline.recipe import Recipe
 
@@ -66,7 +67,7 @@ def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any])
     key = stage_key(stage, keys_of(made), configuration)
     found = run.store.find(stage.kind, key)
     if found is None:
-        with run.store.lock(f"{stage.kind}-{key}"):
+        with run.store.lock(f"{stage.kind}-{key}", this_process(), Waiting(f"builds {stage.kind} {key[:12]}")):
             found = run.store.find(stage.kind, key)
             if found is None:
                 return _build(stage, run, made, key, configuration), True
@@ -76,8 +77,10 @@ def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any])
 
 def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dict[str, Any]) -> Artifact:
     say(f"build  {stage.number:>2} {stage.kind:<17} {key[:12]}")
+    if aside := run.store.set_aside(stage.kind, key):
+        say(f"       what stood in its place without a manifest is now {aside}")
     begin = time.monotonic()
-    with run.store.draft(key) as draft:
+    with run.store.draft(key) as draft, working(stage.kind):
         draft.facts = stage.build(run, made, draft)
         record = {
             "configuration": configuration,
@@ -91,6 +94,12 @@ def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dic
     return artifact
 
 
+def this_process() -> str:
+    """What others read who wait for this process."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"process {os.getpid()} on {platform.node()}, at work since {since}"
+
+
 def _report(word: str, stage: Stage, artifact: Artifact) -> None:
     seconds = f"{artifact.manifest.seconds:.1f}s " if word == "built" else ""
     say(f"{word:<6} {stage.number:>2} {stage.kind:<17} {artifact.short}  {seconds}{counts(artifact)}")
@@ -99,7 +108,7 @@ def _report(word: str, stage: Stage, artifact: Artifact) -> None:
 def counts(artifact: Artifact) -> str:
     """The facts of an artifact that fit on a line."""
     facts = artifact.manifest.facts
-    return " ".join(f"{name}={value}" for name, value in facts.items() if not isinstance(value, dict))
+    return " ".join(f"{name}={value}" for name, value in facts.items() if not isinstance(value, dict | list))
 
 
 def tools() -> dict[str, str]:

@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eimf import schema
 from eimf.config.base import NAME
 from eimf.errors import ArtifactError, SettingError, UserError, refusal
-from eimf.store.artifact import Artifact, Store, write_atomic
+from eimf.store.artifact import Artifact, Store
+from eimf.store.files import write_atomic
 from pipeline import guard
 from pipeline.console import say
 from pipeline.gate import settle

@@ -41,7 +41,7 @@ def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
     parallel.call(device)
     histories = histories_of(made)
     standing = train(run.recipe, made, histories, draft.work, device, parallel.join(device))
-    (draft.folder / "model.safetensors").write_bytes(Saved(draft.work).best(standing).read_bytes())
+    (draft.folder / "model.safetensors").write_bytes(Saved(draft.work).best(standing))
     (draft.folder / "curve.jsonl").write_text(json_lines(standing.curve))
     return standing.facts(histories.training_targets)
 

@@ -1,19 +1,21 @@
 """A training run: epochs with validation, early stopping, and a state on disk from which a killed one goes on."""
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from eimf import schema
+from eimf.errors import ArtifactError
 from eimf.evaluate import mean_metric, rank_users
 from eimf.losses.softmax import Products
-from eimf.store.artifact import write_atomic
+from eimf.store import keys
+from eimf.store.files import write_atomic
 from eimf.train.build import build_backbone, build_semantics
 from eimf.train.group import Group
 from eimf.train.loop import Progress, Trainer
@@ -23,16 +25,19 @@ from pipeline.console import Bar, progress, say
 from pipeline.recipe import Recipe
 from pipeline.run import Artifacts
 
-STREAM, _STATE, _BEST = "metrics.jsonl", "state.safetensors", "best-{}.safetensors"
+STREAM, _NOTE = "metrics.jsonl", "run.json"
+_FILES = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors")
 
 
 @dataclass
 class Standing:
-    """How far a training has come: its progress, one line an epoch, and seconds of work."""
+    """How far a training has come: its progress, one line an epoch, seconds of work, and the file of its best
+    weights."""
 
     progress: Progress
     curve: list[dict[str, Any]]
     seconds: float
+    best: str | None = None
 
     def facts(self, per_epoch: int) -> dict[str, Any]:
         """What a finished training says of itself; `per_epoch` targets were trained in each epoch."""
@@ -46,39 +51,72 @@ class Standing:
 
 
 class Saved:
-    """A training under way, on disk: its last state with its standing, its best weights so far, and its metrics as a
-    stream of JSON lines."""
+    """A training under way, on disk: its last state, its best weights, and its metrics as a stream of JSON lines.
+
+    `run.json` is the note of how far it has come, and names the two files, each by the sha256 of its bytes: it is
+    written last, so a kill at any time leaves the state of before or of after, whole.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, trainer: Trainer) -> Standing:
-        """The trainer takes up the saved state, where there is one."""
-        path, anew = self.folder / _STATE, Standing(Progress(), [], 0.0)
+        """The trainer takes up the saved state, if there is one. Raises ArtifactError where it is damaged."""
+        note = self._note()
+        if note is None:
+            return Standing(Progress(), [], 0.0)
+        trainer.load(load(self._checked(note["state"])))
+        best = note["best"]
+        standing = Standing(Progress(**note["progress"]), note["curve"], note["seconds"], best)
+        if best is not None:
+            self._checked(best)
+        return standing
+
+    def _note(self) -> dict[str, Any] | None:
+        path = self.folder / _NOTE
         if not path.is_file():
-            return anew
-        with safe_open(path, framework="pt") as stream:
-            note = json.loads(stream.metadata()["note"])
-            found = Standing(Progress(**note["progress"]), note["curve"], note["seconds"])
-            if found.progress.best_epoch and not self.best(found).is_file():  # as another version has left it
-                return anew
-            trainer.load({name: stream.get_tensor(name) for name in stream.keys()})  # noqa: SIM118
-        return found
+            return None
+        try:
+            wrapped = json.loads(path.read_bytes())
+            if keys.digest(wrapped["note"]) == wrapped["sha256"]:
+                note: dict[str, Any] = json.loads(wrapped["note"])
+                return note
+        except (ValueError, TypeError, KeyError, RecursionError):  # damaged, as is another digest
+            pass
+        raise self._damaged(path)
+
+    def _checked(self, name: str) -> bytes:
+        path = self.folder / name
+        data = path.read_bytes() if path.is_file() else b""
+        if _name(name.partition("-")[0], data) != name:
+            raise self._damaged(path)
+        return data
+
+    def _damaged(self, path: Path) -> ArtifactError:
+        return ArtifactError(str(path), "damaged", f"remove {self.folder}: the training begins again")
 
     def save(self, trainer: Trainer, standing: Standing) -> None:
-        """The state, and before it the best weights, under the number of their epoch: a kill between the two repeats
-        this epoch, and on a GPU it may come out otherwise, and not be the best."""
-        state, best = trainer.state(), self.best(standing)
+        """The state, and the best weights where this epoch has made them."""
         if not trainer.steps_done and standing.progress.best_epoch == standing.progress.epochs:
-            write_atomic(best, save({k: v.cpu() for k, v in trainer.backbone.plain_state().items()}))
-        note = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
-        write_atomic(self.folder / _STATE, save(state, metadata={"note": json.dumps(note)}))
-        for path in set(self.folder.glob(_BEST.format("*"))) - {best}:
-            path.unlink()
+            weights = {name: value.cpu() for name, value in trainer.backbone.plain_state().items()}
+            standing.best = self._write("best", save(weights))
+        progress = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
+        state = self._write("state", save(trainer.state()))
+        note = json.dumps({**progress, "state": state, "best": standing.best})
+        write_atomic(self.folder / _NOTE, json.dumps({"note": note, "sha256": keys.digest(note)}).encode())
+        for path in self.folder.glob("*.safetensors"):
+            if _FILES.fullmatch(path.name) and path.name not in (state, standing.best):
+                path.unlink()
 
-    def best(self, standing: Standing) -> Path:
-        """File of the best weights so far."""
-        return self.folder / _BEST.format(standing.progress.best_epoch)
+    def _write(self, what: str, data: bytes) -> str:
+        name = _name(what, data)
+        write_atomic(self.folder / name, data)
+        return name
+
+    def best(self, standing: Standing) -> bytes:
+        """The best weights so far, as a safetensors file."""
+        assert standing.best is not None, "an epoch has ended"
+        return self._checked(standing.best)
 
     def stream(self, line: dict[str, Any]) -> None:
         """Add a line to the stream: for whoever follows the training."""
@@ -88,9 +126,13 @@ class Saved:
     def begin_stream(self, curve: list[dict[str, Any]]) -> None:
         """Make the stream one of the epochs of `curve`: its own lines of these, as far as it has them."""
         path = self.folder / STREAM
-        known = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        known = path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
         kept = [line for line in known[: len(curve)] if line.endswith("\n")]  # a kill may have cut the last one
         write_atomic(path, ("".join(kept) + json_lines(curve[len(kept) :])).encode())
+
+
+def _name(what: str, data: bytes) -> str:
+    return f"{what}-{keys.bytes_digest(data)[:16]}.safetensors"
 
 
 def json_lines(rows: list[dict[str, Any]]) -> str:

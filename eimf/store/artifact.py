@@ -4,25 +4,38 @@ A reader never sees half an artifact, two processes building one key build it on
 its sha256 before its first use. `artifacts/README.md` is the written format.
 """
 
-import fcntl
+import itertools
+import math
 import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eimf.errors import ArtifactError
 from eimf.store import keys
-from eimf.store.manifest import FORMAT, NAME, FileEntry, Manifest, read_manifest
+from eimf.store.files import (
+    exclusive,
+    fsync,
+    is_plain_dir,
+    remove_stale_dirs,
+    remove_stale_files,
+    temporary_dir,
+    write_atomic,
+)
+from eimf.store.manifest import BUILD_AGAIN, FORMAT, NAME, FileEntry, Manifest, read_manifest
 
+T = TypeVar("T")
 _SHORT = 12
-_TMP = "tmp"
+_TMP, _LOCKS, _RUNS = "tmp", "locks", "runs"
+_RESUME_FILE = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors|run\.json|metrics\.jsonl")
+"""What a training leaves in `runs/KEY`, and all that is removed there."""
+_PREFIX = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -58,25 +71,48 @@ class Artifact:
         return path
 
     def _verify(self, path: Path, entry: FileEntry) -> None:
-        remedy = f"remove {self.folder} and build it again"
         if not path.is_file():
-            raise ArtifactError(str(path), "file is missing", remedy)
+            raise ArtifactError(str(path), "file is missing", BUILD_AGAIN)
         if path.stat().st_size != entry.size or keys.file_digest(path) != entry.sha256:
-            raise ArtifactError(str(path), "damaged: its bytes differ from the sha256 in its manifest", remedy)
+            raise ArtifactError(str(path), "damaged: its bytes differ from the sha256 in its manifest", BUILD_AGAIN)
 
     def verify(self) -> None:
-        """Check every file, and that the manifest tells what the key was made of. Raises ArtifactError at the first
-        fault."""
-        made = self.manifest
-        if keys.stage_key(made.kind, made.stage_version, made.parents, made.configuration) != made.key:
-            remedy = f"remove {self.folder} and build it again"
-            raise ArtifactError(str(self.folder / NAME), "damaged: what it tells does not lead to its key", remedy)
+        """Check every file. Raises ArtifactError at the first fault."""
         for name, entry in self.manifest.files.items():
             self._verify(self.folder / name, entry)
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file of this artifact, `name` without its ending."""
-        return pq.read_table(self.file(f"{name}.parquet"), columns=columns)
+        """A Parquet file of this artifact, `name` without its ending. Raises ArtifactError where it is damaged or lacks
+        one of `columns`."""
+        path = self.file(f"{name}.parquet")
+        try:
+            table = pq.read_table(path, columns=columns)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ArtifactError(str(path), f"no table of ours ({reason})", BUILD_AGAIN) from error
+        if missing := set(columns or ()) - set(table.column_names):
+            raise ArtifactError(str(path), f"no column {min(missing)!r}", BUILD_AGAIN)
+        return table
+
+    def parent(self, kind: str) -> str:
+        """Key of the artifact of this kind that it was made from. Raises ArtifactError where it names none."""
+        key = self.manifest.parents.get(kind)
+        if key is None:
+            raise self._unfit(f"it names no {kind} that it was made from")
+        return key
+
+    def fact(self, name: str, kind: type[T]) -> T:
+        """A count that was kept with the artifact. Raises ArtifactError where it is missing or of another type; a whole
+        number is a float, too."""
+        value = self.manifest.facts.get(name)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+            raise self._unfit(f"its fact {name!r} is {value!r}, no {kind.__name__}")
+        return value
+
+    def _unfit(self, found: str) -> ArtifactError:
+        return ArtifactError(f"{self.manifest.kind} {self.short}", found, BUILD_AGAIN)
 
 
 class Draft:
@@ -97,66 +133,21 @@ class Draft:
 
     def entries(self) -> dict[str, FileEntry]:
         """Size, rows and sha256 of every file written so far, after flushing each to disk."""
-        found = {}
+        entries = {}
         for path in sorted(self.folder.iterdir()):
-            sync(path)
+            fsync(path)
             rows = self._rows.get(path.name)
-            found[path.name] = FileEntry(sha256=keys.file_digest(path), size=path.stat().st_size, rows=rows)
-        return found
+            entries[path.name] = FileEntry(sha256=keys.file_digest(path), size=path.stat().st_size, rows=rows)
+        return entries
 
 
-def sync(path: Path) -> None:
-    """Flush a file or a folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part: temporary name, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        sync(temporary)
-        temporary.replace(path)
-    except OSError:  # a full disk, say, is not to be filled further
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-
-
-@contextmanager
-def scratch(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, removed at the end unless it was renamed away; locked as long as its maker lives."""
-    name = uuid.uuid4().hex
-    folder, mark = parent / name, parent / f"{name}.lock"
-    parent.mkdir(parents=True, exist_ok=True)
-    with mark.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            mark.unlink(missing_ok=True)
-
-
-def sweep(parent: Path) -> int:
-    """Remove what `scratch` made there and a killed process has left; returns how many folders."""
-    removed = 0
-    for mark in parent.glob("*.lock"):
-        with mark.open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            shutil.rmtree(mark.with_suffix(""), ignore_errors=True)
-            mark.unlink(missing_ok=True)
-            removed += 1
-    return removed
+def _finite(value: Any) -> Any:
+    """The same without NaN and infinity, which JSON does not have: null in their place."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Store:
@@ -170,49 +161,45 @@ class Store:
 
     def find(self, kind: str, key: str) -> Artifact | None:
         """The finished artifact, or None. Raises ArtifactError where its manifest is damaged or of another key."""
+        if not keys.is_key(key):
+            raise ArtifactError(kind, f"{key!r} is no key", "give 64 hex digits, see `eimf status`")
         folder = self.folder(kind, key)
-        manifest = read_manifest(folder)
-        if manifest is None:
-            return None
-        if manifest.key != key or manifest.kind != kind:
-            found = f"manifest names {manifest.kind}/{manifest.key}"
-            raise ArtifactError(str(folder), found, f"remove {folder} and build it again")
-        return Artifact(folder, manifest)
+        manifest = read_manifest(folder, kind, key)
+        return None if manifest is None else Artifact(folder, manifest)
 
     def get(self, kind: str, key: str) -> Artifact:
         """The finished artifact; `key` may be shortened. Raises ArtifactError where there is none, or more than one."""
-        whole = self.find(kind, key)
-        if whole is not None:
-            return whole
-        matches = [path for path in self._folders(kind) if path.name.startswith(key)]
-        if len(matches) != 1:
-            found = f"{len(matches)} artifacts of kind {kind} begin with {key!r} in {self.root}"
+        names = [name for name in self._keys(kind) if _PREFIX.fullmatch(key) and name.startswith(key)]
+        if len(names) != 1:
+            found = f"{len(names)} artifacts of kind {kind} begin with {key!r} in {self.root}"
             raise ArtifactError(kind, found, "see `eimf status` for what the store holds")
-        artifact = self.find(kind, matches[0].name)
-        assert artifact is not None
+        artifact = self.find(kind, names[0])
+        if artifact is None:
+            found = f"{self.folder(kind, names[0])} holds no manifest: half a copy, perhaps"
+            raise ArtifactError(kind, found, "copy it again, or remove it")
         return artifact
 
     def listing(self) -> list[tuple[str, str]]:
-        """Kind and key of every artifact, whole or damaged."""
-        kinds = sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name != _TMP)
-        return [(kind, folder.name) for kind in kinds for folder in self._folders(kind)]
+        """Kind and key of every artifact, whole or damaged: every folder that has the name of a key."""
+        own = (_TMP, _LOCKS, _RUNS, "refs", "replies")
+        kinds = sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name not in own)
+        return [(kind, key) for kind in kinds for key in self._keys(kind)]
 
-    def _folders(self, kind: str) -> list[Path]:
-        return sorted(path.parent for path in (self.root / kind).glob(f"*/{NAME}"))
+    def _keys(self, kind: str) -> list[str]:
+        return sorted(path.name for path in (self.root / kind).glob("*") if keys.is_key(path.name))
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock `name`; a second process waits. The kernel frees it when the holder ends, however it ends.
-        Raises ArtifactError where the store cannot be written."""
-        path = self.root / "locks" / f"{name}.lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stream = path.open("w")
-        except OSError as error:
-            found = f"cannot be written ({error.strerror})"
-            raise ArtifactError(f"store {self.root}", found, "give a folder that you may write to") from error
-        with stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    def lock(self, name: str, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the lock `name`; a second process waits: see `files.exclusive`. Raises ArtifactError where the store
+        cannot be written."""
+        path = self.root / _LOCKS / f"{name}.lock"
+        with ExitStack() as stack:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(exclusive(path, holder, on_busy))
+            except OSError as error:
+                found = f"cannot be written ({error.strerror})"
+                raise ArtifactError(f"store {self.root}", found, "give a folder that you may write to") from error
             yield
 
     def seal(
@@ -235,30 +222,57 @@ class Store:
             stage_version=version,
             parents=dict(parents),
             files=draft.entries(),
-            facts=draft.facts,
+            facts=_finite(draft.facts),
             **record,
-        )
+        ).signed()
         write_atomic(draft.folder / NAME, manifest.model_dump_json(indent=1).encode())
-        sync(draft.folder)
+        fsync(draft.folder)
         target = self.folder(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not (target / NAME).is_file():  # what an interrupted copy has left is no artifact
-            shutil.rmtree(target, ignore_errors=True)
+        self.set_aside(kind, key)
         draft.folder.rename(target)
-        sync(target.parent)
-        shutil.rmtree(draft.work, ignore_errors=True)
+        fsync(target.parent)
+        self._remove_run(draft.work)
         return Artifact(target, manifest)
+
+    def set_aside(self, kind: str, key: str) -> Path | None:
+        """Rename what stands in the place of this artifact and is none, half a copy say; returns its new place. It may
+        not be ours, and is never deleted."""
+        target = self.folder(kind, key)
+        if not target.is_dir() or (target / NAME).exists():
+            return None
+        places = (target.with_name(f"{key}.incomplete-{number}") for number in itertools.count(1))
+        return target.rename(next(place for place in places if not place.exists()))
 
     def work(self, key: str) -> Path:
         """Where an attempt at `key` leaves what a later one can go on from."""
-        return self.root / "runs" / key
+        return self.root / _RUNS / key
 
     @contextmanager
     def draft(self, key: str) -> Iterator[Draft]:
         """A temporary folder in the store, gone again unless it was sealed."""
-        with scratch(self.root / _TMP) as folder:
+        with temporary_dir(self.root / _TMP) as folder:
             yield Draft(folder, self.work(key))
 
-    def sweep(self) -> int:
-        """Remove temporary folders whose makers are gone; returns how many."""
-        return sweep(self.root / _TMP)
+    def remove_stale(self) -> int:
+        """Remove what killed processes have left: temporary folders and files, and the state of trainings that are
+        sealed; returns how many. What cannot be written to stays."""
+        removed = remove_stale_dirs(self.root / _TMP)
+        for top in ("refs", "replies", _RUNS):
+            if is_plain_dir(self.root / top):
+                removed += sum(map(remove_stale_files, (self.root / top).iterdir()))
+        for folder in self.work("").glob("*"):
+            if keys.is_key(folder.name) and (self.folder("checkpoint", folder.name) / NAME).is_file():
+                removed += self._remove_run(folder)
+        return removed
+
+    def _remove_run(self, folder: Path) -> bool:
+        """Remove a training's own files, and its folder where nothing else is in it."""
+        if not is_plain_dir(folder) or not os.access(folder, os.W_OK):
+            return False
+        for path in folder.iterdir():
+            if _RESUME_FILE.fullmatch(path.name) and not path.is_dir():
+                path.unlink()
+        with suppress(OSError):  # somebody keeps something there
+            folder.rmdir()
+        return True

@@ -2,11 +2,20 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _BLOCK = 1 << 20
+KEY_PATTERN = r"^[0-9a-f]{64}$"
+"""Any key and any digest: a sha256 in hex digits."""
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def is_key(text: str) -> bool:
+    """True for 64 hex digits."""
+    return _KEY.fullmatch(text) is not None
 
 
 def canonical(value: Any) -> bytes:
@@ -18,6 +27,11 @@ def canonical(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """sha256 (64 hex digits) over the canonical JSON of `value`."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def bytes_digest(data: bytes) -> str:
+    """sha256 (64 hex digits) of `data`."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -1,14 +1,24 @@
-"""What an artifact says about itself: `manifest.json`, written last, read first."""
+"""What an artifact says about itself: `manifest.json`, written last, read first, and believed only where every byte of
+it leads to its key or its digest."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf.errors import ArtifactError
+from eimf.store import keys
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
+BUILD_AGAIN = "remove the folder of this artifact, and build it again"
+_LARGEST = 16 << 20
+"""Bytes: a manifest has some thousands."""
+
+Key = Annotated[str, Field(pattern=keys.KEY_PATTERN)]
+Kind = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,63}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""A plain name: no separator, and not hidden."""
 
 
 class FileEntry(BaseModel):
@@ -16,11 +26,11 @@ class FileEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    sha256: str
+    sha256: Key
     """sha256 of the file's content, 64 hex digits."""
-    size: int
+    size: Annotated[int, Field(ge=0)]
     """Bytes."""
-    rows: int | None = None
+    rows: Annotated[int, Field(ge=0)] | None = None
     """Rows, for a Parquet file."""
 
 
@@ -31,17 +41,17 @@ class Manifest(BaseModel):
 
     format: int
     """Version of the on-disk format described in `artifacts/README.md`."""
-    kind: str
+    kind: Kind
     """What the artifact is, e.g. `clusters`."""
-    key: str
+    key: Key
     """Stage key, 64 hex digits."""
     stage_version: int
     """Version of the code that makes this kind; part of the key."""
-    parents: dict[str, str]
+    parents: dict[Kind, Key]
     """Kind to key of every artifact this one was made from."""
     configuration: dict[str, Any]
     """Every setting that is part of the key."""
-    files: dict[str, FileEntry]
+    files: Annotated[dict[FileName, FileEntry], Field(min_length=1)]
     """Every data file of the artifact."""
     facts: dict[str, Any]
     """Counts worth knowing later: users asked, tokens, rejected rows, best epoch."""
@@ -51,19 +61,75 @@ class Manifest(BaseModel):
     """UTC time of the build, ISO 8601."""
     seconds: float
     """Wall time of the build."""
+    digest: str = ""
+    """sha256 over all the rest, so that no bit of it changes unnoticed."""
 
+    def signed(self) -> "Manifest":
+        """The same with its digest."""
+        return self.model_copy(update={"digest": self._digest()})
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest in `folder`, or None where there is no finished artifact. Raises ArtifactError on a damaged one."""
-    path = folder / NAME
-    if not path.is_file():
+    def _digest(self) -> str:
+        return keys.digest(self.model_dump(mode="json", exclude={"digest"}))
+
+    def fault(self, kind: str, key: str) -> str | None:
+        """What is wrong with it as the manifest of `kind`/`key`, or None."""
+        if (self.kind, self.key) != (kind, key):
+            return f"manifest names {self.kind}/{self.key}"
+        try:
+            if keys.stage_key(self.kind, self.stage_version, self.parents, self.configuration) != self.key:
+                return "damaged: what it tells does not lead to its key"
+            if self._digest() != self.digest:
+                return "damaged: its bytes differ from its digest"
+        except ValueError:  # NaN, which no key is made of
+            return "damaged: it holds what is no number"
         return None
+
+
+def read_manifest(folder: Path, kind: str, key: str) -> Manifest | None:
+    """The manifest in `folder`, or None where there is no finished artifact. Raises ArtifactError on a damaged one, and
+    on one of another artifact or format."""
+    path = folder / NAME
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        if not path.exists() and not path.is_symlink():
+            return None
+        data = _read(path)
+    except OSError as error:
+        raise ArtifactError(str(path), f"cannot be read ({error.strerror})", BUILD_AGAIN) from error
+    if data is None:
+        raise ArtifactError(str(path), "damaged: no file, or one too large for a manifest", BUILD_AGAIN)
+    try:
+        manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise ArtifactError(str(path), f"damaged manifest ({reason})", f"remove {folder} and build it again") from error
+        raise ArtifactError(str(path), *_unreadable(data, error)) from error
     if manifest.format != FORMAT:
-        found = f"format {manifest.format}, this program reads {FORMAT}"
-        raise ArtifactError(str(path), found, f"remove {folder} and build it again, or use a matching version")
+        raise ArtifactError(str(path), _other_format(manifest.format), BUILD_AGAIN)
+    if fault := manifest.fault(kind, key):
+        raise ArtifactError(str(path), fault, BUILD_AGAIN)
     return manifest
+
+
+def _read(path: Path) -> bytes | None:
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        return None
+    return path.read_bytes()
+
+
+class _AnyFormat(BaseModel):
+    format: int
+
+
+def _unreadable(data: bytes, error: ValidationError) -> tuple[str, str]:
+    """What is wrong, and the remedy: damage, or fields of another format."""
+    try:
+        number = _AnyFormat.model_validate_json(data).format
+    except ValidationError:
+        number = FORMAT
+    if number != FORMAT:
+        return _other_format(number), BUILD_AGAIN
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"damaged manifest ({f'{where}: ' if where else ''}{first['msg']})", BUILD_AGAIN
+
+
+def _other_format(number: int) -> str:
+    return f"format {number} of the store, this version reads {FORMAT}"

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from eimf.errors import ArtifactError
-from eimf.store.artifact import Store, write_atomic
+from eimf.store.artifact import Store
+from eimf.store.files import write_atomic
 from pipeline.jobs import run_esim, run_verify
 from pipeline.report import show_store
 from tests import world as planted
@@ -241,14 +242,14 @@ def test_verify_reads_replies_and_goes_on_to_the_end(tmp_path, world_folder, cap
     run_esim(planted.recipe(world_folder), store)
     capsys.readouterr()
     run_verify(store)
-    assert "10 of 10 are whole: artifacts, and replies of 1 generators" in capsys.readouterr().out
+    assert "13 of 13 are whole: 9 artifacts, replies of 1 generators, 3 refs" in capsys.readouterr().out
     part = next(store.root.glob("replies/*/*.parquet"))
     next(store.root.glob("dataset/*/users.parquet")).unlink()
     part.write_bytes(part.read_bytes()[:-9])
     with pytest.raises(ArtifactError, match=r"users\.parquet: file is missing"):
         run_verify(store)
     said = capsys.readouterr().out
-    assert "damaged reply part" in said and "8 of 10 are whole" in said
+    assert "damaged reply part" in said and "11 of 13 are whole" in said
 
 
 def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folder, capsys):
@@ -261,17 +262,17 @@ def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folde
     with pytest.raises(ArtifactError, match=r"clusters.*damaged manifest"):
         run_verify(store)
     said = capsys.readouterr().out
-    assert "does not lead to its key" in said and "8 of 10 are whole" in said
+    assert "does not lead to its key" in said and "11 of 13 are whole" in said
     show_store(store)
     said = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("damaged: ") for line in said) == 1 and len(said) == 9
+    assert sum(line.startswith("damaged: ") for line in said) == 2 and len(said) == 9
 
 
 def test_a_full_disk_is_not_filled_further(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("eimf.store.artifact.sync", full)
+    monkeypatch.setattr("eimf.store.files.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_atomic(tmp_path / "a" / "file", b"content")
     assert list((tmp_path / "a").iterdir()) == []

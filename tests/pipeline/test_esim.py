@@ -12,7 +12,7 @@ from eimf.errors import MissingError
 from eimf.esim.fake import FakeGenerator, FakeRenderer
 from eimf.store import keys
 from eimf.store.artifact import Store
-from eimf.store.rows import ReplyRows
+from eimf.store.replies import ReplyStore
 from pipeline.engines import Engines
 from pipeline.jobs import run_esim
 from tests import world as planted
@@ -157,7 +157,7 @@ def test_replay_uses_recorded_replies_and_refuses_to_ask(world_folder, store):
         dict(zip(schema.REPLIES.names, (key, 0, reply, 1, 1), strict=True))
         for key in made.table("requests")[schema.REQUEST_KEY].to_pylist()
     ]
-    ReplyRows(store.root, keys.digest(Replaying(recipe).generator_identity)).append(rows)
+    ReplyStore(store.root, keys.digest(Replaying(recipe).generator_identity)).append(rows)
     found = run_esim(recipe, store, Replaying(recipe))
     assert asked(found) == 0
     assert found["interests"].table("interests")[schema.INTERESTS].to_pylist() == [["recorded"]] * len(rows)

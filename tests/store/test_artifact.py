@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -7,9 +8,11 @@ import pyarrow as pa
 import pytest
 
 from eimf.errors import ArtifactError
-from eimf.store.artifact import Artifact, Store, write_atomic
+from eimf.store import keys
+from eimf.store.artifact import Artifact, Store
 
-KEY = "a" * 64
+KEY = keys.stage_key("numbers", 1, {}, {})
+OTHER = keys.stage_key("numbers", 1, {}, {"seed": 2})
 RECORD = {"configuration": {}, "tools": {}, "created": "2026-01-01T00:00:00+00:00", "seconds": 0.0}
 TABLE = pa.table({"x": [1, 2, 3]})
 
@@ -28,7 +31,7 @@ def test_what_was_written_is_read_back(tmp_path):
     assert found is not None and found.table("numbers") == TABLE
     assert found.manifest.files["numbers.parquet"].rows == 3
     assert store.listing() == [("numbers", KEY)]
-    assert store.get("numbers", "aaaa").key == KEY
+    assert store.get("numbers", KEY[:4]).key == KEY
 
 
 def test_nothing_is_found_before_it_is_sealed(tmp_path):
@@ -60,9 +63,9 @@ def test_a_damaged_manifest_is_an_error_not_a_rebuild(tmp_path):
 
 def test_an_artifact_moved_to_another_key_is_refused(tmp_path):
     folder = build(Store(tmp_path)).folder
-    folder.rename(folder.with_name("b" * 64))
+    folder.rename(folder.with_name(OTHER))
     with pytest.raises(ArtifactError, match="manifest names"):
-        Store(tmp_path).find("numbers", "b" * 64)
+        Store(tmp_path).find("numbers", OTHER)
 
 
 def _die_while_building(root: Path) -> None:
@@ -81,24 +84,137 @@ def test_a_killed_builder_leaves_no_artifact_and_no_lock(tmp_path):
     assert store.find("numbers", KEY) is None
     with store.lock(KEY):  # returns at once: the kernel freed it
         pass
-    with store.draft("b" * 64) as mine:
-        assert store.sweep() == 1  # the dead one's, not mine
+    with store.draft(OTHER) as mine:
+        assert store.remove_stale() == 1  # the dead one's, not mine
         assert [path.name for path in (tmp_path / "tmp").iterdir() if path.is_dir()] == [mine.folder.name]
     assert not list((tmp_path / "tmp").iterdir())
 
 
-def test_a_half_copied_folder_is_no_artifact_and_is_replaced(tmp_path):
+def test_a_half_copied_folder_is_no_artifact_and_is_set_aside(tmp_path):
     store = Store(tmp_path)
     half = store.folder("numbers", KEY)
     half.mkdir(parents=True)
     (half / "numbers.parquet").write_bytes(b"half")
     assert store.find("numbers", KEY) is None
+    with pytest.raises(ArtifactError, match="holds no manifest"):
+        store.get("numbers", KEY)
     assert build(store).table("numbers") == TABLE
+    assert (half.parent / f"{KEY}.incomplete-1" / "numbers.parquet").read_bytes() == b"half"
+    assert store.listing() == [("numbers", KEY)]
 
 
-def test_atomic_write_replaces_whole_files(tmp_path):
-    path = tmp_path / "deep" / "file"
-    write_atomic(path, b"old")
-    write_atomic(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+def test_every_bit_of_a_manifest_counts(tmp_path):
+    store = Store(tmp_path)
+    path = build(store).folder / "manifest.json"
+    whole, honest = path.read_bytes(), store.get("numbers", KEY).manifest
+    refused = 0
+    for bit in range(0, 8 * len(whole), 11):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        try:
+            assert store.get("numbers", KEY).manifest == honest  # white space
+        except ArtifactError:
+            refused += 1
+    assert refused > 0.9 * len(range(0, 8 * len(whole), 11))
+
+
+def forged(path: Path, **changes: object) -> None:
+    """A manifest that vouches for itself, whatever it says."""
+    values = {**json.loads(path.read_text()), **changes}
+    values.pop("digest")
+    path.write_text(json.dumps({**values, "digest": keys.digest(values)}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {}},
+        {"files": {"../../../secret.parquet": {"sha256": "0" * 64, "size": 1}}},
+        {"files": {"/abs/path": {"sha256": "0" * 64, "size": 1}}},
+        {"files": {"x" * 5000: {"sha256": "0" * 64, "size": 1}}},
+        {"parents": {"dataset": "../.."}},
+        {"parents": {"../..": "0" * 64}},
+        {"configuration": {"seed": 2}},
+        {"format": 1},
+        {"format": 3, "unknown": True},
+        {"key": "0" * 64},
+        {"kind": "other"},
+        {"stage_version": 2},
+        {"facts": None},
+    ],
+)
+def test_a_forged_manifest_is_refused(tmp_path, changes):
+    store = Store(tmp_path)
+    forged(build(store).folder / "manifest.json", **changes)
+    with pytest.raises(ArtifactError, match="manifest"):
+        store.find("numbers", KEY)
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b'"x"', b"NaN", b"[" * 100_000, b'{"format": NaN}', b"\xff"])
+def test_what_is_no_manifest_is_refused(tmp_path, content):
+    path = build(Store(tmp_path)).folder / "manifest.json"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged manifest"):
+        Store(tmp_path).find("numbers", KEY)
+    text = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ArtifactError, match="damaged"):
+        Store(tmp_path).find("numbers", KEY)
+    path.rmdir()
+    path.symlink_to(path)  # a loop
+    with pytest.raises(ArtifactError, match="damaged"):
+        Store(tmp_path).find("numbers", KEY)
+    assert text == content
+
+
+def test_a_number_that_is_none_does_not_enter_a_manifest(tmp_path):
+    store = Store(tmp_path)
+    with store.draft(KEY) as draft:
+        draft.write_table("numbers", TABLE)
+        draft.facts = {"loss": float("nan"), "nested": [float("inf"), 1.5]}
+        store.seal(draft, "numbers", KEY, 1, {}, RECORD)
+    assert store.get("numbers", KEY).manifest.facts == {"loss": None, "nested": [None, 1.5]}
+
+
+@pytest.mark.parametrize("key", ["../../x", "..", "", KEY.upper(), KEY + "0", "0" * 5000, "\x1b[2J", KEY[:-1] + "\n"])
+def test_what_is_no_key_finds_nothing(tmp_path, key):
+    store = Store(tmp_path)
+    build(store)
+    with pytest.raises(ArtifactError, match="no key"):
+        store.find("numbers", key)
+    if key:
+        with pytest.raises(ArtifactError, match="0 artifacts") as error:
+            store.get("numbers", key)
+        assert "\x1b" not in str(error.value) and len(str(error.value)) < 900
+
+
+def test_facts_are_what_they_are_asked_for_as(tmp_path):
+    artifact = build(Store(tmp_path))
+    assert artifact.fact("rows", int) == 3 and artifact.fact("rows", float) == 3.0
+    for name, kind in (("rows", str), ("rows", bool), ("lines", int)):
+        with pytest.raises(ArtifactError, match=f"its fact '{name}'"):
+            artifact.fact(name, kind)
+
+
+def test_a_sealed_training_leaves_nothing_of_its_run_and_nothing_else_is_touched(tmp_path):
+    store = Store(tmp_path)
+    names = ("run.json", f"state-{'0' * 16}.safetensors", f"best-{'f' * 16}.safetensors", "metrics.jsonl")
+
+    def run(key: str, *more: str) -> Path:
+        store.work(key).mkdir(parents=True)
+        for name in (*names, *more):
+            (store.work(key) / name).write_text(name)
+        return store.work(key)
+
+    key = keys.stage_key("checkpoint", 1, {}, {})
+    mine, under_way = run(key), run(OTHER)
+    with store.draft(key) as draft:
+        draft.write_table("numbers", TABLE)
+        store.seal(draft, "checkpoint", key, 1, {}, RECORD)
+    assert not mine.exists()
+    run(key, "notes.txt")  # a kill before it was removed, and a file of somebody else
+    assert store.remove_stale() == 1
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in under_way.iterdir()) == sorted(names)

@@ -1,0 +1,194 @@
+"""Files that are whole or not there, and temporary ones that are removed after a kill: those, and nothing else.
+
+A temporary file or folder has a name that only this module makes, and is locked as long as its maker lives. What has
+such a name and no holder was left by a killed process. No symbolic link is followed to it, and a file is only opened,
+never truncated, before it is known to be ours.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_FILE = re.compile(r"\.eimf-[0-9a-f]{32}\.tmp")
+_MARK = re.compile(r"([0-9a-f]{32})\.lock")
+_MARK_CONTENT = b"eimf: temporary folder\n"
+_LONGEST_HOLDER = 200
+
+
+def fsync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part: temporary name, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, handle = _new_locked(path.parent, lambda: f".eimf-{uuid.uuid4().hex}.tmp")
+    with os.fdopen(handle, "wb") as stream:
+        try:
+            stream.write(data)
+            stream.flush()
+            fsync(temporary)
+            temporary.replace(path)
+        except OSError:  # a full disk, say, is not to be filled further
+            temporary.unlink(missing_ok=True)
+            raise
+    fsync(path.parent)
+
+
+@contextmanager
+def temporary_dir(parent: Path) -> Iterator[Path]:
+    """A new folder below `parent`, removed at the end unless it was renamed away; locked as long as its maker lives."""
+    parent.mkdir(parents=True, exist_ok=True)
+    mark, handle = _new_locked(parent, lambda: f"{uuid.uuid4().hex}.lock")
+    folder = mark.with_suffix("")
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(_MARK_CONTENT)
+        stream.flush()
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            _remove_dir(folder, mark)
+
+
+def _new_locked(parent: Path, name: Callable[[], str]) -> tuple[Path, int]:
+    """A new file, open for writing and locked; another process may have cleared it away before it was locked."""
+    while True:
+        path = parent / name()
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_still(path, handle):
+            return path, handle
+        os.close(handle)
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    """True where `path` is the file that is open as `handle`."""
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(handle)
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+def _remove_dir(folder: Path, mark: Path) -> None:
+    """The mark goes last: as long as something is left of the folder, a later command can clear it away."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not os.path.lexists(folder):
+        mark.unlink(missing_ok=True)
+
+
+def remove_stale_dirs(parent: Path) -> int:
+    """Remove what `temporary_dir` made in `parent` and a killed process has left; returns how many folders."""
+    removed = 0
+    for mark in _regular_files(parent, _MARK):
+        folder = mark.with_suffix("")
+        with _unheld(mark) as handle:
+            if handle is None or not _is_mark(handle, folder):
+                continue
+            _remove_dir(folder, mark)
+            removed += 1
+    return removed
+
+
+def _is_mark(handle: int, folder: Path) -> bool:
+    """True for the mark of a temporary folder; a kill may have left it empty before there was a folder."""
+    content = os.read(handle, len(_MARK_CONTENT) + 1)
+    if not os.path.lexists(folder):
+        return content in (_MARK_CONTENT, b"")
+    return content == _MARK_CONTENT and stat.S_ISDIR(folder.lstat().st_mode)
+
+
+def remove_stale_files(folder: Path) -> int:
+    """Remove what `write_atomic` made in `folder` and a killed process has left; returns how many files."""
+    removed = 0
+    for path in _regular_files(folder, _FILE):
+        with _unheld(path) as handle:
+            if handle is not None:
+                path.unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+def is_plain_dir(path: Path) -> bool:
+    """True for a folder that is no symbolic link."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:  # none there, or none that can be looked at
+        return False
+
+
+def _regular_files(folder: Path, name: re.Pattern[str]) -> list[Path]:
+    """Files of these names in a folder that is no symbolic link and may be written to."""
+    if not is_plain_dir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        return []
+    with os.scandir(folder) as entries:
+        return [Path(entry) for entry in entries if name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
+
+
+@contextmanager
+def _unheld(path: Path) -> Iterator[int | None]:
+    """The file open for reading and locked, or None where another process holds it or has removed it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES, errno.ELOOP):
+            raise
+        yield None
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield handle if _is_still(path, handle) else None
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def exclusive(path: Path, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock file `path`, and remove it afterwards; the kernel frees it when its holder ends, however it ends.
+
+    `holder` tells others who holds it. While another process does, `on_busy` is called with what that one told, and
+    called again as often as it returns; without it, the kernel wakes this process.
+    """
+    handle = _acquire(path, on_busy)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, holder.encode(), 0)
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        os.close(handle)
+
+
+def _acquire(path: Path, on_busy: Callable[[str], None] | None) -> int:
+    mode = fcntl.LOCK_EX | (fcntl.LOCK_NB if on_busy else 0)
+    while True:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, mode)
+            if _is_still(path, handle):  # else its last holder has removed it meanwhile
+                return handle
+            os.close(handle)
+        except BlockingIOError:
+            told = os.pread(handle, _LONGEST_HOLDER, 0).decode(errors="replace")
+            os.close(handle)
+            if on_busy:
+                on_busy(told)

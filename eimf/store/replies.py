@@ -1,0 +1,120 @@
+"""The append-only reply store: every finished LLM reply, under its request key, in atomic Parquet parts.
+
+One folder per generator (model, revision, sampling, schema), so that a look-up reads only what can match. A part is one
+finished chunk: `kill -9` loses at most the chunk in flight, and a reply once written is never asked for again. A part
+is named by the sha256 of its bytes, and `parts.txt` lists every part, so that neither a changed bit nor a lost part
+goes unnoticed. A part that a kill has kept out of the list is as good as the others.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from eimf import schema
+from eimf.errors import ArtifactError
+from eimf.store import keys
+from eimf.store.files import fsync, write_atomic
+
+_LIST = "parts.txt"
+_NEEDED = (schema.REQUEST_KEY, schema.ATTEMPT, schema.REPLY)
+
+
+class ReplyStore:
+    """Replies of one generator. A row is one attempt at one request."""
+
+    def __init__(self, root: Path, generator_key: str) -> None:
+        self.folder = root / "replies" / generator_key
+
+    def read(self) -> pa.Table:
+        """All rows, `schema.REPLIES`, oldest attempt first within a request; a row written twice appears once. Raises
+        ArtifactError where a part is damaged or missing."""
+        tables = [_read_part(path) for path in self._parts()]
+        table = pa.concat_tables(tables) if tables else schema.REPLIES.empty_table()
+        rows = {(row[schema.REQUEST_KEY], row[schema.ATTEMPT]): row for row in table.to_pylist()}
+        return pa.Table.from_pylist([rows[name] for name in sorted(rows)], schema=schema.REPLIES)
+
+    def append(self, rows: Iterable[dict[str, object]]) -> None:
+        """Write one part, or none of it."""
+        table = pa.Table.from_pylist(list(rows), schema=schema.REPLIES)
+        if not table.num_rows:
+            return
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        name = keys.bytes_digest(data)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # The list is there before the first part: parts without a list have lost it.
+        with (self.folder / _LIST).open("a+b") as stream:
+            fsync(self.folder)
+            write_atomic(self.folder / f"{name}.parquet", data)
+            _end_last_line(stream)
+            stream.write(f"{name}\n".encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _parts(self) -> list[Path]:
+        """Every part: those in the list, and those that a kill has kept out of it."""
+        files = sorted(self.folder.glob("*.parquet"))
+        listed = self._listed() if files or (self.folder / _LIST).exists() else []
+        for name in listed:
+            if not (self.folder / f"{name}.parquet").is_file():
+                remedy = "copy it from where it was written, or take its line out of the list: it is asked again"
+                raise ArtifactError(str(self.folder / _LIST), f"part {name}.parquet is missing", remedy)
+        return files
+
+    def _listed(self) -> list[str]:
+        path = self.folder / _LIST
+        try:
+            *lines, _ = path.read_bytes().decode("ascii", "replace").split("\n")  # a kill may have cut the last one
+        except OSError as error:
+            remedy = f"write the names of the parts, without ending, a line each, into {path}"
+            raise ArtifactError(
+                str(path), f"the list of the parts cannot be read ({error.strerror})", remedy
+            ) from error
+        for number, line in enumerate(lines, 1):
+            if not keys.is_key(line):
+                raise ArtifactError(str(path), f"damaged: line {number} is no name of a part", "correct that line")
+        return lines
+
+
+def _end_last_line(stream: BinaryIO) -> None:
+    """Take off a last line that a kill has cut: its part is there without it."""
+    stream.seek(0)
+    data = stream.read()
+    if not data.endswith(b"\n"):
+        stream.truncate(data.rfind(b"\n") + 1)
+
+
+def _read_part(path: Path) -> pa.Table:
+    remedy = f"move the file away, and its line out of {_LIST}: its requests are asked again"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(str(path), f"damaged reply part ({error.strerror})", remedy) from error
+    if keys.bytes_digest(data) != path.stem:
+        raise ArtifactError(str(path), "damaged reply part: its bytes differ from the sha256 in its name", remedy)
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(str(path), "damaged reply part: no Parquet file", remedy) from error
+    if fault := _fault(table):
+        raise ArtifactError(str(path), f"damaged reply part: {fault}", remedy)
+    return table
+
+
+def _fault(table: pa.Table) -> str | None:
+    """Why a table is no part of ours, or None."""
+    if not table.schema.equals(schema.REPLIES):
+        return f"its columns are {table.column_names[:8]}"
+    for name in _NEEDED:
+        if table[name].null_count:
+            return f"{table[name].null_count} rows without {name}"
+    if table.num_rows and pc.min(table[schema.ATTEMPT]).as_py() < 0:
+        return f"{schema.ATTEMPT} {pc.min(table[schema.ATTEMPT])}"
+    return None

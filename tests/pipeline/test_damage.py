@@ -1,0 +1,152 @@
+"""A whole store, damaged or hostile: refused in one line, or nothing changes; nothing that is not ours is deleted."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from eimf.errors import ArtifactError
+from eimf.store.artifact import Store
+from pipeline.jobs import run_esim, run_probe, run_train, run_verify
+from pipeline.refs import read_ref_file
+from pipeline.report import show_store
+from tests import world as planted
+
+FLIPS = 100
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, world_folder) -> Store:
+    store = Store(tmp_path_factory.mktemp("damage"))
+    run_esim(planted.recipe(world_folder), store)
+    run_train(planted.recipe(world_folder, "heads.gate=false", "train.epochs=1"), store)
+    return store
+
+
+def files(store: Store) -> list[Path]:
+    return sorted(path for path in store.root.rglob("*") if path.is_file())
+
+
+def test_one_flipped_bit_anywhere_is_refused_or_changes_nothing(store, capsys):
+    """`verify` reads as every command does. What it lets pass is white space of a manifest, or the end of a list."""
+    rng, passed = random.Random(23), []
+    for _ in range(FLIPS):
+        path = rng.choice(files(store))
+        whole = path.read_bytes()
+        bit = rng.randrange(8 * len(whole))
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            run_verify(store)
+            passed.append((path.name, whole[bit // 8 : bit // 8 + 1]))
+        except ArtifactError as error:
+            assert path.name in str(error) or path.parent.name[:12] in str(error)
+        finally:
+            path.write_bytes(whole)
+    run_verify(store)
+    assert len(passed) < FLIPS / 10
+    assert all(name in ("manifest.json", "parts.txt") and byte.isspace() for name, byte in passed)
+
+
+def test_esim_deletes_only_what_it_made(world_folder, tmp_path):
+    """In a project with a folder called tmp, and in a store of somebody who means harm."""
+    store = Store(tmp_path / "home" / "project")
+    precious = [store.root / "tmp" / "mydata" / "f", store.root / "replies" / "notes" / "f", tmp_path / "home" / "f"]
+    for path in precious:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+    for name in ("mydata.lock", "poetry.lock", "...lock"):
+        (store.root / "tmp" / name).write_text("pin")
+    run_esim(planted.recipe(world_folder), store)
+    assert all(path.read_text() == "precious" for path in precious)
+    assert all((store.root / "tmp" / name).read_text() == "pin" for name in ("mydata.lock", "poetry.lock", "...lock"))
+
+
+def test_a_run_of_hits_writes_nothing(store, world_folder):
+    def state() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (store.root, *store.root.rglob("*"))}
+
+    before = state()
+    run_esim(planted.recipe(world_folder), store)
+    run_train(planted.recipe(world_folder, "heads.gate=false", "train.epochs=1"), store)
+    run_verify(store)
+    assert state() == before
+
+
+REFS = [b"", b"null", b"[]", b'"x"', b"5", b"NaN", b"{}", b'{"key":5}', b'{"key":"x","contents":[1]}', b"[" * 100_000]
+REFS += [json.dumps({"key": key, "contents": {}, "digest": ""}).encode() for key in ("..", "0" * 64, "x" * 5000)]
+
+
+@pytest.mark.parametrize("kind", ["dataset", "esim", "item_vectors"])
+def test_a_ref_that_is_none_is_refused(store, kind):
+    (path,) = (store.root / "refs" / kind).glob("*.json")
+    whole = path.read_bytes()
+    try:
+        for content in REFS:
+            path.write_bytes(content)
+            with pytest.raises(ArtifactError, match=r"refs/.*remove it, and run `make esim`"):
+                read_ref_file(path)
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(ArtifactError, match=r"refs/.*damaged"):
+            read_ref_file(path)
+    finally:
+        if path.is_dir():
+            path.rmdir()
+        path.write_bytes(whole)
+
+
+def test_a_training_on_a_damaged_ref_is_refused(store, world_folder):
+    for path in (store.root / "refs" / "esim").glob("*.json"):
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b'"digest":"', b'"digest":"0'))
+        with pytest.raises(ArtifactError, match=r"refs/esim.*its bytes differ from its digest"):
+            run_train(planted.recipe(world_folder, "heads.gate=false", "train.epochs=1"), store)
+        path.write_bytes(whole)
+
+
+def test_facts_that_were_forged_are_refused(world_folder, tmp_path):
+    store, recipe = Store(tmp_path), planted.recipe(world_folder, "heads.gate=true")
+    run_esim(recipe, store)
+    run_probe(recipe, store)
+    (path,) = store.root.glob("probe/*/manifest.json")
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "facts": {**values["facts"], "adds": values["facts"]["adds"] + 0.5}}))
+    with pytest.raises(ArtifactError, match="its bytes differ from its digest"):
+        run_train(recipe, store)
+    with pytest.raises(ArtifactError, match="differ from its digest"):
+        run_verify(store)
+
+
+def test_escape_sequences_of_a_stranger_do_not_reach_the_terminal(world_folder, tmp_path, capsys):
+    from eimf.store import keys
+
+    store = Store(tmp_path)
+    run_esim(planted.recipe(world_folder), store)
+    (path,) = store.root.glob("esim/*/manifest.json")
+    values = {**json.loads(path.read_text()), "created": "\x1b]0;title\x07\x1b[2J"}
+    values.pop("digest")
+    path.write_text(json.dumps({**values, "digest": keys.digest(values)}))
+    capsys.readouterr()
+    show_store(store)
+    said = capsys.readouterr().out
+    assert "\\x1b]0;title\\x07" in said and "\x1b" not in said and "\x07" not in said
+
+
+def test_a_killed_training_is_cleaned_up_by_the_next(world_folder, tmp_path):
+    from tests.store.test_files import HEX, MARK
+
+    store, recipe = Store(tmp_path), planted.recipe(world_folder, "heads.preset=plain", "train.epochs=1")
+    run_esim(recipe, store)
+    result = run_train(recipe, store)
+    left = store.work(result.checkpoint.key)
+    left.mkdir(parents=True)
+    (left / "run.json").write_text("sealed already")
+    (store.root / "tmp" / HEX).mkdir()
+    (store.root / "tmp" / f"{HEX}.lock").write_bytes(MARK)
+    (store.root / "refs" / "esim" / f".eimf-{HEX}.tmp").write_text("half")
+    run_train(recipe, store)
+    assert not left.exists() and not list((store.root / "tmp").iterdir())
+    assert not list(store.root.rglob(".eimf-*"))
