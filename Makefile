@@ -8,6 +8,8 @@ SET      ?=
 PROCESSES ?=
 PLAN     ?=
 WORKERS  ?=
+DATA     ?=
+SETS     ?=
 PYTHON   ?= python3
 VENV     ?= .venv
 PIP_ARGS ?=
@@ -21,10 +23,19 @@ TORCH       := $(if $(GPU),torch,torch==2.13.0)
 ESIM_EXTRA  := $(if $(GPU),esim,esim-cpu)
 CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
-RECIPE_ARGS := $(if $(RECIPE),--recipe '$(RECIPE)',--dataset '$(DATASET)') --store '$(STORE)' $(foreach s,$(SET),--set '$(s)')
-TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(ESIM),--esim $(ESIM))
+# What a user gives is never read as make's or the shell's own language: its text goes through the environment, and each
+# value is one quoted word of a command.
+GIVEN := DATASET BACKBONE RECIPE STORE ESIM SET PROCESSES PLAN WORKERS DATA SETS
+define literally
+override $(1) := $$(value $(1))
+endef
+$(foreach name,$(GIVEN),$(eval $(call literally,$(name))))
+export $(GIVEN)
 
-TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) --no-python)
+RECIPE_ARGS := $(if $(RECIPE),--recipe "$$RECIPE",--dataset "$$DATASET") --store "$$STORE" $(if $(SET),--settings "$$SET")
+TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(ESIM),--esim "$$ESIM")
+
+TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
 .PHONY: help demo esim train evaluate sweep probe backbones status verify test parity lint check format bench clean
 .DEFAULT_GOAL := help
@@ -41,7 +52,7 @@ help: ## this list
 
 demo: $(VENV)/.esim ## from nothing to a table: SASRec on MovieLens-100K, plain, with item texts, with the LLM's interests
 	@$(if $(RECIPE),$(error the demo is of MovieLens-100K: `make esim` and `make train` take a RECIPE))\
-	$(EIMF) demo --store '$(STORE)' $(foreach s,$(SET),--set '$(s)')
+	$(EIMF) demo --store "$$STORE" $(if $(SET),--settings "$$SET")
 
 esim: $(VENV)/.esim ## stage one: raw data to a frozen ESIM artifact (LLM, encoder, clusters)
 	@$(EIMF) esim $(RECIPE_ARGS)
@@ -54,19 +65,19 @@ evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evalu
 
 sweep: $(VENV)/.core ## many trainings by a plan: make sweep PLAN=study.toml; a later start goes on
 	@$(if $(PLAN),,$(error PLAN=study.toml is missing: which plan?))$(if $(SET),$(error a sweep takes no SET: write it into settings of the plan))\
-	$(EIMF) sweep '$(PLAN)' --store '$(STORE)' $(if $(WORKERS),--workers $(WORKERS))
+	$(EIMF) sweep --store "$$STORE" $(if $(WORKERS),--workers "$$WORKERS") -- "$$PLAN"
 
 probe: $(VENV)/.core ## what the LLM's interests say about what users do next, beside their controls; no training
-	@$(EIMF) probe $(RECIPE_ARGS) $(if $(ESIM),--esim $(ESIM))
+	@$(EIMF) probe $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
 
 backbones: $(VENV)/.core ## every backbone with its options
 	@$(EIMF) backbones
 
 status: $(VENV)/.core ## what the store holds
-	@$(EIMF) status --store '$(STORE)'
+	@$(EIMF) status --store "$$STORE"
 
 verify: $(VENV)/.core ## check every artifact against its sha256
-	@$(EIMF) verify --store '$(STORE)'
+	@$(EIMF) verify --store "$$STORE"
 
 test: $(VENV)/.dev ## all tests, without vLLM or network
 	@$(BIN)/python -m pytest
@@ -84,7 +95,7 @@ format: $(VENV)/.dev ## put the code into the project's format
 
 bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## ours beside RecBole and RecTools; see tests/bench/run.py
 	@$(BIN)/python tests/bench/run.py --recbole $(VENV)-recbole/bin/python --rectools $(VENV)-rectools/bin/python \
-		$(if $(DATA),--data $(DATA)) $(if $(SETS),--sets $(SETS)) $(BENCH_ARGS)
+		$(if $(DATA),--data "$$DATA") $(if $(SETS),--sets "$$SETS") $(BENCH_ARGS)
 
 clean: ## remove the environments and caches; the store stays
 	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools $(VENV)-parity .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build

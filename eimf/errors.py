@@ -30,7 +30,7 @@ def shortened(text: str, length: int) -> str:
     """The beginning and the end of a text longer than `length`."""
     if len(text) <= length:
         return text
-    kept = (length - 24) // 2
+    kept = (length - 30) // 2
     return f"{text[:kept]} ... ({len(text):,} characters) ... {text[-kept:]}"
 
 

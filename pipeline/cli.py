@@ -12,7 +12,7 @@ from eimf.errors import SettingError, UserError, shortened
 from eimf.store.artifact import Store
 from pipeline import jobs, parallel, report
 from pipeline.console import complain, say
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe, load_recipe, split_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -21,7 +21,10 @@ Dataset = Annotated[
 ]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A TOML recipe; takes the place of --dataset.")]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Root of the artifact store.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, section.key=value; may be repeated. --settings 'a.b=1 c.d=2': several."),
+]
 Backbone = Annotated[str | None, typer.Option(help="Short for --set model.backbone=...")]
 EsimKey = Annotated[str | None, typer.Option("--esim", help="Key of the ESIM artifact; default: the recipe's own.")]
 
@@ -152,7 +155,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Entry point. A mistake of the user, or a disk that fails, is one line on standard error and exit code 2."""
     try:
-        raise SystemExit(app(standalone_mode=False) or 0)
+        raise SystemExit(app(_arguments(sys.argv[1:]), standalone_mode=False) or 0)
     except UserError as error:
         _end(str(error))
     except _USAGE_ERROR as error:
@@ -170,6 +173,17 @@ def main() -> None:
             raise
         what = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
         _end(f"{shortened(what, 300)}; make room, get the right to write there, or clear the way, and run it again")
+
+
+def _arguments(given: list[str]) -> list[str]:
+    """`--settings TEXT` as a `--set` for each setting in the text: what `make` has is one variable."""
+    arguments, rest = [], iter(given)
+    for argument in rest:
+        if argument == "--settings":
+            arguments += [part for setting in split_settings(next(rest, "")) for part in ("--set", setting)]
+        else:
+            arguments.append(argument)
+    return arguments
 
 
 def _usage(error: Any) -> str:

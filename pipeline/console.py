@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,7 +101,7 @@ def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterato
         return
     if not sys.stderr.isatty():
         bar = Bar(None, label, total, unit)
-        with _heartbeat(_QUIET_SECONDS, bar.line):
+        with heartbeat(_QUIET_SECONDS, bar.line):
             yield bar
         return
     with typer.progressbar(
@@ -118,12 +118,12 @@ def working(what: str) -> Iterator[None]:
         yield
         return
     begin = time.monotonic()
-    with _heartbeat(_QUIET_STAGE_SECONDS, lambda: f"       {what}: at work for {time.monotonic() - begin:,.0f} s"):
+    with heartbeat(_QUIET_STAGE_SECONDS, lambda: f"       {what}: at work for {time.monotonic() - begin:,.0f} s"):
         yield
 
 
 @contextmanager
-def _heartbeat(seconds: float, line: Any) -> Iterator[None]:
+def heartbeat(seconds: float, line: Callable[[], str]) -> Iterator[None]:
     """Say `line()` whenever nothing was said for so long."""
     done = threading.Event()
 

@@ -25,6 +25,9 @@ from eimf.config import (
 )
 from eimf.errors import SettingError, refusal
 
+_QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'"
+_SETTING = re.compile(rf"(?:\[(?:{_QUOTED}|[^\]])*\]|\{{(?:{_QUOTED}|[^}}])*\}}|{_QUOTED}|\S)+")
+
 
 class Recipe(BaseModel):
     """All settings. A section left out has its defaults."""
@@ -84,6 +87,11 @@ def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin:
         field = ".".join(str(part) for part in first["loc"])
         there = any(f"{name}.".startswith(f"{field}.") or f"{field}.".startswith(f"{name}.") for name in names)
         raise _setting_error(field, first, origin if there else str(recipe or dataset)) from error
+
+
+def split_settings(text: str) -> list[str]:
+    """The settings of one text, `section.key=value` each, apart at blanks that are in no quotes and no brackets."""
+    return [match[0] for match in _SETTING.finditer(text)]
 
 
 def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:

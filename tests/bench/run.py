@@ -247,7 +247,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
     with tempfile.TemporaryDirectory() as temporary:
-        for name in options.sets:
+        for name in " ".join(options.sets).split():  # `make` gives them in one text
             scratch = Path(temporary) / name
             scratch.mkdir()
             events = scratch / "events.parquet"

@@ -1,0 +1,72 @@
+"""What a user gives to make is text: never read as make's or the shell's own language."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.recipe import split_settings
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = [
+    "x'; touch pwned; '",
+    "$(shell touch pwned)",
+    "`touch pwned`",
+    '"; touch pwned; "',
+    "a'b",
+    "$(touch pwned)",
+    "a b",
+]
+RECORDER = """#!/bin/sh
+printf '%s\\n' "$0 $#" "$@" > called
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with the Makefile and an environment whose `eimf` only notes how it was called."""
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("eimf", "torchrun", "python"):
+        (tmp_path / ".venv" / "bin" / name).write_text(RECORDER)
+        (tmp_path / ".venv" / "bin" / name).chmod(0o755)
+    for mark in (".core", ".esim", ".dev"):
+        (tmp_path / ".venv" / mark).write_text("")
+    return tmp_path
+
+
+def called(place: Path, *arguments: str) -> list[str]:
+    subprocess.run(["make", *arguments], cwd=place, capture_output=True, text=True, check=True)
+    lines = (place / "called").read_text().splitlines()
+    assert int(lines[0].split()[-1]) == len(lines) - 1
+    return lines[1:]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_every_variable_is_one_word(place, value):
+    assert called(place, "esim", f"DATASET={value}", f"STORE={value}") == ["esim", "--dataset", value, "--store", value]
+    words = called(place, "train", f"RECIPE={value}", f"BACKBONE={value}", f"ESIM={value}", f"SET={value}")
+    wanted = ["--recipe", value, "--store", "artifacts", "--settings", value, "--backbone", value, "--esim", value]
+    assert words == ["train", *wanted]
+    words = called(place, "sweep", f"PLAN={value}", f"WORKERS={value}")
+    assert words == ["sweep", "--store", "artifacts", "--workers", value, "--", value]
+    words = called(place, "train", f"PROCESSES={value}")
+    assert words[:3] == ["--standalone", "--nproc-per-node", value]
+    subprocess.run(["make", "-n", "status", f"STORE={value}"], cwd=place, capture_output=True, check=True)
+    assert called(place, "status", f"STORE={value}") == ["status", "--store", value]
+    assert not (place / "pwned").exists()
+
+
+def test_settings_are_apart_at_blanks_that_are_in_no_quotes_and_no_brackets():
+    text = """train.lr=5e-4  heads.preset="paper" dataset.name='my shop' a.b="x \\"y z" """
+    text += """evaluate.cutoffs=[1, 10]\tc.d=["e f", "]"]"""
+    assert split_settings(text) == [
+        "train.lr=5e-4",
+        'heads.preset="paper"',
+        "dataset.name='my shop'",
+        'a.b="x \\"y z"',
+        "evaluate.cutoffs=[1, 10]",
+        'c.d=["e f", "]"]',
+    ]
+    assert split_settings("") == [] and split_settings("a.b='c d") == ["a.b='c", "d"]
