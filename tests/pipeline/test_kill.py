@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eimf import schema
+from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_train
 from pipeline.training import STREAM, Saved
@@ -109,6 +110,28 @@ def test_killed_while_training(world_folder, tmp_path, job, last, capsys):
     for name in ("curve.jsonl", "model.safetensors"):
         assert found.checkpoint.file(name).read_bytes() == wanted.checkpoint.file(name).read_bytes()
     assert found.metrics.manifest.files == wanted.metrics.manifest.files
+
+
+def test_a_state_that_is_damaged_is_not_taken_up(world_folder, tmp_path):
+    store = Store(tmp_path)
+    run_esim(planted.recipe(world_folder), store)
+    always = ("heads.preset=plain", "speed.save_seconds=0", "train.batch_positions=100")
+    killed("train", world_folder, store, 1, *always)
+    recipe = planted.recipe(world_folder, *always)
+    (run,) = (store.root / "runs").iterdir()
+    files = sorted(path for path in run.iterdir() if path.name != STREAM)
+    assert [path.name.partition("-")[0] for path in files] == ["best", "run.json", "state"]
+    for path in files:
+        whole = path.read_bytes()
+        changed = bytearray(whole)
+        changed[len(whole) // 2] ^= 1
+        for content in (changed, whole[:-1], b""):
+            path.write_bytes(content)
+            with pytest.raises(ArtifactError, match=r"damaged; remove .*: the training begins again"):
+                run_train(recipe, store)
+        path.write_bytes(whole)
+    (run / STREAM).write_bytes(b"\xff\n")  # for people: nothing is read from it
+    assert run_train(recipe, store).checkpoint.file("model.safetensors")
 
 
 def test_the_stream_of_a_resumed_training_keeps_its_lines(tmp_path):

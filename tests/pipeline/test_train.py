@@ -187,7 +187,7 @@ def test_a_training_node_tells_folders_of_data_apart(tmp_path):
     assert found == made
     (ref,) = (path for path in (store.root / "refs" / "dataset").iterdir() if made[0] in path.read_text())
     ref.write_text("")
-    with pytest.raises(ArtifactError, match=r"is no JSON; remove it, and run `make esim`"):
+    with pytest.raises(ArtifactError, match=r"damaged .*; remove it, and run `make esim`"):
         stage_two_inputs(store, planted.recipe(folders[0]), None)
 
 
