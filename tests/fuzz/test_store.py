@@ -1,0 +1,6 @@
+from tests.fuzz.__main__ import one
+
+
+def test_damaged_and_forged_stores(tmp_path):
+    ends = [one("store", 0, number, tmp_path) for number in range(60)]
+    assert set(ends) <= {"ok", "refused"} and "refused" in ends
