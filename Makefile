@@ -37,7 +37,7 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(E
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim train evaluate sweep probe backbones status verify test parity lint check format bench clean
+.PHONY: help demo esim train evaluate sweep probe backbones status verify test parity fuzz lint check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -81,6 +81,9 @@ verify: $(VENV)/.core ## check every artifact against its sha256
 
 test: $(VENV)/.dev ## all tests, without vLLM or network
 	@$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.dev ## 10,000 hostile inputs of every kind; FUZZ_ARGS="--seed 2 --inputs 500"
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 parity: $(VENV)-parity/.done ## our backbones beside RecBole's and torch-rechub's, their weights copied into ours
 	@$(VENV)-parity/bin/python -m pytest tests/parity

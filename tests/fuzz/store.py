@@ -1,7 +1,6 @@
 """Damaged and forged stores: one file of a finished store is changed, and one command reads it."""
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Callable
@@ -19,24 +18,8 @@ from pipeline.recipe import Recipe
 from pipeline.report import show_store
 from tests import world as planted
 
-ODD: list[Any] = [
-    None,
-    True,
-    -1,
-    0,
-    2**70,
-    1.5,
-    float("nan"),
-    "",
-    "x",
-    "../..",
-    "\x1b[2J",
-    "0" * 64,
-    "x" * 5000,
-    [],
-    {},
-    [1],
-]
+ODD: list[Any] = [None, True, -1, 0, 2**70, 1.5, float("nan"), "", "x", "../..", "\x1b[2J", "0" * 64, "x" * 5000]
+ODD += [[], {}, [1]]
 
 
 @cache
@@ -56,7 +39,7 @@ def run_one(rng: random.Random, folder: Path) -> str:
         whole, recipe = _whole(folder)
         root = folder / "copy"
         shutil.rmtree(root, ignore_errors=True)
-        shutil.copytree(whole.root, root, copy_function=os.link)
+        shutil.copytree(whole.root, root)
         store = Store(root)
         files = sorted(path for path in root.rglob("*") if path.is_file())
         rng.choice(CHANGES)(rng, rng.choice(files))
@@ -71,19 +54,17 @@ def _flip(rng: random.Random, path: Path) -> None:
     data = bytearray(path.read_bytes())
     for _ in range(rng.choice((1, 1, 1, 30))):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    _replace(path, bytes(data))
+    path.write_bytes(bytes(data))
 
 
 def _cut(rng: random.Random, path: Path) -> None:
     data = path.read_bytes()
-    _replace(path, data[: rng.randrange(len(data))])
+    path.write_bytes(data[: rng.randrange(len(data))])
 
 
 def _noise(rng: random.Random, path: Path) -> None:
-    _replace(
-        path,
-        rng.choice((b"", b"null", b"[" * 100_000, b"\xff", rng.randbytes(300), json.dumps(rng.choice(ODD)).encode())),
-    )
+    odd = json.dumps(rng.choice(ODD)).encode()
+    path.write_bytes(rng.choice((b"", b"null", b"[" * 100_000, b"\xff", rng.randbytes(300), odd)))
 
 
 def _other_kind(rng: random.Random, path: Path) -> None:
@@ -95,7 +76,7 @@ def _swap(rng: random.Random, path: Path) -> None:
     """A whole file of its kind, of something else."""
     others = sorted(other for other in path.parent.parent.parent.rglob(f"*{path.suffix}") if other != path)
     if others:
-        _replace(path, rng.choice(others).read_bytes())
+        path.write_bytes(rng.choice(others).read_bytes())
 
 
 def _forge(rng: random.Random, path: Path) -> None:
@@ -108,7 +89,7 @@ def _forge(rng: random.Random, path: Path) -> None:
     if rng.random() < 0.8 and isinstance(values, dict):
         values.pop("digest", None)
         values["digest"] = _digest(values)
-    _replace(path, json.dumps(values).encode())
+    path.write_bytes(json.dumps(values).encode())
 
 
 def _digest(values: dict[str, Any]) -> str:
@@ -130,26 +111,11 @@ def _change(rng: random.Random, value: Any) -> None:
         value = value[name]
 
 
-def _replace(path: Path, data: bytes) -> None:
-    path.unlink()  # the file is the same as that of the whole store
-    path.write_bytes(data)
-
-
 def _rebuilt(recipe: Recipe, store: Store) -> None:
     run_esim(recipe, store)
 
 
-CHANGES: tuple[Callable[[random.Random, Path], None], ...] = (
-    _flip,
-    _flip,
-    _cut,
-    _noise,
-    _other_kind,
-    _swap,
-    _forge,
-    _forge,
-    _forge,
-)
+CHANGES = (_flip, _flip, _cut, _noise, _other_kind, _swap, _forge, _forge, _forge)
 COMMANDS: tuple[Callable[[Recipe, Store], object], ...] = (
     lambda recipe, store: run_verify(store),
     lambda recipe, store: run_verify(store),
