@@ -112,7 +112,7 @@ def _contents(recipe: Recipe, kind: str) -> dict[str, str]:
         with suppress(SettingError):
             template = load_template(recipe.prompt.template, recipe.folder)
             found["prompt.template"] = keys.digest(template.model_dump(mode="json"))
-    return {field: content for field, content in found.items() if content is not None}
+    return {field: content for field, content in sorted(found.items()) if content is not None}
 
 
 def _dataset(store: Store, recipe: Recipe) -> Artifact | None:
