@@ -152,27 +152,42 @@ _USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__
 _INTERRUPTED = 130
 
 
-def main() -> None:
-    """Entry point. A mistake of the user, or a disk that fails, is one line on standard error and exit code 2."""
+def main() -> NoReturn:
+    """Entry point."""
     try:
-        raise SystemExit(app(_arguments(sys.argv[1:]), standalone_mode=False) or 0)
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.stderr.flush()
+    if code and "vllm" in sys.modules:  # an engine's worker processes must not keep a failed command waiting
+        os._exit(code)
+    raise SystemExit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code. A mistake of the user, or a disk that fails, is one line on standard
+    error and code 2."""
+    try:
+        return int(app(_arguments(arguments), standalone_mode=False) or 0)
     except UserError as error:
-        _end(str(error))
+        return _refuse(str(error))
     except _USAGE_ERROR as error:
-        _end(_usage(error))
+        return _refuse(_usage(error)) if arguments else 2  # without any, the help was shown
     except (typer.Abort, KeyboardInterrupt):
-        _end("interrupted; the same command resumes", _INTERRUPTED)
+        complain("eimf: interrupted; the same command resumes")
+        return _INTERRUPTED
     except ModuleNotFoundError as error:
         if error.name not in _STAGE_ONE:
             raise
-        _end(f"{error.name}: not installed here, and stage one needs it; run `make esim`, or pip install -e '.[data]'")
-    except BrokenPipeError:  # who read the output has seen enough
-        os._exit(0)
+        where = "not installed here, and stage one needs it"
+        return _refuse(f"{error.name}: {where}; run `make esim`, or pip install -e '.[data]'")
     except OSError as error:
         if error.errno not in _DISK:
             raise
         what = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
-        _end(f"{shortened(what, 300)}; make room, get the right to write there, or clear the way, and run it again")
+        return _refuse(f"{shortened(what, 300)}; make room, get the right to write there, or clear the way")
 
 
 def _arguments(given: list[str]) -> list[str]:
@@ -187,17 +202,11 @@ def _arguments(given: list[str]) -> list[str]:
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with the command line; the help where it names no verb."""
-    if error.__class__.__name__ == "NoArgsIsHelpError":
-        say(error.format_message())
-        os._exit(2)
+    """What is wrong with the command line."""
     command = error.ctx.command_path if error.ctx else "eimf"
     return f"{shortened(error.format_message(), 300).rstrip('.')}; see `{command} --help`"
 
 
-def _end(reason: str, code: int = 2) -> NoReturn:
+def _refuse(reason: str) -> int:
     complain(f"eimf: {reason}")
-    # An engine's worker processes must not keep a finished command waiting.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    return 2

@@ -5,6 +5,8 @@ import pytest
 
 # Spinning OpenMP threads starve a busy neighbour; torch reads this once.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# No test asks the network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 

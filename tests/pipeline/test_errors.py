@@ -5,7 +5,9 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,22 @@ import pytest
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
 from eimf.store.files import write_atomic
+from pipeline.cli import run
 from pipeline.jobs import run_esim, run_verify
 from pipeline.report import show_store
 from tests import world as planted
 
 
-def eimf(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def eimf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command in this process."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(list(arguments))
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def eimf_apart(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
     root = Path(__file__).parents[2]
     code = "from pipeline.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
@@ -54,7 +66,8 @@ def esim(
     folder: Path, store: Store, *settings: str, verb: str = "esim", **options: Any
 ) -> subprocess.CompletedProcess[str]:
     chosen = [part for setting in [*planted.FAKES, *settings] for part in ("--set", setting)]
-    return eimf(verb, "--dataset", str(folder), "--store", str(store.root), *chosen, **options)
+    command = partial(eimf_apart, **options) if options else eimf
+    return command(verb, "--dataset", str(folder), "--store", str(store.root), *chosen)
 
 
 USER = {"user_id": "u999", "item_id": "i001", "order": 0}
@@ -284,3 +297,11 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path, world_folder):
     store = Store(tmp_path / "store")
     refused(esim(world_folder, store, preexec_fn=limit), "a file: ", "File too large", "make room")
     assert esim(world_folder, store).returncode == 0  # with room again it goes on
+
+
+def test_a_mistake_in_the_command_line_is_one_line(store):
+    refused(eimf("recommend", "0000", "--count", "0"), "--count", "greater than or equal to 1", "recommend --help")
+    refused(eimf("train", "--hlep"), "No such option: --hlep")
+    refused(eimf("trian"), "No such command 'trian'")
+    refused(eimf("status", "--store", "x" * 5000), "File name too long")
+    assert eimf("--help").returncode == 0 and "Usage" in eimf().stdout
