@@ -17,12 +17,14 @@ from pipeline.gate import Settled, probed, settle, verdict
 from pipeline.recipe import Recipe
 from pipeline.refs import HANDED_OVER, save_ref, stage_two_inputs
 from pipeline.report import Result, show_paired, show_probe, show_results
-from pipeline.run import Run, find, make
+from pipeline.run import Run, fact, find, make
 from pipeline.sweep import read_plan, run_sweep, tasks_of
 from pipeline.train_stages import follow, train_stages
 
 _MANY_EVENTS = 50
 """A user: between those of the Amazon sets, some ten, and those of MovieLens, a hundred and more."""
+_MANY_REPEATS = 0.05
+"""Share of test targets that the user had before: leaving such items out of the lists then tells in the metrics."""
 
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
@@ -90,6 +92,7 @@ def _verify(store: Store, kind: str, key: str) -> None:
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stages 10 to 12 against frozen artifacts."""
     inputs = stage_two_inputs(store, recipe, esim_key)
+    _tell_repeats(recipe, inputs["dataset"])
     origin = inputs[recipe.heads.source or "dataset"]
     say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
     _advise(recipe, inputs["dataset"])
@@ -103,9 +106,17 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     return Result(label(found), made["checkpoint"], made["metrics"])
 
 
+def _tell_repeats(recipe: Recipe, dataset: Artifact) -> None:
+    """Say that many users come back to items that they had, if the recipe leaves such items out."""
+    share = fact(dataset, "repeated_targets") / max(1, fact(dataset, "users"))
+    if share > _MANY_REPEATS and not recipe.evaluate.keep_seen:
+        what = f"{share:.0%} of the test targets are items that the user had before; these are left out: misses"
+        say(f"{what}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")
+
+
 def _advise(recipe: Recipe, dataset: Artifact) -> None:
     """The defaults suit users of some ten events; where they have many more, and nothing else was chosen, say so."""
-    events = dataset.manifest.facts["events"] / dataset.manifest.facts["users"]
+    events = fact(dataset, "events") / max(1, fact(dataset, "users"))
     if recipe.model.dropout is None and events > _MANY_EVENTS:
         say(f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see README, Long histories")
 
@@ -118,7 +129,9 @@ def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> N
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stage 12, and the gate's, of a training that is finished. Raises ArtifactError where it is not."""
-    found = settle(recipe, store, stage_two_inputs(store, recipe, esim_key))
+    inputs = stage_two_inputs(store, recipe, esim_key)
+    _tell_repeats(recipe, inputs["dataset"])
+    found = settle(recipe, store, inputs)
     run = Run(found.recipe, store, Engines(recipe))
     first, second = train_stages(found.recipe)
     checkpoint = find(first, run, found.inputs)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from eimf.errors import ArtifactError
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Draft, Store
 from pipeline.console import say
@@ -100,6 +101,16 @@ def counts(artifact: Artifact) -> str:
     """The facts of an artifact that fit on a line."""
     facts = artifact.manifest.facts
     return " ".join(f"{name}={value}" for name, value in facts.items() if not isinstance(value, dict))
+
+
+def fact(artifact: Artifact, name: str) -> float:
+    """A number that an artifact tells of itself. Raises ArtifactError if it does not."""
+    value = artifact.manifest.facts.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        what = f"damaged: its facts have {name}={str(value)[:50]!r}, not a number"
+        remedy = f"remove {artifact.folder} and build it again"
+        raise ArtifactError(f"{artifact.manifest.kind} {artifact.short}", what, remedy)
+    return value
 
 
 def tools() -> dict[str, str]:

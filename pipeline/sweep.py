@@ -26,11 +26,13 @@ from eimf import schema
 from eimf.config.base import NAME
 from eimf.errors import ArtifactError, SettingError, UserError, refusal
 from eimf.store.artifact import Artifact, Store, write_atomic
+from eimf.types import Seed
 from pipeline import guard
 from pipeline.console import say
 from pipeline.gate import settle
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe, parse_toml
 from pipeline.refs import settings_behind, stage_two_inputs
+from pipeline.run import fact
 from pipeline.train_stages import metrics_key
 
 DEEPEST = 50
@@ -47,7 +49,7 @@ class Plan(BaseModel):
     """Recipe files or folders of data relative to the plan, or names of built-in recipes."""
     backbones: list[str] = Field(min_length=1)
     """Names of backbones."""
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
     """Values of train.seed."""
     variants: dict[Annotated[str, Field(pattern=NAME)], list[str]] = Field(min_length=1)
     """Settings, section.key=value, by the name of the variant."""
@@ -233,12 +235,11 @@ def _result(task: Task, root: Path) -> dict[str, Any]:
     if result.metrics.key != task.key:
         raise ArtifactError(task.name, "stage one was run anew meanwhile", "start the sweep again")
     ranks = result.metrics.table("ranks")[schema.RANK].to_numpy()
-    facts = result.checkpoint.manifest.facts
     return {
         "key": task.key,
         "checkpoint": result.checkpoint.key,
         **result.metrics.manifest.facts,
-        **{name: facts[name] for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
+        **{name: fact(result.checkpoint, name) for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
         "ranks": pack(ranks),
     }
 

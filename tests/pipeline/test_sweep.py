@@ -133,7 +133,11 @@ def test_the_table_grows_with_the_sweep(plan, store, tmp_path, monkeypatch):
 
 def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, capsys):
     bad = plan.with_name("bad.toml")
-    bad.write_text(plan.read_text().replace('["heads.preset=paper"]', '["heads.preset=paper", "train.lr=1e30"]'))
+    bad.write_text(
+        plan.read_text().replace(
+            '["heads.preset=paper"]', '["heads.preset=paper", "train.lr=1000", "train.weight_decay=1000"]'
+        )
+    )
     with pytest.raises(SettingError, match=r"world.sasrec.paper.1: train.lr"):
         run_plan(bad, store, tmp_path, workers=2)
     assert "| world | plain |\n" in (tmp_path / "table.md").read_text()
