@@ -30,7 +30,7 @@ from eimf.types import Seed
 from pipeline import guard
 from pipeline.console import say
 from pipeline.gate import settle
-from pipeline.recipe import Recipe, built_in_recipes, load_recipe, parse_toml
+from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
 from pipeline.refs import settings_behind, stage_two_inputs
 from pipeline.run import fact
 from pipeline.train_stages import metrics_key
@@ -83,14 +83,12 @@ class Task:
 
 def read_plan(path: Path) -> Plan:
     """Raises SettingError."""
-    if not path.is_file():
-        raise SettingError("plan", f"no file {path}", "give the path of a TOML plan")
     if path.suffix != ".toml":
         raise SettingError(
             "plan", f"{path} does not end in .toml", "rename it: results go into a folder named without it"
         )
     try:
-        return Plan.model_validate(parse_toml(path.read_bytes(), "plan", str(path)))
+        return Plan.model_validate(read_toml(path, "plan"))
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eimf.types import Size
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""A name that can be part of a file's name."""
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""A name that can be part of a file's name, beside others."""
 
 
 class _Frozen(BaseModel):

@@ -181,7 +181,7 @@ class TrainSettings(Answer):
     `negatives` drawn items, with logQ correction. in-batch: over the targets of the step, corrected too. gbce: binary
     cross entropy with `negatives` items drawn evenly and the target's probability calibrated (gSASRec). bce: the same
     without calibration."""
-    negatives: Many = 1024
+    negatives: Size = 1024
     """Items drawn for a step, shared by its target positions; by `sampled`, `gbce` and `bce`."""
     calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
     """t of gbce: 0 is bce, 1 takes all overconfidence out."""
