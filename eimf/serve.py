@@ -3,9 +3,12 @@
 Shapes: B users, T history length, K interests, D width.
 """
 
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -134,12 +137,13 @@ class Recommender:
         history may come back; None: as the backbone was trained and measured. Raises DataError for a history without a
         single known item, or with too few times, and for ids that are not text.
         """
-        if count < 1:
-            raise DataError("count", str(count), "ask for 1 item or more")
-        if not histories:
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            raise DataError("count", reprlib.repr(count), "ask for 1 item or more")
+        listed = _listed("histories", histories, _HISTORIES)
+        if not listed:
             return []
         keep_seen = self.keep_seen if keep_seen is None else keep_seen
-        known = [self._numbers(place, history) for place, history in enumerate(histories)]
+        known = [self._numbers(place, history) for place, history in enumerate(listed)]
         clocks = self._clocks(times, known)
         by_length = sorted(range(len(known)), key=lambda place: len(known[place]))  # so that little is padded
         found: dict[int, list[tuple[str, float]]] = {}
@@ -150,32 +154,30 @@ class Recommender:
             found |= zip(places, self._best(part, beside, count, keep_seen), strict=True)
         return [found[place] for place in range(len(known))]
 
-    def _numbers(self, place: int, history: Sequence[str]) -> np.ndarray:
+    def _numbers(self, place: int, history: object) -> np.ndarray:
         """A history's items by number, 0 where unknown. Raises DataError for one that is of no use."""
-        odd = (
-            [history] if isinstance(history, (str, bytes)) else [item for item in history if not isinstance(item, str)]
-        )
+        items = _listed("histories", history, f"{_HISTORIES} such as [{self.items[0]!r:.50}]", f"number {place} is ")
+        odd = [item for item in items if not isinstance(item, str)]
         if odd:
-            what = f"number {place} has {odd[0]!r} of type {type(odd[0]).__name__} where a list of texts is wanted"
-            raise DataError("histories", what, f"give lists of ids such as [{self.items[0]!r}]")
-        numbers = np.array([self._number.get(item, 0) for item in history], dtype=np.int64)
+            what = f"number {place} has {reprlib.repr(odd[0])} of type {type(odd[0]).__name__}, which is no text"
+            raise DataError("histories", what, f"give {_HISTORIES} such as [{self.items[0]!r:.50}]")
+        numbers = np.array([self._number.get(item, 0) for item in items], dtype=np.int64)
         if not numbers.any():
-            what = f"number {place} has no item of the catalogue: {list(history)[:3]}"
-            raise DataError("histories", what, f"give ids such as {self.items[0]!r}")
+            what = f"number {place} has no item of the catalogue: {reprlib.repr(items)}"
+            raise DataError("histories", what, f"give ids such as {self.items[0]!r:.50}")
         return numbers
 
-    def _clocks(self, times: Sequence[Sequence[float]] | None, known: list[np.ndarray]) -> list[np.ndarray] | None:
+    def _clocks(self, times: object, known: list[np.ndarray]) -> list[np.ndarray] | None:
         """Seconds beside each event, where the backbone wants them."""
         if not self.backbone.timed:
             return None
-        if times is None or [len(each) for each in times] != [len(numbers) for numbers in known]:
-            found = "none" if times is None else "not as many as events"
-            raise DataError("times", found, "this backbone knows how long ago an event was: give seconds for each")
-        clocks = [np.asarray(each, dtype=np.float64) for each in times]
-        for place, clock in enumerate(clocks):
-            if not np.isfinite(clock).all():
-                raise DataError("times", f"number {place} has {list(times[place])[:3]}", "give seconds for each event")
-        return clocks
+        wanted = "this backbone knows how long ago an event was: give seconds for each"
+        if times is None:
+            raise DataError("times", "none", wanted)
+        listed = [_listed("times", each, _TIMES, "holds ") for each in _listed("times", times, _TIMES)]
+        if [len(each) for each in listed] != [len(numbers) for numbers in known]:
+            raise DataError("times", "not as many as events", wanted)
+        return [_clock(place, each) for place, each in enumerate(listed)]
 
     def _best(
         self, known: list[np.ndarray], clocks: list[np.ndarray] | None, count: int, keep_seen: bool
@@ -197,6 +199,31 @@ class Recommender:
             [(self.items[item - 1], score) for item, score in zip(*each, strict=True) if item]
             for each in zip(best.tolist(), scores.tolist(), strict=True)
         ]
+
+
+_HISTORIES, _TIMES = "lists of ids", "lists of seconds, one for each history"
+
+
+def _listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
+    """`value` as a list. Raises DataError for what has no order, or is a text."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set):
+        with suppress(TypeError):  # an array without a dimension, say
+            return list(value)
+    what = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is no list"
+    raise DataError(field, what, f"give {wanted}")
+
+
+def _clock(place: int, seconds: list[Any]) -> np.ndarray:
+    """Raises DataError for what are no seconds."""
+    with suppress(TypeError, ValueError, OverflowError):
+        clock = np.asarray(seconds, dtype=np.float64)
+        if clock.ndim == 1 and (np.abs(clock) <= _LONGEST).all():
+            return clock
+    raise DataError("times", f"number {place} has {reprlib.repr(seconds)}", "give seconds for each event")
+
+
+_LONGEST = 1e15
+"""Seconds, of either sign: thirty million years, which no difference of float64 loses."""
 
 
 def _padded(rows: list[np.ndarray]) -> Tensor:

@@ -100,11 +100,20 @@ def test_what_it_cannot_serve(served):
     model, _, _, store = served
     with pytest.raises(DataError, match=r"number 1 has no item of the catalogue: .*nobody"):
         model.recommend([model.items[:2], ["nobody"]], times=[[0, 1], [0]])
-    for history, odd in ((model.items[0], f"{model.items[0]!r} of type str"), ([model.items[0], 12], "12 of type int")):
-        with pytest.raises(DataError, match=f"number 0 has {odd} where a list of texts is wanted; give lists"):
+    for history, odd in (
+        (model.items[0], f"is {model.items[0]!r} of type str, which is no list"),
+        (None, "is None of type NoneType, which is no list"),
+        ({model.items[0]: 1}, "of type dict, which is no list"),
+        ([model.items[0], 12], "has 12 of type int, which is no text"),
+    ):
+        with pytest.raises(DataError, match=f"histories: number 0 .*{odd}; give lists of ids such as"):
             model.recommend([history], times=[[0.0, 1.0]])
-    with pytest.raises(DataError, match="count: 0; ask for 1"):
-        model.recommend([model.items[:2]], 0, times=[[0.0, 1.0]])
+    for count in (0, -1, 1.5, "5", None, True, math.nan):
+        with pytest.raises(DataError, match=r"count: .*; ask for 1 item or more"):
+            model.recommend([model.items[:2]], count, times=[[0.0, 1.0]])
+    with pytest.raises(DataError) as caught:
+        model.recommend([["x" * 50_000, "y" * 50_000]], times=[[0.0, 1.0]])
+    assert len(str(caught.value)) < 300
     with pytest.raises(ArtifactError, match="eimf status"):
         Recommender.load(store, "0000")
     if model.backbone.timed:
@@ -112,6 +121,9 @@ def test_what_it_cannot_serve(served):
             model.recommend([model.items[:2]])
         with pytest.raises(DataError, match=r"times: number 0 has \[1.0, nan\]; give seconds"):
             model.recommend([model.items[:2]], times=[[1.0, math.nan]])
+        for odd in (["a", 1], [1e300, 0], [10**400, 0], [[1], [2]], [1j, 0], [None, 1]):
+            with pytest.raises(DataError, match=r"times: number 0 has .*; give seconds"):
+                model.recommend([model.items[:2]], times=[odd])
         with pytest.raises(DataError, match="times: not as many"):
             model.recommend([model.items[:2]], times=[[1.0]])
 
