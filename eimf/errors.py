@@ -59,7 +59,7 @@ def refusal(error: Mapping[str, Any], source: str = "") -> tuple[str, str]:
 
 
 _REMEDIES = {
-    "string_pattern_mismatch": "use letters, digits, '.', '_' and '-' only, the first a letter or a digit",
+    "string_pattern_mismatch": "use letters, digits, '.', '_' and '-' only, at most 64, the first a letter or a digit",
     "tuple_type": 'write a list such as ["a","b"], without blanks in SET',
     "list_type": 'write a list such as ["a","b"], without blanks in SET',
     "model_type": "it is a section: write its settings one by one, section.key=value",

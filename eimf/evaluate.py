@@ -28,53 +28,53 @@ positions, 1.4 times as fast."""
 
 @dataclass(frozen=True)
 class Ranking:
-    """`ranks` [U] and `targets` [U] by user_idx; `exposure` {k: [N]} how often each item was among the top k."""
+    """`ranks` [U], `targets` [U] and `repeated` [U], whether the user had the target before, by user_idx; `exposure`
+    {k: [N]}: how often each item was among the top k."""
 
     ranks: Tensor
     targets: Tensor
+    repeated: Tensor
     exposure: dict[int, Tensor]
 
 
 @torch.no_grad()
 @parametrize.cached()  # a composed item table is put together once
 def rank_users(
-    backbone: Backbone, histories: Histories, split: int, *, max_length: int, filter_seen: bool, block: int,
+    backbone: Backbone, histories: Histories, split: int, *, max_length: int, keep_seen: bool, block: int,
     cutoffs: tuple[int, ...] = (), tick: Callable[[int], None] = lambda _: None, group: Group = ALONE,
 ) -> Ranking:  # fmt: skip
-    """Rank every user's validation or test event among all items, `block` users at a time; exposure is counted for
-    `cutoffs` only. The processes of a `group` share the blocks."""
+    """Rank every user's validation or test event as it would be served, `block` users at a time; exposure is counted
+    for `cutoffs` only. With `keep_seen` among all items; without it items that the user had before are left out, and a
+    target that is one of them is a miss, whatever its score. The processes of a `group` share the blocks."""
     backbone.eval()
     table = backbone.item_vectors
     device = table.device
-    ranks, targets = (
-        torch.zeros(histories.users, dtype=torch.int64),
-        torch.zeros(histories.users, dtype=torch.int64),
-    )
+    ranks = torch.zeros(histories.users, dtype=torch.int64)
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     positions = _POSITIONS if device.type == "cpu" else block * max_length
     blocks = queries(histories, split, max_length, block, positions)
     read = backbone.reader(int(histories.trained.clip(max=max_length).sum()))
 
     def ranked(query: Query) -> Ranked:
-        seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if filter_seen else None
+        seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if not keep_seen else None
         times = query.times.to(device) if query.times is not None and backbone.timed else None
         interests = read(query.items.to(device), query.lengths.to(device), times)
         return rank(interests, table, query.target.to(device), seen, top=max(cutoffs, default=0))
 
     def keep(query: Query, found: Ranked) -> None:
         ranks[query.user] = found.rank.cpu()
-        targets[query.user] = query.target
         for k, times_shown in exposure.items():
             times_shown += torch.bincount(found.best[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
         tick(len(query.user))
 
     abreast(ranked, itertools.islice(blocks, group.rank, None, group.size), keep, device)
     if group.size > 1:
-        whole = [value.to(device) for value in (ranks, targets, *exposure.values())]
+        whole = [value.to(device) for value in (ranks, *exposure.values())]
         group.sum(whole)
-        ranks, targets, *counts = (value.cpu() for value in whole)
+        ranks, *counts = (value.cpu() for value in whole)
         exposure = dict(zip(cutoffs, counts, strict=True))
-    return Ranking(ranks, targets, exposure)
+    targets, repeated = torch.from_numpy(histories.targets(split)), torch.from_numpy(histories.repeated(split))
+    return Ranking(ranks, targets, repeated, exposure)
 
 
 def mean_metric(ranking: Ranking, name: str, k: int) -> float:
@@ -106,7 +106,7 @@ def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ..
 
 def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
     """Groups of users [U] bool: all; by whether the target is a head item; by whether the training history is
-    longer than the median."""
+    longer than the median; by whether the user had the target before."""
     frequency = histories.frequency()
     order = np.argsort(-frequency, kind="stable")
     head = np.zeros(histories.catalogue, bool)
@@ -120,6 +120,8 @@ def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
         "tail target": ~popular,
         "long history": long,
         "short history": ~long,
+        "new target": ~ranking.repeated,
+        "repeated target": ranking.repeated,
     }
 
 

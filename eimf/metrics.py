@@ -50,7 +50,9 @@ def coverage(exposure: Tensor) -> float:
 
 
 def gini(exposure: Tensor) -> float:
-    """Gini index of the exposure [N]: 0 where every item is shown equally often, near 1 where one gets all."""
+    """Gini index of the exposure [N]: 0 if every item is shown equally often or none at all, near 1 if one gets all."""
+    if not exposure.any():
+        return 0.0
     ordered = exposure.double().sort().values
     place = torch.arange(1, len(ordered) + 1, dtype=torch.float64, device=exposure.device)
     return float((2 * place - len(ordered) - 1) @ ordered / (len(ordered) * ordered.sum()))

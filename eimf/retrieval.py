@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eimf import schema
+
 _CPU_BLOCK, _GPU_BLOCK = 2**20, 2**26
 """Scores held at a time."""
 _QUERIES = 256
@@ -29,8 +31,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Ranked:
-    """1-based `rank` [B] of each user's target, and item_idx of the best items [B, top], best first; 0 where fewer are
-    left to show."""
+    """1-based `rank` [B] of each user's target, `schema.NEVER` if it is not to be shown, and item_idx of the best items
+    [B, top], best first; 0 where fewer are left to show."""
 
     rank: Tensor
     best: Tensor
@@ -41,7 +43,8 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
     [B] item_idx.
 
     Ties count against the target, so a model that scores everything alike gets no credit; a score that is no number
-    ranks last. The target never counts as below itself, however its score was rounded.
+    ranks last. The target never counts as below itself, however its score was rounded. One that is among the `seen` is
+    never shown, so no score gives it a place.
     """
     bar = _bar(interests, table[target - 1])
     below = torch.zeros(len(interests), device=table.device)
@@ -53,7 +56,10 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
         # fast as a sum of booleans on a CPU.
         lower = torch.lt(scores, bar, out=scores)
         below += lower.sum(dim=1) - _at(lower, target - 1 - start)
-    return Ranked(len(table) - below.long(), best.items)
+    place = len(table) - below.long()
+    if seen is not None:
+        place[seen.rows[seen.items == target[seen.rows]]] = schema.NEVER
+    return Ranked(place, best.items)
 
 
 def best_items(interests: Tensor, table: Tensor, seen: Seen | None, count: int) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,12 @@ has an external `user_id` and an internal `user_idx` (0..U-1). The two are mappe
 elsewhere.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import pyarrow as pa
+
+from eimf.errors import ArtifactError
 
 USER_ID, ITEM_ID = "user_id", "item_id"
 USER, ITEM = "user_idx", "item_idx"
@@ -28,16 +32,48 @@ METRIC, K, SLICE, VALUE, USERS = "metric", "k", "slice", "value", "users"
 TRAIN, VALID, TEST = 0, 1, 2
 """Values of the `split` column: which part of a user's history an event belongs to."""
 
+NEVER = 2**31 - 1
+"""Rank of a target that is never recommended, since the user had it before and such items are left out: beyond every
+cut-off, also where the catalogue has fewer items than that."""
+
 
 def vector_type(width: int) -> pa.DataType:
     """A dense float32 vector column of `width` numbers."""
     return pa.list_(pa.float32(), width)
 
 
+def width_of(table: pa.Table) -> int:
+    """Numbers of each vector in its vector column. Raises ArtifactError if it has none."""
+    column = table.schema.field(VECTOR).type if VECTOR in table.column_names else pa.null()
+    if not pa.types.is_fixed_size_list(column) or column.list_size < 1:
+        raise ArtifactError(f"column {VECTOR}", f"the table has {column}, not vectors", _REBUILD)
+    return int(column.list_size)
+
+
 def vectors_of(table: pa.Table) -> np.ndarray:
     """The vector column of a table, [n, S] float32; a view of the table where that is possible."""
     column = table[VECTOR].combine_chunks()
     return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+
+
+def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -> pa.Table:
+    """`table`, if it has the `columns` (without them, all) of the schema `wanted`, of its types, and an empty cell in
+    no column but those that may have them. Raises ArtifactError: another program wrote it."""
+    for name in columns or wanted.names:
+        if name not in table.column_names:
+            wrong = f"has no column {name}"
+        elif table.schema.field(name).type != wanted.field(name).type:
+            wrong = f"has {table.schema.field(name).type}, not {wanted.field(name).type}"
+        elif name not in MAY_BE_EMPTY and table[name].null_count:
+            wrong = f"has {table[name].null_count} empty cells"
+        else:
+            continue
+        raise ArtifactError(f"column {name}", f"the table {wrong}", _REBUILD)
+    return table
+
+
+_REBUILD = "it is damaged: build its artifact again"
+MAY_BE_EMPTY = {TIMESTAMP, TITLE, USER_ID, ROW, REASON, VALUE}
 
 
 EVENTS = pa.schema(
@@ -145,4 +181,4 @@ METRICS = pa.schema(
 """metrics/metrics: one value for each metric, cut-off and slice of users."""
 
 RANKS = pa.schema([(USER, pa.int32()), (ITEM, pa.int32()), (RANK, pa.int32())])
-"""metrics/ranks: each user's target and its 1-based rank among the items not seen."""
+"""metrics/ranks: each user's target and its 1-based rank among what may be recommended; NEVER if it may not be."""

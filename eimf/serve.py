@@ -3,40 +3,103 @@
 Shapes: B users, T history length, K interests, D width.
 """
 
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
+from numbers import Integral
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from eimf import schema
 from eimf.config import ModelSettings
-from eimf.errors import ArtifactError, DataError
+from eimf.errors import ArtifactError, DataError, SettingError, refusal
 from eimf.models.backbone import Backbone
 from eimf.models.catalogue import BACKBONES
 from eimf.retrieval import Seen, best_items
 from eimf.store.artifact import Artifact, Store
-from eimf.train.build import build_backbone
+from eimf.train.build import build_backbone, outline
 
 _TOGETHER = 256
 """Histories that go through the backbone together."""
 
 
+class Trained(BaseModel):
+    """What a `checkpoint` artifact says of itself, as far as serving needs it."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    model: Annotated[ModelSettings, Field(strict=False)]
+    keep_seen: bool
+    revision: int = 1
+
+
+def read_trained(checkpoint: Artifact) -> Trained:
+    """Raises ArtifactError if the manifest of a `checkpoint` does not tell what was trained."""
+    try:
+        return Trained.model_validate(checkpoint.manifest.configuration)
+    except ValidationError as error:
+        first = error.errors()[0]
+        found = f"damaged: configuration.{'.'.join(map(str, first['loc']))}: {refusal(first)[0]:.200}"
+        raise _damaged(checkpoint, found) from error
+
+
 def load_backbone(checkpoint: Artifact, items: int) -> Backbone:
     """The backbone of a `checkpoint` artifact, for a catalogue of so many items, as it serves. Raises ArtifactError
-    where this version of the backbone would compute something else with these weights."""
-    made = checkpoint.manifest.configuration
-    settings = ModelSettings.model_validate(made["model"])
-    there, here = made.get("revision", 1), BACKBONES[settings.backbone].revision
-    if there != here:
-        found = f"revision {there} of {settings.backbone} made it, this is revision {here}"
+    if its weights are not those of the backbone that it names, before any memory is taken for them, and if this
+    version of the backbone would compute something else with them."""
+    trained = read_trained(checkpoint)
+    settings, path = trained.model, checkpoint.file("model.safetensors")
+    try:
+        wanted = {
+            name: (list(value.shape), value.dtype) for name, value in outline(settings, items).state_dict().items()
+        }
+    except SettingError as error:
+        raise _damaged(checkpoint, f"damaged: {error.field}: {error.found:.200}") from error
+    here = BACKBONES[settings.backbone].revision
+    if trained.revision != here:
+        found = f"revision {trained.revision} of {settings.backbone} made it, this is revision {here}"
         raise ArtifactError(
             f"checkpoint {checkpoint.short}", found, "train it again, or serve it by the code it is from"
         )
+    if wrong := _misfit(wanted, path):
+        raise _damaged(checkpoint, f"damaged: {path.name} {wrong}")
     backbone = build_backbone(settings, items, seed=0)
-    backbone.load_state_dict(load_file(checkpoint.file("model.safetensors")))
+    backbone.load_state_dict(load_file(path))
     return backbone.eval()
+
+
+def _damaged(checkpoint: Artifact, found: str) -> ArtifactError:
+    return ArtifactError(f"checkpoint {checkpoint.short}", found, f"remove {checkpoint.folder} and train it again")
+
+
+_TYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
+"""Names that safetensors has for the types of weights."""
+
+
+def _misfit(wanted: dict[str, tuple[list[int], torch.dtype]], path: Path) -> str:
+    """How the tensors of a file differ from those wanted, by its header alone; empty if they do not."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            parts = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118
+            held = {name: (part.get_shape(), part.get_dtype()) for name, part in parts.items()}
+    except (SafetensorError, OSError) as error:
+        return f"is no safetensors file ({error!s:.200})"
+    for name in sorted(wanted.keys() | held.keys()):
+        if name not in wanted:
+            return f"has a tensor {name[:100]!r} that the model has no place for"
+        shape, dtype = wanted[name]
+        if name not in held:
+            return f"lacks the tensor {name!r}"
+        if held[name] != (shape, _TYPES[dtype]):
+            return f"has {name!r} as {held[name][1]} {held[name][0][:8]}, the model wants {_TYPES[dtype]} {shape}"
+    return ""
 
 
 class Recommender:
@@ -44,35 +107,43 @@ class Recommender:
 
     def __init__(self, checkpoint: Artifact, dataset: Artifact) -> None:
         self.dataset = dataset
-        self.items: list[str] = dataset.table("items", [schema.ITEM_ID])[schema.ITEM_ID].to_pylist()
+        names = schema.checked(dataset.table("items", [schema.ITEM_ID]), schema.ITEMS, [schema.ITEM_ID])
+        self.items: list[str] = names[schema.ITEM_ID].to_pylist()
         """Ids of the catalogue: item j + 1 of the backbone is `items[j]`."""
         self.backbone = load_backbone(checkpoint, len(self.items))
-        self.max_length: int = checkpoint.manifest.configuration["model"]["max_length"]
+        trained = read_trained(checkpoint)
+        self.max_length, self.keep_seen = trained.model.max_length, trained.keep_seen
+        """Events that the backbone sees; whether what a user had before may be recommended, as it was trained."""
         self._number = {item: number for number, item in enumerate(self.items, 1)}
 
     @classmethod
     def load(cls, store: Store, key: str) -> "Recommender":
         """Of the checkpoint with this key, which may be shortened. Raises ArtifactError."""
         checkpoint = store.get("checkpoint", key)
-        return cls(checkpoint, store.get("dataset", checkpoint.manifest.parents["dataset"]))
+        dataset = checkpoint.manifest.parents.get("dataset")
+        if dataset is None:
+            raise _damaged(checkpoint, "damaged: its manifest names no dataset")
+        return cls(checkpoint, store.get("dataset", dataset))
 
     @torch.no_grad()
     def recommend(
         self, histories: Sequence[Sequence[str]], count: int = 10, *, times: Sequence[Sequence[float]] | None = None,
-        filter_seen: bool = True,
+        keep_seen: bool | None = None,
     ) -> list[list[tuple[str, float]]]:  # fmt: skip
         """The best `count` items of each history with their scores, best first; fewer where fewer are left.
 
         A history holds item ids, oldest first, of any length; ids that the catalogue does not have are passed over.
-        `times` are those of its events in seconds, which a `timed` backbone wants. With `filter_seen`, nothing of the
-        history comes back. Raises DataError for a history without a single known item, or with too few times, and for
-        ids that are not text.
+        `times` are those of its events in seconds, which a `timed` backbone wants. With `keep_seen`, items of the
+        history may come back; None: as the backbone was trained and measured. Raises DataError for a history without a
+        single known item, or with too few times, and for ids that are not text.
         """
-        if count < 1:
-            raise DataError("count", str(count), "ask for 1 item or more")
-        if not histories:
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            raise DataError("count", reprlib.repr(count), "ask for 1 item or more")
+        listed = _listed("histories", histories, _HISTORIES)
+        if not listed:
             return []
-        known = [self._numbers(place, history) for place, history in enumerate(histories)]
+        keep_seen = self.keep_seen if keep_seen is None else keep_seen
+        known = [self._numbers(place, history) for place, history in enumerate(listed)]
         clocks = self._clocks(times, known)
         by_length = sorted(range(len(known)), key=lambda place: len(known[place]))  # so that little is padded
         found: dict[int, list[tuple[str, float]]] = {}
@@ -80,38 +151,36 @@ class Recommender:
             places = by_length[first : first + _TOGETHER]
             part = [known[place] for place in places]
             beside = [clocks[place] for place in places] if clocks is not None else None
-            found |= zip(places, self._best(part, beside, count, filter_seen), strict=True)
+            found |= zip(places, self._best(part, beside, count, keep_seen), strict=True)
         return [found[place] for place in range(len(known))]
 
-    def _numbers(self, place: int, history: Sequence[str]) -> np.ndarray:
+    def _numbers(self, place: int, history: object) -> np.ndarray:
         """A history's items by number, 0 where unknown. Raises DataError for one that is of no use."""
-        odd = (
-            [history] if isinstance(history, (str, bytes)) else [item for item in history if not isinstance(item, str)]
-        )
+        items = _listed("histories", history, f"{_HISTORIES} such as [{self.items[0]!r:.50}]", f"number {place} is ")
+        odd = [item for item in items if not isinstance(item, str)]
         if odd:
-            what = f"number {place} has {odd[0]!r} of type {type(odd[0]).__name__} where a list of texts is wanted"
-            raise DataError("histories", what, f"give lists of ids such as [{self.items[0]!r}]")
-        numbers = np.array([self._number.get(item, 0) for item in history], dtype=np.int64)
+            what = f"number {place} has {reprlib.repr(odd[0])} of type {type(odd[0]).__name__}, which is no text"
+            raise DataError("histories", what, f"give {_HISTORIES} such as [{self.items[0]!r:.50}]")
+        numbers = np.array([self._number.get(item, 0) for item in items], dtype=np.int64)
         if not numbers.any():
-            what = f"number {place} has no item of the catalogue: {list(history)[:3]}"
-            raise DataError("histories", what, f"give ids such as {self.items[0]!r}")
+            what = f"number {place} has no item of the catalogue: {reprlib.repr(items)}"
+            raise DataError("histories", what, f"give ids such as {self.items[0]!r:.50}")
         return numbers
 
-    def _clocks(self, times: Sequence[Sequence[float]] | None, known: list[np.ndarray]) -> list[np.ndarray] | None:
+    def _clocks(self, times: object, known: list[np.ndarray]) -> list[np.ndarray] | None:
         """Seconds beside each event, where the backbone wants them."""
         if not self.backbone.timed:
             return None
-        if times is None or [len(each) for each in times] != [len(numbers) for numbers in known]:
-            found = "none" if times is None else "not as many as events"
-            raise DataError("times", found, "this backbone knows how long ago an event was: give seconds for each")
-        clocks = [np.asarray(each, dtype=np.float64) for each in times]
-        for place, clock in enumerate(clocks):
-            if not np.isfinite(clock).all():
-                raise DataError("times", f"number {place} has {list(times[place])[:3]}", "give seconds for each event")
-        return clocks
+        wanted = "this backbone knows how long ago an event was: give seconds for each"
+        if times is None:
+            raise DataError("times", "none", wanted)
+        listed = [_listed("times", each, _TIMES, "holds ") for each in _listed("times", times, _TIMES)]
+        if [len(each) for each in listed] != [len(numbers) for numbers in known]:
+            raise DataError("times", "not as many as events", wanted)
+        return [_clock(place, each) for place, each in enumerate(listed)]
 
     def _best(
-        self, known: list[np.ndarray], clocks: list[np.ndarray] | None, count: int, filter_seen: bool
+        self, known: list[np.ndarray], clocks: list[np.ndarray] | None, count: int, keep_seen: bool
     ) -> list[list[tuple[str, float]]]:
         kept = [numbers[numbers > 0] for numbers in known]
         recent = [numbers[-self.max_length :] for numbers in kept]
@@ -121,7 +190,7 @@ class Recommender:
             times = _padded([each[-self.max_length :] for each in beside])
         interests = self.backbone.interests(_padded(recent), torch.tensor([len(each) for each in recent]), times)
         seen = None
-        if filter_seen:
+        if not keep_seen:
             items = list(map(np.unique, kept))
             rows = np.repeat(np.arange(len(items)), [len(each) for each in items])
             seen = Seen(torch.from_numpy(rows), torch.from_numpy(np.concatenate(items)))
@@ -130,6 +199,31 @@ class Recommender:
             [(self.items[item - 1], score) for item, score in zip(*each, strict=True) if item]
             for each in zip(best.tolist(), scores.tolist(), strict=True)
         ]
+
+
+_HISTORIES, _TIMES = "lists of ids", "lists of seconds, one for each history"
+
+
+def _listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
+    """`value` as a list. Raises DataError for what has no order, or is a text."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set):
+        with suppress(TypeError):  # an array without a dimension, say
+            return list(value)
+    what = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is no list"
+    raise DataError(field, what, f"give {wanted}")
+
+
+def _clock(place: int, seconds: list[Any]) -> np.ndarray:
+    """Raises DataError for what are no seconds."""
+    with suppress(TypeError, ValueError, OverflowError):
+        clock = np.asarray(seconds, dtype=np.float64)
+        if clock.ndim == 1 and (np.abs(clock) <= _LONGEST).all():
+            return clock
+    raise DataError("times", f"number {place} has {reprlib.repr(seconds)}", "give seconds for each event")
+
+
+_LONGEST = 1e15
+"""Seconds, of either sign: thirty million years, which no difference of float64 loses."""
 
 
 def _padded(rows: list[np.ndarray]) -> Tensor:

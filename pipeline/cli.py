@@ -26,11 +26,15 @@ Settings = Annotated[
     typer.Option("--set", help="A setting, section.key=value; may be repeated. --settings 'a.b=1 c.d=2': several."),
 ]
 Backbone = Annotated[str | None, typer.Option(help="Short for --set model.backbone=...")]
+KeepSeen = Annotated[bool, typer.Option("--keep-seen", help="Short for --set evaluate.keep_seen=true.")]
 EsimKey = Annotated[str | None, typer.Option("--esim", help="Key of the ESIM artifact; default: the recipe's own.")]
 
 
-def _recipe(dataset: str, recipe: Path | None, settings: list[str] | None, backbone: str | None = None) -> Recipe:
+def _recipe(
+    dataset: str, recipe: Path | None, settings: list[str] | None, backbone: str | None = None, keep_seen: bool = False
+) -> Recipe:
     chosen = [f'model.backbone="{backbone}"'] if backbone else []
+    chosen += ["evaluate.keep_seen=true"] if keep_seen else []
     return load_recipe(dataset, recipe, [*chosen, *(settings or [])])
 
 
@@ -48,10 +52,10 @@ def esim(
 @app.command()
 def train(
     dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
-    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None,
+    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None, keep_seen: KeepSeen = False,
 ) -> None:  # fmt: skip
     """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 to 12)."""
-    chosen = _recipe(dataset, recipe, settings, backbone)
+    chosen = _recipe(dataset, recipe, settings, backbone, keep_seen)
     if parallel.rank():
         jobs.follow_train(chosen, Store(store), esim)
     else:
@@ -61,10 +65,11 @@ def train(
 @app.command()
 def evaluate(
     dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
-    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None,
+    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None, keep_seen: KeepSeen = False,
 ) -> None:  # fmt: skip
     """Measure a finished training, perhaps with other evaluate settings (stage 12)."""
-    report.show_results([jobs.run_evaluate(_recipe(dataset, recipe, settings, backbone), Store(store), esim)])
+    chosen = _recipe(dataset, recipe, settings, backbone, keep_seen)
+    report.show_results([jobs.run_evaluate(chosen, Store(store), esim)])
 
 
 @app.command()
@@ -102,22 +107,28 @@ def backbones() -> None:
 @app.command()
 def recommend(
     checkpoint: Annotated[str, typer.Argument(help="Key of a checkpoint, as `train` and `status` print it.")],
-    history: Annotated[list[str] | None, typer.Argument(help="Item ids of a user, oldest first.")] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Argument(help="Item ids of a user, oldest first; write -- before ids that begin with a dash."),
+    ] = None,
     store: StoreFolder = Path("artifacts"),
     count: Annotated[int, typer.Option(min=1, help="Items to recommend.")] = 10,
     time: Annotated[list[float] | None, typer.Option(help="Seconds of each event, for a timed backbone.")] = None,
     user: Annotated[str | None, typer.Option(help="A user of the dataset, in place of a history.")] = None,
     everyone: Annotated[Path | None, typer.Option(help="Parquet file to write, for every user of the dataset.")] = None,
+    keep_seen: Annotated[
+        bool | None, typer.Option(help="Items of the history may come back; default: as it was trained.")
+    ] = None,
 ) -> None:
     """What a trained backbone recommends after a history: ids, scores, titles. `eimf.serve` is the same in Python."""
     from pipeline import recommend as recommending
 
     if everyone is None:
-        recommending.show(Store(store), checkpoint, history or [], time, user, count)
+        recommending.show(Store(store), checkpoint, history or [], time, user, count, keep_seen)
     elif history or user:
         raise SettingError("recommend", "--everyone beside a history or a user", "ask for one of them")
     else:
-        recommending.write_all(Store(store), checkpoint, everyone, count)
+        recommending.write_all(Store(store), checkpoint, everyone, count, keep_seen)
 
 
 @app.command()

@@ -42,7 +42,7 @@ def _dataset_configuration(run: Run) -> dict[str, Any]:
 
 
 def _build_dataset(run: Run, made: Artifacts, draft: Draft) -> Facts:
-    from eimf.data.prepare import prepare
+    from eimf.data.prepare import prepare, repeated_targets
     from eimf.data.read import read_events, read_items
 
     settings, text, folder = run.recipe.dataset, run.recipe.text, run.recipe.folder
@@ -62,6 +62,7 @@ def _build_dataset(run: Run, made: Artifacts, draft: Draft) -> Facts:
         "events": ready.events.num_rows,
         "rejected": ready.rejected.num_rows,
         "untitled": ready.items[schema.TITLE].null_count,
+        "repeated_targets": repeated_targets(ready.events),
     }
 
 

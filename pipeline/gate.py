@@ -54,7 +54,7 @@ def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled
 
 def verdict(probe: Artifact) -> Verdict:
     """What the gate makes of a probe."""
-    return judge(probe.fact("adds", float), probe.fact("error", float))
+    return judge(probe.fact("adds"), probe.fact("error"))
 
 
 def judge(adds: float, error: float) -> Verdict:

@@ -24,6 +24,8 @@ from pipeline.train_stages import follow, train_stages
 
 _MANY_EVENTS = 50
 """A user: between those of the Amazon sets, some ten, and those of MovieLens, a hundred and more."""
+_MANY_REPEATS = 0.05
+"""Share of test targets that the user had before: leaving such items out of the lists then tells in the metrics."""
 
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
@@ -41,7 +43,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
         built |= {stage.kind} if new else set()
         if stage.kind in HANDED_OVER:
             save_ref(store, recipe, made[stage.kind])
-    asked = made["interests"].fact("llm_requests", int) if "interests" in built else 0
+    asked = made["interests"].fact("llm_requests") if "interests" in built else 0
     say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made
 
@@ -96,6 +98,7 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     """Stages 10 to 12 against frozen artifacts."""
     store.remove_stale()
     inputs = stage_two_inputs(store, recipe, esim_key)
+    _tell_repeats(recipe, inputs["dataset"])
     origin = inputs[recipe.heads.source or "dataset"]
     say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
     _advise(recipe, inputs["dataset"])
@@ -109,9 +112,17 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     return Result(label(found), made["checkpoint"], made["metrics"])
 
 
+def _tell_repeats(recipe: Recipe, dataset: Artifact) -> None:
+    """Say that many users come back to items that they had, if the recipe leaves such items out."""
+    share = dataset.fact("repeated_targets") / max(1, dataset.fact("users"))
+    if share > _MANY_REPEATS and not recipe.evaluate.keep_seen:
+        what = f"{share:.0%} of the test targets are items that the user had before; these are left out: misses"
+        say(f"{what}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")
+
+
 def _advise(recipe: Recipe, dataset: Artifact) -> None:
     """The defaults suit users of some ten events; where they have many more, and nothing else was chosen, say so."""
-    events = dataset.fact("events", int) / max(1, dataset.fact("users", int))
+    events = dataset.fact("events") / max(1, dataset.fact("users"))
     if recipe.model.dropout is None and events > _MANY_EVENTS:
         say(f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see README, Long histories")
 
@@ -125,7 +136,9 @@ def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> N
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stage 12, and the gate's, of a training that is finished. Raises ArtifactError where it is not."""
     store.remove_stale()
-    found = settle(recipe, store, stage_two_inputs(store, recipe, esim_key))
+    inputs = stage_two_inputs(store, recipe, esim_key)
+    _tell_repeats(recipe, inputs["dataset"])
+    found = settle(recipe, store, inputs)
     run = Run(found.recipe, store, Engines(recipe))
     first, second = train_stages(found.recipe)
     checkpoint = find(first, run, found.inputs)

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,11 @@ def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin:
     `interactions.parquet` and `items.parquet`. `overrides` are `section.key=value` with a TOML value, or plain
     text; `origin` says in an error where they stand. Raises SettingError."""
     values, folder = _base(dataset, recipe)
-    if "folder" in values:
-        raise SettingError("folder", f"unknown setting in {recipe or dataset}", f"use one of {_siblings(('folder',))}")
+    in_file = "folder" in values
     names = [_override(values, override, origin) for override in overrides]
+    if "folder" in values:
+        source = recipe or dataset if in_file else origin
+        raise SettingError("folder", f"unknown setting in {source}", f"use one of {_siblings(('folder',))}")
     try:
         return Recipe.model_validate({**values, "folder": folder})
     except ValidationError as error:
@@ -98,34 +101,67 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     built_in = resources.files("pipeline") / "recipes" / f"{dataset}.toml"
     folder = Path(dataset)
     if recipe is not None:
-        if not recipe.is_file():
-            raise SettingError("recipe", f"no file {recipe}", "give the path of a TOML recipe")
-        return parse_toml(recipe.read_bytes(), "recipe", str(recipe)), recipe.resolve().parent
+        return read_toml(recipe, "recipe"), recipe.resolve().parent
     if dataset in built_in_recipes():
-        return parse_toml(built_in.read_bytes(), "recipe", dataset), Path.cwd()
-    if folder.is_dir():
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).lstrip("._-") or "data"
+        return _parse(built_in.read_bytes(), "recipe", dataset), Path.cwd()
+    if _is(folder.is_dir):
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).lstrip("._-")[:64] or "data"
         files = {"name": name, "interactions": "interactions.parquet", "items": "items.parquet"}
         return {"dataset": files}, folder.resolve()
     remedy = f"use one of {built_in_recipes()}, or a folder with interactions.parquet and items.parquet"
     raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", remedy)
 
 
-def parse_toml(text: bytes, field: str, source: str) -> dict[str, Any]:
-    """A TOML file in UTF-8, with or without a byte order mark. Raises SettingError for `field`."""
+def _is(check: Callable[[], bool]) -> bool:
+    """A look at a path; False too if it cannot be one, being too long, say."""
     try:
-        return tomllib.loads(text.decode("utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(field, f"{source} is not TOML ({error})", "mend that line") from error
+        return check()
+    except (OSError, ValueError):
+        return False
+
+
+def read_toml(path: Path, field: str) -> dict[str, Any]:
+    """A TOML file in UTF-8, with or without a byte order mark. Raises SettingError for `field`."""
+    if not _is(path.is_file):
+        raise SettingError(field, f"no file {path}", f"give the path of a TOML {field}")
+    return _parse(path.read_bytes(), field, str(path))
+
+
+def _parse(text: bytes, field: str, source: str) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise SettingError(field, f"{source} is not UTF-8 ({error})", "save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(field, f"{source} is not TOML ({error})", "mend that line") from error
+    except ValueError as error:  # a number of thousands of digits, which is TOML
+        raise SettingError(field, f"{source} cannot be read ({error})", "write smaller numbers") from error
+    except RecursionError as error:
+        raise SettingError(field, f"{source} {_TOO_DEEP}", _FLATTER) from error
+    if _deep(values):
+        raise SettingError(field, f"{source} {_TOO_DEEP}", _FLATTER)
+    return values
+
+
+_DEEPEST = 16
+"""Lists and tables within each other; no setting has more than four."""
+_TOO_DEEP, _FLATTER = f"holds more than {_DEEPEST} lists or tables within each other", "no setting needs so many"
+
+
+def _deep(value: Any) -> bool:
+    """Whether lists and tables lie deeper within each other than in any setting."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        nested = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [part for each in nested for part in each]
+    return bool(level)
 
 
 def _override(values: dict[str, Any], override: str, origin: str) -> str:
     """Put it into `values`; returns the setting's name."""
     name, sign, text = override.partition("=")
     path = name.strip().split(".")
-    if not sign or len(path) < 2:
+    if not sign or not 2 <= len(path) <= _DEEPEST:
         raise SettingError("set", f"{override!r} in {origin} is not section.key=value", 'write it like "train.lr=5e-4"')
     for part in path[:-1]:
         values = values.setdefault(part, {})
@@ -137,9 +173,10 @@ def _override(values: dict[str, Any], override: str, origin: str) -> str:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):  # text without quotes, or what no setting takes
         return text
+    return text if _deep(value) else value
 
 
 def _setting_error(field: str, first: ErrorDetails, source: str) -> SettingError:

@@ -28,8 +28,12 @@ RANKED = pa.schema(
 """The file of `write_all`: a row for each item recommended, best first, users in the order of their ids."""
 
 
-def show(store: Store, key: str, history: list[str], times: list[float] | None, user: str | None, count: int) -> None:
-    """One row an item that the checkpoint `key` recommends: after this history, or to this user of its dataset."""
+def show(
+    store: Store, key: str, history: list[str], times: list[float] | None, user: str | None, count: int,
+    keep_seen: bool | None = None,
+) -> None:  # fmt: skip
+    """One row an item that the checkpoint `key` recommends: after this history, or to this user of its dataset.
+    `keep_seen` as in `Recommender.recommend`."""
     if bool(history) == (user is not None):
         found = "a history and a user" if history else "neither a history nor a user"
         raise SettingError("recommend", found, "give item ids, oldest first, or --user with an id of the dataset")
@@ -38,16 +42,21 @@ def show(store: Store, key: str, history: list[str], times: list[float] | None, 
     if user is not None:
         users = _users(model)
         if user not in users:
-            raise DataError("--user", f"{user!r} is no user of the dataset", f"give an id such as {users[0]!r}")
+            raise DataError(
+                "--user", f"{user[:100]!r} is no user of the dataset", f"give an id such as {users[0][:100]!r}"
+            )
         number = users.index(user)
         past, clocks = _past(model, histories_of({"dataset": model.dataset}), range(number, number + 1))
     rows = model.dataset.table("items", [schema.ITEM_ID, schema.TITLE])
     titles = dict(zip(*(rows[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
-    best = model.recommend(past, count, times=clocks)[0]
+    best = model.recommend(past, count, times=clocks, keep_seen=keep_seen)[0]
+    if not best:
+        say("nothing is left to recommend: the history holds every item; --keep-seen lets items of it come back")
+        return
     table(["item", "score", "title"], [[item, f"{score:.3f}", titles[item] or ""] for item, score in best])
 
 
-def write_all(store: Store, key: str, path: Path, count: int) -> None:
+def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | None = None) -> None:
     """What the checkpoint `key` recommends to every user of its dataset after all events, as a Parquet file."""
     if not path.resolve().parent.is_dir():
         raise SettingError("--everyone", f"no folder {path.resolve().parent}", "make it, or name a file elsewhere")
@@ -56,7 +65,7 @@ def write_all(store: Store, key: str, path: Path, count: int) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with pq.ParquetWriter(unfinished, RANKED, compression="zstd") as writer:
-            for rows in _ranked(model, users, count):
+            for rows in _ranked(model, users, count, keep_seen):
                 writer.write_table(rows)
         unfinished.replace(path)
     finally:
@@ -64,15 +73,16 @@ def write_all(store: Store, key: str, path: Path, count: int) -> None:
     say(f"{path}: at most {count} items for each of {len(users)} users")
 
 
-def _ranked(model: Recommender, users: list[str], count: int) -> Iterator[pa.Table]:
+def _ranked(model: Recommender, users: list[str], count: int, keep_seen: bool | None) -> Iterator[pa.Table]:
     histories = histories_of({"dataset": model.dataset})
     with progress("recommending", len(users), "users") as tick:
         for first in range(0, len(users), _BLOCK):
             block = range(first, min(first + _BLOCK, len(users)))
             past, clocks = _past(model, histories, block)
+            lists = model.recommend(past, count, times=clocks, keep_seen=keep_seen)
             rows = [
                 dict(zip(RANKED.names, (users[number], rank, item, score), strict=True))
-                for number, best in zip(block, model.recommend(past, count, times=clocks), strict=True)
+                for number, best in zip(block, lists, strict=True)
                 for rank, (item, score) in enumerate(best, 1)
             ]
             yield pa.Table.from_pylist(rows, RANKED)

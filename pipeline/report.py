@@ -44,9 +44,10 @@ def show_results(results: list[Result]) -> None:
     header = ["", *[f"{name}@{k}" for name, k in shown], "best epoch", "seconds"]
     rows = []
     for result, each in zip(results, found, strict=True):
-        manifest = result.checkpoint.manifest
         numbers = [f"{each[name]:.4f}" for name in shown]
-        rows.append([result.label, *numbers, str(manifest.facts["best_epoch"]), f"{manifest.facts['seconds']:.0f}"])
+        rows.append(
+            [result.label, *numbers, *(f"{result.checkpoint.fact(name):.0f}" for name in ("best_epoch", "seconds"))]
+        )
     table(header, rows)
 
 
@@ -92,12 +93,13 @@ def show_store(store: Store) -> None:
     for kind, key in store.listing():
         try:
             artifact = store.get(kind, key)
+            about = _about(artifact)
         except ArtifactError as error:
             say(f"damaged: {error}")
             continue
         manifest = artifact.manifest
         size = sum(entry.size for entry in manifest.files.values()) / 1e6
-        rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", _about(artifact)])
+        rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", about])
     if not rows:
         say(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
         return
@@ -106,17 +108,28 @@ def show_store(store: Store) -> None:
 
 
 def _about(artifact: Artifact) -> str:
-    """Its counts; of a training, before them what was trained."""
-    made, parents = artifact.manifest.configuration, artifact.manifest.parents
+    """Its counts; of a training, before them what was trained. Raises ArtifactError if its manifest does not tell."""
     if artifact.manifest.kind == "metrics":
-        return f"checkpoint={parents['checkpoint'][:12]} {counts(artifact)}"
+        return f"checkpoint={_told(artifact, 'parents', 'checkpoint')[:12]} {counts(artifact)}"
     if artifact.manifest.kind != "checkpoint":
         return counts(artifact)
+    backbone, seed = (_told(artifact, "configuration", *path) for path in (("model", "backbone"), ("train", "seed")))
+    parents = artifact.manifest.parents
     took = "interests" if "esim" in parents else "texts" if "item_vectors" in parents else "nothing"
-    what = (
-        f"{made['model']['backbone']} seed={made['train']['seed']} semantics={took} dataset={parents['dataset'][:12]}"
-    )
-    return f"{what} {counts(artifact)}"
+    dataset = _told(artifact, "parents", "dataset")[:12]
+    return f"{backbone} seed={seed} semantics={took} dataset={dataset} {counts(artifact)}"
+
+
+def _told(artifact: Artifact, part: str, *path: str) -> str:
+    """What stands at `path` in a part of the manifest, as text. Raises ArtifactError if nothing does."""
+    value = getattr(artifact.manifest, part)
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if value is None or isinstance(value, dict | list):
+        what = f"its manifest does not tell {part}.{'.'.join(path)}"
+        remedy = f"remove {artifact.folder} and build it again"
+        raise ArtifactError(f"{artifact.manifest.kind} {artifact.short}", what, remedy)
+    return str(value)[:100]
 
 
 def show_backbones() -> None:

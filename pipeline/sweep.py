@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from itertools import product
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,10 +29,11 @@ from eimf.config.base import NAME
 from eimf.errors import ArtifactError, SettingError, UserError, refusal
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import write_atomic
+from eimf.types import Seed
 from pipeline import guard
 from pipeline.console import say
 from pipeline.gate import settle
-from pipeline.recipe import Recipe, built_in_recipes, load_recipe, parse_toml
+from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
 from pipeline.refs import settings_behind, stage_two_inputs
 from pipeline.train_stages import metrics_key
 
@@ -48,7 +51,7 @@ class Plan(BaseModel):
     """Recipe files or folders of data relative to the plan, or names of built-in recipes."""
     backbones: list[str] = Field(min_length=1)
     """Names of backbones."""
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
     """Values of train.seed."""
     variants: dict[Annotated[str, Field(pattern=NAME)], list[str]] = Field(min_length=1)
     """Settings, section.key=value, by the name of the variant."""
@@ -82,14 +85,12 @@ class Task:
 
 def read_plan(path: Path) -> Plan:
     """Raises SettingError."""
-    if not path.is_file():
-        raise SettingError("plan", f"no file {path}", "give the path of a TOML plan")
     if path.suffix != ".toml":
         raise SettingError(
             "plan", f"{path} does not end in .toml", "rename it: results go into a folder named without it"
         )
     try:
-        return Plan.model_validate(parse_toml(path.read_bytes(), "plan", str(path)))
+        return Plan.model_validate(read_toml(path, "plan"))
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
@@ -148,7 +149,8 @@ def _recipe(name: str, folder: Path, settings: list[str], origin: str) -> Recipe
 def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
     """Run what has no result file yet, `workers` trainings at a time, each in a process of its own with one thread;
     `kept` is called after new result files. Runs that come to the same training share one. A run that fails, or whose
-    process is killed, stops nothing; the first error, in the plan's order, is raised in the end."""
+    process is killed, stops nothing; the first error, in the plan's order, is raised in the end. An interrupt ends the
+    trainings under way; a later start resumes them."""
     results.mkdir(parents=True, exist_ok=True)
     by_key: dict[str, list[Task]] = {}
     for task in tasks:
@@ -160,9 +162,10 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
     say(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")
     failed: dict[str, str] = {}
     guard.watch()  # killed, it leaves no trainings behind
+    trainings = _Trainings(store.root, results / "log")
     pool = ThreadPoolExecutor(workers)  # a thread waits for each process
     try:
-        running = {pool.submit(_apart, task, store.root, results / "log"): task for task in open_tasks}
+        running = {pool.submit(trainings.run, task): task for task in open_tasks}
         for number, future in enumerate(as_completed(running), 1):
             task, found = running[future], future.result()
             if "error" in found:
@@ -174,6 +177,7 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
             kept()
             say(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
     finally:
+        trainings.stop()  # an interrupt reaches this process, and not always theirs
         pool.shutdown(cancel_futures=True)
     for task in open_tasks:
         if task.name in failed:
@@ -196,20 +200,41 @@ def _share(results: Path, same: list[Task]) -> bool:
     return True
 
 
-def _apart(task: Task, root: Path, log: Path) -> dict[str, Any]:
-    """The result of a run in a process of its own, or its `error`."""
-    spawn = get_context("spawn")
-    receiver, sender = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_work, args=(task, root, log, sender), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        found: dict[str, Any] = receiver.recv()
-    except EOFError:
+class _Trainings:
+    """The processes of a sweep: each run has one of its own."""
+
+    def __init__(self, root: Path, log: Path) -> None:
+        self._root, self._log = root, log
+        self._lock, self._stopped = Lock(), False
+        self._alive: set[SpawnProcess] = set()
+
+    def run(self, task: Task) -> dict[str, Any]:
+        """The result of a run, or its `error`."""
+        spawn = get_context("spawn")
+        receiver, sender = spawn.Pipe(duplex=False)
+        process = spawn.Process(target=_work, args=(task, self._root, self._log, sender), daemon=True)
+        with self._lock:
+            if self._stopped:
+                return {"error": "stopped"}
+            process.start()
+            self._alive.add(process)
+        sender.close()
+        try:
+            found: dict[str, Any] = receiver.recv()
+        except EOFError:
+            process.join()
+            found = {"error": f"its process ended with exit code {process.exitcode}"}
         process.join()
-        found = {"error": f"its process ended with exit code {process.exitcode}"}
-    process.join()
-    return found
+        with self._lock:
+            self._alive.discard(process)
+        return found
+
+    def stop(self) -> None:
+        """End those that are still at work, and start no more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._alive:
+                process.terminate()
 
 
 def _work(task: Task, root: Path, log: Path, sender: Connection) -> None:
@@ -234,12 +259,11 @@ def _result(task: Task, root: Path) -> dict[str, Any]:
     if result.metrics.key != task.key:
         raise ArtifactError(task.name, "stage one was run anew meanwhile", "start the sweep again")
     ranks = result.metrics.table("ranks")[schema.RANK].to_numpy()
-    facts = result.checkpoint.manifest.facts
     return {
         "key": task.key,
         "checkpoint": result.checkpoint.key,
         **result.metrics.manifest.facts,
-        **{name: facts[name] for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
+        **{name: result.checkpoint.fact(name) for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
         "ranks": pack(ranks),
     }
 

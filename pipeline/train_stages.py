@@ -6,11 +6,12 @@ Imports torch, pyarrow, numpy, pydantic and safetensors only, and those inside t
 from typing import Any
 
 from eimf import schema
+from eimf.errors import SettingError
 from eimf.store.artifact import Draft, Store
 from pipeline import parallel
 from pipeline.console import progress
 from pipeline.engines import Engines
-from pipeline.machine import prepare_torch
+from pipeline.machine import bfloat16_is_native, prepare_torch
 from pipeline.recipe import Recipe
 from pipeline.run import Artifacts, Run, Stage, keys_of, stage_key
 
@@ -27,6 +28,7 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
         "model": model_configuration(recipe.model),
         "heads": recipe.heads.configuration(),
         "train": recipe.train.configuration(),
+        "keep_seen": recipe.evaluate.keep_seen,
     }
     if recipe.train.loss != "softmax" and recipe.heads.smoothed:
         found["soft_labels"] = 2  # since their items stand in the mass of a loss that draws items
@@ -36,6 +38,11 @@ def _checkpoint_configuration(run: Run) -> dict[str, Any]:
 
 def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
     device = prepare_torch(run.recipe.speed)
+    if run.recipe.train.precision == "bfloat16" and device.type == "cpu" and not bfloat16_is_native():
+        found = (
+            "bfloat16, which this CPU has to imitate (no avx512_bf16, amx_bf16 or bf16): many times as slow as float32"
+        )
+        raise SettingError("train.precision", found, 'set it to "float32", or train on another machine')
     from pipeline.training import Saved, histories_of, json_lines, train
 
     parallel.call(device)
@@ -65,15 +72,15 @@ def _metrics_configuration(run: Run) -> dict[str, Any]:
 def _build_metrics(run: Run, made: Artifacts, draft: Draft) -> Facts:
     device = prepare_torch(run.recipe.speed)
     from eimf.evaluate import mean_metric, metrics_table, rank_users, ranks_table
-    from eimf.serve import load_backbone
+    from eimf.serve import load_backbone, read_trained
     from pipeline.training import histories_of
 
     histories, settings = histories_of(made), run.recipe.evaluate
     backbone = load_backbone(made["checkpoint"], histories.catalogue)
-    max_length = made["checkpoint"].manifest.configuration["model"]["max_length"]
+    max_length = read_trained(made["checkpoint"]).model.max_length
     with progress("ranking", histories.users, "users") as tick:
         ranking = rank_users(
-            backbone.to(device), histories, schema.TEST, max_length=max_length, filter_seen=settings.filter_seen,
+            backbone.to(device), histories, schema.TEST, max_length=max_length, keep_seen=settings.keep_seen,
             block=run.recipe.speed.rank_users, cutoffs=settings.cutoffs, tick=tick,
         )  # fmt: skip
     draft.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
@@ -95,6 +102,6 @@ def train_stages(recipe: Recipe) -> tuple[Stage, Stage]:
     source = recipe.heads.source
     parents = ("dataset", source) if source else ("dataset",)
     return (
-        Stage(11, "checkpoint", 1, parents, _checkpoint_configuration, _build_checkpoint),
-        Stage(12, "metrics", 1, ("dataset", "checkpoint"), _metrics_configuration, _build_metrics),
+        Stage(11, "checkpoint", 2, parents, _checkpoint_configuration, _build_checkpoint),
+        Stage(12, "metrics", 2, ("dataset", "checkpoint"), _metrics_configuration, _build_metrics),
     )

@@ -195,7 +195,7 @@ class _Job:
     def _validate(self) -> float:
         ranking = rank_users(
             self.trainer.backbone, self.histories, schema.VALID, max_length=self.recipe.model.max_length,
-            filter_seen=self.recipe.train.filter_seen, block=self.recipe.speed.rank_users, group=self.group,
+            keep_seen=self.recipe.evaluate.keep_seen, block=self.recipe.speed.rank_users, group=self.group,
         )  # fmt: skip
         return mean_metric(ranking, "ndcg", 10)
 

@@ -15,7 +15,7 @@ def model(items: int, backbone: str = "comirec-sa"):
     return build_backbone(ModelSettings(backbone=backbone, width=8, max_length=6), items, seed=0).eval()  # type: ignore[arg-type]
 
 
-def brute_force(backbone, histories: Histories, user: int, split: int, filter_seen: bool) -> int:
+def brute_force(backbone, histories: Histories, user: int, split: int, keep_seen: bool) -> int:
     """Rank of one user's target by sorting every item's score."""
     begin = int(histories.offsets[user])
     known = int(histories.trained[user]) + (split == schema.TEST)
@@ -28,7 +28,9 @@ def brute_force(backbone, histories: Histories, user: int, split: int, filter_se
             item: float((interests @ backbone.item_table.weight[item]).max())
             for item in range(1, histories.catalogue + 1)
         }
-    rivals = [item for item in score if item != target and not (filter_seen and item in past)]
+    if not keep_seen and target in past:
+        return schema.NEVER
+    rivals = [item for item in score if item != target and (keep_seen or item not in past)]
     return 1 + sum(score[item] >= score[target] for item in rivals)
 
 
@@ -37,11 +39,9 @@ def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter(thr
     histories = read_histories(planted.prepared(planted.world(users=12)).events)
     backbone = model(histories.catalogue)
     for split in (schema.VALID, schema.TEST):
-        for filter_seen in (True, False):
-            found = rank_users(
-                backbone, histories, split, max_length=6, filter_seen=filter_seen, block=5
-            ).ranks.tolist()
-            assert found == [brute_force(backbone, histories, user, split, filter_seen) for user in range(12)]
+        for keep_seen in (True, False):
+            found = rank_users(backbone, histories, split, max_length=6, keep_seen=keep_seen, block=5).ranks.tolist()
+            assert found == [brute_force(backbone, histories, user, split, keep_seen) for user in range(12)]
 
 
 def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
@@ -62,15 +62,15 @@ def test_what_a_user_has_seen_does_not_count_as_shown():
     backbone, everything = model(histories.catalogue), histories.catalogue
     options = {"max_length": 6, "block": 5, "cutoffs": (everything,)}
     kept, filtered = (
-        rank_users(backbone, histories, schema.TEST, filter_seen=value, **options).exposure[everything]
-        for value in (False, True)
+        rank_users(backbone, histories, schema.TEST, keep_seen=value, **options).exposure[everything]
+        for value in (True, False)
     )
     assert kept.tolist() == [12] * everything
     item, users = histories.items, np.repeat(np.arange(12), np.diff(histories.offsets))
     last = histories.offsets[1:] - 1
     shown = np.full((12, everything + 1), 1)
-    shown[users, item] = 0
-    shown[np.arange(12), item[last]] = 1  # the target is no seen item
+    before = np.delete(np.arange(len(item)), last)
+    shown[users[before], item[before]] = 0
     assert filtered.tolist() == shown[:, 1:].sum(axis=0).tolist()
 
 
@@ -113,26 +113,54 @@ def test_scores_that_are_no_numbers_rank_last():
     assert rank(torch.full((1, 1, 2), torch.nan), torch.randn(4, 2), torch.tensor([2])).rank.tolist() == [4]
 
 
-def test_a_target_seen_before_stays_in_the_ranking():
-    import numpy as np
+# Users of three items of four, who end with item 1 (had before), 4 (new), 1 (had before, also on validation).
+COMEBACK = Histories(np.array([1, 2, 3, 1, 1, 2, 3, 4, 1, 2, 1, 1]), np.array([0, 4, 8, 12]), np.array([2, 2, 2]), 4)
 
-    # The user comes back to item 1: it is the target, so it is not filtered; items 2 and 3 are.
-    histories = Histories(np.array([1, 2, 3, 1]), np.array([0, 4]), np.array([2]), 3)
-    ranking = rank_users(model(3), histories, schema.TEST, max_length=6, filter_seen=True, block=1)
-    assert ranking.ranks.tolist() == [1]
+
+def test_a_target_that_the_user_had_is_a_miss_where_such_items_are_left_out():
+    assert COMEBACK.repeated(schema.TEST).tolist() == [True, False, True]
+    assert COMEBACK.repeated(schema.VALID).tolist() == [False, False, True]
+    options = {"max_length": 6, "block": 2, "cutoffs": (1, 10)}
+    ranking = rank_users(model(4), COMEBACK, schema.TEST, keep_seen=False, **options)
+    # The second user can be shown one item only, the target.
+    assert ranking.ranks.tolist() == [schema.NEVER, 1, schema.NEVER]
+    rows = {
+        (row["metric"], row["k"], row["slice"]): row for row in metrics_table(ranking, COMEBACK, (1, 10)).to_pylist()
+    }
+    # k = 10 is more than the catalogue has: a miss is a miss all the same.
+    for name in ("recall", "ndcg", "hit_rate", "mrr"):
+        assert {part: rows[name, 10, part]["value"] for part in ("all", "new target", "repeated target")} == {
+            "all": 1 / 3, "new target": 1.0, "repeated target": 0.0,
+        }  # fmt: skip
+    assert [rows["ndcg", 10, part]["users"] for part in ("new target", "repeated target")] == [1, 2]
+    # Items 4; 4; 3 and 4 are left to show.
+    assert ranking.exposure[10].tolist() == [0, 0, 1, 3]
+    kept = rank_users(model(4), COMEBACK, schema.TEST, keep_seen=True, **options)
+    assert max(kept.ranks.tolist()) <= 4 and kept.exposure[10].tolist() == [3, 3, 3, 3]
+
+
+def test_where_nothing_is_left_to_show_nothing_counts():
+    two = Histories(np.tile([1, 2], 4), np.array([0, 8]), np.array([6]), 2)
+    ranking = rank_users(model(2), two, schema.TEST, max_length=6, keep_seen=False, block=1, cutoffs=(10,))
+    rows = {(row["metric"], row["slice"]): row["value"] for row in metrics_table(ranking, two, (10,)).to_pylist()}
+    assert [rows[name, "all"] for name in ("ndcg", "recall", "coverage", "gini")] == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_table_agrees_with_the_ranks_and_slices_split_the_users():
     histories = read_histories(planted.prepared(planted.world(users=30)).events)
     ranking = rank_users(
-        model(histories.catalogue), histories, schema.TEST, max_length=6, filter_seen=True, block=7, cutoffs=(1, 5)
+        model(histories.catalogue), histories, schema.TEST, max_length=6, keep_seen=False, block=7, cutoffs=(1, 5)
     )
     rows = {
         (row["metric"], row["k"], row["slice"]): row for row in metrics_table(ranking, histories, (1, 5)).to_pylist()
     }
     assert rows["ndcg", 5, "all"]["value"] == mean_metric(ranking, "ndcg", 5)
     groups = slices(ranking, histories)
-    for a, b in (("head target", "tail target"), ("long history", "short history")):
+    for a, b in (
+        ("head target", "tail target"),
+        ("long history", "short history"),
+        ("new target", "repeated target"),
+    ):
         assert bool((groups[a] ^ groups[b]).all())
         parts = [rows["recall", 5, name]["users"] * (rows["recall", 5, name]["value"] or 0) for name in (a, b)]
         assert abs(sum(parts) - float(user_metric(ranking.ranks, "recall", 5).sum())) < 1e-9

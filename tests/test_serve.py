@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,11 +11,13 @@ import pytest
 
 from eimf import schema, serve
 from eimf.errors import ArtifactError, DataError, SettingError
+from eimf.evaluate import rank_users
 from eimf.serve import Recommender
 from eimf.store.artifact import Artifact, Store
 from pipeline import recommend
 from pipeline.jobs import run_esim, run_train
 from pipeline.recommend import show, write_all
+from pipeline.training import histories_of
 from tests import world as planted
 
 README = Path(__file__).parents[1] / "README.md"
@@ -39,22 +43,42 @@ def histories(dataset: Artifact) -> dict[int, list[tuple[str, float]]]:
     return found
 
 
-def test_it_ranks_as_the_evaluation_does(served):
-    model, dataset, metrics, _ = served
-    ranks = {row[schema.USER]: row[schema.RANK] for row in metrics.table("ranks").to_pylist()}
-    users = {user: events for user, events in histories(dataset).items() if events[-1] not in events[:-1]}
-    past = [[item for item, _ in events[:-1]] for events in users.values()]
-    times = [[time for _, time in events[:-1]] for events in users.values()]
-    shown = model.recommend(past, count=len(model.items), times=times)
-    compared = 0
-    for (user, events), before, best in zip(users.items(), past, shown, strict=True):
-        items = [item for item, _ in best]
-        assert set(items) == set(model.items) - set(before)
+@pytest.mark.parametrize("keep_seen", [False, True])
+@pytest.mark.parametrize("split", [schema.VALID, schema.TEST])
+def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, split):
+    """For every user and every k: the target is among the k items recommended if and only if its rank is at most k."""
+    model, dataset, _, _ = served
+    flat = histories_of({"dataset": dataset})
+    ranking = rank_users(
+        model.backbone, flat, split, max_length=model.max_length, keep_seen=keep_seen, block=16, cutoffs=(1, 10)
+    )
+    users = list(histories(dataset).values())
+    known = [events[: int(count)] for events, count in zip(users, flat.known(split), strict=True)]
+    past, times = ([[event[part] for event in events] for events in known] for part in (0, 1))
+    shown = model.recommend(past, count=len(model.items), times=times, keep_seen=keep_seen)
+    repeats = 0
+    for events, before, best, rank in zip(users, past, shown, ranking.ranks.tolist(), strict=True):
+        target, items = events[len(before)][0], [item for item, _ in best]
+        assert set(items) == set(model.items) - (set() if keep_seen else set(before))
         assert [score for _, score in best] == sorted((score for _, score in best), reverse=True)
-        if events[-1][0] not in before:
-            assert items.index(events[-1][0]) + 1 == ranks[user]
-            compared += 1
-    assert compared > 20
+        for k in (*range(1, len(model.items) + 1), 10_000):
+            assert (target in items[:k]) == (rank <= k)
+        repeats += target in before
+    assert repeats == int(ranking.repeated.sum()) == (13 if split == schema.TEST else 0)
+    for k, exposure in ranking.exposure.items():
+        served_at_k = Counter(item for best in shown for item, _ in best[:k])
+        assert exposure.tolist() == [served_at_k[item] for item in model.items]
+
+
+def test_the_metrics_of_the_store_are_those_of_what_it_recommends(served):
+    model, dataset, metrics, _ = served
+    users = histories(dataset).values()
+    past, times = ([[event[part] for event in events[:-1]] for events in users] for part in (0, 1))
+    shown = model.recommend(past, count=10, times=times)
+    hits = [events[-1][0] in dict(best) for events, best in zip(users, shown, strict=True)]
+    rows = metrics.table("metrics").to_pylist()
+    (recall,) = (row["value"] for row in rows if (row["metric"], row["k"], row["slice"]) == ("recall", 10, "all"))
+    assert Fraction(recall).limit_denominator(10_000) == Fraction(sum(hits), len(hits))
 
 
 def test_a_user_alone_and_among_others_and_strangers_items(served):
@@ -67,7 +91,7 @@ def test_a_user_alone_and_among_others_and_strangers_items(served):
         alone = model.recommend([strange], times=[[0.0, *own[:3], 1.0, *own[3:]]])[0]
         assert [item for item, _ in alone] == [item for item, _ in best]
         assert [score for _, score in alone] == pytest.approx([score for _, score in best], abs=1e-5)
-    with_seen = model.recommend(past[:1], count=999, times=times[:1], filter_seen=False)[0]
+    with_seen = model.recommend(past[:1], count=999, times=times[:1], keep_seen=True)[0]
     assert len(with_seen) == len(model.items)
     assert model.recommend([]) == []
 
@@ -76,11 +100,20 @@ def test_what_it_cannot_serve(served):
     model, _, _, store = served
     with pytest.raises(DataError, match=r"number 1 has no item of the catalogue: .*nobody"):
         model.recommend([model.items[:2], ["nobody"]], times=[[0, 1], [0]])
-    for history, odd in ((model.items[0], f"{model.items[0]!r} of type str"), ([model.items[0], 12], "12 of type int")):
-        with pytest.raises(DataError, match=f"number 0 has {odd} where a list of texts is wanted; give lists"):
+    for history, odd in (
+        (model.items[0], f"is {model.items[0]!r} of type str, which is no list"),
+        (None, "is None of type NoneType, which is no list"),
+        ({model.items[0]: 1}, "of type dict, which is no list"),
+        ([model.items[0], 12], "has 12 of type int, which is no text"),
+    ):
+        with pytest.raises(DataError, match=f"histories: number 0 .*{odd}; give lists of ids such as"):
             model.recommend([history], times=[[0.0, 1.0]])
-    with pytest.raises(DataError, match="count: 0; ask for 1"):
-        model.recommend([model.items[:2]], 0, times=[[0.0, 1.0]])
+    for count in (0, -1, 1.5, "5", None, True, math.nan):
+        with pytest.raises(DataError, match=r"count: .*; ask for 1 item or more"):
+            model.recommend([model.items[:2]], count, times=[[0.0, 1.0]])
+    with pytest.raises(DataError) as caught:
+        model.recommend([["x" * 50_000, "y" * 50_000]], times=[[0.0, 1.0]])
+    assert len(str(caught.value)) < 300
     with pytest.raises(ArtifactError, match="eimf status"):
         Recommender.load(store, "0000")
     if model.backbone.timed:
@@ -88,6 +121,9 @@ def test_what_it_cannot_serve(served):
             model.recommend([model.items[:2]])
         with pytest.raises(DataError, match=r"times: number 0 has \[1.0, nan\]; give seconds"):
             model.recommend([model.items[:2]], times=[[1.0, math.nan]])
+        for odd in (["a", 1], [1e300, 0], [10**400, 0], [[1], [2]], [1j, 0], [None, 1]):
+            with pytest.raises(DataError, match=r"times: number 0 has .*; give seconds"):
+                model.recommend([model.items[:2]], times=[odd])
         with pytest.raises(DataError, match="times: not as many"):
             model.recommend([model.items[:2]], times=[[1.0]])
 

@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0.0, le=0.99)]
-Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""A name that can be part of a file's name."""
+from eimf.types import Size
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""A name that can be part of a file's name, beside others."""
 
 
 class _Frozen(BaseModel):
@@ -26,30 +25,30 @@ class Speed(_Frozen):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where stage two runs. auto: a GPU where torch sees one."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of torch and FAISS. 0: their own choice."""
-    encode_batch: Positive = 256
+    encode_batch: Size = 256
     """Texts that the encoder works on at a time."""
-    chunk: Positive = 32
+    chunk: Size = 32
     """Finished replies written to the store at a time; a kill loses these and what is being decoded."""
-    in_flight: Positive = 64
+    in_flight: Size = 64
     """LLM requests that are decoded together."""
-    kv_cache_gb: Annotated[float, Field(gt=0)] = 2.0
+    kv_cache_gb: Annotated[float, Field(ge=0.01, le=4096)] = 2.0
     """Memory of vLLM's key-value cache on a CPU machine, GiB."""
-    gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.85
+    gpu_memory: Annotated[float, Field(ge=0.01, le=1)] = 0.85
     """Share of the GPU's memory that vLLM may take."""
-    tensor_parallel: Positive = 1
+    tensor_parallel: Annotated[int, Field(ge=1, le=1024)] = 1
     """GPUs that one LLM is spread over."""
-    loss_rows: Positive = 512
+    loss_rows: Size = 512
     """Rows of one block of the full softmax: more of them make fewer, larger products; at most 2^25 logits are held,
     or those of 16 rows."""
-    rank_users: Positive = 1024
+    rank_users: Size = 1024
     """Most users ranked in one block; on a CPU fewer where their histories are long."""
     compile: bool = False
     """Compile the backbone (torch.compile; needs a C++ compiler on a CPU): pays on a GPU, takes a minute.
     A loss that draws items, with a table of ids alone, leaves the part with the table as it is."""
     deterministic: bool = False
     """Make a GPU repeat itself bit for bit, at some cost; a CPU with a given number of threads always does."""
-    save_seconds: Annotated[float, Field(ge=0)] = 60.0
+    save_seconds: Annotated[float, Field(ge=0, le=604_800)] = 60.0
     """Seconds: a training saves its state after every epoch, and in one process this often within one, so a kill loses
     at most so much."""

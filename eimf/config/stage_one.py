@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from eimf.config.base import NAME, Answer, Positive, Seed
+from eimf.config.base import NAME, Answer
+from eimf.types import Epochs, Few, Many, Seed, Size
 
 
 class ColumnSettings(Answer):
@@ -38,7 +39,7 @@ class DatasetSettings(Answer):
     bad_rows: Literal["stop", "reject"] = "stop"
     """What to do with a repeated event, an event without an id, of an unknown item, or of a user with fewer than
     `min_events`: stop with an error, or leave it out, counted and kept with its reason."""
-    min_events: Annotated[int, Field(ge=3)] = 3
+    min_events: Annotated[int, Field(ge=3, le=65_536)] = 3
     """Fewest events of a user: leave-one-out needs one to train on, one to validate and one to test."""
 
 
@@ -47,7 +48,7 @@ class TextSettings(Answer):
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("title", "categories", "brand")
     """Columns of the item table, joined in this order where not null."""
-    max_chars: Positive = 300
+    max_chars: Size = 300
     """Longest line; the rest is cut."""
 
 
@@ -62,19 +63,19 @@ class EncoderSettings(Answer):
     """Commit of a hub id; without it, the newest one at the first use."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number type of the weights at work."""
-    max_tokens: Positive = 256
+    max_tokens: Size = 256
     """Longest text; the rest is cut."""
 
 
 class ClusterSettings(Answer):
     """Spherical k-means over user vectors (METHOD, stage one, 3)."""
 
-    count: Positive | None = None
+    count: Many | None = None
     """Number of clusters; without it, `share` of the users."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
     """Number of clusters as a share of the users (METHOD: 4 %, the published code's affinity propagation found 4.6
     %)."""
-    iterations: Annotated[int, Field(ge=1, le=100_000)] = 25
+    iterations: Epochs = 25
     """Rounds of k-means."""
     seed: Seed = 2026
     """Seed of the first centroids."""
@@ -83,7 +84,7 @@ class ClusterSettings(Answer):
 class TypicalSettings(Answer):
     """Which real users stand for a cluster (METHOD, stage one, 4)."""
 
-    min_history: Positive = 3
+    min_history: Size = 3
     """Fewest training events of a typical user; in a cluster without such a user the nearest one is taken."""
 
 
@@ -92,9 +93,9 @@ class PromptSettings(Answer):
 
     template: str = "products"
     """`products`, `movies`, or the path of a TOML file like those."""
-    max_titles: Positive = 15
+    max_titles: Annotated[int, Field(ge=1, le=1000)] = 15
     """Most recent training titles shown."""
-    title_chars: Positive = 80
+    title_chars: Size = 80
     """Longest title shown; the rest is cut."""
 
 
@@ -110,23 +111,23 @@ class LLMSettings(Answer):
     """Commit of a hub id; without it, the newest one at the first use."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     """Number type of the weights at work."""
-    temperature: Annotated[float, Field(ge=0)] = 0.2
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.2
     """Sampling temperature; 0 takes the likeliest token, and then a retry would only repeat itself."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Nucleus of the sampling."""
     seed: Seed = 2026
     """Seed of the sampling; each request and attempt draws from its own stream."""
-    max_tokens: Positive = 240
+    max_tokens: Size = 240
     """Longest reply."""
-    max_prompt_tokens: Positive = 1800
+    max_prompt_tokens: Many = 1800
     """Longest rendered prompt, in tokens; a longer one stops the run before anything is asked. In no key."""
-    min_interests: Positive = 2
+    min_interests: Few = 2
     """Fewest interests in a reply."""
-    max_interests: Positive = 4
+    max_interests: Few = 4
     """Most interests in a reply: M of METHOD."""
-    interest_chars: Annotated[int, Field(ge=3)] = 60
+    interest_chars: Annotated[int, Field(ge=3, le=1000)] = 60
     """Longest interest."""
-    retries: Annotated[int, Field(ge=0)] = 2
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
     """Further attempts at a request whose reply was malformed."""
 
     @model_validator(mode="after")

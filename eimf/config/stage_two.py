@@ -4,7 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from eimf.config.base import Answer, Positive, Seed, Share
+from eimf.config.base import Answer
+from eimf.types import Epochs, Many, Scale, Seed, Share, Size, Weight
+
+Width = Annotated[int, Field(ge=1, le=8192)]
+"""Of vectors."""
 
 
 class ModelSettings(Answer):
@@ -12,9 +16,9 @@ class ModelSettings(Answer):
 
     backbone: str = "sasrec"
     """Which one; `eimf backbones` lists them."""
-    width: Positive = 64
+    width: Width = 64
     """D: width of items and interests."""
-    max_length: Positive = 50
+    max_length: Size = 50
     """T: most recent events that the backbone sees."""
     dropout: Share | None = None
     """Dropout wherever the backbone has one; None: the backbone's own, which `eimf backbones` tells. It suits histories
@@ -43,16 +47,16 @@ class HeadSettings(Answer):
     table: Literal["free", "start", "compose"] = "free"
     """The item table. free: of item ids alone. start: it starts from the text. compose: a free vector and a learned map
     of the text, folded together in the end."""
-    text_features: Positive = 128
+    text_features: Width = 128
     """Principal components of the text that the table sees."""
-    text_scale: Annotated[float, Field(gt=0)] = 0.3
+    text_scale: Scale = 0.3
     """Root mean square norm of an item's text part at the start, where texts differ in `text_features` directions or
     more (in r < F of them, sqrt(r / F) of it); a free vector starts with .02 sqrt(D)."""
-    align_items: Annotated[float, Field(ge=0)] = 0.0
+    align_items: Weight = 0.0
     """Weight of modality alignment between items and their texts: a half of L_align."""
-    align_users: Annotated[float, Field(ge=0)] = 0.0
+    align_users: Weight = 0.0
     """Weight of modality alignment between users and the LLM's interests: the other half."""
-    semantic: Annotated[float, Field(ge=0)] = 0.0
+    semantic: Weight = 0.0
     """Weight of semantic prediction, L_sem."""
     smooth_text: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest share of a target's mass that goes to the items whose texts are nearest to its own."""
@@ -61,21 +65,21 @@ class HeadSettings(Answer):
     smooth_interests: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest share of a target's mass that goes to the items nearest to an interest of the user's cluster: the one
     nearest to the target."""
-    smooth_fade: Annotated[float, Field(ge=0)] = 0.0
+    smooth_fade: Weight = 0.0
     """How fast these shares fall with the training events n of the target (`smooth_text`, `smooth_interests`) or of the
     user (`smooth_history`): by 1 / (1 + smooth_fade n). What has been seen often needs no neighbours."""
     gate: bool = True
     """Take `smooth_interests` as 0 where the probe finds no more of the users' next items in the interests than in the
     users' own texts. It looks at validation items, as early stopping does."""
-    neighbours: Positive = 20
+    neighbours: Annotated[int, Field(ge=1, le=1000)] = 20
     """Items that take part in each of these shares, for each target."""
-    smooth_temperature: Annotated[float, Field(gt=0)] = 0.1
+    smooth_temperature: Scale = 0.1
     """How evenly: softmax of the cosine by this."""
-    temperature: Annotated[float, Field(gt=0)] = 0.1
+    temperature: Scale = 0.1
     """tau of the alignment's contrastive part."""
-    contrast_items: Annotated[int, Field(ge=2)] = 128
+    contrast_items: Annotated[int, Field(ge=2, le=65_536)] = 128
     """Items contrasted with each other in the alignment of items: the published code's batch, whatever ours is."""
-    positions: Positive = 128
+    positions: Size = 128
     """Target positions of a step that alignment and semantic prediction look at, drawn anew each step: all of them in
     expectation, at a fraction of the cost. By default as many as the published code's batch."""
 
@@ -161,13 +165,13 @@ class TrainSettings(Answer):
 
     seed: Seed = 2026
     """Seed of the weights, the order of the batches, and dropout."""
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0, le=1000)] = 1e-3
     """Learning rate of AdamW."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Decoupled weight decay of AdamW; the item table has none where its updates are lazy (see `loss`)."""
-    clip: Annotated[float, Field(ge=0)] = 1.0
+    clip: Weight = 1.0
     """Largest norm of the gradient; 0: no clipping."""
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_epochs: Annotated[float, Field(ge=0, le=100_000)] = 0.0
     """Epochs over which the learning rate rises to `lr`; may be a fraction."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rate falls to 0 toward `epochs`, if at all. Early stopping may come first."""
@@ -177,23 +181,21 @@ class TrainSettings(Answer):
     `negatives` drawn items, with logQ correction. in-batch: over the targets of the step, corrected too. gbce: binary
     cross entropy with `negatives` items drawn evenly and the target's probability calibrated (gSASRec). bce: the same
     without calibration."""
-    negatives: Positive = 1024
+    negatives: Size = 1024
     """Items drawn for a step, shared by its target positions; by `sampled`, `gbce` and `bce`."""
     calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
     """t of gbce: 0 is bce, 1 takes all overconfidence out."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type of the large products' factors (and of the backbone's on a GPU); sums and weights stay float32."""
-    batch_positions: Positive = 2048
+    batch_positions: Many = 2048
     """Input positions of one step: windows of like length share a batch, as many as fit. Each position is a target, but
     for those that `context` repeats and those that BERT4Rec shows."""
-    context: Annotated[int, Field(ge=0)] = 0
+    context: Annotated[int, Field(ge=0, le=65_536)] = 0
     """Where a history longer than model.max_length is cut, inputs that the next piece repeats, so that its first
     targets have a past; costs their recomputation."""
-    epochs: Positive = 200
+    epochs: Epochs = 200
     """Most passes over the training events."""
-    filter_seen: bool = True
-    """Leave out of the validation ranking what the user has seen; `evaluate.filter_seen` is that of the test."""
-    patience: Positive = 20
+    patience: Epochs = 20
     """Epochs without a better validation NDCG@10 before the training stops."""
 
     def configuration(self) -> dict[str, Any]:
@@ -206,7 +208,13 @@ class TrainSettings(Answer):
 class EvaluateSettings(Answer):
     """What is measured."""
 
-    cutoffs: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(min_length=1)] = (5, 10, 20, 50)
+    cutoffs: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(min_length=1, max_length=100)] = (
+        5,
+        10,
+        20,
+        50,
+    )
     """k of Recall, NDCG, HitRate and MRR."""
-    filter_seen: bool = True
-    """Leave out of the ranking what the user has seen before the target."""
+    keep_seen: bool = False
+    """Recommend items that the user had before too: in the validation that stops a training, in the test, and in
+    serving alike. Without it such items are left out everywhere, and a target that is one of them is a miss."""

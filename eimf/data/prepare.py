@@ -125,5 +125,13 @@ def split_leave_one_out(events: pl.DataFrame, users: pl.DataFrame, items: pl.Dat
     return ordered.with_columns(position.alias(schema.POSITION), split.alias(schema.SPLIT))
 
 
+def repeated_targets(events: pa.Table) -> int:
+    """How many users had the item of their test event before; `events` are `schema.EVENTS`."""
+    frame = pl.from_arrow(events.select([schema.USER, schema.ITEM, schema.SPLIT]))
+    assert isinstance(frame, pl.DataFrame)
+    first = pl.struct(schema.USER, schema.ITEM).is_first_distinct()
+    return frame.filter((pl.col(schema.SPLIT) == schema.TEST) & ~first).height
+
+
 def _arrow(frame: pl.DataFrame, target: pa.Schema) -> pa.Table:
     return frame.select(target.names).to_arrow().cast(target)

@@ -6,20 +6,12 @@ Shapes: B batch, T history length, K interests, D width, N items. Item 0 is padd
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 INIT_STD = 0.02
-
-Positive = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=0.99)]
-"""Kinds of a backbone's own options: what its constructor takes beside `items`, `width`, `max_length` and `dropout`."""
-
 
 Reader = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """What `Backbone.interests` is."""

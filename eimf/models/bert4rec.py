@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.models.backbone import INIT_STD, Backbone, Pass, Positive, Share
+from eimf.models.backbone import INIT_STD, Backbone, Pass
 from eimf.models.dropout import dropout
 from eimf.models.sasrec import Block, check_heads
+from eimf.types import Few, Layers, Share, Size
 
 
 class BERT4Rec(Backbone):
@@ -37,8 +38,8 @@ class BERT4Rec(Backbone):
     usual_dropout = 0.2  # hidden items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,
-        feed_forward: Positive = 256, mask: Share = 0.4, last: Share = 0.1,
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        feed_forward: Size = 256, mask: Share = 0.4, last: Share = 0.1,
     ) -> None:  # fmt: skip
         """`layers`, `heads`, `feed_forward` as in SASRec; `mask` is the share of items hidden in training, `last` the
         share of sequences of which the last item only is. Raises ValueError where the heads cannot share the width."""

@@ -28,14 +28,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.models.backbone import INIT_STD, Backbone, Positive, Share
+from eimf.models.backbone import INIT_STD, Backbone
 from eimf.models.dropout import dropout
 from eimf.models.sasrec import Block, blocks_at, check_heads, start_small
+from eimf.types import Few, Layers, Share, Size
+
+_LONGEST = 8192
+"""Most places of a window: its filter takes 256 MiB then."""
 
 
 def low_pass(length: int, cutoff: int) -> Tensor:
     """G [L, L]: row t holds the weights of places 0..t in the low-passed place t, the last one of its window. Raises
-    ValueError where a window has fewer frequencies."""
+    ValueError where a window has fewer frequencies, or is too long for a matrix."""
+    if length > _LONGEST:
+        raise ValueError(f"max_length={length} makes a filter of {length} x {length}; lower it to {_LONGEST} or less")
     frequencies, kept = length // 2 + 1, cutoff // 2 + 1
     if kept > frequencies:
         raise ValueError(f"cutoff={cutoff} keeps {kept} of {frequencies} frequencies; lower it to {length} or less")
@@ -79,8 +85,8 @@ class BSARec(Backbone):
     """Beyond self-attention for sequential recommendation."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 1,
-        feed_forward: Positive = 256, alpha: Share = 0.7, cutoff: Positive = 5,
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 1,
+        feed_forward: Size = 256, alpha: Share = 0.7, cutoff: Size = 5,
     ) -> None:  # fmt: skip
         """`layers` blocks, each with `heads` attention heads and a part `feed_forward` wide; `alpha` is the share of
         the filter, `cutoff` c. Raises ValueError where the heads cannot share the width, or windows of `max_length`

@@ -18,17 +18,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-from eimf.models.backbone import Backbone, Positive
+from eimf.models.backbone import Backbone
 from eimf.models.capsules import route, route_prefixes
 from eimf.models.dropout import dropout
+from eimf.types import Few
 
 
 class ComiRecDR(Backbone):
     """Multi-interest extraction by dynamic routing."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
-        rounds: Positive = 3, per_place: bool = False,
+        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        rounds: Few = 3, per_place: bool = False,
     ) -> None:  # fmt: skip
         """`interests` is K; `per_place`: W_sk rather than W_k."""
         super().__init__(items=items, width=width)

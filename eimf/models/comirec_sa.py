@@ -15,17 +15,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-from eimf.models.backbone import INIT_STD, Backbone, Positive
+from eimf.models.backbone import INIT_STD, Backbone
 from eimf.models.dropout import dropout
 from eimf.models.tanh import tanh
+from eimf.types import Few, Size
 
 
 class ComiRecSA(Backbone):
     """Self-attentive multi-interest extraction."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
-        hidden: Positive = 256,
+        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        hidden: Size = 256,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` F."""
         super().__init__(items=items, width=width)

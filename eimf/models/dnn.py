@@ -18,15 +18,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from eimf.models.backbone import Backbone, Positive
+from eimf.models.backbone import Backbone
 from eimf.models.dropout import dropout
+from eimf.types import Layers, Size
 
 
 class DNN(Backbone):
     """Mean pooling and a perceptron."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, hidden: Positive = 256
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, hidden: Size = 256
     ) -> None:
         """`layers` linear maps, all but the last giving `hidden` values. `max_length` is of no use here."""
         super().__init__(items=items, width=width)

@@ -18,15 +18,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from eimf.models.backbone import Backbone, Positive
+from eimf.models.backbone import Backbone
 from eimf.models.dropout import dropout
+from eimf.types import Layers, Size
 
 
 class GRU4Rec(Backbone):
     """Gated recurrent units over item vectors."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 1, hidden: Positive = 128
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 1, hidden: Size = 128
     ) -> None:
         """`layers` GRUs one above the other, each with a state of `hidden` values. `max_length` is of no use here."""
         super().__init__(items=items, width=width)

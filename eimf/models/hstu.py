@@ -30,9 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.models.backbone import INIT_STD, Backbone, Positive
+from eimf.models.backbone import INIT_STD, Backbone
 from eimf.models.dropout import dropout
 from eimf.models.sasrec import check_heads
+from eimf.types import Few, Layers
 
 _BUCKETS = 128
 _BUCKET_WIDTH = 0.301
@@ -98,7 +99,7 @@ class HSTU(Backbone):
     """Hierarchical sequential transduction units."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
         time: bool = False,
     ) -> None:  # fmt: skip
         """`layers` units of `heads` attention heads; with `time` they know how long ago an event was, for which the

@@ -22,9 +22,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from eimf.models.backbone import Backbone, Positive
+from eimf.models.backbone import Backbone
 from eimf.models.capsules import route, route_prefixes
 from eimf.models.dropout import dropout
+from eimf.types import Few, Size
 
 
 class MIND(Backbone):
@@ -33,8 +34,8 @@ class MIND(Backbone):
     first_logits: Tensor
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
-        rounds: Positive = 3, hidden: Positive = 256, adaptive: bool = True,
+        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        rounds: Few = 3, hidden: Size = 256, adaptive: bool = True,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` H; `adaptive` makes K' of them by the length of a history, else all K are used."""
         super().__init__(items=items, width=width)

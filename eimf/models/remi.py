@@ -25,16 +25,17 @@ Shapes: B batch, T length, K interests, D width.
 import torch
 from torch import Tensor
 
-from eimf.models.backbone import Pass, Positive, Weight
+from eimf.models.backbone import Pass
 from eimf.models.comirec_sa import ComiRecSA
+from eimf.types import Few, Size, Weight
 
 
 class REMI(ComiRecSA):
     """Self-attentive multi-interest extraction with REMI's training."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
-        hidden: Positive = 256, hardness: Weight = 1.0, routing: Weight = 0.3,
+        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        hidden: Size = 256, hardness: Weight = 1.0, routing: Weight = 0.3,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` the width inside the attention; `hardness` is beta (0: all negatives alike),
         `routing` lambda."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.models.backbone import INIT_STD, Backbone, Positive, Reader
+from eimf.models.backbone import INIT_STD, Backbone, Reader
 from eimf.models.dropout import dropout
+from eimf.types import Few, Layers, Size
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, drop: float, seen: Tensor | None = None) -> Tensor:
@@ -160,8 +161,8 @@ class SASRec(Backbone):
     """Self-attentive sequential recommendation."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Positive = 2, heads: Positive = 2,
-        feed_forward: Positive = 256,
+        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        feed_forward: Size = 256,
     ) -> None:  # fmt: skip
         """`layers` blocks, each with `heads` attention heads and a part `feed_forward` wide. Raises ValueError where
         the heads cannot share the width."""

@@ -30,10 +30,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.models.backbone import INIT_STD, Backbone, Pass, Positive, Weight
+from eimf.models.backbone import INIT_STD, Backbone, Pass
 from eimf.models.dropout import dropout
 from eimf.models.parts import in_parts
 from eimf.models.tanh import tanh
+from eimf.types import Few, Scale, Size, Weight
 
 _ELEMENTS = 2**24
 """Shares [B, P, K, T] held at once: 64 MiB in float32."""
@@ -109,8 +110,8 @@ class SINE(Backbone):
     """Sparse-interest network."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Positive = 4,
-        concepts: Positive = 500, temperature: Weight = 0.1, covariance: Weight = 0.1, aggregate: bool = True,
+        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        concepts: Size = 500, temperature: Scale = 0.1, covariance: Weight = 0.1, aggregate: bool = True,
     ) -> None:  # fmt: skip
         """`interests` is K, `concepts` L, `temperature` tau, `covariance` the weight of the regulariser. Raises
         ValueError where there are fewer concepts than interests, or the temperature is 0."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +30,6 @@ from eimf.store.files import (
 )
 from eimf.store.manifest import BUILD_AGAIN, FORMAT, NAME, FileEntry, Manifest, read_manifest
 
-T = TypeVar("T")
 _SHORT = 12
 _TMP, _LOCKS, _RUNS = "tmp", "locks", "runs"
 _RESUME_FILE = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors|run\.json|metrics\.jsonl")
@@ -101,14 +100,11 @@ class Artifact:
             raise self._unfit(f"it names no {kind} that it was made from")
         return key
 
-    def fact(self, name: str, kind: type[T]) -> T:
-        """A count that was kept with the artifact. Raises ArtifactError where it is missing or of another type; a whole
-        number is a float, too."""
+    def fact(self, name: str) -> float:
+        """A number that was kept with the artifact. Raises ArtifactError where it is missing or no number."""
         value = self.manifest.facts.get(name)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-            raise self._unfit(f"its fact {name!r} is {value!r}, no {kind.__name__}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._unfit(f"its fact {name!r} is {value!r}, no number")
         return value
 
     def _unfit(self, found: str) -> ArtifactError:

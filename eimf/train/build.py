@@ -59,9 +59,15 @@ def chosen_dropout(settings: ModelSettings) -> float:
 def model_configuration(settings: ModelSettings) -> dict[str, Any]:
     """The settings that the chosen backbone reads, defaults filled in: what belongs into a key. Raises SettingError
     where the backbone refuses them."""
-    build_backbone(settings, items=1, seed=0)
+    outline(settings, items=1)
     options = {settings.backbone: chosen_options(settings)}
     return {**settings.model_dump(mode="json"), "dropout": chosen_dropout(settings), "options": options}
+
+
+def outline(settings: ModelSettings, items: int) -> Backbone:
+    """The backbone with the names, shapes and types of its weights, and no memory for them. Raises SettingError."""
+    with torch.device("meta"):
+        return build_backbone(settings, items, seed=0)
 
 
 def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:

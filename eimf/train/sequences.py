@@ -35,6 +35,20 @@ class Histories:
         """Events that an epoch predicts: every training event but a user's first."""
         return int((self.trained - 1).clip(0).sum())
 
+    def known(self, split: int) -> np.ndarray:
+        """How many events of each user come before the validation or the test event, [U]."""
+        return self.trained + (0 if split == schema.VALID else 1)
+
+    def targets(self, split: int) -> np.ndarray:
+        """Each user's validation or test item, [U] item_idx."""
+        return self.items[self.offsets[:-1] + self.known(split)]
+
+    def repeated(self, split: int) -> np.ndarray:
+        """Whether each user had the validation or the test item before, [U] bool."""
+        user, event = self.first_events(np.arange(self.users), self.known(split))
+        same = self.items[event] == self.targets(split)[user]
+        return np.bincount(user[same], minlength=self.users) > 0
+
     def frequency(self) -> np.ndarray:
         """How often each item occurs in training, [N]."""
         _, event = self.training_events()
@@ -52,7 +66,8 @@ class Histories:
 
 
 def read_histories(events: pa.Table) -> Histories:
-    """From `schema.EVENTS`, sorted by user and position."""
+    """From the columns of `schema.EVENTS` but the position, sorted by user and position. Raises ArtifactError."""
+    schema.checked(events, schema.EVENTS, [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT])
     user = events[schema.USER].to_numpy()
     items = events[schema.ITEM].to_numpy().astype(np.int64)
     users = int(user[-1]) + 1
@@ -181,8 +196,7 @@ def _times(histories: Histories, event: np.ndarray) -> Tensor | None:
 @dataclass(frozen=True)
 class Query:
     """Users to rank for: `user` [B], `items` [B, T] their most recent history with its `times`, `lengths` [B], `target`
-    [B], and what they have seen: flat item_idx [S] with each one's row [S]. A target that was seen before is not among
-    the seen."""
+    [B], and what they have seen: flat item_idx [S] with each one's row [S], the target too if it was among it."""
 
     user: Tensor
     items: Tensor
@@ -196,7 +210,7 @@ class Query:
 def queries(histories: Histories, split: int, max_length: int, block: int, positions: int) -> Iterator[Query]:
     """Every user once, in blocks of like length, longest first: the validation or the test event is the target, all
     before it the past. At most `block` users together, and `positions` of their histories."""
-    known = histories.trained + (0 if split == schema.VALID else 1)
+    known = histories.known(split)
     shown = np.minimum(known, max_length)
     order, start = np.argsort(-shown, kind="stable"), 0
     while start < len(order):
@@ -213,14 +227,12 @@ def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length
     event = np.where(inside, (begin + count - lengths)[:, None] + place, 0)
     target = histories.items[begin + count]
     rows, events = histories.first_events(user, count)
-    seen = histories.items[events]
-    new = seen != target[rows]
     return Query(
         user=torch.from_numpy(user),
         items=torch.from_numpy(np.where(inside, histories.items[event], 0)),
         times=_times(histories, event),
         lengths=torch.from_numpy(lengths),
         target=torch.from_numpy(target),
-        seen_rows=torch.from_numpy(rows[new]),
-        seen_items=torch.from_numpy(seen[new]),
+        seen_rows=torch.from_numpy(rows),
+        seen_items=torch.from_numpy(histories.items[events]),
     )

@@ -16,6 +16,9 @@ from eimf.train.sequences import Histories
 
 _EVENTS = 2**14
 """Events looked at together: their texts are never all held at once."""
+_INTERESTS = 256
+"""More interests than `llm.max_interests` can be."""
+_REBUILD = "it is damaged: build it again"
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,12 @@ def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
 def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories) -> Supervision:
     """From the three tables of an `esim` artifact. Raises ArtifactError where they do not fit the dataset's
     histories, or where the LLM has read an event that is to be validated or tested on."""
+    width = schema.width_of(items)
+    schema.checked(items, schema.item_vectors(width))
+    schema.checked(users, schema.ESIM_USERS)
+    schema.checked(interests, schema.esim_interests(width))
     _check(items, users, histories)
     last_read = users[schema.LAST_READ].to_numpy()
-    width = items.schema.field(schema.VECTOR).type.list_size
     semantics, present = _dense_interests(interests, users, width)
     cluster = users[schema.CLUSTER].to_numpy().astype(np.int64)
     return Supervision(
@@ -82,6 +88,7 @@ def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, hist
 def text_alone(items: pa.Table, histories: Histories) -> Supervision:
     """From the table of an `item_vectors` artifact: the items' texts, and no user under supervision. Raises
     ArtifactError where it does not fit the dataset's histories."""
+    schema.checked(items, schema.item_vectors(schema.width_of(items)))
     _check_items("item_vectors", items, histories)
     item_text = torch.tensor(schema.vectors_of(items))
     nobody = torch.full((histories.users,), -1)
@@ -116,7 +123,13 @@ def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
 
 def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[np.ndarray, np.ndarray]:
     cluster, number = interests[schema.CLUSTER].to_numpy(), interests[schema.INTEREST_NO].to_numpy()
-    shape = (int(users[schema.CLUSTER].to_numpy().max()) + 1, int(number.max(initial=0)) + 1)
+    own = users[schema.CLUSTER].to_numpy()
+    if own.min() < 0 or own.max() >= len(own):
+        raise ArtifactError("esim", f"clusters {own.min()} to {own.max()} of {len(own)} users", _REBUILD)
+    if not (np.isin(cluster, own).all() and ((number >= 0) & (number < _INTERESTS)).all()):
+        found = f"interests of clusters without users, or of numbers that are not 0 to {_INTERESTS - 1}"
+        raise ArtifactError("esim", found, _REBUILD)
+    shape = (int(own.max()) + 1, int(number.max(initial=0)) + 1)
     semantics, present = np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
     semantics[cluster, number], present[cluster, number] = schema.vectors_of(interests), True
     return semantics, present

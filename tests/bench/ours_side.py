@@ -106,7 +106,7 @@ class Side:
 
     def _ranking(self, tick=lambda _: None):
         return rank_users(
-            self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], filter_seen=True,
+            self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], keep_seen=False,
             block=Speed().rank_users, tick=tick,
         )  # fmt: skip
 

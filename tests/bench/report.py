@@ -68,6 +68,8 @@ def _notes(result: dict[str, Any]) -> str:
         shares = result["profile"].items()
         spent = ", ".join(f"{name.removeprefix('aten::')} {100 * share:.0f} %" for name, share in shares)
         note += f" Where a step goes: {spent}."
+    if result.get("left_out"):
+        note += f" Left out, for this CPU does not multiply bfloat16 itself: {', '.join(result['left_out'])}."
     if result.get("failed"):
         note += f" Ended before their time (memory): {', '.join(result['failed'])}."
     if "EIMF, with heads" in result["ours"]:

@@ -27,6 +27,8 @@ from common import TRAIN, read_events
 from data import write_generated, write_real
 from report import write_report
 
+from pipeline.machine import bfloat16_is_native
+
 HERE = Path(__file__).resolve().parent
 GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_000, 12)}
 RIVALS = {"SINE": "EIMF ComiRec-SA", "bfloat16": "EIMF, bfloat16", "RecTools": "EIMF, RecTools' batch"}
@@ -46,6 +48,15 @@ class Side:
     python: str
     changes: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+
+
+OURS = {"model": "sasrec", "batch": 2048, "precision": "float32", "loss": "softmax", "heads": False, "patience": 20}
+HALF = Side("EIMF, bfloat16", "ours_side.py", sys.executable, OURS | {"precision": "bfloat16"})
+
+
+def bfloat16_is_fast() -> bool:
+    """Whether this machine has what multiplies bfloat16: without it that side would take hours."""
+    return shutil.which("nvidia-smi") is not None or bfloat16_is_native()
 
 
 class Ended(Exception):
@@ -89,17 +100,16 @@ class Worker:
 
 def sides(options: argparse.Namespace, items: int) -> tuple[list[Side], list[Side]]:
     """Who takes part at a catalogue of this size: ours, peers."""
-    mine = {"model": "sasrec", "batch": 2048, "precision": "float32", "loss": "softmax", "heads": False, "patience": 20}
     ours = [
-        Side("EIMF", "ours_side.py", sys.executable, mine),
-        Side("EIMF, bfloat16", "ours_side.py", sys.executable, mine | {"precision": "bfloat16"}),
-        Side("EIMF, with heads", "ours_side.py", sys.executable, mine | {"heads": True}),
+        Side("EIMF", "ours_side.py", sys.executable, OURS),
+        *([HALF] if bfloat16_is_fast() else []),
+        Side("EIMF, with heads", "ours_side.py", sys.executable, OURS | {"heads": True}),
         # RecTools takes 128 histories of 50 a step, ours 2,048 positions by default: also as many as it.
-        Side("EIMF, RecTools' batch", "ours_side.py", sys.executable, mine | {"batch": 128 * 50}),
-        Side("EIMF ComiRec-SA", "ours_side.py", sys.executable, mine | {"model": "comirec-sa"}),
+        Side("EIMF, RecTools' batch", "ours_side.py", sys.executable, OURS | {"batch": 128 * 50}),
+        Side("EIMF ComiRec-SA", "ours_side.py", sys.executable, OURS | {"model": "comirec-sa"}),
     ]
     if items > LARGEST_PEER_CATALOGUE:
-        return [ours[0], Side("EIMF, sampled", "ours_side.py", sys.executable, mine | {"loss": "sampled"})], []
+        return [ours[0], Side("EIMF, sampled", "ours_side.py", sys.executable, OURS | {"loss": "sampled"})], []
     plain = {"batch": 128, "precision": "bfloat16", "compile": True}
     tuned, shipped = {"allocator": True}, {"allocator": False}
     recbole, rectools = {"model": "SASRec", "batch": 2048}, {"batch": 128}
@@ -166,6 +176,8 @@ def measure(name: str, events: Path, options: argparse.Namespace, scratch: Path)
     meeting = Meeting(workers, options)
     before = meeting.rates()
     result = {"set": name, **size, "ours": meeting.train(), "peers": {}}
+    if not bfloat16_is_fast():
+        result["left_out"] = [HALF.name]
     after = meeting.rates()
     result["product_rate"] = {key: max(rate, after[key]) for key, rate in before.items()}
     needed = 6 * size["items"] * common["width"] + workers["EIMF"].ask(do="operations")["operations"]
@@ -208,7 +220,7 @@ def fit(name: str, events: Path, options: argparse.Namespace, scratch: Path) -> 
     """
     common = {"events": str(events), "length": 50, "width": 64, "dropout": 0.5, "threads": 1, "epochs": options.epochs}
     ours, peers = sides(options, sizes(events)["items"])
-    chosen = {"eimf": ours[0], "eimf-bfloat16": ours[1]}
+    chosen = {"eimf": ours[0]} | ({"eimf-bfloat16": HALF} if HALF in ours else {})
     chosen.update((peer.name.split(",")[0].lower(), peer) for peer in peers if peer.name in FITTED)
     target = options.out / name
     target.mkdir(parents=True, exist_ok=True)
@@ -245,6 +257,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if not bfloat16_is_fast():
+        print(f"left out: {HALF.name} (this CPU has no avx512_bf16, amx_bf16 or bf16)", file=sys.stderr)
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in " ".join(options.sets).split():  # `make` gives them in one text

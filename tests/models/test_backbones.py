@@ -132,7 +132,7 @@ def test_same_seed_same_curve(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_the_planted_world(name):
     trainer, losses = trained(name, 30, users=300)
-    ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, filter_seen=False, block=32)
+    ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, keep_seen=True, block=32)
     assert mean_metric(ranking, "ndcg", 10) > LEARNS[name]
     assert losses[-1] < losses[0]
     both = separated(trainer, 300)

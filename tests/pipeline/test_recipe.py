@@ -10,6 +10,7 @@ from eimf.config import HeadSettings, ModelSettings
 from eimf.errors import SettingError
 from eimf.train.build import model_configuration
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
+from pipeline.sweep import read_plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,3 +113,53 @@ def test_a_training_is_keyed_by_the_head_settings_that_it_reads(preset, unread):
     usual = HeadSettings(preset=preset).configuration()
     same = {name for name in other if HeadSettings(preset=preset, **{name: other[name]}).configuration() == usual}
     assert same == unread
+
+
+HEAD = '[dataset]\nname = "x"\ninteractions = "e.csv"\nitems = "i.csv"\n'
+DEEP = "[" * 5000 + "]" * 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (HEAD + f"[train]\nseed = {'9' * 5000}", "recipe: .* cannot be read .*4300 digits.*; write smaller numbers"),
+        (HEAD + f"[model]\nwidth = {DEEP}", "recipe: .* holds more than 16 lists or tables within each other"),
+        (HEAD + f"[model.options.dnn]\nx = {'[' * 300 + ']' * 300}", "recipe: .* holds more than 16 lists"),
+        (HEAD + f"[{'.'.join('a' * 100)}]\nx = 1", "recipe: .* holds more than 16 lists"),
+        (HEAD + 'folder = "elsewhere"', r"dataset\.folder: unknown setting"),
+        ('folder = "elsewhere"\n' + HEAD, "folder: unknown setting in .*r.toml"),
+        (HEAD.replace('"x"', f'"{"x" * 65}"'), r"dataset\.name: .*at most 64"),
+    ],
+    ids=["digits", "depth", "lists", "tables", "in a section", "at the top", "name"],
+)
+def test_a_hostile_recipe_is_one_error(tmp_path, text, match):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(SettingError, match=match):
+        load_recipe("", tmp_path / "r.toml", [])
+    # A plan goes the same way, up to what its fields are called.
+    if "dataset" not in match and "unknown" not in match:
+        with pytest.raises(SettingError, match=match.replace("recipe", "plan", 1)):
+            read_plan(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, DEEP, "[" * 300 + "]" * 300], ids=["digits", "depth", "lists"])
+def test_a_hostile_setting_is_one_error(value):
+    with pytest.raises(SettingError, match=r"train\.seed: "):
+        load_recipe("ml-100k", None, [f"train.seed={value}"])
+
+
+def test_names_of_files_that_cannot_be_are_not_there():
+    long = "x" * 5000
+    with pytest.raises(SettingError, match=r"recipe: no file x.*; give the path of a TOML recipe"):
+        load_recipe("", Path(long), [])
+    with pytest.raises(SettingError, match="is neither a known dataset nor a folder"):
+        load_recipe(long, None, [])
+    with pytest.raises(SettingError, match="plan: no file"):
+        read_plan(Path(f"{long}.toml"))
+    with pytest.raises(SettingError, match="folder: unknown setting in --set"):
+        load_recipe("ml-100k", None, ["folder.x=1"])
+
+
+def test_a_folder_of_a_long_name_gives_its_data_a_shorter_one(tmp_path):
+    (tmp_path / ("d" * 200)).mkdir()
+    assert load_recipe(str(tmp_path / ("d" * 200)), None, []).dataset.name == "d" * 64

@@ -1,7 +1,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,7 +137,11 @@ def test_the_table_grows_with_the_sweep(plan, store, tmp_path, monkeypatch):
 
 def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, capsys):
     bad = plan.with_name("bad.toml")
-    bad.write_text(plan.read_text().replace('["heads.preset=paper"]', '["heads.preset=paper", "train.lr=1e30"]'))
+    bad.write_text(
+        plan.read_text().replace(
+            '["heads.preset=paper"]', '["heads.preset=paper", "train.lr=1000", "train.weight_decay=1000"]'
+        )
+    )
     with pytest.raises(SettingError, match=r"world.sasrec.paper.1: train.lr"):
         run_plan(bad, store, tmp_path, workers=2)
     assert "| world | plain |\n" in (tmp_path / "table.md").read_text()
@@ -225,3 +233,55 @@ def test_a_folder_of_data_lies_beside_the_plan(plan, tmp_path):
     changed.write_text(plan.read_text().replace('["world.toml"]', '["../world"]').replace("paper = ", "# "))
     tasks = tasks_of(read_plan(changed), plan.parent, Store(tmp_path))
     assert [task.dataset for task in tasks] == ["world", "world"]
+
+
+def below(pid: int) -> set[int]:
+    """All processes that a process has started, and those that they have."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    own = {int(child) for children in lists for child in children.read_text().split()}
+    return own.union(*(below(child) for child in own))
+
+
+def at_work(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def until(true, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_a_sweep_alone_ends_it_with_its_trainings(plan, store, tmp_path, name):
+    """Of four trainings that would take hours each; a result of before stays as it is."""
+    long = tmp_path / "long.toml"
+    settings = json.dumps([*planted.FAKES, "train.epochs=100000", "train.patience=100000"])
+    long.write_text(PLAN.format(settings=settings).replace('"world.toml"', f'"{plan.parent / "world.toml"}"'))
+    root, results = Path(__file__).parents[2], tmp_path / "long"
+    results.mkdir()
+    (results / "kept.json").write_text("{}")
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "sweep", str(long), "--workers", "1"]
+    runs = {folder.name for folder in (store.root / "runs").glob("*")}
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    sweep = subprocess.Popen(
+        [*command, "--store", str(store.root)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        until(lambda: any(path.parent.name not in runs for path in store.root.glob("runs/*/metrics.jsonl")), 120)
+        family = below(sweep.pid)
+        assert len(family) >= 2
+        os.kill(sweep.pid, getattr(signal, name))
+        begin = time.monotonic()
+        sweep.communicate(timeout=60)
+        assert time.monotonic() - begin < 10 and sweep.returncode != 0
+        until(lambda: not any(at_work(pid) for pid in family), 10)
+    finally:
+        sweep.kill()
+        sweep.wait()
+    for path in results.glob("*.json"):
+        json.loads(path.read_text())
+    assert (results / "kept.json").read_text() == "{}"

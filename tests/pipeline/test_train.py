@@ -5,9 +5,12 @@ import shutil
 
 import pytest
 
+from eimf import schema
 from eimf.errors import ArtifactError, SettingError
 from eimf.models.sasrec import SASRec
+from eimf.serve import Recommender
 from eimf.store.artifact import Store
+from pipeline import machine
 from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
 from pipeline.recipe import load_recipe
 from pipeline.refs import stage_two_inputs
@@ -252,25 +255,56 @@ def test_users_of_many_events_are_told_what_suits_them(store, world_folder, caps
 
 
 def test_a_diverging_training_is_an_error_not_a_perfect_score(store, world_folder):
-    with pytest.raises(SettingError, match=r"train\.lr: 1e\+30: the loss is nan in epoch \d; lower it"):
-        run_train(planted.recipe(world_folder, "train.lr=1e30", "train.clip=0"), store)
+    # Each step turns a weight w into w (1 - lr weight_decay) and more: after 13 of them beyond float32.
+    diverging = ("train.lr=1000", "train.weight_decay=1000", "train.clip=0")
+    with pytest.raises(SettingError, match=r"train\.lr: 1000\.0: the loss is (nan|inf) in epoch \d; lower it"):
+        run_train(planted.recipe(world_folder, *diverging), store)
 
 
-def test_the_test_can_be_ranked_both_ways_for_one_training(store, world_folder):
-    kept, filtered = (
-        run_evaluate(planted.recipe(world_folder, f"evaluate.filter_seen={value}"), store)
+def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world_folder, capsys):
+    left_out, kept = (
+        run_train(planted.recipe(world_folder, *PLAIN, f"evaluate.keep_seen={value}"), store)
         for value in ("false", "true")
     )
-    assert kept.checkpoint.key == filtered.checkpoint.key
-    before, after = (each.metrics.table("ranks")["rank"].to_numpy() for each in (kept, filtered))
-    assert (after <= before).all() and (after < before).any()
+    said = capsys.readouterr().out.splitlines()
+    dataset = store.get("dataset", kept.checkpoint.manifest.parents["dataset"])
+    events = dataset.table("events").to_pylist()
+    items: dict[int, list[int]] = {}
+    for row in events:
+        items.setdefault(row["user_idx"], []).append(row["item_idx"])
+    repeats = {user for user, each in items.items() if each[-1] in each[:-1]}
+    assert dataset.manifest.facts["repeated_targets"] == len(repeats)
+    # Told once, of the training that leaves them out.
+    line = f"{len(repeats) / len(items):.0%} of the test targets are items that the user had before"
+    (told,) = (each for each in said if line in each)
+    assert "evaluate.keep_seen=true (--keep-seen)" in told
+    # The same training, another validation: it is as good at finding targets among all items as among fewer, but for
+    # those that it could not be served.
+    losses, values = ([[row[name] for row in curve(each)] for each in (left_out, kept)] for name in CURVE)
+    assert losses[0] == losses[1] and values[0] != values[1]
+    before, after = (each.metrics.table("ranks")["rank"].to_pylist() for each in (kept, left_out))
+    for user, (all_items, fewer) in enumerate(zip(before, after, strict=True)):
+        assert fewer == schema.NEVER if user in repeats else fewer <= all_items
+    served = [Recommender.load(store, each.checkpoint.key) for each in (left_out, kept)]
+    assert [each.keep_seen for each in served] == [False, True]
+    everything = [each.recommend([each.items], 3) for each in served]
+    assert [len(best[0]) for best in everything] == [0, 3]
 
 
-def test_the_validation_that_stops_a_training_can_be_ranked_both_ways(store, world_folder):
-    kept, filtered = (
-        run_train(planted.recipe(world_folder, *PLAIN, f"train.filter_seen={value}"), store)
-        for value in ("false", "true")
-    )
-    losses, values = ([[line[name] for line in curve(each)] for each in (kept, filtered)] for name in CURVE)
-    assert losses[0] == losses[1]
-    assert all(before < after for before, after in zip(*values, strict=True))
+def test_few_repeats_are_not_worth_a_line(store, world_folder, capsys, monkeypatch):
+    monkeypatch.setattr("pipeline.jobs._MANY_REPEATS", 1.0)
+    run_evaluate(planted.recipe(world_folder, *PLAIN), store)
+    assert "targets are items" not in capsys.readouterr().out
+
+
+def test_bfloat16_is_refused_where_the_cpu_would_imitate_it(store, world_folder, monkeypatch):
+    recipe = planted.recipe(world_folder, *PLAIN, "train.precision=bfloat16", "train.epochs=1")
+    monkeypatch.setattr(machine, "_NATIVE_BFLOAT16", set())
+    with pytest.raises(SettingError, match=r'train\.precision: bfloat16, which this CPU.*; set it to "float32"'):
+        run_train(recipe, store)
+    monkeypatch.setattr(machine, "_NATIVE_BFLOAT16", machine.cpu_flags() or {"none"})
+    if machine.bfloat16_is_native():
+        trained = run_train(recipe, store)
+        monkeypatch.setattr(machine, "_NATIVE_BFLOAT16", set())
+        # One that was trained elsewhere is measured anywhere.
+        assert run_evaluate(recipe, store).checkpoint.key == trained.checkpoint.key
