@@ -99,7 +99,7 @@ def _report(word: str, stage: Stage, artifact: Artifact) -> None:
 def counts(artifact: Artifact) -> str:
     """The facts of an artifact that fit on a line."""
     facts = artifact.manifest.facts
-    return " ".join(f"{name}={value}" for name, value in facts.items() if not isinstance(value, dict))
+    return " ".join(f"{name}={value}" for name, value in facts.items() if not isinstance(value, dict | list))
 
 
 def tools() -> dict[str, str]:
