@@ -89,7 +89,9 @@ def nothing_left(marked: pl.DataFrame, items: pl.DataFrame, min_events: int) -> 
     bad = broken(marked)
     reasons = _counts(bad)
     if len(bad) < len(marked):
-        longest = marked.filter(pl.col(schema.REASON) == SHORT)[schema.USER_ID].value_counts()["count"].max()
+        longest = int(
+            marked.filter(pl.col(schema.REASON) == SHORT).group_by(schema.USER_ID).len()["len"].to_numpy().max()
+        )
         problem = f"users need {min_events} events, and the longest history has {longest}"
         problem += f" (left out before: {reasons})" if reasons else ""
         return DataError("dataset.interactions", problem, "give longer histories: one event to train on, two to test")

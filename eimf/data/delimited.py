@@ -38,9 +38,10 @@ class _Dialect:
 
     def reader(self, lines: Iterator[str]) -> Any:
         """Python's reader, which refuses what stands between a closing quote and the next field."""
-        quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
         escape = "\\" if self.escaped else None
-        return csv.reader(lines, delimiter=self.separator, quoting=quoting, escapechar=escape, strict=True)
+        if self.quoted:
+            return csv.reader(lines, delimiter=self.separator, escapechar=escape, strict=True)
+        return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE, strict=True)
 
     def options(self) -> arrow_csv.ParseOptions:
         return arrow_csv.ParseOptions(
@@ -79,6 +80,8 @@ def read_delimited(path: Path, ending: str, field: str, columns: Sequence[str]) 
     except pa.ArrowInvalid as error:
         if "straddl" in str(error):
             return _read(path, dialect, columns, _LARGEST_BLOCK)
+        if "Empty CSV file" in str(error):  # a header without the end of its line
+            return pa.table({column: pa.array([], pa.string()) for column in columns})
         if problem := _first_problem(path, dialect):
             raise _refusal(path, problem, field) from error
         raise

@@ -27,7 +27,7 @@ def exact_numbers(values: pl.Series, field: str) -> pl.Series:
     if kind.is_float():
         return values.set(~values.is_finite(), None)
     if kind == pl.UInt64:
-        return values if (values.max() or 0) >= 2**63 else values.cast(pl.Int64)
+        return values if (values >= 2**63).any() else values.cast(pl.Int64)
     if kind.is_integer() or kind == pl.Boolean:
         return values.cast(pl.Int64)
     if kind.is_decimal() or kind in (pl.Date, pl.Datetime):
@@ -50,7 +50,7 @@ def _numbers(text: pl.Series) -> pl.Series:
     if not usable.any():
         return integers
     large = others.cast(pl.UInt64, strict=False)
-    if large.filter(usable).null_count() == 0 and (integers.min() or 0) >= 0:
+    if large.filter(usable).null_count() == 0 and not (integers < 0).any():
         return text.cast(pl.UInt64, strict=False)
     numbers = text.cast(pl.Float64, strict=False)
     return numbers.set(~numbers.is_finite(), None)

@@ -132,7 +132,8 @@ def number_items(items: pl.DataFrame, max_chars: int) -> pl.DataFrame:
 def split_leave_one_out(events: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """Order each user's events (ties keep the raw order) and mark the last as test, the one before as validation."""
     joined = events.join(users, on=schema.USER_ID).join(items.select(schema.ITEM, schema.ITEM_ID), on=schema.ITEM_ID)
-    ordered = joined.sort(schema.USER, schema.ORDER, schema.ROW)
+    columns = (schema.USER, schema.ITEM, schema.ORDER, schema.ROW, schema.TIMESTAMP)
+    ordered = joined.select(columns).sort(schema.USER, schema.ORDER, schema.ROW)
     position = pl.int_range(pl.len()).over(schema.USER)
     left = pl.len().over(schema.USER) - 1 - position
     split = pl.when(left == 0).then(schema.TEST).when(left == 1).then(schema.VALID).otherwise(schema.TRAIN)

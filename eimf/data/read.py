@@ -79,12 +79,19 @@ def _readable(table: pa.Table, column: str, field: str) -> Iterator[pl.Series]:
         raise DataError(field, problem, "give numbers or text") from error
 
 
+def _dates_as_text(table: pa.Table, column: str) -> pa.Table:
+    """`table`, this column as text if it holds dates or times: polars panics on those outside its calendar."""
+    if not pa.types.is_temporal(table[column].type) or pa.types.is_duration(table[column].type):
+        return table
+    return table.select([column]).cast(pa.schema([(column, pa.string())]))
+
+
 def _ids(table: pa.Table, column: str, field: str) -> pl.Series:
     """Ids as text, null where there is none: nothing, blank text, no number. Whole numbers are written as such, for a
     column of integers with gaps arrives as floats. Raises DataError on floats that have lost digits."""
-    with _readable(table, column, field) as values:
+    with _readable(_dates_as_text(table, column), column, field) as values:
         kind = values.dtype
-        if not (kind.is_numeric() or kind in (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Null)):
+        if not (kind.is_numeric() or kind in (pl.String, pl.Boolean, pl.Null)):
             raise DataError(
                 field, f"column {column!r} of type {kind} holds no ids", "name a column of text or integers"
             )
@@ -103,13 +110,13 @@ def _ids(table: pa.Table, column: str, field: str) -> pl.Series:
 def _text(table: pa.Table, column: str, field: str) -> pl.Series:
     """Text on one line without outer or double white space, a list (of lists) joined by commas; null where nothing is
     left."""
-    with _readable(table, column, field) as values:
-        while isinstance(values.dtype, (pl.List, pl.Array)):
-            values = values.cast(pl.List(values.dtype.inner))
-            if not isinstance(values.dtype.inner, (pl.List, pl.Array)):
-                values = values.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
-            else:
+    with _readable(_dates_as_text(table, column), column, field) as values:
+        while isinstance(kind := values.dtype, (pl.List, pl.Array)):
+            values = values.cast(pl.List(kind.inner))
+            if isinstance(kind.inner, (pl.List, pl.Array)):
                 values = values.list.eval(pl.element().explode())
+            else:
+                values = values.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
         if isinstance(values.dtype, (pl.Struct, pl.Binary)):
             raise DataError(field, f"column {column!r} of type {values.dtype} is no text", "name a column of text")
         text = values.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()

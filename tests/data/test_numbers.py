@@ -99,5 +99,5 @@ def test_what_is_neither_is_named(values, found):
 
 @pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}], [b"x"]])
 def test_other_types_are_refused(values):
-    with pytest.raises(DataError, match="dataset.columns.order: column 'n' of type .* cannot be used"):
+    with pytest.raises(DataError, match=r"dataset\.columns\.order: column 'n' of type .* cannot be used"):
         exact_numbers(pl.Series("n", values), "dataset.columns.order")
