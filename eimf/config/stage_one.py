@@ -37,8 +37,8 @@ class DatasetSettings(Answer):
     """Names of the columns."""
     bad_rows: Literal["stop", "reject"] = "stop"
     """What to do with a broken row (an event that is repeated, has no id or no usable time, or is of an unknown item; a
-    row of the item table that has no id or repeats one): stop with an error, or leave it out, counted and kept with its reason. Of
-    rows with the same id the first is kept."""
+    row of the item table that has no id or repeats one): stop with an error, or leave it out, counted and kept with
+    its reason. Of rows with the same id the first is kept."""
     min_events: Annotated[int, Field(ge=3)] = 3
     """Fewest events of a user: leave-one-out needs one to train on, one to validate and one to test. Users with fewer
     are left out and counted, whatever `bad_rows` says."""
