@@ -18,7 +18,8 @@ POSITION = "position"
 TIMESTAMP = "timestamp"
 SPLIT = "split"
 TEXT, TITLE = "text", "title"
-ROW, REASON = "row", "reason"
+ORDER = "order"
+FILE, ROW, REASON = "file", "row", "reason"
 VECTOR = "vector"
 CLUSTER, SIMILARITY, RANK = "cluster", "similarity", "rank"
 REQUEST_KEY, PROMPT, HISTORY = "request_key", "prompt", "history"
@@ -93,8 +94,11 @@ ITEMS = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string
 USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string())])
 """dataset/users: sorted by user_idx from 0."""
 
-REJECTED = pa.schema([(ROW, pa.int64()), (USER_ID, pa.string()), (ITEM_ID, pa.string()), (REASON, pa.string())])
-"""dataset/rejected: rows of the raw events that were left out, by their 0-based row, and why."""
+REJECTED = pa.schema(
+    [(FILE, pa.string()), (ROW, pa.int64()), (USER_ID, pa.string()), (ITEM_ID, pa.string()), (REASON, pa.string())]
+)
+"""dataset/rejected: rows of the raw files (`interactions` or `items`) that were left out, by their 0-based row, and
+why."""
 
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
 """clusters/clusters: every user's cluster and the cosine similarity to its centroid."""

@@ -115,7 +115,9 @@ def recommend(
     count: Annotated[int, typer.Option(min=1, help="Items to recommend.")] = 10,
     time: Annotated[list[float] | None, typer.Option(help="Seconds of each event, for a timed backbone.")] = None,
     user: Annotated[str | None, typer.Option(help="A user of the dataset, in place of a history.")] = None,
-    everyone: Annotated[Path | None, typer.Option(help="Parquet file to write, for every user of the dataset.")] = None,
+    everyone: Annotated[
+        Path | None, typer.Option(help="A .parquet, .csv or .jsonl file to write, for all users.")
+    ] = None,
     keep_seen: Annotated[
         bool | None, typer.Option(help="Items of the history may come back; default: as it was trained.")
     ] = None,

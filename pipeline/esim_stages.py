@@ -8,13 +8,14 @@ from contextlib import closing
 from typing import Any
 
 from eimf import schema
+from eimf.data.files import check_file
 from eimf.errors import DataError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Draft
 from eimf.store.replies import ReplyStore
 from pipeline.assets import SCHEME, data_file, find_asset
-from pipeline.console import Waiting, progress
+from pipeline.console import Waiting, progress, say
 from pipeline.run import Artifacts, Run, Stage, this_process
 
 Facts = dict[str, Any]
@@ -26,8 +27,7 @@ def _source(run: Run, spec: str, field: str) -> str:
         name, _, file = spec.removeprefix(SCHEME).partition("/")
         return f"{find_asset(name, field).identity} {file}"
     path = data_file(spec, run.recipe.folder, field)
-    if not path.is_file():
-        raise DataError(field, f"no file {path}", "give the path of a Parquet, CSV or TSV file")
+    check_file(path, field)
     return f"sha256:{keys.file_digest(path)}"
 
 
@@ -49,9 +49,17 @@ def _build_dataset(run: Run, made: Artifacts, draft: Draft) -> Facts:
     columns = settings.columns
     events_file = data_file(settings.interactions, folder, "dataset.interactions")
     items_file = data_file(settings.items, folder, "dataset.items")
-    events = read_events(events_file, columns.user, columns.item, columns.order, columns.timestamp)
-    items = read_items(items_file, columns.item_key, columns.title, text.columns)
-    ready = prepare(events, items, bad_rows=settings.bad_rows, min_events=settings.min_events, max_chars=text.max_chars)
+    names = (columns.user, columns.item, columns.order, columns.timestamp)
+    ready = prepare(
+        read_events(events_file, *names, bad_rows=settings.bad_rows),
+        read_items(items_file, columns.item_key, columns.title, text.columns),
+        bad_rows=settings.bad_rows,
+        min_events=settings.min_events,
+        max_chars=text.max_chars,
+        remove_html=text.clean_html,
+    )
+    for notice in ready.notices:
+        say(f"       note: {notice}")
     draft.write_table("events", ready.events)
     draft.write_table("items", ready.items)
     draft.write_table("users", ready.users)
@@ -60,9 +68,12 @@ def _build_dataset(run: Run, made: Artifacts, draft: Draft) -> Facts:
         "users": ready.users.num_rows,
         "items": ready.items.num_rows,
         "events": ready.events.num_rows,
-        "rejected": ready.rejected.num_rows,
+        "rejected": ready.broken,
+        "short_users": ready.short_users,
+        "cleaned": ready.cleaned,
         "untitled": ready.items[schema.TITLE].null_count,
         "repeated_targets": repeated_targets(ready.events),
+        "notices": list(ready.notices),
     }
 
 
@@ -279,7 +290,7 @@ def _build_esim(run: Run, made: Artifacts, draft: Draft) -> Facts:
 
 
 STAGES = (
-    Stage(1, "dataset", 1, (), _dataset_configuration, _build_dataset),
+    Stage(1, "dataset", 2, (), _dataset_configuration, _build_dataset),
     Stage(2, "item_vectors", 1, ("dataset",), _encoder_configuration, _build_item_vectors),
     Stage(3, "user_vectors", 1, ("dataset", "item_vectors"), _nothing, _build_user_vectors),
     Stage(4, "clusters", 1, ("user_vectors",), _cluster_configuration, _build_clusters),

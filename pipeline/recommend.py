@@ -1,18 +1,18 @@
 """What a trained backbone recommends: after a history that is written out, to a user of its dataset, or to all."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eimf import schema
 from eimf.errors import DataError, SettingError
 from eimf.serve import Recommender
 from eimf.store.artifact import Store
+from eimf.store.files import remove_stale_files, replacing
 from eimf.train.sequences import Histories
 from pipeline.console import progress, say, table
+from pipeline.table_file import check_ending, table_writer
 from pipeline.training import histories_of
 
 _BLOCK = 4096
@@ -57,19 +57,17 @@ def show(
 
 
 def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | None = None) -> None:
-    """What the checkpoint `key` recommends to every user of its dataset after all events, as a Parquet file."""
+    """What the checkpoint `key` recommends to every user of its dataset after all events, as a Parquet, CSV or JSON
+    lines file, by its ending."""
+    check_ending(path, "--everyone")
     if not path.resolve().parent.is_dir():
         raise SettingError("--everyone", f"no folder {path.resolve().parent}", "make it, or name a file elsewhere")
     model = Recommender.load(store, key)
     users = _users(model)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with pq.ParquetWriter(unfinished, RANKED, compression="zstd") as writer:
-            for rows in _ranked(model, users, count, keep_seen):
-                writer.write_table(rows)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    remove_stale_files(path.resolve().parent)
+    with replacing(path) as unfinished, table_writer(unfinished, path.suffix, RANKED) as write:
+        for rows in _ranked(model, users, count, keep_seen):
+            write(rows)
     say(f"{path}: at most {count} items for each of {len(users)} users")
 
 

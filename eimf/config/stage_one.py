@@ -37,10 +37,12 @@ class DatasetSettings(Answer):
     columns: ColumnSettings = ColumnSettings()
     """Names of the columns."""
     bad_rows: Literal["stop", "reject"] = "stop"
-    """What to do with a repeated event, an event without an id, of an unknown item, or of a user with fewer than
-    `min_events`: stop with an error, or leave it out, counted and kept with its reason."""
+    """What to do with a broken row (an event that is repeated, has no id or no usable time, or is of an unknown item; a
+    row of the item table that has no id or repeats one): stop with an error, or leave it out, counted and kept with
+    its reason. Of rows with the same id the first is kept."""
     min_events: Annotated[int, Field(ge=3, le=65_536)] = 3
-    """Fewest events of a user: leave-one-out needs one to train on, one to validate and one to test."""
+    """Fewest events of a user: leave-one-out needs one to train on, one to validate and one to test. Users with fewer
+    are left out and counted, whatever `bad_rows` says."""
 
 
 class TextSettings(Answer):
@@ -50,6 +52,8 @@ class TextSettings(Answer):
     """Columns of the item table, joined in this order where not null."""
     max_chars: Size = 300
     """Longest line; the rest is cut."""
+    clean_html: bool = True
+    """Turn HTML entities of titles and texts into characters and drop known tags; the items changed are counted."""
 
 
 class EncoderSettings(Answer):

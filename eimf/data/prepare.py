@@ -1,102 +1,116 @@
 """From clean frames to the `dataset` artifact: reject, index, order, split, item text."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import polars as pl
 import pyarrow as pa
 
 from eimf import schema
+from eimf.data.bad_rows import (
+    SHORT,
+    broken,
+    mark_bad_events,
+    mark_bad_items,
+    nothing_left,
+    stop_on_events,
+    stop_on_items,
+)
+from eimf.data.html import clean_html
+from eimf.data.notices import notices
+from eimf.data.read import BadRows
 from eimf.errors import DataError
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The four tables of the `dataset` artifact, with the schemas of eimf/schema.py."""
+    """The four tables of the `dataset` artifact, with the schemas of eimf/schema.py.
+
+    `short_users` are left out for having too few events, their events in `rejected` too; `broken` counts its other
+    rows, `cleaned` the items whose title or text held HTML. `notices` are lines about data that were taken as they are.
+    """
 
     events: pa.Table
     items: pa.Table
     users: pa.Table
     rejected: pa.Table
+    short_users: int
+    broken: int
+    cleaned: int
+    notices: tuple[str, ...]
 
 
 def prepare(
     events: pl.DataFrame,
     items: pl.DataFrame,
     *,
-    bad_rows: Literal["stop", "reject"],
+    bad_rows: BadRows,
     min_events: int,
     max_chars: int,
+    remove_html: bool = True,
 ) -> Prepared:
-    """Reject bad events, number users and items, split leave-one-out, and write each item's text.
+    """Reject bad rows, number users and items, split leave-one-out, and write each item's text.
 
     `events` and `items` are as `eimf.data.read` returns them. An item without a single event is left out of the
-    catalogue: no backbone could learn it. Raises DataError on bad rows with `bad_rows="stop"`, where no title is
-    known, or where nothing is left.
+    catalogue: no backbone could learn it; so is a user with fewer than `min_events`. Raises DataError on bad rows with
+    `bad_rows="stop"`, or where nothing is left.
     """
-    if items[schema.TITLE].null_count() == len(items):
-        raise DataError("dataset.columns.title", "every title is null", "name a column with titles: the LLM reads them")
-    marked = mark_bad_events(events, items[schema.ITEM_ID], min_events)
-    rejected = marked.filter(pl.col(schema.REASON).is_not_null())
-    if bad_rows == "stop" and not rejected.is_empty():
-        _stop(rejected)
-    kept = marked.filter(pl.col(schema.REASON).is_null())
+    marked_items = mark_bad_items(items)
+    known, bad_items = _usable(marked_items), broken(marked_items)
+    if bad_rows == "stop":
+        stop_on_items(bad_items, items)
+    if known.is_empty():
+        raise DataError("dataset.items", f"none of {len(items)} rows has an id", "name the column of the ids")
+    marked = mark_bad_events(events, known[schema.ITEM_ID], min_events)
+    bad_events = broken(marked)
+    if bad_rows == "stop":
+        stop_on_events(bad_events, known)
+    kept = _usable(marked)
     if kept.is_empty():
-        first = events[schema.ITEM_ID][0], items[schema.ITEM_ID][0]
-        found = f"none of {len(events)} events is usable: {_counts(rejected)}; the first is of item {first[0]!r}"
-        found += f", the item table begins with {first[1]!r}"
-        remedy = "name the columns that hold the same ids in dataset.columns.item and dataset.columns.item_key"
-        raise DataError("dataset.interactions", found, remedy)
-    used = items.join(kept.select(schema.ITEM_ID).unique(), on=schema.ITEM_ID, how="semi")
-    numbered = number_items(used, max_chars)
+        raise nothing_left(marked, known, min_events)
+    used = known.join(kept.select(schema.ITEM_ID).unique(), on=schema.ITEM_ID, how="semi")
+    cleaned = _without_html(used) if remove_html else used
+    numbered = number_items(cleaned, max_chars)
     users = _index(kept[schema.USER_ID], schema.USER, start=0)
+    short = marked.filter(pl.col(schema.REASON) == SHORT)
     return Prepared(
         events=_arrow(split_leave_one_out(kept, users, numbered), schema.EVENTS),
         items=_arrow(numbered, schema.ITEMS),
         users=_arrow(users, schema.USER_IDS),
-        rejected=_arrow(rejected, schema.REJECTED),
+        rejected=_rejected(marked, bad_items),
+        short_users=short[schema.USER_ID].n_unique(),
+        broken=len(bad_items) + len(bad_events),
+        cleaned=_changed(used, cleaned),
+        notices=tuple(notices(kept, used)),
     )
 
 
-def mark_bad_events(events: pl.DataFrame, known_items: pl.Series, min_events: int) -> pl.DataFrame:
-    """`events` with a column `reason`, null where an event is usable. The first reason that holds is given.
+def _usable(marked: pl.DataFrame) -> pl.DataFrame:
+    return marked.filter(pl.col(schema.REASON).is_null())
 
-    A user's events are counted after the other rejections, so that what remains always has `min_events`.
-    """
-    user, item = pl.col(schema.USER_ID), pl.col(schema.ITEM_ID)
-    seen_before = ~pl.struct(schema.USER_ID, schema.ITEM_ID, "order").is_first_distinct()
-    reason = (
-        pl.when(user.is_null() | item.is_null())
-        .then(pl.lit("missing id"))
-        .when(~item.is_in(known_items.implode()))
-        .then(pl.lit("item without a row"))
-        .when(seen_before)
-        .then(pl.lit("repeated event"))
+
+def _rejected(events: pl.DataFrame, items: pl.DataFrame) -> pa.Table:
+    """All marked rows of the events, and the bad ones of the item table."""
+    left_out = events.filter(pl.col(schema.REASON).is_not_null()).with_columns(
+        pl.lit("interactions").alias(schema.FILE)
     )
-    marked = events.with_columns(reason.otherwise(None).alias(schema.REASON))
-    usable = pl.col(schema.REASON).is_null()
-    few = usable & (usable.sum().over(schema.USER_ID) < min_events)
-    return marked.with_columns(
-        pl.when(few).then(pl.lit("user with too few events")).otherwise(pl.col(schema.REASON)).alias(schema.REASON)
-    )
+    no_user = pl.lit(None, pl.String).alias(schema.USER_ID)
+    rows = items.with_columns(pl.lit("items").alias(schema.FILE), no_user)
+    return pa.concat_tables(_arrow(frame, schema.REJECTED) for frame in (left_out, rows))
 
 
-def _counts(rejected: pl.DataFrame) -> str:
-    counts = rejected.group_by(schema.REASON).len().sort(schema.REASON)
-    return ", ".join(f"{reason}: {count}" for reason, count in counts.iter_rows())
+def _text_columns(items: pl.DataFrame) -> list[str]:
+    return [column for column in items.columns if column == schema.TITLE or column.startswith("text_")]
 
 
-def _stop(rejected: pl.DataFrame) -> None:
-    first = rejected.row(0, named=True)
-    where = (
-        f"row {first[schema.ROW] + 1} below the header, user {first[schema.USER_ID]!r}, item {first[schema.ITEM_ID]!r}"
-    )
-    found = f"{_counts(rejected)}; the first is {where}"
-    raise DataError(
-        "dataset.interactions",
-        found,
-        'mend the file, or set dataset.bad_rows="reject" to leave such rows out',
-    )
+def _without_html(items: pl.DataFrame) -> pl.DataFrame:
+    return items.with_columns(clean_html(items[column]) for column in _text_columns(items))
+
+
+def _changed(before: pl.DataFrame, after: pl.DataFrame) -> int:
+    """Rows in which some text is another one."""
+    columns = _text_columns(before)
+    changed = [before[column].ne_missing(after[column]) for column in columns]
+    return int(pl.select(pl.any_horizontal(changed)).to_series().sum())
 
 
 def _index(ids: pl.Series, name: str, start: int) -> pl.DataFrame:
@@ -118,7 +132,8 @@ def number_items(items: pl.DataFrame, max_chars: int) -> pl.DataFrame:
 def split_leave_one_out(events: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """Order each user's events (ties keep the raw order) and mark the last as test, the one before as validation."""
     joined = events.join(users, on=schema.USER_ID).join(items.select(schema.ITEM, schema.ITEM_ID), on=schema.ITEM_ID)
-    ordered = joined.sort(schema.USER, "order", schema.ROW)
+    columns = (schema.USER, schema.ITEM, schema.ORDER, schema.ROW, schema.TIMESTAMP)
+    ordered = joined.select(columns).sort(schema.USER, schema.ORDER, schema.ROW)
     position = pl.int_range(pl.len()).over(schema.USER)
     left = pl.len().over(schema.USER) - 1 - position
     split = pl.when(left == 0).then(schema.TEST).when(left == 1).then(schema.VALID).otherwise(schema.TRAIN)

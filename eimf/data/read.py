@@ -1,147 +1,123 @@
 """Raw files as polars frames with our column names; every id is text."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
+import pyarrow as pa
 
 from eimf import schema
+from eimf.data.files import read_columns
+from eimf.data.numbers import as_order, as_seconds, check_usable, exact_numbers, has_lost_digits, lost_digits
 from eimf.errors import DataError
 
-_ISO_DATE = r"\d{4}-\d{2}-\d{2}"
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t"}
+BadRows = Literal["stop", "reject"]
 
 
-def read_frame(path: Path, field: str) -> pl.DataFrame:
-    """A Parquet, CSV or TSV file (`.inter` and `.item`, RecBole's atomic files, are TSV); text files are read as text.
+def read_events(
+    path: Path, user: str, item: str, order: str, timestamp: str | None, bad_rows: BadRows = "stop"
+) -> pl.DataFrame:
+    """Events with columns row (0-based, of the file), user_id, item_id (text), order (what to sort by: Int64, UInt64,
+    Decimal or Float64) and timestamp (float64, null without such a column).
 
-    `field` names the setting in an error. Raises DataError where the file is missing, unreadable or empty.
+    A row whose order or time is missing or is no number has a null order, or raises DataError with
+    `bad_rows="stop"`, or if there is no other row.
     """
-    if not path.is_file():
-        found = f"{path} is a folder" if path.is_dir() else f"no file {path}"
-        raise DataError(field, found, "give the path of one Parquet, CSV or TSV file")
-    try:
-        frame = _read(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        remedy = "give a Parquet file, or a CSV or TSV file in UTF-8 with as many fields in each row as the header has"
-        raise DataError(field, f"{path} cannot be read ({reason})", remedy) from error
-    if frame.is_empty():
-        raise DataError(field, f"{path} holds no rows", "give a file with at least one row")
-    return frame
-
-
-def _read(path: Path) -> pl.DataFrame:
-    if path.suffix == ".parquet":
-        return pl.read_parquet(path)
-    separator = _SEPARATORS.get(path.suffix)
-    if separator is None:
-        raise pl.exceptions.ComputeError(f"unknown ending {path.suffix!r}")
-    quote = '"' if separator == "," else None
-    return pl.read_csv(path, separator=separator, quote_char=quote, infer_schema=False)
-
-
-def need_columns(frame: pl.DataFrame, wanted: Mapping[str, str], field: str) -> None:
-    """Raise DataError unless `frame` has every column; `wanted` maps a setting's name to the column it names."""
-    for setting, column in wanted.items():
-        if column not in frame.columns:
-            found = f"{column!r} is not a column of {field}"
-            raise DataError(f"dataset.columns.{setting}", found, f"name one of {sorted(frame.columns)}")
-
-
-def number(frame: pl.DataFrame, column: str, setting: str) -> pl.Series:
-    """A column as float64; dates, and text with ISO 8601 dates (UTC where they name no zone), as seconds since 1970.
-    Raises DataError naming the first value that is neither."""
-    series = frame[column]
-    with _castable(f"dataset.columns.{setting}", f"column {column!r} of type {series.dtype}"):
-        if series.dtype == pl.String and re.match(_ISO_DATE, series[0] or ""):
-            series = series.str.to_datetime(strict=False)
-        if isinstance(series.dtype, (pl.Date, pl.Datetime)):
-            series = series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
-        numbers = series.cast(pl.Float64, strict=False)
-        bad = ~numbers.is_finite().fill_null(False)
-    if bad.any():
-        row = bad.to_list().index(True)
-        found = f"column {column!r}, row {row + 1} below the header: {frame[column][row]!r} is no number and no date"
-        remedy = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
-        raise DataError(f"dataset.columns.{setting}", found, remedy)
-    return numbers
-
-
-@contextmanager
-def _castable(field: str, what: str) -> Iterator[None]:
-    """Raises DataError where polars cannot make text or numbers of something."""
-    try:
-        yield
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(field, f"{what} cannot be used ({reason})", "give numbers or text") from error
-
-
-def _ids(series: pl.Series) -> pl.Series:
-    """Ids as text, null where there is none: nothing, blank text, no number. Whole numbers are written as such, for a
-    column of integers with gaps arrives as floats."""
-    if series.dtype.is_float():
-        series = series.fill_nan(None)
-        if series.is_finite().all() and (series == series.round()).all():
-            series = series.cast(pl.Int64)
-    text = series.cast(pl.String)
-    return text.set(text.str.strip_chars() == "", None)
-
-
-def read_events(path: Path, user: str, item: str, order: str, timestamp: str | None) -> pl.DataFrame:
-    """Events with columns row (0-based, of the file), user_id, item_id (text), order (float64), timestamp (float64
-    or null)."""
-    frame = read_frame(path, "dataset.interactions")
-    wanted = {"user": user, "item": item, "order": order} | ({"timestamp": timestamp} if timestamp else {})
-    need_columns(frame, wanted, "dataset.interactions")
-    clock = number(frame, timestamp, "timestamp") if timestamp else pl.lit(None, pl.Float64)
-    orders = number(frame, order, "order")
-    with _castable("dataset.interactions", f"{path}: ids in {user!r} or {item!r}"):
-        return frame.select(
-            pl.int_range(pl.len(), dtype=pl.Int64).alias(schema.ROW),
-            _ids(frame[user]).alias(schema.USER_ID),
-            _ids(frame[item]).alias(schema.ITEM_ID),
-            orders.alias("order"),
-            clock.alias(schema.TIMESTAMP),
-        )
+    wanted = [("user", user), ("item", item), ("order", order)] + ([("timestamp", timestamp)] if timestamp else [])
+    fields = [(f"dataset.columns.{setting}", column) for setting, column in wanted]
+    table = read_columns(path, "dataset.interactions", fields)
+    orders = _numbers(table, order, "dataset.columns.order", bad_rows)
+    keys = as_order(orders, "dataset.columns.order")
+    seconds = pl.repeat(None, len(keys), dtype=pl.Float64, eager=True)
+    if timestamp:
+        times = orders if timestamp == order else _numbers(table, timestamp, "dataset.columns.timestamp", bad_rows)
+        seconds, keys = as_seconds(times), keys.set(times.is_null(), None)
+    return pl.DataFrame(
+        {
+            schema.ROW: pl.int_range(table.num_rows, dtype=pl.Int64, eager=True),
+            schema.USER_ID: _ids(table, user, "dataset.columns.user"),
+            schema.ITEM_ID: _ids(table, item, "dataset.columns.item"),
+            schema.ORDER: keys,
+            schema.TIMESTAMP: seconds,
+        }
+    )
 
 
 def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.DataFrame:
-    """The item table: item_id, title, and the text columns as text. Raises DataError on a repeated or missing id."""
-    frame = read_frame(path, "dataset.items")
-    need_columns(frame, {"item_key": key, "title": title}, "dataset.items")
-    for column in text:
-        if column not in frame.columns:
+    """The item table: row (0-based, of the file), item_id (null where missing), title, and the text columns as text."""
+    fields = [("dataset.columns.item_key", key), ("dataset.columns.title", title)]
+    table = read_columns(path, "dataset.items", [*fields, *(("text.columns", column) for column in text)])
+    return pl.DataFrame(
+        {
+            schema.ROW: pl.int_range(table.num_rows, dtype=pl.Int64, eager=True),
+            schema.ITEM_ID: _ids(table, key, "dataset.columns.item_key"),
+            schema.TITLE: _text(table, title, "dataset.columns.title"),
+            **{f"text_{place}": _text(table, column, "text.columns") for place, column in enumerate(text)},
+        }
+    )
+
+
+def _numbers(table: pa.Table, column: str, field: str, bad_rows: BadRows) -> pl.Series:
+    with _readable(table, column, field) as values:
+        numbers = exact_numbers(values, field)
+        if bad_rows == "stop" or numbers.null_count() == len(numbers):
+            check_usable(values, numbers, field)
+        return numbers
+
+
+@contextmanager
+def _readable(table: pa.Table, column: str, field: str) -> Iterator[pl.Series]:
+    """A column for polars. Raises DataError if polars cannot make of it what the caller wants; its panics are no
+    `Exception`."""
+    try:
+        yield pl.Series(column, table[column])
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        problem = f"column {column!r} of type {table[column].type} cannot be used ({reason})"
+        raise DataError(field, problem, "give numbers or text") from error
+
+
+def _dates_as_text(table: pa.Table, column: str) -> pa.Table:
+    """`table`, this column as text if it holds dates or times: polars panics on those outside its calendar."""
+    if not pa.types.is_temporal(table[column].type) or pa.types.is_duration(table[column].type):
+        return table
+    return table.select([column]).cast(pa.schema([(column, pa.string())]))
+
+
+def _ids(table: pa.Table, column: str, field: str) -> pl.Series:
+    """Ids as text, null where there is none: nothing, blank text, no number. Whole numbers are written as such, for a
+    column of integers with gaps arrives as floats. Raises DataError on floats that have lost digits."""
+    with _readable(_dates_as_text(table, column), column, field) as values:
+        kind = values.dtype
+        if not (kind.is_numeric() or kind in (pl.String, pl.Boolean, pl.Null)):
             raise DataError(
-                "text.columns",
-                f"{column!r} is not a column of dataset.items",
-                f"name some of {sorted(frame.columns)}",
+                field, f"column {column!r} of type {kind} holds no ids", "name a column of text or integers"
             )
-    with _castable("dataset.items", f"{path}: {key!r}, {title!r} or one of {list(text)}"):
-        chosen = frame.select(
-            _ids(frame[key]).alias(schema.ITEM_ID),
-            _clean(frame, title).alias(schema.TITLE),
-            *[_clean(frame, column).alias(f"text_{place}") for place, column in enumerate(text)],
-        )
-    repeated = chosen.filter(pl.col(schema.ITEM_ID).is_duplicated() | pl.col(schema.ITEM_ID).is_null())
-    if not repeated.is_empty():
-        first = repeated[schema.ITEM_ID][0]
-        raise DataError(
-            "dataset.items", f"id {first!r} stands in more than one row, or is missing", "keep one row an item"
-        )
-    return chosen
+        if kind.is_float():
+            values = values.set(~values.is_finite(), None)
+        if has_lost_digits(values):
+            problem = f"column {column!r}: ids as {lost_digits(kind)}"
+            raise DataError(field, problem, "write them as integers or text")
+        if (kind.is_float() or kind.is_decimal()) and (values == values.round()).all():
+            values = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0))
+        text = values.cast(pl.String)
+        blank = text.str.strip_chars() == ""
+        return text.set(blank, None) if blank.any() else text
 
 
-def _clean(frame: pl.DataFrame, name: str) -> pl.Expr:
+def _text(table: pa.Table, column: str, field: str) -> pl.Series:
     """Text on one line without outer or double white space, a list (of lists) joined by commas; null where nothing is
     left."""
-    column, kind = pl.col(name), frame.schema[name]
-    while isinstance(kind, pl.List) and isinstance(kind.inner, pl.List):
-        column, kind = column.list.eval(pl.element().explode()), kind.inner
-    if isinstance(kind, pl.List):
-        column = column.cast(pl.List(pl.String)).list.join(", ")
-    text = column.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
-    return pl.when(text.str.len_chars() > 0).then(text)
+    with _readable(_dates_as_text(table, column), column, field) as values:
+        while isinstance(kind := values.dtype, (pl.List, pl.Array)):
+            values = values.cast(pl.List(kind.inner))
+            if isinstance(kind.inner, (pl.List, pl.Array)):
+                values = values.list.eval(pl.element().explode())
+            else:
+                values = values.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
+        if isinstance(values.dtype, (pl.Struct, pl.Binary)):
+            raise DataError(field, f"column {column!r} of type {values.dtype} is no text", "name a column of text")
+        text = values.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
+        return text.set(text == "", None)

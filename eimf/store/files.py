@@ -34,16 +34,21 @@ def fsync(path: Path) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part: temporary name, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """An empty file beside `path` to be written, which takes its place in the end, or goes where that fails."""
     temporary, handle = _new_locked(path.parent, lambda: f".eimf-{uuid.uuid4().hex}.tmp")
-    with os.fdopen(handle, "wb") as stream:
-        try:
-            stream.write(data)
-            stream.flush()
-            fsync(temporary)
-            temporary.replace(path)
-        except OSError:  # a full disk, say, is not to be filled further
-            temporary.unlink(missing_ok=True)
-            raise
+    try:
+        yield temporary
+        fsync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # a full disk, say, is not to be filled further
+        os.close(handle)
     fsync(path.parent)
 
 

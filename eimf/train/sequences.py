@@ -12,19 +12,32 @@ import torch
 from torch import Tensor
 
 from eimf import schema
+from eimf.errors import DataError
 
 
 @dataclass(frozen=True)
 class Histories:
     """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `trained` [U] how many of a user's events
     are training events: they come first, then one for validation, then one for test (leave-one-out); `times` [E] in
-    seconds, where the data has them."""
+    seconds, where the data has them. Raises DataError if that is not so."""
 
     items: np.ndarray
     offsets: np.ndarray
     trained: np.ndarray
     catalogue: int
     times: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) != self.users + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
+            raise _broken(f"offsets of {self.users} users do not span the {len(self.items)} events")
+        lengths = np.diff(self.offsets)
+        if (wrong := (self.trained < 1) | (lengths != self.trained + 2)).any():
+            user = int(wrong.argmax())
+            raise _broken(f"user {user} has {lengths[user]} events, {self.trained[user]} of them for training")
+        if self.users == 0 or self.items.min() < 1 or self.items.max() > self.catalogue:
+            raise _broken(f"items are not 1 to {self.catalogue}")
+        if self.times is not None and len(self.times) != len(self.items):
+            raise _broken(f"{len(self.times)} times of {len(self.items)} events")
 
     @property
     def users(self) -> int:
@@ -65,14 +78,24 @@ class Histories:
         return row, np.repeat(self.offsets[user] - np.cumsum(count) + count, count) + np.arange(len(row))
 
 
+def _broken(problem: str) -> DataError:
+    return DataError("histories", problem, "each user needs training events, then one to validate and one to test")
+
+
 def read_histories(events: pa.Table) -> Histories:
-    """From the columns of `schema.EVENTS` but the position, sorted by user and position. Raises ArtifactError."""
+    """From the columns of `schema.EVENTS` but the position, sorted by user and position. Raises ArtifactError for
+    another table, and DataError if the rows are not sorted so, or the split is another one."""
     schema.checked(events, schema.EVENTS, [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT])
-    user = events[schema.USER].to_numpy()
+    user, split = events[schema.USER].to_numpy(), events[schema.SPLIT].to_numpy()
     items = events[schema.ITEM].to_numpy().astype(np.int64)
+    if len(user) == 0 or user[0] != 0 or (np.diff(user) < 0).any():
+        raise _broken("events are not those of users 0, 1, ... in turn")
     users = int(user[-1]) + 1
     offsets = np.searchsorted(user, np.arange(users + 1))
-    trained = np.bincount(user[events[schema.SPLIT].to_numpy() == schema.TRAIN], minlength=users)
+    trained = np.bincount(user[split == schema.TRAIN], minlength=users)
+    ends = offsets[1:][np.diff(offsets) > 1]
+    if (split[ends - 1] != schema.TEST).any() or (split[ends - 2] != schema.VALID).any():
+        raise _broken("the last two events of a user are not for validation and test")
     times = events[schema.TIMESTAMP]
     return Histories(items, offsets, trained, int(items.max()), None if times.null_count else times.to_numpy())
 

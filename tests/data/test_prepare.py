@@ -1,20 +1,21 @@
-from datetime import datetime
-
 import polars as pl
 import pytest
 
 from eimf import schema
 from eimf.data.prepare import Prepared, prepare
-from eimf.data.read import read_events, read_frame, read_items
 from eimf.errors import DataError
 from tests import world as planted
 
-ITEMS = pl.DataFrame(
-    {"item_id": ["a", "b", "c", "d"], "title": ["Ant", None, "Cat", "Dog"], "text_0": ["Ant", None, "Cat", "Dog"]}
-)
+
+def items(*rows: tuple[str | None, str | None]) -> pl.DataFrame:
+    frame = pl.DataFrame(rows, schema={"item_id": pl.String, "title": pl.String}, orient="row")
+    return frame.with_columns(pl.col("title").alias("text_0")).with_row_index("row")
 
 
-def events(*rows: tuple[str | None, str | None, float]) -> pl.DataFrame:
+ITEMS = items(("a", "Ant"), ("b", None), ("c", "Cat"), ("d", "Dog"))
+
+
+def events(*rows: tuple[str | None, str | None, float | None]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "order"], orient="row", strict=False)
     return frame.with_row_index("row").with_columns(
         pl.col("row").cast(pl.Int64), pl.col("order").cast(pl.Float64), pl.lit(None, pl.Float64).alias("timestamp")
@@ -24,25 +25,40 @@ def events(*rows: tuple[str | None, str | None, float]) -> pl.DataFrame:
 GOOD = [("u", "a", 1), ("u", "b", 2), ("u", "c", 3)]
 
 
-def ready(*rows: tuple[str | None, str | None, float], bad_rows: str = "stop") -> Prepared:
-    return prepare(events(*rows), ITEMS, bad_rows=bad_rows, min_events=3, max_chars=300)  # type: ignore[arg-type]
+def ready(*rows: tuple[str | None, str | None, float | None], bad_rows: str = "stop", table=ITEMS) -> Prepared:
+    return prepare(events(*rows), table, bad_rows=bad_rows, min_events=3, max_chars=300)  # type: ignore[arg-type]
+
+
+def reasons(found: Prepared) -> list[tuple[str, int, str]]:
+    return [(entry["file"], entry["row"], entry["reason"]) for entry in found.rejected.to_pylist()]
 
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (("v", "a", 1), "user with too few events"),
         (("u", "z", 4), "item without a row"),
         (("u", "a", 1), "repeated event"),
         (("u", None, 4), "missing id"),
+        (("u", "a", None), "missing or unusable time"),
     ],
 )
 def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):
     with pytest.raises(DataError, match=rf'{reason}: 1; the first is row 4 below.*dataset\.bad_rows="reject"'):
         ready(*GOOD, bad)
     found = ready(*GOOD, bad, bad_rows="reject")
-    assert [(entry["row"], entry["reason"]) for entry in found.rejected.to_pylist()] == [(3, reason)]
-    assert found.events.num_rows == 3
+    assert reasons(found) == [("interactions", 3, reason)]
+    assert found.events.num_rows == 3 and found.broken == 1
+
+
+def test_users_with_too_few_events_are_left_out_and_counted_and_stop_nothing():
+    found = ready(*GOOD, ("v", "a", 1), ("v", "b", 1), ("w", "c", 1))
+    assert (found.short_users, found.broken) == (2, 0)
+    assert reasons(found) == [("interactions", row, "user with too few events") for row in (3, 4, 5)]
+    assert found.users[schema.USER_ID].to_pylist() == ["u"]
+    with pytest.raises(DataError, match=r"dataset\.interactions: users need 3 events, and the longest history has 2;"):
+        ready(*GOOD[:2], ("w", "c", 1))
+    with pytest.raises(DataError, match=r"the longest history has 2 \(left out before: item without a row: 1\)"):
+        ready(*GOOD[:2], ("w", "z", 1), bad_rows="reject")
 
 
 def test_no_row_is_lost_between_events_and_rejected():
@@ -51,18 +67,76 @@ def test_no_row_is_lost_between_events_and_rejected():
     assert found.events.num_rows + found.rejected.num_rows == len(rows)
     # v has three events, but one is of an unknown item: two are too few.
     assert found.users[schema.USER_ID].to_pylist() == ["u"]
+    assert (found.short_users, found.broken) == (1, 3)
 
 
 def test_a_repeat_of_an_item_at_another_time_is_no_repeated_event():
     assert ready(*GOOD, ("u", "a", 4)).events.num_rows == 4
 
 
-def test_nothing_usable_and_no_titles_are_errors():
-    with pytest.raises(DataError, match="none of 1 events is usable"):
-        ready(("u", "a", 1), bad_rows="reject")
-    nameless = ITEMS.with_columns(pl.lit(None, pl.String).alias("title"))
-    with pytest.raises(DataError, match="every title is null"):
-        prepare(events(*GOOD), nameless, bad_rows="stop", min_events=3, max_chars=300)
+def test_repeated_item_rows_stop_the_run_or_the_first_is_kept():
+    table = items(("a", "Ant"), ("b", None), ("c", "Cat"), ("a", "Ant"), ("a", "Aunt"), (None, "Cow"), ("b", None))
+    with pytest.raises(DataError, match=r"repeated item row: 2; id 'a' stands in rows 1 and 4 below the header; keep"):
+        ready(*GOOD, table=table)
+    with pytest.raises(DataError, match="missing id: 1; row 2 below the header has no id"):
+        ready(*GOOD, table=items(("a", "Ant"), (None, "Cow")))
+    found = ready(*GOOD, table=table, bad_rows="reject")
+    assert reasons(found) == [
+        ("items", 3, "repeated item row"),
+        ("items", 4, "item row that differs from an earlier one"),
+        ("items", 5, "missing id"),
+        ("items", 6, "repeated item row"),
+    ]
+    assert found.items["title"].to_pylist() == ["Ant", None, "Cat"] and found.broken == 4
+
+
+def test_nothing_usable_is_an_error():
+    with pytest.raises(DataError, match="none of 1 events is usable: missing id: 1; the first is of item None; name"):
+        ready(("u", None, 1), bad_rows="reject")
+    with pytest.raises(DataError, match="none of 2 rows has an id"):
+        ready(*GOOD, table=items((None, "Ant"), (None, "Cow")), bad_rows="reject")
+
+
+def test_an_error_about_unknown_items_shows_ids_of_both_files():
+    # F10: text ids with leading zeros against integers.
+    rows = [("u", f"00{number}", number) for number in range(3)]
+    table = items(*((str(number), "x") for number in range(3)))
+    for bad_rows in ("stop", "reject"):
+        with pytest.raises(DataError, match=r"item without a row: 3; the first is .*item '000', the item table .* '0'"):
+            ready(*rows, table=table, bad_rows=bad_rows)
+
+
+def test_without_titles_stage_one_goes_on_and_says_so():
+    nameless = items(("a", None), ("b", None), ("c", None))
+    found = ready(*GOOD, table=nameless)
+    assert found.items["text"].to_pylist() == ["untitled item"] * 3
+    assert found.notices == (
+        "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title",
+    )
+
+
+def test_orders_beyond_the_digits_of_a_float_are_kept_apart():
+    # A1: newest first, ids that are one apart above 2^62. A2: nanoseconds that are ten apart.
+    ids = [2**62 + number for number in (4, 3, 2, 1, 0)]
+    rows = [("u", item, None) for item in ("c", "d", "a", "b", "a")]
+    frame = events(*rows).with_columns(pl.Series("order", ids))
+    found = prepare(frame, ITEMS, bad_rows="stop", min_events=3, max_chars=300)
+    names = found.items["item_id"].to_pylist()
+    order = [names[item - 1] for item in found.events["item_idx"].to_pylist()]
+    assert order == ["a", "b", "a", "d", "c"]
+    times = [17 * 10**17 + 10 * number for number in range(6)]
+    frame = events(*[("u", "ab"[number % 2], None) for number in range(6)]).with_columns(pl.Series("order", times))
+    assert prepare(frame, ITEMS, bad_rows="stop", min_events=3, max_chars=300).events.num_rows == 6
+
+
+def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
+    table = items(("a", "Salt &amp; <b>Pepper</b>"), ("b", "I <3 you"), ("c", "<br>"), ("d", "&amp; without an event"))
+    found = ready(*GOOD, table=table)
+    assert found.items["title"].to_pylist() == ["Salt & Pepper", "I <3 you", None]
+    assert found.items["text"].to_pylist() == ["Salt & Pepper", "I <3 you", "untitled item"]
+    assert found.cleaned == 2
+    as_it_is = prepare(events(*GOOD), table, bad_rows="stop", min_events=3, max_chars=300, remove_html=False)
+    assert as_it_is.cleaned == 0 and as_it_is.items["title"].to_pylist()[0] == "Salt &amp; <b>Pepper</b>"
 
 
 def test_leave_one_out_keeps_the_order_and_ties_keep_the_files():
@@ -84,66 +158,3 @@ def test_item_text_and_the_catalogue():
     assert [row["item_id"] for row in found] == ["a", "b", "c"]  # d has no event
     assert [row["text"] for row in found] == ["Ant", "untitled item", "Cat"]
     assert [row["item_idx"] for row in found] == [1, 2, 3]
-
-
-def test_reading_csv_and_parquet_gives_the_same(tmp_path):
-    raw = planted.world(users=5)
-    raw.interactions.write_csv(tmp_path / "e.csv")
-    raw.interactions.write_parquet(tmp_path / "e.parquet")
-    a = read_events(tmp_path / "e.csv", "user_id", "item_id", "order", None)
-    assert a.equals(read_events(tmp_path / "e.parquet", "user_id", "item_id", "order", None))
-
-
-def test_list_columns_and_a_column_of_our_own_name(tmp_path):
-    pl.DataFrame({"item_id": ["a"], "title": ["x"], "categories": [["Toys", "Games"]]}).write_parquet(
-        tmp_path / "i.parquet"
-    )
-    items = read_items(tmp_path / "i.parquet", "item_id", "title", ("title", "categories"))
-    assert items["text_1"].to_list() == ["Toys, Games"]
-    nested = [[["Toys", "Games"], [], ["Toys", "Puzzles"]]]
-    pl.DataFrame({"item_id": ["a"], "title": ["x"], "categories": nested}).write_parquet(tmp_path / "n.parquet")
-    items = read_items(tmp_path / "n.parquet", "item_id", "title", ("title", "categories"))
-    assert items["text_1"].to_list() == ["Toys, Games, Toys, Puzzles"]
-    pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "order": [1], "row": [7]}).write_parquet(tmp_path / "e.parquet")
-    assert read_events(tmp_path / "e.parquet", "user_id", "item_id", "order", None)["row"].to_list() == [0]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("user_id,item_id,order\n", "holds no rows"),
-        ("user_id,item_id,when\nu,a,1\n", "dataset.columns.order: 'order' is not a column"),
-        ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is no number"),
-    ],
-)
-def test_unreadable_events_name_the_field(tmp_path, content, message):
-    (tmp_path / "e.csv").write_text(content)
-    with pytest.raises(DataError, match=message):
-        read_events(tmp_path / "e.csv", "user_id", "item_id", "order", None)
-
-
-def test_dates_are_seconds_and_what_is_no_number_or_text_names_the_field(tmp_path):
-    when = [datetime(1970, 1, 2), datetime(1970, 1, 1, 0, 0, 1, 500_000)]
-    frame = pl.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "b"], "order": when, "lists": [[1], [2]]})
-    frame.write_parquet(tmp_path / "e.parquet")
-    read = read_events(tmp_path / "e.parquet", "user_id", "item_id", "order", "order")
-    assert read["timestamp"].to_list() == read["order"].to_list() == [86400.0, 1.5]
-    days = frame.with_columns(pl.col("order").cast(pl.Date))
-    days.write_parquet(tmp_path / "d.parquet")
-    assert read_events(tmp_path / "d.parquet", "user_id", "item_id", "order", None)["order"].to_list() == [86400.0, 0.0]
-    with pytest.raises(DataError, match=r"dataset\.columns\.order: column 'lists' of type List.* cannot be used"):
-        read_events(tmp_path / "e.parquet", "user_id", "item_id", "lists", None)
-    frame.with_columns(user_id=pl.Series([b"\xff", b"a"])).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"dataset\.interactions: .*ids in 'user_id' or 'item_id' cannot be used"):
-        read_events(tmp_path / "b.parquet", "user_id", "item_id", "order", None)
-
-
-def test_unreadable_files_and_item_tables(tmp_path):
-    with pytest.raises(DataError, match="no file"):
-        read_frame(tmp_path / "none.parquet", "dataset.items")
-    (tmp_path / "odd.parquet").write_bytes(b"not parquet")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_frame(tmp_path / "odd.parquet", "dataset.items")
-    (tmp_path / "items.csv").write_text("item_id,title\na,x\na,y\n")
-    with pytest.raises(DataError, match="id 'a' stands in more than one row"):
-        read_items(tmp_path / "items.csv", "item_id", "title", ("title",))

@@ -100,15 +100,15 @@ def test_the_interest_nearest_to_the_target_names_the_soft_targets():
         text, semantics, torch.tensor([[True, True], [True, False]]), cluster=torch.tensor([0, 1, -1]),
         last_read=torch.tensor([1, -1, -1]),
     )  # fmt: skip
-    # Three users of four events, of which two are held out; of user 0 the LLM has read the first two.
+    # Three users of five, four and four events, of which two are held out; of user 0 the LLM has read the first two.
     histories = Histories(
-        np.array([1, 4, 1, 2, 1, 4, 2, 2, 1, 1, 1, 1]), np.array([0, 4, 8, 12]), np.array([3, 2, 2]), 4
+        np.array([1, 4, 1, 2, 2, 1, 4, 2, 2, 1, 1, 1, 1]), np.array([0, 5, 9, 13]), np.array([3, 2, 2]), 4
     )
     interest = nearest_interests(supervision, histories)
-    assert interest.tolist() == [-1, -1, 0, -1, 2, 2, -1, -1, -1, -1, -1, -1]  # 2: the first of cluster 1
+    assert interest.tolist() == [-1, -1, 0, -1, -1, 2, 2, -1, -1, -1, -1, -1, -1]  # 2: the first of cluster 1
     neighbours = Neighbours(*nearest(semantics.flatten(0, 1), text, 2), 0.1)
     targets = InterestTargets(interest, neighbours, torch.linspace(1, 0.4, len(interest)))
-    near = targets(torch.tensor([2, 0, 4]))
-    assert near.shares.sum(dim=1).tolist() == pytest.approx([1 - 2 * 0.6 / 11, 0, 1 - 4 * 0.6 / 11])
+    near = targets(torch.tensor([2, 0, 5]))
+    assert near.shares.sum(dim=1).tolist() == pytest.approx([1 - 2 * 0.6 / 12, 0, 1 - 5 * 0.6 / 12])
     assert set(near.items[0].tolist()) == {0, 1}
     assert nearest_interests(replace(supervision, last_read=torch.full((3,), -1)), histories)[:2].tolist() == [0, 1]

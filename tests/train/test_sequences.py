@@ -1,8 +1,10 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from eimf import schema
+from eimf.errors import DataError
 from eimf.train.sequences import Batches, Histories, cut_windows, queries, read_histories
 from tests import world as planted
 
@@ -12,6 +14,39 @@ def histories(trained: list[int]) -> Histories:
     lengths = np.array(trained) + 2
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Histories(np.arange(1, offsets[-1] + 1), offsets, np.array(trained), int(offsets[-1]))
+
+
+@pytest.mark.parametrize(
+    ("items", "offsets", "trained", "problem"),
+    [
+        ([1] * 12, [0, 6, 12], [6, 0], "user 0 has 6 events, 6 of them for training; each user needs"),
+        ([1] * 8, [0, 6, 8], [4, 0], "user 1 has 2 events, 0 of them for training"),
+        ([1] * 12, [0, 6, 11], [4, 3], "offsets of 2 users do not span the 12 events"),
+        ([1] * 12, [0, 6], [4, 4], "offsets of 2 users do not span"),
+        ([1, 2, 4], [0, 3], [1], "items are not 1 to 3"),
+        ([0, 1, 2], [0, 3], [1], "items are not 1 to 3"),
+    ],
+)
+def test_histories_that_are_split_otherwise_are_refused(items, offsets, trained, problem):
+    with pytest.raises(DataError, match=f"histories: {problem}"):
+        Histories(np.array(items), np.array(offsets), np.array(trained), 3)
+
+
+@pytest.mark.parametrize(
+    ("users", "split", "problem"),
+    [
+        ([0, 0, 0], [0, 2, 1], "the last two events of a user"),
+        ([0, 0, 0, 0], [0, 1, 0, 2], "the last two events of a user"),
+        ([0, 0, 0, 2, 2, 2], [0, 1, 2] * 2, "user 1 has 0 events"),
+        ([0, 0, 1, 0, 1, 1], [0, 1, 0, 2, 1, 2], "events are not those of users 0, 1, ... in turn"),
+        ([], [], "events are not those of users 0"),
+    ],
+)
+def test_events_that_are_split_otherwise_are_refused(users, split, problem):
+    events = {"user_idx": users, "item_idx": [1] * len(users), "position": [0] * len(users), "split": split}
+    table = pa.table(events | {"timestamp": [None] * len(users)}).select(schema.EVENTS.names).cast(schema.EVENTS)
+    with pytest.raises(DataError, match=f"histories: {problem}"):
+        read_histories(table)
 
 
 @pytest.mark.parametrize("context", [0, 2, 4])

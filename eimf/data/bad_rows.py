@@ -1,0 +1,113 @@
+"""Which rows of the raw files cannot be used, and why."""
+
+import polars as pl
+
+from eimf import schema
+from eimf.errors import DataError
+
+SHORT = "user with too few events"
+"""The reason of an event that is fine, but whose user has not enough of them: it stops nothing."""
+_NO_ROW = "item without a row"
+
+
+def mark_bad_items(items: pl.DataFrame) -> pl.DataFrame:
+    """`items` with a column `reason`, null where a row is usable: the first of its id."""
+    key = pl.col(schema.ITEM_ID)
+    values = [name for name in items.columns if name not in (schema.ROW, schema.ITEM_ID)]
+    reason = (
+        pl.when(key.is_null())
+        .then(pl.lit("missing id"))
+        .when(~key.is_first_distinct())
+        .then(pl.lit("item row that differs from an earlier one"))
+    )
+    marked = items.with_columns(reason.otherwise(None).alias(schema.REASON))
+    repeated = marked.filter(key.is_duplicated() & key.is_not_null())
+    if repeated.is_empty():
+        return marked
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(schema.ITEM_ID)) for name in values)
+    equal = repeated.filter(same & pl.col(schema.REASON).is_not_null())[schema.ROW]
+    renamed = pl.when(pl.col(schema.ROW).is_in(equal.implode())).then(pl.lit("repeated item row"))
+    return marked.with_columns(renamed.otherwise(pl.col(schema.REASON)).alias(schema.REASON))
+
+
+def mark_bad_events(events: pl.DataFrame, known_items: pl.Series, min_events: int) -> pl.DataFrame:
+    """`events` with a column `reason`, null where an event is usable. The first reason that holds is given.
+
+    A user's events are counted after the other rejections, so that what remains always has `min_events`.
+    """
+    user, item = pl.col(schema.USER_ID), pl.col(schema.ITEM_ID)
+    seen_before = ~pl.struct(schema.USER_ID, schema.ITEM_ID, schema.ORDER).is_first_distinct()
+    reason = (
+        pl.when(user.is_null() | item.is_null())
+        .then(pl.lit("missing id"))
+        .when(pl.col(schema.ORDER).is_null())
+        .then(pl.lit("missing or unusable time"))
+        .when(~item.is_in(known_items.implode()))
+        .then(pl.lit(_NO_ROW))
+        .when(seen_before)
+        .then(pl.lit("repeated event"))
+    )
+    marked = events.with_columns(reason.otherwise(None).alias(schema.REASON))
+    usable = pl.col(schema.REASON).is_null()
+    few = usable & (usable.sum().over(schema.USER_ID) < min_events)
+    return marked.with_columns(pl.when(few).then(pl.lit(SHORT)).otherwise(pl.col(schema.REASON)).alias(schema.REASON))
+
+
+def broken(marked: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are bad in themselves."""
+    return marked.filter(pl.col(schema.REASON).is_not_null() & (pl.col(schema.REASON) != SHORT))
+
+
+def stop_on_items(bad: pl.DataFrame, items: pl.DataFrame) -> None:
+    """Raise DataError that names the first of the bad rows of the item table, if there is one."""
+    if bad.is_empty():
+        return
+    row, item = bad[schema.ROW][0], bad[schema.ITEM_ID][0]
+    where = f"row {row + 1} below the header has no id"
+    if item is not None:
+        first = items.filter(pl.col(schema.ITEM_ID) == item)[schema.ROW][0]
+        where = f"id {item!r} stands in rows {first + 1} and {row + 1} below the header"
+    remedy = 'keep one row an item, or set dataset.bad_rows="reject" to keep the first of each and count the others'
+    raise DataError("dataset.items", f"{_counts(bad)}; {where}", remedy)
+
+
+def stop_on_events(bad: pl.DataFrame, items: pl.DataFrame) -> None:
+    """Raise DataError that names the first of the bad rows of the events, if there is one."""
+    if bad.is_empty():
+        return
+    first = bad.row(0, named=True)
+    where = (
+        f"row {first[schema.ROW] + 1} below the header, user {first[schema.USER_ID]!r}, item {first[schema.ITEM_ID]!r}"
+    )
+    remedy = 'mend the file, or set dataset.bad_rows="reject" to leave such rows out'
+    problem = f"{_counts(bad)}; the first is {where}{_shown_items(bad, items)}"
+    raise DataError("dataset.interactions", problem, remedy)
+
+
+def nothing_left(marked: pl.DataFrame, items: pl.DataFrame, min_events: int) -> DataError:
+    """The error of events of which none can be used."""
+    bad = broken(marked)
+    reasons = _counts(bad)
+    if len(bad) < len(marked):
+        longest = int(
+            marked.filter(pl.col(schema.REASON) == SHORT).group_by(schema.USER_ID).len()["len"].to_numpy().max()
+        )
+        problem = f"users need {min_events} events, and the longest history has {longest}"
+        problem += f" (left out before: {reasons})" if reasons else ""
+        return DataError("dataset.interactions", problem, "give longer histories: one event to train on, two to test")
+    problem = f"none of {len(marked)} events is usable: {reasons}; the first is of item {marked[schema.ITEM_ID][0]!r}"
+    remedy = "name the columns that hold the same ids in dataset.columns.item and dataset.columns.item_key"
+    return DataError("dataset.interactions", problem + _shown_items(bad, items), remedy)
+
+
+def _counts(bad: pl.DataFrame) -> str:
+    counts = bad.group_by(schema.REASON).len().sort(schema.REASON)
+    return ", ".join(f"{reason}: {count}" for reason, count in counts.iter_rows())
+
+
+def _shown_items(bad: pl.DataFrame, items: pl.DataFrame) -> str:
+    """How ids look in the item table, where events name items that it does not have."""
+    known = items[schema.ITEM_ID].drop_nulls()
+    if known.is_empty() or (bad[schema.REASON] == _NO_ROW).sum() == 0:
+        return ""
+    return f", the item table begins with {known[0]!r}"

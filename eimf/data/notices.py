@@ -1,0 +1,71 @@
+"""What is odd about data that are taken as they are: a line each, with counts."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from eimf import schema
+
+_NOTHING = ("nan", "null", "none", "n/a", "<na>", "nat", "\\n", "undefined")
+"""What programs write for a missing value, in small letters."""
+_FLOAT = r"^-?\d\.\d+[eE]\+\d+$"
+_BANDS = {
+    "seconds": (3e8, 5e9),
+    "milliseconds": (3e11, 5e12),
+    "microseconds": (3e14, 5e15),
+    "nanoseconds": (3e17, 5e18),
+}
+"""Times between 1979 and 2128, since 1970, in each unit. A counter fills the gaps between them."""
+_IN_BANDS = 0.99
+_YEAR_5000 = 95_617_584_000
+_SHOWN = 40
+
+
+def notices(events: pl.DataFrame, items: pl.DataFrame) -> Iterator[str]:
+    """Lines about the events and items that are used, columns as `eimf.data.read` returns them."""
+    for column, kind in ((schema.USER_ID, "user"), (schema.ITEM_ID, "item")):
+        ids = events[column].unique()
+        yield from _outer_spaces(ids, kind)
+        yield from _names_of_nothing(events[column], ids, kind)
+        yield from _floats(ids, kind)
+    yield from _mixed_units(events[schema.ORDER], "dataset.columns.order")
+    yield from _far_future(events[schema.TIMESTAMP])
+    if items[schema.TITLE].null_count() == len(items):
+        yield "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title"
+
+
+def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
+    spaced = ids.filter((ids.str.head(1).str.strip_chars() == "") | (ids.str.tail(1).str.strip_chars() == ""))
+    bare = spaced.str.strip_chars()
+    others = bare.is_in(ids.implode()) | bare.is_duplicated()
+    twins = spaced.filter(others).sort()
+    if len(twins):
+        yield f"{len(twins)} {kind} ids differ from another only by outer spaces, such as {_short(twins[0])}"
+
+
+def _names_of_nothing(column: pl.Series, ids: pl.Series, kind: str) -> Iterator[str]:
+    for name in ids.filter(ids.str.to_lowercase().is_in(_NOTHING)).sort():
+        count = (column == name).sum()
+        yield f"{count} events have the {kind} id {name!r}: leave them out if it stands for a missing id"
+
+
+def _floats(ids: pl.Series, kind: str) -> Iterator[str]:
+    floats = ids.filter(ids.str.contains(_FLOAT)).sort()
+    if len(floats):
+        yield f"{len(floats)} {kind} ids look like rounded numbers, such as {_short(floats[0])}: write all their digits"
+
+
+def _mixed_units(values: pl.Series, field: str) -> Iterator[str]:
+    counts = {unit: int(values.is_between(*bounds).sum()) for unit, bounds in _BANDS.items()}
+    units = [f"{count} in {unit}" for unit, count in counts.items() if count]
+    if len(units) > 1 and sum(counts.values()) >= _IN_BANDS * len(values):
+        yield f"{field}: times of different units? {', '.join(units)}; they are sorted as numbers"
+
+
+def _far_future(seconds: pl.Series) -> Iterator[str]:
+    if count := int((seconds > _YEAR_5000).sum()):
+        yield f"dataset.columns.timestamp: {count} of {len(seconds)} times are after the year 5000; write seconds"
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

@@ -1,0 +1,126 @@
+"""Order keys and times out of a raw column: exact where the file is exact."""
+
+import re
+
+import polars as pl
+
+from eimf.errors import DataError
+
+_ISO_DATE = r"^\d{4}-\d{2}-\d{2}"
+_ZONE = r"(Z|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
+_MORE_THAN_MICROSECONDS = r"\.\d{7,}"
+_PER_SECOND = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+_DAY = 86400.0
+
+
+def exact_numbers(values: pl.Series, field: str) -> pl.Series:
+    """Integers, decimals, floats or dates, null where a value is missing, or is no number and no date.
+
+    Text of integers becomes Int64 or UInt64; text of dates in ISO 8601 becomes UTC (which is meant where they name no
+    zone), in nanoseconds if one has more than six decimals, otherwise in microseconds. Raises DataError on other types.
+    """
+    kind = values.dtype
+    if kind == pl.Null:
+        return values.cast(pl.Int64)
+    if kind == pl.String:
+        return _dates(values) if _first_is_date(values) else _numbers(values)
+    if kind.is_float():
+        return values.set(~values.is_finite(), None)
+    if kind == pl.UInt64:
+        return values if (values >= 2**63).any() else values.cast(pl.Int64)
+    if kind.is_integer() or kind == pl.Boolean:
+        return values.cast(pl.Int64)
+    if kind.is_decimal() or kind in (pl.Date, pl.Datetime):
+        return values
+    problem = f"column {values.name!r} of type {kind} cannot be used"
+    raise DataError(field, problem, "name a column of numbers, of dates, or of text that holds them")
+
+
+def _first_is_date(values: pl.Series) -> bool:
+    first = values.drop_nulls().head(1).to_list()
+    return bool(first) and re.match(_ISO_DATE, first[0]) is not None
+
+
+def _numbers(text: pl.Series) -> pl.Series:
+    """Integers if every number is one that fits 64 bits, otherwise floats."""
+    integers = text.cast(pl.Int64, strict=False)
+    others = text.filter(integers.is_null() & text.is_not_null())
+    floats = others.cast(pl.Float64, strict=False)
+    usable = floats.is_finite().fill_null(False)
+    if not usable.any():
+        return integers
+    large = others.cast(pl.UInt64, strict=False)
+    if large.filter(usable).null_count() == 0 and not (integers < 0).any():
+        return text.cast(pl.UInt64, strict=False)
+    numbers = text.cast(pl.Float64, strict=False)
+    return numbers.set(~numbers.is_finite(), None)
+
+
+def _dates(text: pl.Series) -> pl.Series:
+    try:
+        dates = text.str.to_datetime(time_unit="us", strict=False)
+        if text.str.contains(_MORE_THAN_MICROSECONDS).any() and dates.dt.year().is_between(1678, 2261).all():
+            dates = text.str.to_datetime(time_unit="ns", strict=False)
+    except pl.exceptions.ComputeError:  # no format fits the first: 2024-99-99
+        return text.cast(pl.Int64, strict=False)
+    return dates.dt.replace_time_zone(None)
+
+
+def as_order(numbers: pl.Series, field: str) -> pl.Series:
+    """Keys to sort by, without the loss of a digit: dates as integers of their own unit.
+
+    Raises DataError on floats so large that they have lost digits.
+    """
+    if numbers.dtype in (pl.Date, pl.Datetime):
+        return numbers.to_physical().cast(pl.Int64)
+    if has_lost_digits(numbers):
+        problem = f"column {numbers.name!r}: {lost_digits(numbers.dtype)}"
+        raise DataError(field, problem, "write all of them as integers, or as integers in text")
+    return numbers.cast(pl.Float64) if numbers.dtype.is_float() else numbers
+
+
+def as_seconds(numbers: pl.Series) -> pl.Series:
+    """Seconds, or since 1970, as float64."""
+    if isinstance(numbers.dtype, pl.Datetime):
+        return numbers.to_physical() / _PER_SECOND[numbers.dtype.time_unit]
+    return numbers.to_physical() * _DAY if numbers.dtype == pl.Date else numbers.cast(pl.Float64)
+
+
+def _exact_below(kind: pl.DataType) -> int:
+    """Below this a float holds every integer."""
+    return 2**24 if kind == pl.Float32 else 2**53
+
+
+def has_lost_digits(values: pl.Series) -> bool:
+    """Whether these are floats too large to tell neighbouring integers apart."""
+    return values.dtype.is_float() and bool((values.abs() >= _exact_below(values.dtype)).any())
+
+
+def lost_digits(kind: pl.DataType) -> str:
+    return f"floats of {'2^24' if kind == pl.Float32 else '2^53'} or more have lost digits"
+
+
+def check_usable(values: pl.Series, numbers: pl.Series, field: str) -> None:
+    """Raise DataError that names the first value which gave no number, and why."""
+    bad = numbers.is_null()
+    if not bad.any():
+        return
+    row = int(bad.arg_max() or 0)
+    problem = f"column {values.name!r}, row {row + 1} below the header: {_reason(values, row)}"
+    remedy = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
+    raise DataError(field, problem, f'{remedy}, or set dataset.bad_rows="reject" to leave such rows out')
+
+
+def _reason(values: pl.Series, row: int) -> str:
+    value = values[row]
+    if isinstance(value, str) and re.match(_ISO_DATE, value) and _first_is_date(values):
+        first = values.drop_nulls()[0]
+        zones = [re.search(_ZONE, text[10:]) is not None for text in (value, first)]
+        if zones[0] != zones[1]:
+            has, other = ("a zone", "none") if zones[0] else ("no zone", "one")
+            return f"{value!r} has {has}, the first row has {other}"
+    if isinstance(value, str) and _first_is_date(values):
+        first = values.drop_nulls()[0]
+        if value != first:
+            return f"{value!r} is no date, or is not written like {first!r} in the first row"
+    return f"{value!r} is no number and no date"

@@ -1,0 +1,103 @@
+"""Raw columns as order keys and times: counters, times and dates, to the last digit."""
+
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from eimf.data.numbers import as_order, as_seconds, check_usable, exact_numbers
+from eimf.errors import DataError
+
+NEW_YEAR = 1704067200
+"""2024-01-01 in seconds since 1970."""
+BIG = 2**62
+
+
+def order(values, dtype=None) -> list:
+    return as_order(exact_numbers(pl.Series("n", values, dtype), "f"), "f").to_list()
+
+
+def seconds(values, dtype=None) -> list:
+    return as_seconds(exact_numbers(pl.Series("n", values, dtype), "f")).to_list()
+
+
+@pytest.mark.parametrize(
+    "second",
+    ["2024-01-02", "2024-01-02 00:00", "2024-01-02T00:00:00", "2024-01-02T00:00:00Z", "2024-01-02T01:00:00+01:00"],
+)
+def test_dates_of_a_text_file_are_seconds(second):
+    assert seconds([second.replace("01-02", "01-01"), second]) == [NEW_YEAR, NEW_YEAR + 86400]
+
+
+def test_numbers_of_a_text_file_and_dates_of_parquet():
+    assert order(["3", "1.5"]) == seconds(["3", "1.5"]) == [3, 1.5]
+    assert seconds(pl.Series(["2024-01-01"]).str.to_date()) == [NEW_YEAR]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([BIG + 1, BIG], pl.Int64),
+        ([BIG + 1, BIG, -(2**63)], pl.Int64),
+        ([2**64 - 1, 2**64 - 2], pl.UInt64),
+        ([BIG + 1, 5], pl.UInt64),
+        ([Decimal(10**25), Decimal(10**25 + 1)], pl.Decimal(38, 0)),
+        ([2**53 - 1.0, -(2**53) + 1.0], pl.Float64),
+    ],
+)
+def test_order_keys_keep_every_digit(values, dtype):
+    assert order(values, dtype) == values
+    if dtype != pl.Decimal:
+        assert order([str(value) for value in values]) == values
+
+
+def test_missing_and_unusable_text_among_large_integers_costs_no_digit():
+    assert order([str(BIG + 1), None, "soon", str(BIG)]) == [BIG + 1, None, None, BIG]
+    assert order([str(2**64 - 1), "inf", None, "1"]) == [2**64 - 1, None, None, 1]
+
+
+def test_nanoseconds_of_text_are_kept():
+    late = ["2024-01-01T00:00:00.000000002", "2024-01-01T00:00:00.000000001"]
+    assert order(late) == [NEW_YEAR * 10**9 + 2, NEW_YEAR * 10**9 + 1]
+    assert order(["9999-12-31T00:00:00", "2024-01-01T00:00:00"])[1] == NEW_YEAR * 10**6
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([2.0**53], pl.Float64), (["1.5", str(BIG)], None), (["1.5", f"-{BIG}"], None), ([2.0**24], pl.Float32)],
+)
+def test_floats_that_have_lost_digits_are_no_order(values, dtype):
+    with pytest.raises(
+        DataError, match=r"f: column 'n': floats of 2\^\d+ or more have lost digits; write all of them as"
+    ):
+        order(values, dtype)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (["2024-01-01", "soon"], "row 2 below the header: 'soon' is no date, or is not written like '2024-01-01' in"),
+        (["2024-01-01", None], "row 2 below the header: None is no number and no date"),
+        (["1", "2024-01-01"], "row 2 below the header: '2024-01-01' is no number and no date"),
+        (["1", "inf"], "row 2 below the header: 'inf' is no number and no date"),
+        ([1.0, float("nan")], "row 2 below the header: nan is no number and no date"),
+        (["01/02/2024"], "row 1 below the header: '01/02/2024' is no number and no date"),  # whose month is which?
+        (["2024-13-99"], "row 1 below the header: '2024-13-99' is no number and no date"),
+        # F4
+        (
+            ["2024-01-01T10:00:00Z", "2024-01-01T10:00:03"],
+            "row 2 .*'2024-01-01T10:00:03' has no zone, the first row has",
+        ),
+        (["2024-01-01T10:00:00", "2024-01-01T10:00:03+01:00"], "row 2 .*:00' has a zone, the first row has none"),
+    ],
+)
+def test_what_is_neither_is_named(values, found):
+    series = pl.Series("n", values)
+    with pytest.raises(DataError, match=f"dataset.columns.order: column 'n', {found}"):
+        check_usable(series, exact_numbers(series, "dataset.columns.order"), "dataset.columns.order")
+
+
+@pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}], [b"x"]])
+def test_other_types_are_refused(values):
+    with pytest.raises(DataError, match=r"dataset\.columns\.order: column 'n' of type .* cannot be used"):
+        exact_numbers(pl.Series("n", values), "dataset.columns.order")
