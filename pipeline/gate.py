@@ -10,7 +10,7 @@ from eimf.store.artifact import Artifact, Draft, Store
 from pipeline.engines import Engines
 from pipeline.machine import prepare_torch
 from pipeline.recipe import Recipe
-from pipeline.run import Artifacts, Run, Stage, fact, find, make
+from pipeline.run import Artifacts, Run, Stage, find, make
 from pipeline.train_stages import train_stages
 
 _SEED = 2026
@@ -54,7 +54,7 @@ def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled
 
 def verdict(probe: Artifact) -> Verdict:
     """What the gate makes of a probe."""
-    return judge(fact(probe, "adds"), fact(probe, "error"))
+    return judge(*(probe.manifest.facts[name] for name in ("adds", "error")))
 
 
 def judge(adds: float, error: float) -> Verdict:

@@ -116,7 +116,7 @@ def _tell_repeats(recipe: Recipe, dataset: Artifact) -> None:
 
 def _advise(recipe: Recipe, dataset: Artifact) -> None:
     """The defaults suit users of some ten events; where they have many more, and nothing else was chosen, say so."""
-    events = fact(dataset, "events") / max(1, fact(dataset, "users"))
+    events = dataset.manifest.facts["events"] / dataset.manifest.facts["users"]
     if recipe.model.dropout is None and events > _MANY_EVENTS:
         say(f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see README, Long histories")
 
