@@ -208,4 +208,5 @@ def label(trained: Settled) -> str:
     own = "".join(f" {name}={value}" for name, value in heads if value != getattr(usual, name))
     control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
     shut = ", gate shut" if trained.shut else ""
-    return f"{trained.recipe.model.backbone} {'plain' if heads.plain else heads.preset + own}{control}{shut}"
+    kept = ", seen items kept" if trained.recipe.evaluate.keep_seen else ""
+    return f"{trained.recipe.model.backbone} {'plain' if heads.plain else heads.preset + own}{control}{shut}{kept}"

@@ -159,6 +159,8 @@ def _deep(value: Any) -> bool:
 
 def _override(values: dict[str, Any], override: str, origin: str) -> str:
     """Put it into `values`; returns the setting's name."""
+    if not _is_text(override):
+        raise SettingError("set", f"{override!a} in {origin} is not UTF-8", "write it in UTF-8")
     name, sign, text = override.partition("=")
     path = name.strip().split(".")
     if not sign or not 2 <= len(path) <= _DEEPEST:
@@ -169,6 +171,15 @@ def _override(values: dict[str, Any], override: str, origin: str) -> str:
             raise SettingError(name, f"{part!r} is a setting, not a section", "see `eimf recipe` for the names")
     values[path[-1]] = _value(text.strip())
     return ".".join(path)
+
+
+def _is_text(value: str) -> bool:
+    """False for bytes of the command line that are no UTF-8, which Python hands on as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _value(text: str) -> Any:

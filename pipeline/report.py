@@ -117,7 +117,8 @@ def _about(artifact: Artifact) -> str:
     parents = artifact.manifest.parents
     took = "interests" if "esim" in parents else "texts" if "item_vectors" in parents else "nothing"
     dataset = _told(artifact, "parents", "dataset")[:12]
-    return f"{backbone} seed={seed} semantics={took} dataset={dataset} {counts(artifact)}"
+    kept = " keep_seen" if artifact.manifest.configuration.get("keep_seen") is True else ""
+    return f"{backbone} seed={seed} semantics={took} dataset={dataset}{kept} {counts(artifact)}"
 
 
 def _told(artifact: Artifact, part: str, *path: str) -> str:

@@ -183,7 +183,7 @@ def _toml(value: Any) -> str:
 
 def _use(recipe: Recipe) -> None:
     """What is done with a recipe before anything is built."""
-    recipe.model_dump_json()
+    recipe.model_dump_json(exclude={"folder"})
     keys.digest({"model": model_configuration(recipe.model), "heads": recipe.heads.configuration()})
     keys.digest({"train": recipe.train.configuration(), "esim": settings_behind(recipe, "esim")})
 

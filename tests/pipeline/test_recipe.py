@@ -148,6 +148,13 @@ def test_a_hostile_setting_is_one_error(value):
         load_recipe("ml-100k", None, [f"train.seed={value}"])
 
 
+def test_a_setting_that_is_no_utf_8_is_one_error():
+    # As Python hands on the byte 0x80 of a command line.
+    for setting in ("dataset.columns.user=\udc80", "\udc80.x=1", "\udc80"):
+        with pytest.raises(SettingError, match=r"set: '.*\\udc80.*' in --set is not UTF-8"):
+            load_recipe("ml-100k", None, [setting])
+
+
 def test_names_of_files_that_cannot_be_are_not_there():
     long = "x" * 5000
     with pytest.raises(SettingError, match=r"recipe: no file x.*; give the path of a TOML recipe"):

@@ -74,3 +74,12 @@ def test_a_shut_gate_is_no_difference_to_the_preset(world_folder):
     recipe = planted.recipe(world_folder)
     recipe = recipe.model_copy(update={"heads": HeadSettings().without_interests()})
     assert label(Settled(recipe, {}, Verdict(False, ""))) == "sasrec modern, gate shut"
+
+
+def test_a_training_that_keeps_seen_items_is_told_apart(tmp_path, world_folder, capsys):
+    recipe = planted.recipe(world_folder, "heads.preset=plain", "train.epochs=1", "evaluate.keep_seen=true")
+    result = run_train(recipe, Store(tmp_path))
+    assert result.label == "sasrec plain, seen items kept"
+    capsys.readouterr()
+    show_store(Store(tmp_path))
+    assert " keep_seen epochs=1" in capsys.readouterr().out

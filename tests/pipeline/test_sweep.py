@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from eimf import schema
 from eimf.errors import ArtifactError, SettingError
 from eimf.evaluate import user_metric
 from eimf.store.artifact import Store
@@ -64,8 +65,8 @@ def tasks_recipe(plan, *more):
 
 
 def test_ranks_survive_packing_up_to_fifty():
-    ranks = np.array([1, 50, 51, 3, 900, 2])
-    assert unpack(pack(ranks)).tolist() == [1, 50, 51, 3, 51, 2]
+    ranks = np.array([1, 50, 51, 3, 900, 2, schema.NEVER], np.int32)
+    assert unpack(pack(ranks)).tolist() == [1, 50, 51, 3, 51, 2, 51]
     long = np.random.default_rng(0).integers(1, 5000, 20_000)
     assert len(pack(long)) < 1000  # nearly all beyond 50
     a, b = (user_metric(torch.from_numpy(each), "ndcg", 50) for each in (long, unpack(pack(long))))

@@ -5,10 +5,8 @@ import shutil
 
 import pytest
 
-from eimf import schema
 from eimf.errors import ArtifactError, SettingError
 from eimf.models.sasrec import SASRec
-from eimf.serve import Recommender
 from eimf.store.artifact import Store
 from pipeline import machine
 from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
@@ -259,42 +257,6 @@ def test_a_diverging_training_is_an_error_not_a_perfect_score(store, world_folde
     diverging = ("train.lr=1000", "train.weight_decay=1000", "train.clip=0")
     with pytest.raises(SettingError, match=r"train\.lr: 1000\.0: the loss is (nan|inf) in epoch \d; lower it"):
         run_train(planted.recipe(world_folder, *diverging), store)
-
-
-def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world_folder, capsys):
-    left_out, kept = (
-        run_train(planted.recipe(world_folder, *PLAIN, f"evaluate.keep_seen={value}"), store)
-        for value in ("false", "true")
-    )
-    said = capsys.readouterr().out.splitlines()
-    dataset = store.get("dataset", kept.checkpoint.manifest.parents["dataset"])
-    events = dataset.table("events").to_pylist()
-    items: dict[int, list[int]] = {}
-    for row in events:
-        items.setdefault(row["user_idx"], []).append(row["item_idx"])
-    repeats = {user for user, each in items.items() if each[-1] in each[:-1]}
-    assert dataset.manifest.facts["repeated_targets"] == len(repeats)
-    # Told once, of the training that leaves them out.
-    line = f"{len(repeats) / len(items):.0%} of the test targets are items that the user had before"
-    (told,) = (each for each in said if line in each)
-    assert "evaluate.keep_seen=true (--keep-seen)" in told
-    # The same training, another validation: it is as good at finding targets among all items as among fewer, but for
-    # those that it could not be served.
-    losses, values = ([[row[name] for row in curve(each)] for each in (left_out, kept)] for name in CURVE)
-    assert losses[0] == losses[1] and values[0] != values[1]
-    before, after = (each.metrics.table("ranks")["rank"].to_pylist() for each in (kept, left_out))
-    for user, (all_items, fewer) in enumerate(zip(before, after, strict=True)):
-        assert fewer == schema.NEVER if user in repeats else fewer <= all_items
-    served = [Recommender.load(store, each.checkpoint.key) for each in (left_out, kept)]
-    assert [each.keep_seen for each in served] == [False, True]
-    everything = [each.recommend([each.items], 3) for each in served]
-    assert [len(best[0]) for best in everything] == [0, 3]
-
-
-def test_few_repeats_are_not_worth_a_line(store, world_folder, capsys, monkeypatch):
-    monkeypatch.setattr("pipeline.jobs._MANY_REPEATS", 1.0)
-    run_evaluate(planted.recipe(world_folder, *PLAIN), store)
-    assert "targets are items" not in capsys.readouterr().out
 
 
 def test_bfloat16_is_refused_where_the_cpu_would_imitate_it(store, world_folder, monkeypatch):
