@@ -42,7 +42,7 @@ class Speed(_Frozen):
     """GPUs that one LLM is spread over."""
     loss_rows: Annotated[int, Field(ge=0)] = 0
     """Rows of one block of the full softmax: more of them make fewer, larger products. 0: on a CPU 512, on a GPU as
-    many as there are. At most 2^25 logits are held, on a GPU 2^28, or those of 16 rows."""
+    many as there are. At most 2^25 logits are held, on a GPU 2^27, or those of 16 rows."""
     rank_users: Positive = 1024
     """Most users ranked in one block; on a CPU fewer where their histories are long."""
     compile: bool = False

@@ -97,8 +97,10 @@ def build_semantics(
             compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
 
     def near(texts: Tensor, weight: Tensor | None = None, *, own: bool = False) -> Neighbours:
-        similar = nearest(texts.to(device=device), found.item_text.to(device=device), settings.neighbours, own=own)
-        return Neighbours(*(each.cpu() for each in similar), settings.smooth_temperature, weight)
+        rows, similar = nearest(
+            texts.to(device=device), found.item_text.to(device=device), settings.neighbours, own=own
+        )
+        return Neighbours(rows.cpu(), similar.cpu(), settings.smooth_temperature, weight)
 
     def faded(events: np.ndarray) -> Tensor:
         return 1 / (1 + settings.smooth_fade * torch.from_numpy(events).float())

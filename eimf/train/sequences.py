@@ -5,6 +5,7 @@ Shapes: E events of all users, U users, W windows, B windows of a batch, T its l
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,8 +129,9 @@ class Batch:
 
     def to(self, device: torch.device, names: Iterable[str]) -> "Batch":
         """The batch with the tensors of these `names` on `device`."""
-        tensors = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: sent(value, device) for name, value in tensors.items() if value is not None})
+        here = {name: getattr(self, name) for name in names}
+        there: dict[str, Any] = {name: sent(value, device) for name, value in here.items() if value is not None}
+        return replace(self, **there)
 
 
 class Batches:

@@ -8,6 +8,7 @@ Writes gpu.json and gpu.md.
 """
 
 import argparse
+import contextlib
 import json
 import re
 import statistics
@@ -148,10 +149,9 @@ def turn(side: Ours | Plain, seconds: float) -> float:
         if time.perf_counter() - begin >= seconds:
             raise Enough
 
-    try:
+    with contextlib.suppress(Enough):
         side.train(tick)
-    except Enough:
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return targets / (time.perf_counter() - begin)
 
 
@@ -159,20 +159,16 @@ def profile(side: Ours, steps: int = 12) -> dict[str, Any]:
     """Of a step: milliseconds, the GPU's share of them at work, its kernels and the longest ones, and what the host
     waits for. Two runs: the clock's without the profiler."""
 
-    def stop_after(count: int) -> Callable[[int], None]:
-        left = iter(range(count))
+    def go(count: int) -> None:
+        left = iter(range(count - 1))
 
         def tick(_: int) -> None:
             if next(left, None) is None:
                 raise Enough
 
-        return tick
-
-    def go(count: int) -> None:
-        try:
-            side.train(stop_after(count - 1))
-        except Enough:
-            torch.cuda.synchronize()
+        with contextlib.suppress(Enough):
+            side.train(tick)
+        torch.cuda.synchronize()
 
     go(3)
     begin = time.perf_counter()
@@ -253,7 +249,7 @@ def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, An
     for _ in range(options.rounds):
         for name, side in sides.items():
             speeds.setdefault(name, []).append(turn(side, options.seconds))
-    yield "speeds", {name: {**fact, "targets_per_second": speeds.get(name, [])} for name, fact in facts.items()}
+        yield "speeds", {name: {**fact, "targets_per_second": speeds.get(name, [])} for name, fact in facts.items()}
     for name in ("sasrec, 2,048, float32", "sasrec, 32,768, float32", "sasrec, 32,768, bfloat16"):
         if isinstance(side := sides.get(name), Ours):
             yield f"profile {name}", profile(side)
