@@ -9,6 +9,7 @@ Writes gpu.json and gpu.md.
 
 import argparse
 import contextlib
+import itertools
 import json
 import re
 import statistics
@@ -68,23 +69,15 @@ class Choice:
 
 HALF: dict[str, Any] = {"precision": "bfloat16"}
 CHOICES = [
-    Choice("sasrec", 2048),
-    Choice("sasrec", 2048, **HALF),
-    Choice("sasrec", 2048, compiled=True, **HALF),
-    Choice("sasrec", 2048, preset="modern"),
+    *(
+        Choice("sasrec", batch, preset=preset, **kind)
+        for batch, preset, kind in itertools.product((2048, 32768), ("plain", "modern"), ({}, HALF))
+    ),
+    *(Choice("sasrec", batch, compiled=True, **HALF) for batch in (2048, 32768)),
     Choice("sasrec", 6400),
-    Choice("sasrec", 32768),
-    Choice("sasrec", 32768, **HALF),
-    Choice("sasrec", 32768, compiled=True, **HALF),
-    Choice("sasrec", 32768, preset="modern"),
-    Choice("sasrec", 32768, preset="modern", **HALF),
     Choice("sasrec", 32768, loss="sampled"),
-    Choice("comirec-sa", 2048),
-    Choice("comirec-sa", 32768),
-    Choice("gru4rec", 2048),
-    Choice("gru4rec", 32768),
-    Choice("plain PyTorch", 6400),
-    Choice("plain PyTorch", 32800),
+    *(Choice(model, batch) for model in ("comirec-sa", "gru4rec") for batch in (2048, 32768)),
+    *(Choice("plain PyTorch", batch) for batch in (6400, 32800)),
     Choice("plain PyTorch", 32800, compiled=True, **HALF),
 ]
 
