@@ -252,18 +252,18 @@ def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, An
 
 
 def table(name: str, found: dict[str, Any]) -> str:
-    """A row a side: its speed, and how often that of the plain model with as many positions."""
-    lines = [f"**{name}**: {json.dumps(found['sizes'])}", "", "| side | targets/s: median (range) | MB | start s |"]
-    lines.append("|---|--:|--:|--:|")
+    """A row a side."""
+    lines = [f"**{name}**: {json.dumps(found['sizes'])}", ""]
+    lines += ["| side | targets/s: median (range) | MB | start s |", "|---|--:|--:|--:|"]
     for side, fact in found["speeds"].items():
         if "failed" in fact:
             lines.append(f"| {side} | {fact['failed'][:80]} | | |")
             continue
-        rates = fact["targets_per_second"]
-        cells = f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})"
+        low, middle, high = (of(fact["targets_per_second"]) for of in (min, statistics.median, max))
+        cells = f"{middle:,.0f} ({low:,.0f}-{high:,.0f})"
         lines.append(f"| {side} | {cells} | {fact['peak_mb']:,} | {fact['start_s']} |")
-    rest = {key: value for key, value in found.items() if key not in ("sizes", "speeds")}
-    return "\n".join([*lines, "", *(f"- {key}: {json.dumps(value)}" for key, value in rest.items())]) + "\n"
+    lines += ["", *(f"- {key}: {json.dumps(value)}" for key, value in found.items() if key not in ("sizes", "speeds"))]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -285,10 +285,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for name in options.sets:
             events = Path(temporary) / f"{name}.parquet"
-            if name in GENERATED:
-                write_generated(*GENERATED[name], events)
-            else:
-                write_real(options.data / name, events)
+            real = name not in GENERATED
+            write_real(options.data / name, events) if real else write_generated(*GENERATED[name], events)
             found = result["sets"].setdefault(name, {})
             for key, value in measure(events, options):
                 found[key] = value
