@@ -37,11 +37,11 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(E
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim train evaluate sweep probe backbones status verify test parity fuzz lint check format bench clean
+.PHONY: help demo esim train evaluate sweep probe backbones status verify test test-gpu parity fuzz lint check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 	@echo
 	@echo '  DATASET=ml-100k or a folder with interactions.parquet and items.parquet    RECIPE=my.toml'
 	@echo '  BACKBONE=name, see make backbones    STORE=artifacts    ESIM=key of an artifact'
@@ -84,6 +84,9 @@ test: $(VENV)/.dev ## all tests, without vLLM or network
 
 fuzz: $(VENV)/.dev ## 10,000 hostile inputs of every kind; FUZZ_ARGS="--seed 2 --inputs 500"
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+test-gpu: $(VENV)/.dev ## stage two's tests on an NVIDIA GPU
+	@$(BIN)/python -m pytest tests/gpu
 
 parity: $(VENV)-parity/.done ## our backbones beside RecBole's and torch-rechub's, their weights copied into ours
 	@$(VENV)-parity/bin/python -m pytest tests/parity

@@ -56,9 +56,20 @@ def prepare_torch(speed: Speed) -> "torch.device":
             raise SettingError("speed.device", found, 'start fewer PROCESSES, or set it to "cpu"')
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
+        _fit_gpu()
         return device
     _fast_products()
     return torch.device("cpu")
+
+
+def _fit_gpu() -> None:
+    """cuDNN's attention, which torch prefers for bfloat16 on the newest GPUs, plans anew for every shape, some
+    milliseconds on the host, and batches come in many: torch's other kernels instead. Its recurrent networks would
+    round float32 factors to TF32, unlike all other products here."""
+    import torch
+
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def _fast_products() -> None:

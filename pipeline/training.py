@@ -221,7 +221,7 @@ def _trainer(recipe: Recipe, made: Artifacts, histories: Histories, device: torc
     semantics = None
     if not recipe.heads.plain:
         supervision = supervision_of(made, histories)
-        semantics = build_semantics(backbone, supervision, histories, recipe.heads, recipe.train.seed)
+        semantics = build_semantics(backbone, supervision, histories, recipe.heads, recipe.train.seed, device)
     products = Products(recipe.speed.loss_rows, half=recipe.train.precision == "bfloat16")
     return Trainer(
         backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, products=products,

@@ -12,6 +12,8 @@ import torch
 
 from tests import world as planted
 
+collect_ignore = [] if torch.cuda.is_available() else ["gpu"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:

@@ -101,6 +101,7 @@ FAKES = [
     "train.lr=3e-3",
     "train.epochs=4",
     "heads.gate=false",
+    "speed.device=cpu",
     "speed.threads=1",
     "speed.chunk=4",
 ]

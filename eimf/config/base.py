@@ -39,9 +39,9 @@ class Speed(_Frozen):
     """Share of the GPU's memory that vLLM may take."""
     tensor_parallel: Annotated[int, Field(ge=1, le=1024)] = 1
     """GPUs that one LLM is spread over."""
-    loss_rows: Size = 512
-    """Rows of one block of the full softmax: more of them make fewer, larger products; at most 2^25 logits are held,
-    or those of 16 rows."""
+    loss_rows: Annotated[int, Field(ge=0, le=2**20)] = 0
+    """Rows of one block of the full softmax: more of them make fewer, larger products. 0: on a CPU 512, on a GPU as
+    many as there are. At most 2^25 logits are held, on a GPU 2^27, or those of 16 rows."""
     rank_users: Size = 1024
     """Most users ranked in one block; on a CPU fewer where their histories are long."""
     compile: bool = False

@@ -46,7 +46,8 @@ class Sampler:
 
     def draw(self, generator: torch.Generator) -> Sample:
         """A new sample, by a CPU generator."""
-        places = torch.rand(self.draws, generator=generator, dtype=torch.float64).to(self.cumulative.device)
+        places = torch.rand(self.draws, generator=generator, dtype=torch.float64)
+        places = places.to(self.cumulative.device, non_blocking=True)
         rows = torch.searchsorted(self.cumulative, places).clamp_(max=len(self.cumulative) - 1)
         return self.of(rows + 1)
 

@@ -22,8 +22,10 @@ from torch.nn import functional as F
 
 from eimf.losses.soft_labels import NamedItems, SoftLabels
 
-_BLOCK = 2**25
+_CPU_BLOCK, _GPU_BLOCK = 2**25, 2**27
 """Most logits of one block: at a million items there are fewer rows in it, and memory stays flat."""
+_CPU_ROWS = 512
+"""Most rows of one block on a CPU, unless told otherwise."""
 _SAFE = 80.0
 """Logits (base 2) of at most this size neither overflow nor vanish in float32, whatever their mass."""
 
@@ -35,14 +37,21 @@ _COLUMNS = 64
 
 @dataclass(frozen=True)
 class Products:
-    """How the products with the catalogue are computed: `rows` in a block; `half`: of bfloat16 factors, summed in
-    float32, and blocks of bfloat16."""
+    """How the products with the catalogue are computed: `rows` in a block, 0: by the device; `half`: of bfloat16
+    factors, summed in float32, and blocks of bfloat16."""
 
-    rows: int = 256
+    rows: int = 0
     half: bool = False
 
-    def block(self, items: int) -> int:
-        return max(16, min(self.rows, _BLOCK // items))
+    def block(self, items: int, device: torch.device) -> int:
+        """Rows of one block. A CPU's is to stay in the cache; a GPU wants few and large products."""
+        if device.type == "cpu":
+            return max(16, min(self.rows or _CPU_ROWS, _CPU_BLOCK // items))
+        return max(16, min(self.rows or _GPU_BLOCK, _GPU_BLOCK // items))
+
+    def at_once(self, rows: int, items: int, device: torch.device) -> bool:
+        """Whether one block holds all logits of a GPU's step."""
+        return device.type != "cpu" and rows <= self.block(items, device)
 
     def factor(self, x: Tensor) -> Tensor:
         return x.to(torch.bfloat16) if self.half else x
@@ -70,7 +79,7 @@ class _BlockedSoftmax(torch.autograd.Function):
         powers = products.factor(hidden * math.log2(math.e))
         # A NaN is not safe: it goes the long way and comes out as a NaN.
         safe = bool(powers.norm(dim=1).amax() * factors.norm(dim=1).amax() <= _SAFE)
-        rows = products.block(len(table))
+        rows = products.block(len(table), table.device)
         # One block for all, so that it stays in the cache.
         space = torch.empty(min(rows, len(hidden)), across.shape[1], dtype=across.dtype, device=hidden.device)
         row = torch.arange(len(space), device=hidden.device)
@@ -131,11 +140,11 @@ def _exponentiate(block: Tensor, safe: bool) -> tuple[Tensor, Tensor | float]:
         block.sub_(largest)
         peak = largest[:, 0].float() * math.log(2)
     block.exp2_()
-    if block.dtype == torch.bfloat16:
+    if block.dtype == torch.bfloat16 and block.device.type == "cpu":
         # Asked for a float32 sum, torch on a CPU copies the whole block to float32 first: four times as slow. Sums of a
         # few are rounded to bfloat16 here, as each exponential was; the larger sum of them is not.
         return block.unflatten(1, (-1, _COLUMNS)).sum(dim=2).float().sum(dim=1), peak
-    return block.sum(dim=1), peak
+    return block.sum(dim=1, dtype=torch.promote_types(block.dtype, torch.float32)), peak
 
 
 def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, products: Products) -> Tensor:
@@ -145,7 +154,7 @@ def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor,
     0; a temperature divides `hidden`. Equal to the plain computation up to float rounding, whatever `rows` are; with
     `half`, up to that of bfloat16.
     """
-    return _apply(hidden, table, weight, target, None, products)[0]
+    return _entropy(hidden, table, weight, target, None, products)[0]
 
 
 def soft_cross_entropy(
@@ -153,7 +162,7 @@ def soft_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """`cross_entropy` with soft labels, and how much of it is theirs: the difference to the plain one. They cost a few
     numbers a row, for the block of logits is there anyway."""
-    return _apply(hidden, table, weight, target, soft, products)
+    return _entropy(hidden, table, weight, target, soft, products)
 
 
 def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: Products) -> Tensor:
@@ -176,6 +185,28 @@ def hard_cross_entropy(
     own = (hidden * F.embedding(target, table)).sum(dim=1)
     label = own if soft is None else soft.labels.mean(own, soft.scores(hidden))
     return mass + (weight * (math.log(len(table)) - label)).sum()
+
+
+def _entropy(
+    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor, soft: SoftLabels | None, products: Products
+) -> tuple[Tensor, Tensor]:
+    whole = products.at_once(len(hidden), len(table), hidden.device)
+    return (_at_once if whole else _apply)(hidden, table, weight, target, soft, products)
+
+
+def _at_once(
+    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor, soft: SoftLabels | None, products: Products
+) -> tuple[Tensor, Tensor]:
+    """As `_apply`, with all logits held, by torch's own operators: a quarter of the kernels. A GPU does most of them
+    sooner than it is told of the next."""
+    logits = products.factor(hidden) @ products.factor(table).T
+    logs = F.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))  # [R, N]
+    if soft is None:
+        loss = -(weight * logs.gather(1, target.unsqueeze(1))[:, 0]).sum()
+        return loss, torch.zeros_like(loss)
+    named = logs.gather(1, torch.cat([target.unsqueeze(1), soft.items], dim=1))  # [R, 1 + n]
+    own, label = named[:, 0], soft.mean(named[:, 0], named[:, 1:])
+    return -(weight * label).sum(), (weight * (own - label)).detach().sum()
 
 
 def _apply(

@@ -116,7 +116,8 @@ class Block(nn.Module):
         if seen is None and not self.training and _only_reads(qkv):
             mixed = _attention_by_heads(parts)
         else:
-            query, key, value = parts.contiguous().unbind()
+            # A GPU's attention reads them where they lie.
+            query, key, value = (parts.contiguous() if qkv.device.type == "cpu" else parts).unbind()
             mixed = attention(query, key, value, self.dropout if self.training else 0.0, seen).transpose(1, 2)
         return mixed.reshape(batch, length, -1)  # [B, T, D]
 

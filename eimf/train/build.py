@@ -86,10 +86,12 @@ def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
 
 
 def build_semantics(
-    backbone: Backbone, supervision: Supervision, histories: Histories, settings: HeadSettings, seed: int
-) -> Semantics:
+    backbone: Backbone, supervision: Supervision, histories: Histories, settings: HeadSettings, seed: int,
+    device: torch.device | None = None,
+) -> Semantics:  # fmt: skip
     """The modules that `settings` call for; the item table of `backbone` starts from the text, or is composed with it,
-    where they say so. Drawn from a stream of their own, so the backbone's start does not depend on them."""
+    where they say so. Drawn from a stream of their own, so the backbone's start does not depend on them. Nearest texts
+    are found on `device`, by default the CPU."""
     width = backbone.item_table.embedding_dim
     found = derive(supervision, settings.control, histories, seed) if settings.asks_llm else supervision
     with torch.random.fork_rng(devices=[]):
@@ -101,8 +103,10 @@ def build_semantics(
             compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
 
     def near(texts: Tensor, weight: Tensor | None = None, *, own: bool = False) -> Neighbours:
-        similar = nearest(texts, found.item_text, settings.neighbours, own=own)
-        return Neighbours(*similar, settings.smooth_temperature, weight)
+        rows, similar = nearest(
+            texts.to(device=device), found.item_text.to(device=device), settings.neighbours, own=own
+        )
+        return Neighbours(rows.cpu(), similar.cpu(), settings.smooth_temperature, weight)
 
     def faded(events: np.ndarray) -> Tensor:
         return 1 / (1 + settings.smooth_fade * torch.from_numpy(events).float())

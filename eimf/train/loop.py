@@ -71,7 +71,8 @@ class Trainer:
             for step in range(self.steps_done, len(plan)):
                 batch = plan[step]
                 for name, value in self._step(batch, number, step, len(plan)).items():
-                    self._sums[name] = self._sums.get(name, 0.0) + value.double() * batch.targets
+                    whole = self._sums.setdefault(name, value.new_zeros((), dtype=torch.float64))
+                    whole.add_(value, alpha=batch.targets)
                 self.steps_done, self.targets_done = step + 1, self.targets_done + batch.targets
                 tick(batch.targets)
         losses = {name: value / windows.targets for name, value in self._summed().items()}

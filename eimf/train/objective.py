@@ -20,7 +20,7 @@ from eimf.models.heads import EimfHeads, hard_readout
 from eimf.models.soft_targets import InterestTargets, Neighbours
 from eimf.models.text import is_composed
 from eimf.train.group import Group
-from eimf.train.sequences import Batch, Histories
+from eimf.train.sequences import Batch, Histories, sent
 from eimf.train.supervision import Supervision
 
 PARTS = ("loss", "rec", "soft", "penalty", "align_items", "align_users", "semantic")
@@ -66,7 +66,11 @@ class Objective:
             power = {"sampled": POWER, "in-batch": 1.0}.get(settings.loss, 0.0)
             self.sampler = Sampler(histories.frequency(), settings.negatives, device, power)
             backbone.item_table.sparse = not is_composed(backbone)
-        self.train = settings
+        # What of a batch goes to the device: a copy costs a GPU's host as much as a kernel.
+        self._read = ["items", "following", "place", "target"] + ["times"] * backbone.timed
+        if semantics is not None:
+            self._read += ["user", "event", "position"]
+        self.train, self.longest = settings, int(np.diff(histories.offsets).max())
         # Dynamic: batches come in many lengths.
         self._pass = torch.compile(backbone.train_pass, dynamic=True) if compiled else backbone.train_pass
 
@@ -75,13 +79,12 @@ class Objective:
         in all of them."""
         with parametrize.cached():  # a composed item table is put together once: here, outside of autocast
             self.backbone.item_table.weight  # noqa: B018
-            return self._losses(batch, shared)
+            return self._losses(batch.to(self.device, self._read), shared)
 
     def _losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
-        made, place = self._pass_over(batch), batch.place.to(self.device)
+        made, place, target = self._pass_over(batch), batch.place, batch.target
         # index_select: its gradient adds rows, that of an index counts on places that come twice.
         interests = made.interests.flatten(0, 1).index_select(0, place).float()  # [P, K, D]
-        target = batch.target.to(self.device)
         readout = hard_readout(interests, self.backbone.item_vectors, target)  # [P, D]
         weight = torch.full((len(target),), 1 / batch.targets, device=self.device)
         if made.chosen is not None:
@@ -110,13 +113,12 @@ class Objective:
     def _pass_over(self, batch: Batch) -> Pass:
         items, following, times = batch.items, batch.following, batch.times
         if not len(items):  # more processes than windows: any item, without a target, so that all go the same way
-            items = following = torch.ones(1, 1, dtype=torch.int64)
-            times = None if times is None else torch.zeros(1, 1, dtype=torch.float64)
-        times = times.to(self.device) if times is not None and self.backbone.timed else None
+            items = following = torch.ones(1, 1, dtype=torch.int64, device=self.device)
+            times = None if times is None else torch.zeros(1, 1, dtype=torch.float64, device=self.device)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.products.half and self.device.type == "cuda"
         ):
-            return self._pass(items.to(self.device), following.to(self.device), times)
+            return self._pass(items, following, times if self.backbone.timed else None)
 
     def _sample(self, target: Tensor, shared: torch.Generator) -> Sample | None:
         """The items that stand for the catalogue, where some do."""
@@ -128,14 +130,13 @@ class Objective:
         """The soft part of the labels of positions `at`."""
         if self.semantics is None:
             return None
-        settings, user, found = self.semantics.settings, batch.user.to(self.device), []
+        settings, found = self.semantics.settings, []
         if self.semantics.near_items is not None:
             found.append((settings.smooth_text, self.semantics.near_items(target[at] - 1)))
         if self.semantics.near_history is not None:
-            found.append((settings.smooth_history, self.semantics.near_history(user[at])))
+            found.append((settings.smooth_history, self.semantics.near_history(batch.user[at])))
         if self.semantics.near_interests is not None:
-            event = batch.event.to(self.device)
-            found.append((settings.smooth_interests, self.semantics.near_interests(event[at])))
+            found.append((settings.smooth_interests, self.semantics.near_interests(batch.event[at])))
         if not found:
             return None
         items, shares = zip(*((near.items, share * near.shares) for share, near in found), strict=True)
@@ -187,12 +188,13 @@ class Objective:
         if heads is None:
             return {}
         readout, target, chosen, user, position = (
-            self.group.gather(rows.to(self.device), batch.counts)
+            self.group.gather(rows, batch.counts)
             for rows in (readout, target, chosen.long(), batch.user, batch.position)
         )
-        order = np.lexsort((position.cpu().numpy(), user.cpu().numpy()))  # the same, however the batch was shared
+        # By user and position: the same, however the batch was shared.
+        order = (user * self.longest + position).argsort()
         few = torch.randperm(len(order), generator=shared)[: settings.positions]
-        drawn = torch.from_numpy(order)[few].to(self.device)
+        drawn = order[sent(few, self.device)]
         cluster = self.semantics.supervision.clusters_for(user[drawn], position[drawn])
         cluster = torch.where(chosen[drawn] > 0, cluster, -1)
         found = heads(readout[drawn], self.backbone.vectors_of, target[drawn], cluster, sample, self.products, shared)

@@ -3,8 +3,9 @@
 Shapes: E events of all users, U users, W windows, B windows of a batch, T its longest window, P its target positions.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,6 +77,12 @@ class Histories:
         `items`."""
         row = np.repeat(np.arange(len(user)), count)
         return row, np.repeat(self.offsets[user] - np.cumsum(count) + count, count) + np.arange(len(row))
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`. A GPU fetches it from pinned memory by itself: from other memory a copy waits
+    until the GPU has done all that it was given before."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _broken(problem: str) -> DataError:
@@ -157,6 +164,12 @@ class Batch:
     def targets(self) -> int:
         """Target positions of the whole batch."""
         return sum(self.counts)
+
+    def to(self, device: torch.device, names: Iterable[str]) -> "Batch":
+        """The batch with the tensors of these `names` on `device`."""
+        here = {name: getattr(self, name) for name in names}
+        there: dict[str, Any] = {name: sent(value, device) for name, value in here.items() if value is not None}
+        return replace(self, **there)
 
 
 class Batches:

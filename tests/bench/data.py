@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from eimf import schema
 from eimf.data.prepare import prepare
 from eimf.data.read import read_events, read_items
+from eimf.train.sequences import Histories
+from eimf.train.supervision import Supervision
+
+TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
 
 
 def write_real(folder: Path, target: Path) -> None:
@@ -42,3 +47,19 @@ def write_generated(items: int, users: int, mean_length: int, target: Path, seed
     split = np.where(left == 1, schema.TEST, np.where(left == 2, schema.VALID, schema.TRAIN))
     columns = [user.astype(np.int32), (item + 1).astype(np.int32), position.astype(np.int32), np.full(total, np.nan)]
     pq.write_table(pa.table([*columns, split.astype(np.int8)], schema=schema.EVENTS), target)
+
+
+def random_supervision(histories: Histories) -> Supervision:
+    """An ESIM artifact of the usual shape with random vectors: the speed does not depend on what they say."""
+    generator = torch.Generator().manual_seed(0)
+
+    def unit(*shape: int) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
+
+    clusters = max(1, histories.users // USERS_A_CLUSTER)
+    present = torch.rand(clusters, INTERESTS, generator=generator) < 0.7
+    present[:, 0] = True
+    return Supervision(
+        unit(histories.catalogue, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), present,
+        torch.randint(clusters, (histories.users,), generator=generator), torch.full((histories.users,), -1),
+    )  # fmt: skip

@@ -24,6 +24,7 @@ import faiss  # noqa: E402
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
+from data import random_supervision  # noqa: E402
 
 from eimf import schema  # noqa: E402
 from eimf.evaluate import mean_metric, rank_users  # noqa: E402
@@ -31,10 +32,7 @@ from eimf.losses.softmax import Products  # noqa: E402
 from eimf.retrieval import rank  # noqa: E402
 from eimf.train.build import build_backbone, build_semantics  # noqa: E402
 from eimf.train.loop import Progress, Trainer  # noqa: E402
-from eimf.train.sequences import Histories, read_histories  # noqa: E402
-from eimf.train.supervision import Supervision  # noqa: E402
-
-TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
+from eimf.train.sequences import read_histories  # noqa: E402
 
 
 class Enough(Exception):
@@ -154,22 +152,6 @@ class Side:
                 done += len(vectors)
             found[name] = max(found.get(name, 0), done / (time.perf_counter() - begin))
         return found
-
-
-def random_supervision(histories: Histories) -> Supervision:
-    """An ESIM artifact of the usual shape with random vectors: the speed does not depend on what they say."""
-    generator = torch.Generator().manual_seed(0)
-
-    def unit(*shape: int) -> torch.Tensor:
-        return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
-
-    clusters = max(1, histories.users // USERS_A_CLUSTER)
-    present = torch.rand(clusters, INTERESTS, generator=generator) < 0.7
-    present[:, 0] = True
-    return Supervision(
-        unit(histories.catalogue, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), present,
-        torch.randint(clusters, (histories.users,), generator=generator), torch.full((histories.users,), -1),
-    )  # fmt: skip
 
 
 def synchronize() -> None:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from eimf.losses import softmax
 from eimf.losses.soft_labels import NamedItems, SoftLabels
 from eimf.losses.softmax import (
     Products,
@@ -89,3 +90,19 @@ def test_soft_labels_equal_a_dense_label_with_both_gradients(scale):
     named = NamedItems(SoftLabels(items, shares), table[items])
     hard = hard_cross_entropy(hidden, table, target, weight, 1e-12, Products(8), named)
     torch.testing.assert_close(hard, wanted)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_all_logits_at_once_are_the_blocks(half):
+    torch.manual_seed(0)
+    hidden, table = torch.randn(37, 8), torch.randn(100, 8)
+    target, weight, items = torch.randint(100, (37,)), torch.rand(37), torch.randint(100, (37, 3))
+    for soft in (None, SoftLabels(items, torch.rand(37, 3) / 4)):
+        found = []
+        for way in (softmax._apply, softmax._at_once):
+            h, t = hidden.clone().requires_grad_(), table.clone().requires_grad_()
+            loss, added = way(h, t, weight, target, soft, Products(16, half))
+            loss.backward()
+            found.append((loss.detach(), added, h.grad, t.grad))
+        for blocked, whole in zip(*found, strict=True):
+            assert float((whole - blocked).norm() / blocked.norm().clamp(min=1e-9)) < (0.02 if half else 1e-5)

@@ -3,7 +3,8 @@ at once. Compiled, it is what ours is measured against on a GPU, where the publi
 
     python plain_side.py CONFIG.json     speaks with the driver (see common.py)
 
-CONFIG: events, length, width, dropout, batch (sequences), threads, compile, precision.
+CONFIG: events, length, width, dropout, batch (sequences), threads, compile, precision. `tests/bench/gpu.py` takes the
+model from here.
 """
 
 import json
@@ -13,7 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import common
 
-CONFIG = json.loads(Path(sys.argv[1]).read_text())
 common.tune_allocator()
 
 import numpy as np  # noqa: E402
@@ -25,13 +25,10 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class SASRec(nn.Module):
-    def __init__(self, items: int) -> None:
+    def __init__(self, items: int, width: int, length: int, dropout: float) -> None:
         super().__init__()
-        width, length = CONFIG["width"], CONFIG["length"]
         self.table, self.position = nn.Embedding(items + 1, width, padding_idx=0), nn.Embedding(length, width)
-        layer = nn.TransformerEncoderLayer(
-            width, 2, 4 * width, CONFIG["dropout"], "gelu", batch_first=True, norm_first=True
-        )
+        layer = nn.TransformerEncoderLayer(width, 2, 4 * width, dropout, "gelu", batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(width), enable_nested_tensor=False)
 
     def forward(self, items: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -42,11 +39,10 @@ class SASRec(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=0)
 
 
-def padded(events: common.Events) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(events: common.Events, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets [users, length]: the most recent training events, padded at the end."""
     past = events.before(common.VALID)
     offsets = np.searchsorted(past.user, np.arange(events.users + 1))
-    length = CONFIG["length"]
     rows = np.zeros((events.users, length + 1), np.int64)
     for user in range(events.users):
         recent = past.item[offsets[user] : offsets[user + 1]][-length - 1 :]
@@ -56,14 +52,15 @@ def padded(events: common.Events) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main() -> None:
-    torch.set_num_threads(CONFIG["threads"])
+    config = json.loads(Path(sys.argv[1]).read_text())
+    torch.set_num_threads(config["threads"])
     driver = common.Driver(torch.cuda.synchronize if DEVICE.type == "cuda" else None)
-    events = common.read_events(CONFIG["events"])
-    inputs, targets = padded(events)
-    model = SASRec(events.items).to(DEVICE).train()
+    events = common.read_events(config["events"])
+    inputs, targets = padded(events, config["length"])
+    model = SASRec(events.items, config["width"], config["length"], config["dropout"]).to(DEVICE).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0, fused=True)
-    step = torch.compile(model) if CONFIG["compile"] else model
-    half = CONFIG["precision"] == "bfloat16"
+    step = torch.compile(model) if config["compile"] else model
+    half = config["precision"] == "bfloat16"
     driver.tell(ready=True)
     while True:
         command = driver.next()
@@ -73,7 +70,7 @@ def main() -> None:
         going = True
         while going:
             # Whole batches only: a compiled model is made anew for another shape.
-            for rows in torch.randperm(len(inputs)).split(CONFIG["batch"])[:-1]:
+            for rows in torch.randperm(len(inputs)).split(config["batch"])[:-1]:
                 optimizer.zero_grad()
                 with torch.autocast(DEVICE.type, torch.bfloat16, enabled=half):
                     loss = step(inputs[rows].to(DEVICE), targets[rows].to(DEVICE))
@@ -84,4 +81,5 @@ def main() -> None:
                     break
 
 
-main()
+if __name__ == "__main__":
+    main()

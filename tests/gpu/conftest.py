@@ -1,0 +1,36 @@
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+# Before CUDA starts: what a deterministic training sets in its own process.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+from eimf.config import Speed
+from eimf.train.sequences import Histories, read_histories
+from pipeline.machine import prepare_torch
+from tests import world as planted
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _prepared() -> None:
+    prepare_torch(Speed(device="cuda", threads=1))
+
+
+@pytest.fixture(scope="session")
+def data() -> Histories:
+    """The planted world, with a time for each event."""
+    found = read_histories(planted.prepared().events)
+    hours = np.random.default_rng(0).integers(1, 5000, len(found.items)).cumsum()
+    return Histories(found.items, found.offsets, found.trained, found.catalogue, hours * 3600.0)
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """A GPU that repeats itself, as speed.deterministic asks for it."""
+    prepare_torch(Speed(device="cuda", deterministic=True))
+    yield
+    torch.use_deterministic_algorithms(False)

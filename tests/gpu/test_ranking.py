@@ -1,0 +1,104 @@
+"""A GPU ranks as a CPU does, but for scores that differ by less than rounding."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from eimf import schema
+from eimf.config import ModelSettings
+from eimf.evaluate import Ranking, metrics_table, rank_users
+from eimf.models.backbone import Backbone
+from eimf.models.catalogue import BACKBONES
+from eimf.retrieval import Seen, best_items, nearest, rank
+from eimf.train.build import build_backbone
+from eimf.train.sequences import Histories, queries
+from tests.gpu.device import CPU, GPU
+
+SLACK = 1e-5
+"""Scores that are nearer to each other than this part of |h| |e| may come in either order."""
+
+
+def model(data: Histories, backbone: str) -> Backbone:
+    settings = ModelSettings(backbone=backbone, width=32, max_length=10, options={"hstu": {"time": True}})
+    made = build_backbone(settings, data.catalogue, seed=0).eval()
+    with torch.no_grad():  # at the start all scores are near 0, and alike
+        made.item_table.weight.mul_(20)
+    return made
+
+
+@torch.no_grad()
+def bounds(backbone: Backbone, data: Histories, split: int, filter_seen: bool) -> tuple[Tensor, Tensor]:
+    """Ranks [U] between which each user's must lie: from scores on the CPU in float64."""
+    table, least, most = backbone.item_vectors.double(), torch.zeros(data.users).long(), torch.zeros(data.users).long()
+    for query in queries(data, split, 10, 64, 6400):
+        interests = backbone.interests(query.items, query.lengths, query.times).double()
+        scores = (interests @ table.T).amax(dim=1)
+        slack = SLACK * interests.norm(dim=2).amax(dim=1, keepdim=True) * table.norm(dim=1).max()
+        own = scores.gather(1, query.target.unsqueeze(1) - 1)
+        if filter_seen:
+            scores[query.seen_rows, query.seen_items - 1] = -torch.inf
+        least[query.user] = 1 + (scores > own + slack).sum(dim=1)
+        most[query.user] = (scores >= own - slack).sum(dim=1)
+    return least, most
+
+
+@pytest.mark.parametrize("split", [schema.VALID, schema.TEST])
+@pytest.mark.parametrize("filter_seen", [True, False])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_users_rank_as_on_a_cpu(data, backbone, filter_seen, split):
+    made = model(data, backbone)
+    least, most = bounds(made, data, split, filter_seen)
+    assert float((least == most).float().mean()) > 0.9  # or this would say nothing
+    options = {"max_length": 10, "filter_seen": filter_seen, "block": 32, "cutoffs": (5,)}
+    found: list[Ranking] = [rank_users(made.to(device), data, split, **options) for device in (CPU, GPU)]
+    for ranking in found:
+        assert ((least <= ranking.ranks) & (ranking.ranks <= most)).all()
+        assert int(ranking.exposure[5].sum()) == 5 * data.users
+    assert torch.equal(found[0].targets, found[1].targets)
+    assert (found[0].exposure[5] - found[1].exposure[5]).abs().sum() <= 4
+    tables = [metrics_table(each, data, (5, 10)).to_pylist() for each in found]
+    for row, twin in zip(*tables, strict=True):
+        assert twin["value"] == pytest.approx(row["value"], abs=0.02)
+
+
+@pytest.mark.parametrize("items", [200, 300_000])
+def test_ranks_and_best_items_of_given_vectors(items):
+    """Small whole numbers: sums of any order are exact, and ties count against the target everywhere."""
+    rng = np.random.default_rng(0)
+    interests, table = (
+        torch.from_numpy(rng.integers(-3, 4, shape).astype(np.float32)) for shape in ((60, 3, 16), (items, 16))
+    )
+    target = torch.from_numpy(rng.integers(1, items + 1, 60))
+    rows, seen = torch.arange(60).repeat_interleave(20), torch.from_numpy(rng.integers(1, items + 1, 1200))
+    other = seen != target[rows]
+    rows, seen = rows[other], seen[other]
+    here = rank(interests, table, target, Seen(rows, seen), top=20)
+    there = rank(interests.to(GPU), table.to(GPU), target.to(GPU), Seen(rows.to(GPU), seen.to(GPU)), top=20)
+    assert torch.equal(there.rank.cpu(), here.rank)
+    scores = torch.stack([interests[:, k] @ table.T for k in range(3)]).amax(dim=0)
+    scores[rows, seen - 1] = -torch.inf
+    best, value = best_items(interests.to(GPU), table.to(GPU), Seen(rows.to(GPU), seen.to(GPU)), 20)
+    for shown in (best, there.best):
+        # Which of several equal items comes first is open; its score is not.
+        assert torch.equal(scores.gather(1, shown.cpu() - 1), scores.topk(20).values)
+    assert torch.equal(value.cpu(), scores.topk(20).values)
+
+
+def test_nearest_rows_of_a_table():
+    torch.manual_seed(0)
+    table, queries = torch.randn(5000, 64), torch.randn(300, 64)
+    for own in (False, True):
+        asked = table[:300] if own else queries
+        here = nearest(asked, table, 10, own=own)
+        there = nearest(asked.to(GPU), table.to(GPU), 10, own=own)
+        torch.testing.assert_close(there[1].cpu(), here[1], rtol=1e-4, atol=1e-4)
+        assert (there[0].cpu() == here[0]).float().mean() > 0.99
+
+
+def test_ties_and_numbers_that_are_none_rank_last():
+    alike = torch.randn(1, 64, device=GPU).expand(1000, -1).contiguous()
+    found = rank(torch.randn(7, 2, 64, device=GPU), alike, torch.arange(1, 8, device=GPU))
+    assert found.rank.tolist() == [1000] * 7
+    lost = rank(torch.full((1, 1, 2), torch.nan, device=GPU), torch.randn(4, 2, device=GPU), torch.tensor([2]).to(GPU))
+    assert lost.rank.tolist() == [4]
