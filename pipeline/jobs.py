@@ -1,6 +1,7 @@
 """The jobs behind the verbs of the command line."""
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -28,18 +29,19 @@ _MANY_EVENTS = 50
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
     """Stages 1 to 9. Returns every artifact by kind."""
     store.sweep()
-    run = Run(recipe, store, engines or Engines(recipe))
-    # All of them first: a wrong model or template is found before minutes are spent.
-    check_backbone(recipe.model)
-    configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
-    _name_commits(run)
-    made: dict[str, Artifact] = {}
-    built: set[str] = set()
-    for stage in STAGES:
-        made[stage.kind], new = make(stage, run, made, configurations[stage.kind])
-        built |= {stage.kind} if new else set()
-        if stage.kind in HANDED_OVER:
-            save_ref(store, recipe, made[stage.kind])
+    with closing(engines or Engines(recipe, store)) as opened:
+        run = Run(recipe, store, opened)
+        # All of them first: a wrong model or template is found before minutes are spent.
+        check_backbone(recipe.model)
+        configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
+        _name_commits(run)
+        made: dict[str, Artifact] = {}
+        built: set[str] = set()
+        for stage in STAGES:
+            made[stage.kind], new = make(stage, run, made, configurations[stage.kind])
+            built |= {stage.kind} if new else set()
+            if stage.kind in HANDED_OVER:
+                save_ref(store, recipe, made[stage.kind])
     asked = made["interests"].manifest.facts["llm_requests"] if "interests" in built else 0
     say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made

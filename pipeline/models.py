@@ -14,7 +14,8 @@ from pipeline.console import say
 
 _LARGE = 16 << 20
 _COMMIT = re.compile("[0-9a-f]{40}")
-_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "1_Pooling/*"]
+_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+"""Files of a model, in any of its folders: no Python, no pickled weights."""
 
 
 def model_identity(spec: str, revision: str | None, folder: Path, field: str) -> str:
@@ -147,5 +148,7 @@ def offline_environment() -> None:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "TQDM_DISABLE": "1",
         "PYTHONWARNINGS": "ignore",
+        # A forked process would not bear the guard's mark.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     }.items():
         os.environ.setdefault(name, value)

@@ -154,7 +154,7 @@ def test_replay_uses_recorded_replies_and_refuses_to_ask(world_folder, store):
     (made,) = [store.get(kind, key) for kind, key in store.listing() if kind == "requests"]
     reply = '[{"interest": "recorded", "items": [1]}]'
     rows = [
-        dict(zip(schema.REPLIES.names, (key, 0, reply, 1, 1), strict=True))
+        dict(zip(schema.REPLIES.names, (key, 0, reply, 1, 1, "stop"), strict=True))
         for key in made.table("requests")[schema.REQUEST_KEY].to_pylist()
     ]
     ReplyRows(store.root, keys.digest(Replaying(recipe).generator_identity)).append(rows)
