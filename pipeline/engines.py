@@ -11,9 +11,9 @@ from eimf.esim.encode import Encoder
 from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Generator, Renderer
 from eimf.esim.prompt import reply_schema
-from pipeline import guard
 from eimf.store import keys
 from eimf.store.artifact import Store
+from pipeline import guard
 from pipeline.console import say
 from pipeline.models import model_folder, model_identity, offline_environment
 from pipeline.number_type import fastest_dtype, gpu_present

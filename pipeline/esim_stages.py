@@ -237,7 +237,7 @@ def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
 
 
 def _check_any(table: Any) -> None:
-    """Raises DataError if no reply is of use, with what most of them have come to: there is nothing to train against."""
+    """Raises DataError if no reply is of use, with the most frequent reason: there is nothing to train against."""
     reasons = Counter(table[schema.REASON].to_pylist())
     if table.num_rows and reasons[None] == 0:
         reason, count = reasons.most_common(1)[0]

@@ -17,8 +17,7 @@ def gpu_present() -> bool:
 
 
 def fastest_dtype(on_gpu: bool) -> str:
-    """What `dtype = "auto"` means here: bfloat16 where it is multiplied natively, else float16 on a GPU and float32 on a
-    CPU."""
+    """What `dtype = "auto"` means here: bfloat16 if multiplied natively, else float16 on a GPU, float32 on a CPU."""
     if on_gpu:
         return "bfloat16" if gpu_capability() >= _AMPERE else "float16"
     return "bfloat16" if cpu_multiplies_bfloat16() else "float32"

@@ -61,8 +61,8 @@ class EncoderSettings(Answer):
     revision: str | None = None
     """Commit of a hub id; without it, the newest one at the first use."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
-    """Number type of the weights at work. auto: as of the LLM. An encoder is small: float32 costs little, and its vectors
-    are the same on every machine."""
+    """Number type of the weights at work. auto: as of the LLM. An encoder is small: float32 costs little, and has the
+    same keys on every machine."""
     max_tokens: Positive = 256
     """Longest text; the rest is cut."""
 

@@ -29,8 +29,10 @@ def wants_code(model: Path) -> str | None:
 
 
 def cannot_load(model: Path, field: str, problem: str, remedy: str) -> ModelError:
-    """The error of a model that does not load: as given, or that it wants code of its own."""
-    if files := wants_code(model):
+    """The error of a model that does not load: as given, or that it wants code of its own. Most models that bring code
+    load without it."""
+    files = wants_code(model)
+    if files and any(word in problem for word in ("code", "tokenizer")):
         problem = f"{model} wants Python code of its own (auto_map in {files}), and EIMF runs none"
         return ModelError(field, problem, "give a model that transformers and vLLM serve without such code")
     return ModelError(field, f"{model} {problem}", remedy)
@@ -60,14 +62,15 @@ class ChatRenderer:
         they get a fixed one, or every prompt, and so every request key, would be new each day."""
         from jinja2 import TemplateError
 
-        talk = [dict(message) for message in messages]
+        fails = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+        system, first, *rest = [dict(message) for message in messages]
         try:
-            return self._apply(talk)
-        except TemplateError:
-            system, first, *rest = talk
+            return self._apply([system, first, *rest])
+        except fails:
+            first["content"] = f"{system['content']}\n\n{first['content']}"
         try:
-            return self._apply([{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest])
-        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
+            return self._apply([first, *rest])
+        except fails as error:
             problem = f"the chat template of {self._model} fails ({type(error).__name__}: {str(error)[:100]})"
             raise ModelError("llm.model", problem, "give a model that takes user and assistant turns") from error
 
@@ -105,7 +108,7 @@ class ChatRenderer:
         """What the chat template writes as plain text between the turns: `[INST]`, `USER:`."""
         roles = ("system", "user", "assistant", "user")
         talk = [{"role": role, "content": text} for role, text in zip(roles, _CONTENTS, strict=True)]
-        return Markers(words_between(self.render(talk), _CONTENTS) - set(self._added.values()))
+        return Markers(words_between(self.render(talk), [*_CONTENTS, *self._added.values()]))
 
     @cached_property
     def _breaker(self) -> Markers:

@@ -170,7 +170,7 @@ def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, 
 
 
 def _status(parsed: Parsed) -> str:
-    """A list that breaks off and has whole entries is an answer: asking again would spend as much on being cut again."""
+    """A list that breaks off and has whole entries is an answer: asked again it would most likely be cut again."""
     if not parsed.interests:
         return "malformed"
     return "ok" if parsed.whole else "truncated"

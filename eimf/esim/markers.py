@@ -12,8 +12,8 @@ def is_marker(text: str) -> bool:
 
 
 def words_between(rendered: str, contents: Iterable[str]) -> set[str]:
-    """The markers that a chat template writes as plain text: words of `rendered` outside of the given contents."""
-    for content in contents:
+    """The markers that a chat template writes as plain text: words of `rendered` beside the given contents."""
+    for content in sorted(contents, key=len, reverse=True):
         rendered = rendered.replace(content, " ")
     return {word for word in rendered.split() if is_marker(word)}
 
