@@ -110,7 +110,7 @@ class Engines:
     def _chat(self) -> "ChatRenderer":
         settings = self._recipe.llm
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
-        offline_environment()
+        offline_environment(self._on_gpu)
         from eimf.esim.chat import ChatRenderer
 
         return ChatRenderer(folder)
@@ -141,7 +141,7 @@ class Engines:
         """Around the start of an engine: its surroundings, a line, and how long it took."""
         dtype = (self.encoder_identity if section == "encoder" else self.generator_identity)["dtype"]
         say(f"      starting {section}.model, {section}.dtype {dtype}")
-        offline_environment()
+        offline_environment(self._on_gpu)
         guard.watch()
         begin = time.monotonic()
         yield

@@ -132,11 +132,15 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
     )
 
 
-def offline_environment() -> None:
+def offline_environment(on_gpu: bool) -> None:
     """Tell the libraries that load a model that it is on disk already, and to keep their log lines to themselves.
 
     Their worker processes inherit it. Called once every model is on disk: a download keeps its progress bar.
     """
+    if not on_gpu:
+        # vLLM would start a process that starts another, and each imports it: half a minute on a slow CPU. So the first
+        # of them is this one.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     for name, value in {
         "HF_HUB_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",

@@ -55,8 +55,9 @@ class Template(BaseModel):
 def load_template(name: str, folder: Path) -> Template:
     """A built-in template by name, or a TOML file in UTF-8, with or without a byte order mark, relative to `folder`.
     Raises SettingError."""
+    content = _template_file(name, folder)
     try:
-        return Template.model_validate(tomllib.loads(_template_file(name, folder).decode("utf-8-sig")))
+        return Template.model_validate(tomllib.loads(content.decode("utf-8-sig")))
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg'].lower()}"

@@ -117,7 +117,9 @@ def test_the_default_llm(tmp_path):
 
 
 EVIL = "import pathlib; pathlib.Path({mark!r}).write_text('ran')\nclass EvilTok: pass\nclass EvilConfig: pass\n"
-LOADING = "import sys; from pathlib import Path; from eimf.esim.chat import ChatRenderer; ChatRenderer(Path(sys.argv[1]))"
+LOADING = (
+    "import sys; from pathlib import Path; from eimf.esim.chat import ChatRenderer; ChatRenderer(Path(sys.argv[1]))"
+)
 
 
 def evil_model(folder: Path, mark: Path) -> Path:
@@ -126,7 +128,9 @@ def evil_model(folder: Path, mark: Path) -> Path:
     (folder / "evil.py").write_text(EVIL.format(mark=str(mark)))
     wants = {"auto_map": {"AutoTokenizer": ["evil.EvilTok", "evil.EvilTok"]}, "tokenizer_class": "EvilTok"}
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": CHATS["SmolLM2"].template, **wants}))
-    (folder / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": {"AutoConfig": "evil.EvilConfig"}}))
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "evil", "auto_map": {"AutoConfig": "evil.EvilConfig"}})
+    )
     (folder / "model.safetensors").write_bytes(b"")
     return folder
 
