@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from eimf.store.rows import ReplyRows
 from pipeline import parallel
 from pipeline.comparison import comparison
 from pipeline.console import say
+from pipeline.demo import show_seconds, show_typical_users
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.gate import Settled, probed, settle, verdict
@@ -158,16 +160,21 @@ def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:
-    """Stage one, then the same backbone and seed three times: plain, with the items' texts, and with the LLM's
-    interests too, where they pass the gate."""
-    run_esim(recipe, store)
-    without = [recipe.model_copy(update={"heads": HeadSettings(preset=preset)}) for preset in ("plain", "text")]
-    results = [run_train(each, store) for each in (*without, recipe)]
+    """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
+    with the texts and the LLM's interests, if these pass the gate. Then what the LLM said, and where the time went."""
+    begin, engines = datetime.now(UTC), Engines(recipe, store)
+    artifacts = run_esim(recipe, store, engines)
+    others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
+    results = [run_train(each, store) for each in (*others, recipe)]
     say()
     show_results(results)
     for other in results[:-1]:
         if other.checkpoint.key != results[-1].checkpoint.key:
             show_paired(other, results[-1])
+    say()
+    show_typical_users(artifacts)
+    say()
+    show_seconds({**artifacts, **{each.label: each.checkpoint for each in results}}, begin, engines.seconds)
     say("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
     say()
     say("Go on from here:")

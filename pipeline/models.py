@@ -150,6 +150,7 @@ def offline_environment(on_gpu: bool) -> None:
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "TORCH_LOGS": "-torch._library.triton",
         "TQDM_DISABLE": "1",
         "PYTHONWARNINGS": "ignore",
         # A forked process would not bear the guard's mark.

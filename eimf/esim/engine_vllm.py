@@ -25,8 +25,8 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
             "run `make esim`, or install the esim extra (esim-cpu without a GPU)",
         ) from error
     if not on_gpu:
-        # Eager: compilation costs more than it saves at these sizes. The model in a process of its own, which vLLM gives
-        # its OpenMP threads.
+        # Eager: compilation costs more than it saves at these sizes. The model in a process of its own, to which vLLM
+        # gives its OpenMP threads.
         options |= {"enforce_eager": True, "distributed_executor_backend": "mp"}
     try:
         # No Python of the model's own, and no weights but safetensors.

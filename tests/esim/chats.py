@@ -1,5 +1,5 @@
-"""The chat formats of well-known models, small: a tokenizer of single bytes with the format's special tokens, and a chat
-template in our own words that writes the same markers."""
+"""The chat formats of well-known models, small: a tokenizer of single bytes with the format's special tokens, and a
+chat template in our own words that writes the same markers."""
 
 import json
 from dataclasses import dataclass
@@ -80,8 +80,8 @@ CHATS = {
 
 
 def write_chat(chat: Chat, folder: Path, normalized: bool = False) -> Path:
-    """A model directory with this chat format and no weights. `normalized`: its tokenizer rewrites a text by NFKC before
-    it looks for special tokens."""
+    """A model directory with this chat format and no weights. `normalized`: its tokenizer rewrites a text by NFKC
+    before it looks for special tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     _tokenizer(chat, normalized).save(str(folder / "tokenizer.json"))
     settings = {

@@ -1,4 +1,4 @@
-"""What `dtype = "auto"` comes to, by machine, and that it is in the keys; and that replies of another machine are found."""
+"""What `dtype = "auto"` comes to, by machine; that it is in the keys; that replies of another machine are found."""
 
 import stat
 from dataclasses import dataclass
