@@ -42,13 +42,13 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
 
 @contextmanager
 def _alive(field: str) -> Iterator[None]:
-    """An engine whose process dies while it works is a ModelError."""
+    """An engine that fails while it works, its process dead perhaps, is a ModelError."""
     from vllm.v1.engine.exceptions import EngineDeadError
 
     try:
         yield
-    except EngineDeadError as error:
-        found = "the process of the vLLM engine has died, perhaps for want of memory; its last words stand above"
+    except (EngineDeadError, RuntimeError) as error:
+        found = "the vLLM engine has failed, perhaps for want of memory; its last words stand above"
         raise ModelError(field, found, "run the same command again: finished answers are kept") from error
 
 
