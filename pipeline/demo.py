@@ -1,7 +1,6 @@
 """What `make demo` shows beside its table: a few typical users, what the LLM said of them, and where the time went."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -32,15 +31,12 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
             say(f"    {_plain(interest)}: {_named(evidence, titles) or 'no title named'}")
 
 
-def show_seconds(artifacts: Mapping[str, Artifact], begin: datetime, starts: Mapping[str, float]) -> None:
-    """Seconds of everything that was built since `begin`, by its label, and of every engine's start within it."""
-    since = begin.isoformat(timespec="seconds")
-    seconds = {label: each.manifest.seconds for label, each in artifacts.items() if each.manifest.created >= since} | {
-        f"of these, starting {section}.model": value for section, value in starts.items()
-    }
-    rows = [[label, f"{value:.0f}"] for label, value in seconds.items() if value >= 1]
-    if rows:
-        whole = (datetime.now(begin.tzinfo) - begin).total_seconds()
+def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
+    """Seconds of everything that was built in the `whole`, by its label, and of every engine's start within it."""
+    seconds = {each.key: (label, each.manifest.seconds) for label, each in built.items()}.values()
+    rows = [[label, f"{value:.0f}"] for label, value in seconds if value >= 1]
+    rows += [[f"of these, starting {section}.model", f"{value:.0f}"] for section, value in starts.items()]
+    if built:
         say(f"Where the time went, {whole:.0f} seconds in all:")
         table(["", "seconds"], rows)
         say()

@@ -144,6 +144,7 @@ def offline_environment(on_gpu: bool) -> None:
     for name, value in {
         "HF_HUB_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_NO_USAGE_STATS": "1",
         # On a CPU vLLM leaves one core to the process that feeds it, which needs little of it: of two cores, half.
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
@@ -155,5 +156,6 @@ def offline_environment(on_gpu: bool) -> None:
         "PYTHONWARNINGS": "ignore",
         # A forked process would not bear the guard's mark.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1",
     }.items():
         os.environ.setdefault(name, value)

@@ -28,11 +28,11 @@ def wants_code(model: Path) -> str | None:
     return ", ".join(names) or None
 
 
-def cannot_load(model: Path, field: str, problem: str, remedy: str) -> ModelError:
-    """The error of a model that does not load: as given, or that it wants code of its own. Most models that bring code
-    load without it."""
+def cannot_load(model: Path, field: str, error: Exception, problem: str, remedy: str) -> ModelError:
+    """The error of a model that does not load: as given, or, if that is why, that it wants code of its own. (Most that
+    bring code load without it.)"""
     files = wants_code(model)
-    if files and any(word in problem for word in ("code", "tokenizer")):
+    if files and "trust_remote_code" in str(error):
         problem = f"{model} wants Python code of its own (auto_map in {files}), and EIMF runs none"
         return ModelError(field, problem, "give a model that transformers and vLLM serve without such code")
     return ModelError(field, f"{model} {problem}", remedy)
@@ -53,7 +53,7 @@ class ChatRenderer:
             self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, ImportError, AttributeError, KeyError, TypeError) as error:
             remedy = "give the whole model directory"
-            raise cannot_load(model, "llm.model", "has no tokenizer that loads", remedy) from error
+            raise cannot_load(model, "llm.model", error, "has no tokenizer that loads", remedy) from error
         if not self._tokenizer.chat_template:
             raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
 

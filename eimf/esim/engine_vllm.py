@@ -35,9 +35,10 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
             load_format="safetensors", **options,
         )  # fmt: skip
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        lines = [line for line in str(error).splitlines() if line.strip() and "errors.pydantic.dev" not in line]
+        problem = f"cannot be loaded by vLLM ({lines[-1].strip()[:200] if lines else type(error).__name__})"
         remedy = "give a model that vLLM serves, and enough memory"
-        raise cannot_load(model, field, f"cannot be loaded by vLLM ({reason[:200]})", remedy) from error
+        raise cannot_load(model, field, error, problem, remedy) from error
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Stage one end to end on the planted world, with the fakes: what is rebuilt, what is asked, what is promised."""
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 
@@ -11,7 +12,7 @@ import pytest
 
 from eimf import schema
 from eimf.errors import DataError, MissingError
-from eimf.esim.fake import FakeGenerator, FakeRenderer
+from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Reply
 from eimf.store import keys
 from eimf.store.artifact import Store
@@ -262,3 +263,37 @@ def test_a_catalogue_of_chat_markers_and_line_breaks_makes_no_turn_and_no_title(
     for row in made["requests"].table("requests").to_pylist():
         assert FakeRenderer().markers(row[schema.PROMPT]) == ["<system>", "<user>"]
         assert len(row[schema.PROMPT].splitlines()) == 3 + len(row[schema.HISTORY])
+
+
+class Counting(Engines):
+    """The fakes; notes every encoder that is loaded and closed, and every LLM."""
+
+    def __init__(self, recipe):
+        super().__init__(recipe)
+        self.events: list[str] = []
+
+    def _load_encoder(self):
+        events = self.events
+        events.append("encoder")
+
+        class Noting(FakeEncoder):
+            def close(self):
+                events.append("encoder closed")
+
+        return Noting()
+
+    def generator(self):
+        self.events.append("llm")
+        return super().generator()
+
+
+def test_each_engine_starts_once_and_none_where_nothing_is_to_be_computed(world_folder, store):
+    recipe = planted.recipe(world_folder)
+    for events in (["encoder", "llm", "encoder closed"], []):
+        engines = Counting(recipe)
+        run_esim(recipe, store, engines)
+        assert engines.events == events
+    for kind in ("interests", "interest_vectors", "esim"):  # every reply is there: interests to encode, and no LLM
+        shutil.rmtree(store.root / kind)
+    run_esim(recipe, store, engines)
+    assert engines.events == ["encoder", "encoder closed"]
