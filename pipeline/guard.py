@@ -28,6 +28,7 @@ def watch() -> None:
     if _PROC.is_dir():
         unmarked = {name: value for name, value in os.environ.items() if name != _MARK}
         os.environ[_MARK] = uuid.uuid4().hex
+        os.environ["SPT_NOENV"] = "1"  # else setproctitle, by which vLLM names its processes, writes over the mark
         command = [sys.executable, "-m", "pipeline.guard", str(os.getpid()), os.environ[_MARK]]
         quiet = subprocess.DEVNULL
         subprocess.Popen(command, env=unmarked, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)

@@ -11,18 +11,26 @@ ROOT = Path(__file__).parents[2]
 
 # A parent that is guarded twice and starts a child, which starts one of its own, as an engine does; then it waits to be
 # killed. What it had started before it was guarded is no engine of this run.
-PARENT = """
+PARENT = '''
 import os, subprocess, sys, time
 bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.DEVNULL)
 from pipeline import guard
 guard.watch()
 guard.watch()
-grandchild = "import time; time.sleep(60)"
+grandchild = """
+import time
+try:
+    from setproctitle import setproctitle  # as vLLM names its processes; it may write over the environment
+    setproctitle("VLLM::Worker " + "x" * 4000)
+except ImportError:
+    pass
+time.sleep(60)
+"""
 child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
 subprocess.Popen([sys.executable, "-c", child], start_new_session=True, stdout=subprocess.DEVNULL)
 print(bystander.pid, os.environ["EIMF_RUN"], flush=True)
 time.sleep(60)
-"""
+'''
 
 
 def wait_for(condition, seconds: float = 20) -> bool:
