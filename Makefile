@@ -50,7 +50,7 @@ help: ## this list
 	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
 	@echo '  WORKERS=2: trainings at a time of `make sweep`, one thread each'
 
-demo: $(VENV)/.esim ## from nothing to a table: SASRec on MovieLens-100K, plain, with item texts, with the LLM's interests
+demo: $(VENV)/.esim ## from nothing to a table: SASRec on MovieLens-100K, plain, with texts, as published, with the LLM's interests
 	@$(if $(RECIPE),$(error the demo is of MovieLens-100K: `make esim` and `make train` take a RECIPE))\
 	$(EIMF) demo --store "$$STORE" $(if $(SET),--settings "$$SET")
 

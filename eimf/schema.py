@@ -26,6 +26,7 @@ REQUEST_KEY, PROMPT, HISTORY = "request_key", "prompt", "history"
 LAST_READ = "last_read"
 ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
 PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
+FINISH_REASON = "finish_reason"
 INTEREST, INTEREST_NO, INTERESTS, EVIDENCE = "interest", "interest_no", "interests", "evidence"
 SOURCE, ALONE, WITH_HISTORY = "source", "alone", "with_history"
 METRIC, K, SLICE, VALUE, USERS = "metric", "k", "slice", "value", "users"
@@ -125,9 +126,11 @@ REPLIES = pa.schema(
         (REPLY, pa.string()),
         (PROMPT_TOKENS, pa.int32()),
         (REPLY_TOKENS, pa.int32()),
+        (FINISH_REASON, pa.string()),
     ]
 )
-"""One attempt at one request, as the row store keeps it: what came back, raw."""
+"""One attempt at one request, as the row store keeps it: what came back, raw, and why it ended: `stop`, or `length` if
+`llm.max_tokens` cut it."""
 
 INTERESTS_TABLE = pa.schema(
     [
@@ -143,8 +146,8 @@ INTERESTS_TABLE = pa.schema(
         (EVIDENCE, pa.list_(pa.list_(pa.int32()))),
     ]
 )
-"""interests: the last attempt at each request, parsed. status: ok or malformed; evidence: item_idx, a list for
-each interest."""
+"""interests: the last attempt at each request, parsed. status: ok, truncated (the list breaks off, its whole entries
+count) or malformed; evidence: item_idx, a list for each interest."""
 
 ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32()), (LAST_READ, pa.int32())])
 """esim/users: each user's cluster, and the last position of the user's history that the LLM has read (-1: none)."""

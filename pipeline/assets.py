@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eimf.errors import MissingError, ModelError
 from eimf.store import keys
@@ -37,9 +38,10 @@ def _convert_gguf(folder: Path) -> None:
             "run `make esim`, or install the esim extra (esim-cpu without a GPU)",
         ) from error
     quantization = GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=source.name, quantization_config=quantization)
+    file: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True, "trust_remote_code": False}
+    model = AutoModelForCausalLM.from_pretrained(folder, **file, quantization_config=quantization)
     model.bfloat16().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(folder, gguf_file=source.name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(folder, **file).save_pretrained(folder)
     source.unlink()
 
 

@@ -1,30 +1,41 @@
 """The encoder and the LLM that a recipe names, opened only when something has to be computed."""
 
-import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eimf.errors import MissingError
 from eimf.esim.encode import Encoder
 from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Generator, Renderer
 from eimf.esim.prompt import reply_schema
+from eimf.store import keys
+from eimf.store.artifact import Store
 from pipeline import guard
+from pipeline.console import say
 from pipeline.models import model_folder, model_identity, offline_environment
+from pipeline.number_type import fastest_dtype, gpu_present
 from pipeline.recipe import Recipe
 
+if TYPE_CHECKING:
+    from eimf.esim.chat import ChatRenderer
 
-def gpu_present() -> bool:
-    """True on a machine with an NVIDIA driver; asks no library, so nothing heavy is loaded for it."""
-    return shutil.which("nvidia-smi") is not None
+_DTYPES = ("bfloat16", "float32", "float16")
 
 
 class Engines:
-    """What a recipe's `encoder` and `llm` sections mean on this machine."""
+    """What a recipe's `encoder` and `llm` sections mean on this machine. Close it: an encoder, once loaded, is kept for
+    the next texts."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
+    def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
+        """`store` holds the replies that `llm.backend="replay"` looks for."""
+        self._recipe, self._store = recipe, store
         self._on_gpu = gpu_present()
+        self._encoder: Encoder | None = None
+        self.seconds: dict[str, float] = {}
+        """How long each engine took to start, by its setting."""
 
     @cached_property
     def encoder_identity(self) -> dict[str, Any]:
@@ -36,7 +47,7 @@ class Engines:
         return {
             "backend": "vllm",
             "model": identity,
-            "dtype": settings.dtype,
+            "dtype": self._dtype(settings.dtype),
             "max_tokens": settings.max_tokens,
         }
 
@@ -48,35 +59,59 @@ class Engines:
         if settings.backend == "fake":
             return {"backend": "fake", **fixed}
         model = model_identity(settings.model, settings.revision, self._recipe.folder, "llm.model")
-        return {"backend": "vllm", "model": model, "dtype": settings.dtype, **fixed}
+        identity = {"backend": "vllm", "model": model, "dtype": self._dtype(settings.dtype), **fixed}
+        if settings.backend == "replay" and settings.dtype == "auto":
+            return self._recorded(identity)
+        return identity
+
+    def _recorded(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The same in the number type of this machine if the store has replies in it, or else in one that it has."""
+        if self._store is not None:
+            for dtype in (identity["dtype"], *_DTYPES):
+                found = {**identity, "dtype": dtype}
+                if (self._store.root / "replies" / keys.digest(found)).is_dir():
+                    return found
+        return identity
 
     def encoder(self) -> Encoder:
-        """The loaded encoder."""
+        """The loaded encoder; kept until `close`, or until the LLM needs the GPU."""
+        if self._encoder is None:
+            self._encoder = self._load_encoder()
+        return self._encoder
+
+    def close(self) -> None:
+        """End the encoder, if it was loaded."""
+        if self._encoder is not None:
+            self._encoder.close()
+            self._encoder = None
+
+    def _load_encoder(self) -> Encoder:
         settings, speed = self._recipe.encoder, self._recipe.speed
         if settings.backend == "fake":
             return FakeEncoder()
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "encoder.model")
-        offline_environment()
-        guard.watch()
-        from eimf.esim.engine_vllm import VllmEncoder
+        with self._starting("encoder"):
+            from eimf.esim.engine_vllm import VllmEncoder
 
-        return VllmEncoder(
-            folder,
-            max_tokens=settings.max_tokens,
-            dtype=settings.dtype,
-            batch=speed.encode_batch,
-            memory=self._memory(gpus=1),
-            on_gpu=self._on_gpu,
-        )
+            return VllmEncoder(
+                folder,
+                max_tokens=settings.max_tokens,
+                dtype=self.encoder_identity["dtype"],
+                batch=speed.encode_batch,
+                memory=self._memory(gpus=1),
+                on_gpu=self._on_gpu,
+            )
 
     def renderer(self) -> Renderer:
         """The chat template of the LLM; loads its tokenizer, not its weights."""
+        return FakeRenderer() if self._recipe.llm.backend == "fake" else self._chat
+
+    @cached_property
+    def _chat(self) -> "ChatRenderer":
         settings = self._recipe.llm
-        if settings.backend == "fake":
-            return FakeRenderer()
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
-        offline_environment()
-        from eimf.esim.engine_vllm import ChatRenderer
+        offline_environment(self._on_gpu)
+        from eimf.esim.chat import ChatRenderer
 
         return ChatRenderer(folder)
 
@@ -86,21 +121,34 @@ class Engines:
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
         if settings.backend == "replay":
-            raise MissingError(
-                "llm.backend",
-                "replay, but the store holds no reply to some requests",
-                'set llm.backend="vllm" once',
-            )
+            dtype = self.generator_identity["dtype"]
+            problem = f"replay, but the store holds no reply in {dtype} to some requests"
+            raise MissingError("llm.backend", problem, 'set llm.backend="vllm" once, or llm.dtype as it was then')
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
-        offline_environment()
-        guard.watch()
-        from eimf.esim.engine_vllm import VllmGenerator
+        if self._on_gpu:  # its memory is the LLM's
+            self.close()
+        with self._starting("llm"):
+            from eimf.esim.engine_vllm import VllmGenerator
 
-        return VllmGenerator(
-            folder, sampling=self._sampling(), json_schema=self._schema(), max_prompt_tokens=settings.max_prompt_tokens,
-            dtype=settings.dtype, in_flight=speed.in_flight, memory=self._memory(speed.tensor_parallel),
-            on_gpu=self._on_gpu,
-        )  # fmt: skip
+            return VllmGenerator(
+                folder, self._chat, sampling=self._sampling(), json_schema=self._schema(),
+                max_prompt_tokens=settings.max_prompt_tokens, dtype=self.generator_identity["dtype"],
+                in_flight=speed.in_flight, memory=self._memory(speed.tensor_parallel), on_gpu=self._on_gpu,
+            )  # fmt: skip
+
+    @contextmanager
+    def _starting(self, section: str) -> Iterator[None]:
+        """Around the start of an engine: its surroundings, a line, and how long it took."""
+        dtype = (self.encoder_identity if section == "encoder" else self.generator_identity)["dtype"]
+        say(f"      starting {section}.model, {section}.dtype {dtype}")
+        offline_environment(self._on_gpu)
+        guard.watch()
+        begin = time.monotonic()
+        yield
+        self.seconds[section] = time.monotonic() - begin
+
+    def _dtype(self, setting: str) -> str:
+        return fastest_dtype(self._on_gpu) if setting == "auto" else setting
 
     def _sampling(self) -> dict[str, Any]:
         settings = self._recipe.llm

@@ -4,8 +4,9 @@ here.
 Imports of heavy libraries stand inside the build functions on purpose: where every stage is a hit, none is loaded.
 """
 
-from contextlib import closing
-from typing import Any
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from eimf import schema
 from eimf.data.files import check_file
@@ -17,6 +18,12 @@ from eimf.store.replies import ReplyStore
 from pipeline.assets import SCHEME, data_file, find_asset
 from pipeline.console import Waiting, progress, say
 from pipeline.run import Artifacts, Run, Stage, this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eimf.esim.parse import Parsed
+    from eimf.esim.prompt import Template
 
 Facts = dict[str, Any]
 
@@ -87,8 +94,8 @@ def _encode(run: Run, texts: list[str], label: str) -> Any:
 
     if not texts:
         return None
-    batch = run.recipe.speed.encode_batch
-    with closing(run.engines.encoder()) as encoder, progress(label, len(set(texts)), "texts") as tick:
+    batch, encoder = run.recipe.speed.encode_batch, run.engines.encoder()
+    with progress(label, len(set(texts)), "texts") as tick:
         return to_column(encode_texts(encoder, texts, batch, tick))
 
 
@@ -182,10 +189,10 @@ def _requests_configuration(run: Run) -> dict[str, Any]:
 def _build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     import pyarrow as pa
 
-    from eimf.esim.prompt import messages, shown_history
+    from eimf.esim.prompt import PromptWriter, shown_history
 
     settings, generator = run.recipe.prompt, run.engines.generator_identity
-    template, renderer = load_template(settings.template, run.recipe.folder), run.engines.renderer()
+    writer = PromptWriter(load_template(settings.template, run.recipe.folder), run.engines.renderer())
     items, offsets = _training_events(made)
     titles = made["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
     typical = made["typical_users"].table("typical_users")[schema.USER].to_pylist()
@@ -195,7 +202,7 @@ def _build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
             items[offsets[user] : offsets[user + 1]], titles, settings.max_titles, settings.title_chars
         )
         if shown is not None:
-            prompt = renderer.render(messages(template, shown.titles))
+            prompt = writer.write(shown.titles)
             rows.append((keys.request_key(generator, prompt), user, prompt, shown.items, shown.last_position))
     if not rows:
         found = f"no typical user of {len(typical)} has an item with a title in training"
@@ -213,11 +220,13 @@ def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     from eimf.esim.parse import parse_reply
 
     settings, requests = run.recipe.llm, made["requests"].table("requests")
-    examples = load_template(run.recipe.prompt.template, run.recipe.folder).example_phrases()
+    template = load_template(run.recipe.prompt.template, run.recipe.folder)
+    examples = template.example_phrases()
     prompts = dict(zip(requests[schema.REQUEST_KEY].to_pylist(), requests[schema.PROMPT].to_pylist(), strict=True))
     shown = dict(zip(requests[schema.REQUEST_KEY].to_pylist(), requests[schema.HISTORY].to_pylist(), strict=True))
 
-    def parse(key: str, reply: str) -> Any:
+    @cache
+    def parse(key: str, reply: str) -> "Parsed":
         return parse_reply(reply, len(shown[key]), examples, settings.max_interests)
 
     def readable(key: str, reply: str) -> bool:
@@ -235,22 +244,49 @@ def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
             chunk = run.recipe.speed.chunk
             sent = ask(run.engines.generator, prompts, replies, chunk=chunk, save=rows.append, tick=tick)
     table = interests_table(requests, replies, parse)
+    _check_any(table)
     draft.write_table("interests", table)
-    return {"llm_requests": sent, **_interest_facts(table)}
+    facts = {"llm_requests": sent, **_interest_facts(table), "copied_evidence": _copied(table, parse, template)}
+    _say_what_was_cut(facts, settings.max_tokens)
+    return facts
+
+
+def _check_any(table: Any) -> None:
+    """Raises DataError if no reply is of use, with the most frequent reason: there is nothing to train against."""
+    reasons = Counter(table[schema.REASON].to_pylist())
+    if table.num_rows and reasons[None] == 0:
+        reason, count = reasons.most_common(1)[0]
+        remedy = "raise llm.max_tokens" if reason.startswith("cut by") else "use another llm.model or prompt.template"
+        found = f"no reply of the LLM held a usable interest ({count} of {table.num_rows}: {reason})"
+        raise DataError("interests", found, remedy)
 
 
 def _interest_facts(table: Any) -> Facts:
     """Counts of the finished interests: what became of the users, and the tokens of their last attempts."""
     import pyarrow.compute as pc
 
-    status = table[schema.STATUS]
+    status = table[schema.STATUS].to_pylist()
     return {
         "users": table.num_rows,
-        "malformed": pc.sum(pc.equal(status, "malformed")).as_py() or 0,
+        "malformed": status.count("malformed"),
+        "truncated": status.count("truncated"),
         "interests": pc.sum(pc.list_value_length(table[schema.INTERESTS])).as_py() or 0,
         "prompt_tokens": pc.sum(table[schema.PROMPT_TOKENS]).as_py() or 0,
         "reply_tokens": pc.sum(table[schema.REPLY_TOKENS]).as_py() or 0,
     }
+
+
+def _copied(table: Any, parse: "Callable[[str, str], Parsed]", template: "Template") -> int:
+    """Replies whose evidence is that of one of the prompt's examples, number for number."""
+    examples = template.example_evidence()
+    rows = table.select([schema.REQUEST_KEY, schema.REPLY]).to_pylist()
+    return sum(parse(row[schema.REQUEST_KEY], row[schema.REPLY]).evidence in examples for row in rows)
+
+
+def _say_what_was_cut(facts: Facts, max_tokens: int) -> None:
+    if facts["truncated"]:
+        cut = f"{facts['truncated']} of {facts['users']} replies were cut by llm.max_tokens={max_tokens}"
+        say(f"      {cut}: their whole entries are kept; a higher llm.max_tokens asks all users again")
 
 
 def _build_interest_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
@@ -295,8 +331,8 @@ STAGES = (
     Stage(3, "user_vectors", 1, ("dataset", "item_vectors"), _nothing, _build_user_vectors),
     Stage(4, "clusters", 1, ("user_vectors",), _cluster_configuration, _build_clusters),
     Stage(5, "typical_users", 1, ("dataset", "clusters"), _typical_configuration, _build_typical_users),
-    Stage(6, "requests", 1, ("dataset", "typical_users"), _requests_configuration, _build_requests),
-    Stage(7, "interests", 1, ("requests",), _interests_configuration, _build_interests),
+    Stage(6, "requests", 2, ("dataset", "typical_users"), _requests_configuration, _build_requests),
+    Stage(7, "interests", 2, ("requests",), _interests_configuration, _build_interests),
     Stage(8, "interest_vectors", 1, ("interests",), _encoder_configuration, _build_interest_vectors),
     Stage(
         9,

@@ -1,6 +1,8 @@
 """The jobs behind the verbs of the command line."""
 
+import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from eimf.store.replies import ReplyStore
 from pipeline import parallel
 from pipeline.comparison import comparison
 from pipeline.console import say
+from pipeline.demo import show_seconds, show_typical_users
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.gate import Settled, probed, settle, verdict
@@ -31,18 +34,19 @@ _MANY_REPEATS = 0.05
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
     """Stages 1 to 9. Returns every artifact by kind."""
     store.remove_stale()
-    run = Run(recipe, store, engines or Engines(recipe))
-    # All of them first: a wrong model or template is found before minutes are spent.
-    check_backbone(recipe.model)
-    configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
-    _name_commits(run)
-    made: dict[str, Artifact] = {}
-    built: set[str] = set()
-    for stage in STAGES:
-        made[stage.kind], new = make(stage, run, made, configurations[stage.kind])
-        built |= {stage.kind} if new else set()
-        if stage.kind in HANDED_OVER:
-            save_ref(store, recipe, made[stage.kind])
+    with closing(engines or Engines(recipe, store)) as opened:
+        run = Run(recipe, store, opened)
+        # All of them first: a wrong model or template is found before minutes are spent.
+        check_backbone(recipe.model)
+        configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
+        _name_commits(run)
+        made: dict[str, Artifact] = {}
+        built: set[str] = set()
+        for stage in STAGES:
+            made[stage.kind], new = make(stage, run, made, configurations[stage.kind])
+            built |= {stage.kind} if new else set()
+            if stage.kind in HANDED_OVER:
+                save_ref(store, recipe, made[stage.kind])
     asked = made["interests"].fact("llm_requests") if "interests" in built else 0
     say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made
@@ -179,16 +183,23 @@ def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:
-    """Stage one, then the same backbone and seed three times: plain, with the items' texts, and with the LLM's
-    interests too, where they pass the gate."""
-    run_esim(recipe, store)
-    without = [recipe.model_copy(update={"heads": HeadSettings(preset=preset)}) for preset in ("plain", "text")]
-    results = [run_train(each, store) for each in (*without, recipe)]
+    """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
+    with the texts and the LLM's interests, if these pass the gate. Then what the LLM said, and where the time went."""
+    begin, before, engines = time.monotonic(), set(store.listing()), Engines(recipe, store)
+    artifacts = run_esim(recipe, store, engines)
+    others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
+    results = [run_train(each, store) for each in (*others, recipe)]
     say()
     show_results(results)
     for other in results[:-1]:
         if other.checkpoint.key != results[-1].checkpoint.key:
             show_paired(other, results[-1])
+    say()
+    show_typical_users(artifacts)
+    say()
+    finished = {**artifacts, **{each.label: each.checkpoint for each in results}}
+    built = {label: each for label, each in finished.items() if (each.manifest.kind, each.key) not in before}
+    show_seconds(built, time.monotonic() - begin, engines.seconds)
     say("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
     say()
     say("Go on from here:")

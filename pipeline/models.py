@@ -14,7 +14,8 @@ from pipeline.console import say
 
 _LARGE = 16 << 20
 _COMMIT = re.compile("[0-9a-f]{40}")
-_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "1_Pooling/*"]
+_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+"""Files of a model, in any of its folders: no Python, no pickled weights."""
 
 
 def model_identity(spec: str, revision: str | None, folder: Path, field: str) -> str:
@@ -131,21 +132,30 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
     )
 
 
-def offline_environment() -> None:
+def offline_environment(on_gpu: bool) -> None:
     """Tell the libraries that load a model that it is on disk already, and to keep their log lines to themselves.
 
     Their worker processes inherit it. Called once every model is on disk: a download keeps its progress bar.
     """
+    if not on_gpu:
+        # vLLM would start a process that starts another, and each imports it: half a minute on a slow CPU. So the first
+        # of them is this one.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     for name, value in {
         "HF_HUB_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_NO_USAGE_STATS": "1",
         # On a CPU vLLM leaves one core to the process that feeds it, which needs little of it: of two cores, half.
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "TORCH_LOGS": "-torch._library.triton",
         "TQDM_DISABLE": "1",
         "PYTHONWARNINGS": "ignore",
+        # A forked process would not bear the guard's mark.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1",
     }.items():
         os.environ.setdefault(name, value)

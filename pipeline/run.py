@@ -12,7 +12,8 @@ from typing import Any
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Draft, Store
 from pipeline.console import Waiting, say, working
-from pipeline.engines import Engines, gpu_present
+from pipeline.engines import Engines
+from pipeline.number_type import gpu_present
 from pipeline.recipe import Recipe
 
 Artifacts = Mapping[str, Artifact]

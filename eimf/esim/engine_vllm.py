@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from eimf.errors import MissingError, ModelError, SettingError
+from eimf.esim.chat import ChatRenderer, cannot_load
 from eimf.esim.generate import Reply, Request
 
 _GIB = 1 << 30
-_DAY = "01 Jan 2026"
 
 
-def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
+def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
     """A loaded `vllm.LLM`. Raises MissingError without vLLM, ModelError where it cannot serve the model."""
     try:
         from vllm import LLM
@@ -25,85 +25,55 @@ def _engine(model: Path, on_gpu: bool, **options: Any) -> Any:
             "run `make esim`, or install the esim extra (esim-cpu without a GPU)",
         ) from error
     if not on_gpu:
-        # Eager: compilation costs more than it saves at these sizes.
-        options |= {"enforce_eager": True}
+        # Eager: compilation costs more than it saves at these sizes. The model in a process of its own, to which vLLM
+        # gives its OpenMP threads.
+        options |= {"enforce_eager": True, "distributed_executor_backend": "mp"}
     try:
-        return LLM(str(model), disable_log_stats=True, use_tqdm_on_load=False, **options)
+        # No Python of the model's own, and no weights but safetensors.
+        return LLM(
+            str(model), disable_log_stats=True, use_tqdm_on_load=False, trust_remote_code=False,
+            load_format="safetensors", **options,
+        )  # fmt: skip
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            str(model),
-            f"vLLM cannot load it ({reason[:200]})",
-            "give a model that vLLM serves, and enough memory",
-        ) from error
+        lines = [line for line in str(error).splitlines() if line.strip() and "errors.pydantic.dev" not in line]
+        problem = f"cannot be loaded by vLLM ({lines[-1].strip()[:200] if lines else type(error).__name__})"
+        remedy = "give a model that vLLM serves, and enough memory"
+        raise cannot_load(model, field, error, problem, remedy) from error
 
 
 @contextmanager
 def _alive(field: str) -> Iterator[None]:
-    """An engine whose process dies while it works is a ModelError."""
+    """An engine that fails while it works, its process dead perhaps, is a ModelError."""
     from vllm.v1.engine.exceptions import EngineDeadError
 
     try:
         yield
-    except EngineDeadError as error:
-        found = "the process of the vLLM engine has died, perhaps for want of memory; its last words stand above"
+    except (EngineDeadError, RuntimeError) as error:
+        found = "the vLLM engine has failed, perhaps for want of memory; its last words stand above"
         raise ModelError(field, found, "run the same command again: finished answers are kept") from error
-
-
-class ChatRenderer:
-    """The model's own chat template, applied by its tokenizer."""
-
-    def __init__(self, model: Path) -> None:
-        from transformers import AutoTokenizer
-
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                "llm.model", f"{model} has no tokenizer that loads", "give the whole model directory"
-            ) from error
-        if not self._tokenizer.chat_template:
-            raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
-
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Some templates refuse a system message: it then goes before the first user message. Some write the day:
-        they get a fixed one, or every prompt, and so every request key, would be new each day."""
-        from jinja2 import TemplateError
-
-        talk = [dict(message) for message in messages]
-        try:
-            return self._apply(talk)
-        except TemplateError:
-            system, first, *rest = talk
-            return self._apply([{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest])
-
-    def _apply(self, talk: list[dict[str, str]]) -> str:
-        text = self._tokenizer.apply_chat_template(
-            talk, tokenize=False, add_generation_prompt=True, date_string=_DAY, strftime_now=lambda _: _DAY
-        )
-        return str(text)
 
 
 class VllmGenerator:
     """Continuous batching over all requests; replies are yielded as they finish."""
 
     def __init__(
-        self, model: Path, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any], max_prompt_tokens:
-        int, dtype: str, in_flight: int, memory: Mapping[str, Any], on_gpu: bool,
+        self, model: Path, chat: ChatRenderer, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any],
+        max_prompt_tokens: int, dtype: str, in_flight: int, memory: Mapping[str, Any], on_gpu: bool,
     ) -> None:  # fmt: skip
         """`sampling` are vLLM sampling parameters less the seed; `memory` is what `memory_options` returns."""
+        self._chat = chat
         self._schema, self._sampling = dict(json_schema), dict(sampling)
         self._max_prompt_tokens = max_prompt_tokens
         length = max_prompt_tokens + int(sampling["max_tokens"])
         batch = {} if on_gpu else {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, length)}
         # A seeded request whose prompt is split over two steps stops vLLM 0.32 on a CPU: whole prompts only, there.
-        self._llm = _engine(model, on_gpu, dtype=dtype, max_model_len=length, max_num_seqs=in_flight, **batch, **memory)
-        self._tokenizer = self._llm.get_tokenizer()
+        self._llm = _engine(
+            model, "llm.model", on_gpu, dtype=dtype, max_model_len=length, max_num_seqs=in_flight, **batch, **memory
+        )
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         engine = self._llm.llm_engine
-        # The chat template has written every special token already.
-        prompts = [self._tokenizer.encode(request.prompt, add_special_tokens=False) for request in requests]
+        prompts = [self._chat.tokens(request.prompt) for request in requests]
         longest = max(map(len, prompts), default=0)
         if longest > self._max_prompt_tokens:
             found = f"{self._max_prompt_tokens}, but a prompt has {longest} tokens"
@@ -134,7 +104,8 @@ def _shut_down(llm: Any) -> None:
 
 def _reply(output: Any) -> Reply:
     best = output.outputs[0]
-    return Reply(output.request_id, best.text, len(output.prompt_token_ids), len(best.token_ids))
+    tokens = len(output.prompt_token_ids), len(best.token_ids)
+    return Reply(output.request_id, best.text, *tokens, best.finish_reason)
 
 
 class VllmEncoder:
@@ -144,7 +115,7 @@ class VllmEncoder:
         self, model: Path, *, max_tokens: int, dtype: str, batch: int, memory: Mapping[str, Any], on_gpu: bool
     ) -> None:
         self._max_tokens = max_tokens
-        self._llm = _engine(model, on_gpu, runner="pooling", dtype=dtype, max_num_seqs=batch, **memory)
+        self._llm = _engine(model, "encoder.model", on_gpu, runner="pooling", dtype=dtype, max_num_seqs=batch, **memory)
         limit = self._llm.llm_engine.model_config.max_model_len
         if max_tokens > limit:
             raise SettingError(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from eimf.esim.generate import Reply, Request
+from eimf.esim.markers import Markers
 from eimf.store.keys import digest
 
 _WORD = re.compile(r"[a-z]{2,}")
@@ -45,8 +46,16 @@ class FakeEncoder:
 class FakeRenderer:
     """A chat template of its own."""
 
+    _turns = Markers(["<system>", "<user>", "<assistant>"])
+
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
         return "".join(f"<{message['role']}>\n{message['content']}\n" for message in messages)
+
+    def as_data(self, text: str) -> str:
+        return self._turns.broken(text)
+
+    def markers(self, prompt: str) -> list[str]:
+        return self._turns.found(prompt)
 
 
 class FakeGenerator:
@@ -61,7 +70,7 @@ class FakeGenerator:
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         for request in requests:
             text = self._reply(request)
-            yield Reply(request.key, text, len(request.prompt.split()), len(text.split()))
+            yield Reply(request.key, text, len(request.prompt.split()), len(text.split()), "stop")
 
     def close(self) -> None:
         """Nothing to free."""

@@ -25,12 +25,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the engine returned for a request."""
+    """What the engine returned for a request. `finish_reason` is `stop`, or `length` if `llm.max_tokens` cut it."""
 
     key: str
     text: str
     prompt_tokens: int
     reply_tokens: int
+    finish_reason: str
 
 
 class Generator(Protocol):
@@ -48,6 +49,15 @@ class Renderer(Protocol):
     """Turns messages into the exact text that the model reads, its chat template applied."""
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str: ...
+
+    def as_data(self, text: str) -> str:
+        """`text` with whatever the model or its chat template would read as a marker broken by blanks."""
+        ...
+
+    def markers(self, prompt: str) -> list[str]:
+        """Every marker that the model reads in a rendered prompt, in order: special tokens, and what the chat template
+        writes as plain text."""
+        ...
 
 
 class Replies:
@@ -123,6 +133,7 @@ def _row(reply: Reply, attempt: int) -> Row:
         schema.REPLY: reply.text,
         schema.PROMPT_TOKENS: reply.prompt_tokens,
         schema.REPLY_TOKENS: reply.reply_tokens,
+        schema.FINISH_REASON: reply.finish_reason,
     }
 
 
@@ -147,8 +158,8 @@ def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, 
                 schema.USER: request[schema.USER],
                 schema.ATTEMPT: last[schema.ATTEMPT],
                 schema.REPLY: last[schema.REPLY],
-                schema.STATUS: "ok" if parsed.interests else "malformed",
-                schema.REASON: parsed.reason,
+                schema.STATUS: _status(parsed),
+                schema.REASON: _reason(parsed, last[schema.FINISH_REASON]),
                 schema.PROMPT_TOKENS: last[schema.PROMPT_TOKENS],
                 schema.REPLY_TOKENS: last[schema.REPLY_TOKENS],
                 schema.INTERESTS: parsed.interests,
@@ -156,3 +167,15 @@ def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, 
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.INTERESTS_TABLE)
+
+
+def _status(parsed: Parsed) -> str:
+    """A list that breaks off and has whole entries is an answer: asked again it would most likely be cut again."""
+    if not parsed.interests:
+        return "malformed"
+    return "ok" if parsed.whole else "truncated"
+
+
+def _reason(parsed: Parsed, finish_reason: str | None) -> str | None:
+    cut = parsed.reason is not None and finish_reason == "length"
+    return f"cut by llm.max_tokens ({parsed.reason})" if cut else parsed.reason

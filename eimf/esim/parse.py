@@ -2,64 +2,123 @@
 
 import json
 import re
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any
+
+_STARTS, _LENGTHS, _ENTRIES = 100, 2, 1000
+"""Most brackets tried as the start of the list; most characters read, in lengths of the reply; most entries looked
+at. An answer lies far within them, and without them a reply of brackets would take a time quadratic in its length."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None where there is
-    any."""
+    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None if there is any.
+    `whole` is False if the list breaks off at the end of the reply: the interests are those before the break."""
 
     interests: list[str]
     evidence: list[list[int]]
     reason: str | None
+    whole: bool = True
 
 
 def parse_reply(reply: str, titles: int, examples: Set[str], max_interests: int) -> Parsed:
-    """Read `[{"interest": text, "items": [numbers]}]`, with or without other text around it.
+    """Read `[{"interest": text, "items": [numbers]}]`, with or without other text around it, in linear time.
 
-    An entry is left out where its interest is no text, is empty, repeats an earlier one, or is word for word one
-    of the prompt's `examples` (case-folded phrases). Numbers outside 1..`titles` are left out of the evidence.
-    `reason` says why nothing was usable.
+    An entry is left out if its interest is no text, is empty, repeats an earlier one, or is word for word one of the
+    prompt's `examples` (case-folded phrases). Numbers outside 1..`titles` are left out of the evidence. Of a list
+    that breaks off at the end of the reply, the whole entries are read. `reason` says why nothing was usable.
     """
-    value, reason = _json_list(reply)
+    value, whole, reason = _json_list(reply)
     if value is None:
-        return Parsed([], [], reason)
+        return Parsed([], [], reason, whole)
     interests: list[str] = []
     evidence: list[list[int]] = []
     taken: set[str] = set()
     repeats = 0
-    for entry in value:
+    for entry in value[:_ENTRIES]:
         phrase = _phrase(entry)
         if phrase.casefold() in examples:
             repeats += 1
-        elif phrase and phrase.casefold() not in taken:
+        elif phrase and phrase.casefold() not in taken and len(interests) < max_interests:
             taken.add(phrase.casefold())
             interests.append(phrase)
             evidence.append(_numbers(entry, titles))
     if interests:
-        return Parsed(interests[:max_interests], evidence[:max_interests], None)
-    return Parsed([], [], "only repeats the prompt's examples" if repeats else "no entry with an interest")
+        return Parsed(interests, evidence, None, whole)
+    return Parsed([], [], "only repeats the prompt's examples" if repeats else "no entry with an interest", whole)
 
 
-def _json_list(reply: str) -> tuple[list[Any] | None, str]:
-    """The first JSON list in `reply` with an interest, or else the first one; or the reason why there is none."""
-    first, reason = None, ""
-    for found in re.finditer(r"\[", reply):
+def _json_list(reply: str) -> tuple[list[Any] | None, bool, str]:
+    """The first JSON list in `reply` with an interest, or else the first one; whether it is whole; or the reason why
+    there is none."""
+    decoder, first, whole, reason = json.JSONDecoder(), None, True, ""
+    budget = _LENGTHS * len(reply)
+    for start in _starts(reply):
+        complete = True
         try:
-            value, _ = json.JSONDecoder().raw_decode(reply, found.start())
+            value, end = decoder.raw_decode(reply, start)
         except RecursionError:  # and so is what lies within
-            return first, reason or "JSON too deep"
-        except ValueError as error:  # broken, or a number of thousands of digits
-            reason = reason or f"broken JSON ({type(error).__name__})"
-            continue
-        if any(map(_phrase, value)):
-            return value, ""
+            return first, True, reason or "JSON too deep"
+        except json.JSONDecodeError as error:
+            value, end, complete = [], error.pos, not _breaks_off(error)
+            whole = whole and complete
+            if not complete:
+                value, end = _whole_entries(decoder, reply, start), len(reply)
+            reason = reason or "broken JSON (JSONDecodeError)"
+        except ValueError as error:  # a number of thousands of digits
+            value, end, reason = [], len(reply), reason or f"broken JSON ({type(error).__name__})"
+        if any(map(_phrase, value[:_ENTRIES])):
+            return value, complete, ""
         if first is None and not reason:
             first = value
-    return first, reason or ("no JSON list" if reply.strip() else "empty reply")
+        budget -= end - start
+        if budget < 0:
+            break
+    return first, whole, reason or ("no JSON list" if reply.strip() else "empty reply")
+
+
+def _starts(reply: str) -> Iterator[int]:
+    """Where the first brackets stand."""
+    for number, bracket in enumerate(re.finditer(r"\[", reply)):
+        if number == _STARTS:
+            return
+        yield bracket.start()
+
+
+def _breaks_off(error: json.JSONDecodeError) -> bool:
+    """Whether the text was JSON up to its end."""
+    rest = error.doc[error.pos :].strip()
+    return error.msg.startswith("Unterminated string") or any(
+        word.startswith(rest) for word in ("true", "false", "null", "-")
+    )
+
+
+def _whole_entries(decoder: json.JSONDecoder, reply: str, start: int) -> list[Any]:
+    """The first values of the list that opens at `start`, as far as each is followed by a comma or is whole itself."""
+    values: list[Any] = []
+    place = start + 1
+    while len(values) < _ENTRIES:
+        try:
+            value, place = decoder.raw_decode(reply, _skip(reply, place))
+        except (ValueError, RecursionError):
+            break
+        values.append(value)
+        place = _skip(reply, place)
+        if reply[place : place + 1] != ",":
+            break
+        place += 1
+    return values
+
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _skip(reply: str, place: int) -> int:
+    """The next place that is no white space of JSON."""
+    found = _SPACE.match(reply, place)
+    assert found is not None
+    return found.end()
 
 
 def _phrase(entry: Any) -> str:

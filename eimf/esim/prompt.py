@@ -3,23 +3,26 @@
 import json
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eimf.errors import SettingError
+from eimf.errors import DataError, SettingError
+from eimf.esim.generate import Renderer
 
 Message = dict[str, str]
+_NUMBER = Field(ge=1, le=10_000)
 
 
 class _Interest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     interest: str = Field(min_length=1)
-    items: tuple[int, ...]
+    items: tuple[Annotated[int, _NUMBER], ...]
 
 
 class _Example(BaseModel):
@@ -33,7 +36,7 @@ class Template(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    version: int
+    version: int = Field(ge=0, lt=2**31)
     """The author's count of changes."""
     system: str
     """The task, the same for every user."""
@@ -44,33 +47,38 @@ class Template(BaseModel):
         """The interests of the examples, case-folded: a reply that repeats one has not read the user's history."""
         return frozenset(entry.interest.casefold() for example in self.examples for entry in example.interests)
 
+    def example_evidence(self) -> list[list[list[int]]]:
+        """The numbers that each example's interests name: a reply with just these has copied them."""
+        return [[list(entry.items) for entry in example.interests] for example in self.examples]
+
 
 def load_template(name: str, folder: Path) -> Template:
-    """A built-in template by name, or a TOML file, relative to `folder`. Raises SettingError."""
-    built_in = resources.files("eimf.esim") / "templates" / f"{name}.toml"
-    path = folder / name
-    if "/" not in name and not name.endswith(".toml") and built_in.is_file():
-        text = built_in.read_bytes()
-    elif path.is_file():
-        text = path.read_bytes()
-    else:
-        raise SettingError(
-            "prompt.template",
-            f"no template {name!r}",
-            "use movies, products, or the path of a TOML file like those",
-        )
+    """A built-in template by name, or a TOML file in UTF-8, with or without a byte order mark, relative to `folder`.
+    Raises SettingError."""
+    content = _template_file(name, folder)
     try:
-        return Template.model_validate(tomllib.loads(text.decode("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        reason = str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
-        raise SettingError(
-            "prompt.template",
-            f"{name!r} is not a template ({reason})",
-            "compare it with templates/movies.toml",
-        ) from error
+        return Template.model_validate(tomllib.loads(content.decode("utf-8-sig")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg'].lower()}"
+    except RecursionError:
+        reason = "nested too deeply"
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+        reason = str(error)[:200]
+    raise SettingError(
+        "prompt.template", f"{name[:200]!r} is not a template ({reason})", "compare it with templates/movies.toml"
+    )
+
+
+def _template_file(name: str, folder: Path) -> bytes:
+    built_in, path = resources.files("eimf.esim") / "templates" / f"{name}.toml", folder / name
+    with suppress(OSError):  # a name that no file can have, say
+        if "/" not in name and not name.endswith(".toml") and built_in.is_file():
+            return built_in.read_bytes()
+        if path.is_file():
+            return path.read_bytes()
+    remedy = "use movies, products, or the path of a TOML file like those"
+    raise SettingError("prompt.template", f"no template {name[:200]!r} that can be read", remedy)
 
 
 def numbered(titles: Sequence[str]) -> str:
@@ -87,6 +95,33 @@ def messages(template: Template, titles: Sequence[str]) -> list[Message]:
         talk.append({"role": "user", "content": numbered(example.titles)})
         talk.append({"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)})
     return [*talk, {"role": "user", "content": numbered(titles)}]
+
+
+class PromptWriter:
+    """Renders each user's prompt for one model, with titles as data: no title becomes a marker of the chat format."""
+
+    def __init__(self, template: Template, renderer: Renderer) -> None:
+        self._template, self._renderer = template, renderer
+        self._expected: dict[int, list[str]] = {}
+
+    def write(self, titles: Sequence[str]) -> str:
+        """The prompt. Raises DataError if it has another marker than it would have with harmless titles: that cannot
+        be, unless a tokenizer reads what it has just said it does not."""
+        clean = [self._renderer.as_data(" ".join(title.split())) for title in titles]
+        prompt = self._render(clean)
+        if self._renderer.markers(prompt) != self._markers_of(len(titles)):
+            alone = [title for title in clean if self._renderer.markers(self._render([title])) != self._markers_of(1)]
+            problem = f"title {(alone or clean)[0][:100]!r} holds a special token of the LLM"
+            raise DataError("dataset.columns.title", problem, "change that title, or leave it empty")
+        return prompt
+
+    def _render(self, titles: Sequence[str]) -> str:
+        return self._renderer.render(messages(self._template, titles))
+
+    def _markers_of(self, count: int) -> list[str]:
+        if count not in self._expected:
+            self._expected[count] = self._renderer.markers(self._render(["x"] * count))
+        return self._expected[count]
 
 
 @dataclass(frozen=True)

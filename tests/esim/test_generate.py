@@ -6,7 +6,7 @@ from eimf.errors import DataError
 from eimf.esim.bundle import esim_interests, esim_users
 from eimf.esim.encode import to_column
 from eimf.esim.fake import FakeGenerator, FakeRenderer
-from eimf.esim.generate import Replies, ask, interests_table, request_seed
+from eimf.esim.generate import Replies, Reply, ask, interests_table, request_seed
 from eimf.esim.parse import parse_reply
 from eimf.store.keys import digest
 
@@ -127,3 +127,33 @@ def test_bundle_numbers_interests_within_clusters_and_notes_what_was_read():
     )
     requests = pa.Table.from_pylist([{schema.USER: 5, schema.LAST_READ: 9}], schema=schema.REQUESTS)
     assert esim_users(clusters, requests)[schema.LAST_READ].to_pylist() == [-1, -1, -1, -1, -1, 9]
+
+
+def test_a_reply_that_was_cut_is_an_answer_if_it_has_a_whole_entry():
+    """As an engine would return them: the second is cut before its first interest, and asked again."""
+    texts = [
+        '[{"interest": "crime", "items": [2, 3]}, {"in',
+        '[{"interest": "cri',
+        '[{"interest": "jazz", "items": [1]}]',
+    ]
+
+    class Cut(FakeGenerator):
+        def generate(self, requests):
+            for request in requests:
+                text = texts[int(request.prompt)]
+                yield Reply(request.key, text, 1, 9, "stop" if text.endswith("]") else "length")
+
+    prompts = {digest(number): str(number) for number in range(3)}
+    replies = Replies(schema.REPLIES.empty_table(), readable, retries=1)
+    assert ask(lambda: Cut(4), prompts, replies, chunk=8, save=lambda rows: None, tick=lambda _: None) == 3 + 1
+    requests = pa.Table.from_pylist(
+        [{schema.REQUEST_KEY: key, schema.USER: user, schema.HISTORY: [7, 8, 9]} for user, key in enumerate(prompts)],
+        schema=schema.REQUESTS,
+    )
+    rows = interests_table(requests, replies, lambda _, reply: parse_reply(reply, 3, frozenset(), 4)).to_pylist()
+    assert [(row["status"], row["reason"], row["interests"]) for row in rows] == [
+        ("truncated", None, ["crime"]),
+        ("malformed", "cut by llm.max_tokens (broken JSON (JSONDecodeError))", []),
+        ("ok", None, ["jazz"]),
+    ]
+    assert rows[0]["evidence"] == [[8, 9]]

@@ -1,4 +1,6 @@
 import json
+import re
+import time
 
 import pytest
 from hypothesis import given
@@ -71,3 +73,67 @@ def test_what_is_usable_is_kept_and_cleaned():
     found = parse(reply)
     assert found.interests == ["dark comedy"]  # the second says the same
     assert found.evidence == [[2, 1]]
+
+
+def first_list(reply: str):
+    """The list that a reply means, by the plain rule: the first JSON list with an interest, else the first one."""
+    first = None
+    for bracket in re.finditer(r"\[", reply):
+        try:
+            value, _ = json.JSONDecoder().raw_decode(reply, bracket.start())
+        except ValueError:
+            continue
+        if any(isinstance(entry, dict) and str(entry.get("interest") or "").strip() for entry in value):
+            return value
+        first = value if first is None else first
+    return first
+
+
+WORDS = st.text(st.characters(codec="ascii", exclude_characters='"'), max_size=20)
+NAMED = st.fixed_dictionaries(
+    {"interest": st.text("abc", min_size=1, max_size=3), "items": st.lists(st.integers(1, 5))}
+)
+
+
+@given(WORDS, st.lists(st.lists(NAMED | st.integers(), max_size=4), max_size=3), WORDS)
+def test_the_list_is_that_of_the_plain_rule(before, lists, after):
+    reply = before + " then ".join(map(json.dumps, lists)) + after
+    wanted = [entry["interest"] for entry in first_list(reply) or [] if isinstance(entry, dict)]
+    assert parse(reply).interests == list(dict.fromkeys(wanted))[:3]
+
+
+@given(st.lists(NAMED, min_size=1, max_size=4, unique_by=lambda entry: entry["interest"]), st.data())
+def test_a_reply_that_breaks_off_keeps_its_whole_entries(entries, data):
+    text = json.dumps(entries)
+    ends = [len(json.dumps(entries[: number + 1])) - 1 for number in range(len(entries))]  # of each entry, less the ]
+    cut = data.draw(st.integers(1, len(text) - 1))
+    found, whole = parse("So: " + text[:cut]), sum(end <= cut for end in ends)
+    assert found.interests == [entry["interest"] for entry in entries][: min(whole, 3)]
+    assert not found.whole and (found.reason is None) == (whole > 0)
+
+
+def test_the_reply_of_a_report():
+    found = parse('[{"interest": "crime", "items": [2, 3]}, {"in')
+    assert (found.interests, found.evidence, found.reason, found.whole) == (["crime"], [[2, 3]], None, False)
+    # A list that is broken within is no list that breaks off.
+    assert not parse('[{"interest": "crime"}, oops] and so on').interests
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '["' * 500_000,
+        "[" * 1_000_000,
+        ("[" + "1," * 55) * 900,
+        "[" + "1," * 500_000,
+        "[1] " * 250_000,
+        "[" * 900 + "1," * 500_000 + "1" + "]" * 900,
+        "[" + '{"interest":"a"},' * 60_000,
+        '[{"interest": "' * 60_000,
+    ],
+    ids=lambda reply: reply[:9],
+)
+def test_a_reply_of_brackets_takes_linear_time(reply):
+    begin = time.thread_time()
+    parse(reply)
+    assert time.thread_time() - begin < 0.3  # about .01 to .07; by the square of its length it would be minutes

@@ -21,6 +21,18 @@ def test_built_in_templates_answer_their_own_examples(name, tmp_path):
         )
 
 
+@pytest.mark.parametrize("name", ["movies", "products"])
+def test_evidence_of_the_examples_cannot_be_mistaken(name, tmp_path):
+    """No two examples have as many titles, as many interests of one size, or an interest with the same numbers."""
+    template = load_template(name, tmp_path)
+    lengths = [len(example.titles) for example in template.examples]
+    numbers = [tuple(numbers) for evidence in template.example_evidence() for numbers in evidence]
+    shapes = [sorted(map(len, evidence)) for evidence in template.example_evidence()]
+    assert len(set(lengths)) == len(lengths) and len(set(numbers)) == len(numbers)
+    assert all(shapes.count(shape) == 1 for shape in shapes)
+    assert [[1, 3], [2, 4]] not in template.example_evidence()
+
+
 def test_all_but_the_last_message_is_shared_by_all_users(tmp_path):
     template = load_template("movies", tmp_path)
     render = FakeRenderer().render
@@ -50,6 +62,39 @@ def test_a_template_of_ones_own_and_its_errors(tmp_path):
     ):
         with pytest.raises(SettingError, match=message):
             load_template(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("version = " + "9" * 5000, "integer"),
+        ("version = 0x" + "f" * 9000, "version: input should be less than"),
+        ("version = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("version = 1\nsystem = " + "{a = " * 3000, "nested too deeply"),
+        ('version = 1\nsystem = "Say."\n' + "x" * 5000 + " = 1", "extra inputs are not permitted"),
+        ('version = 1\nsystem = "\udcff"'.encode("utf-8", "surrogateescape"), "utf-8"),
+    ],
+    ids=range(6),
+)
+def test_a_template_beyond_all_bounds_is_one_line(tmp_path, content, reason):
+    (tmp_path / "mine.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingError) as error:
+        load_template("mine.toml", tmp_path)
+    said = str(error.value)
+    assert said.startswith("prompt.template: 'mine.toml' is not a template (") and reason in said
+    assert "\n" not in said and len(said) < 500
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a/" * 3000, "b" * 5000 + ".toml", "\0", "", "."])
+def test_a_name_that_no_template_has_is_one_line(tmp_path, name):
+    with pytest.raises(SettingError, match=r"prompt\.template: no template .* that can be read; use movies") as error:
+        load_template(name, tmp_path)
+    assert len(str(error.value)) < 500
+
+
+def test_a_template_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "mine.toml").write_text('\ufeffversion = 1\nsystem = "Say."\n', encoding="utf-8")
+    assert load_template("mine.toml", tmp_path).system == "Say."
 
 
 def test_examples_are_shown_as_they_are_written(tmp_path):

@@ -183,7 +183,7 @@ def test_a_pinned_commit_is_known_without_the_model_and_the_hub_says_why_not(tmp
 @pytest.mark.parametrize(
     ("section", "setting", "changes"),
     [
-        ("llm", "llm.model=asset:all-minilm-l6-v2", True), ("llm", "llm.dtype=float32", True),
+        ("llm", "llm.model=asset:all-minilm-l6-v2", True), ("llm", "llm.dtype=float16", True),
         ("llm", "llm.seed=5", True), ("llm", "llm.temperature=0.1", True), ("llm", "llm.top_p=0.5", True),
         ("llm", "llm.max_tokens=99", True), ("llm", "llm.max_interests=3", True), ("llm", "prompt.max_titles=9", True),
         ("llm", "llm.max_prompt_tokens=999", False), ("llm", "llm.backend=replay", False),

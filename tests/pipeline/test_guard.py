@@ -5,42 +5,100 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.guard import descendants, processes
+from pipeline.guard import marked
 
 ROOT = Path(__file__).parents[2]
 
-# A parent that starts a child, which starts one of its own, as an engine does; then it waits to be killed.
-PARENT = """
-import subprocess, sys, time
+# A parent that is guarded twice and starts a child, which starts one of its own, as an engine does; then it waits to be
+# killed. What it had started before it was guarded is no engine of this run.
+PARENT = '''
+import os, subprocess, sys, time
+bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.DEVNULL)
 from pipeline import guard
 guard.watch()
-grandchild = "import time; time.sleep(60)"
-child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
-subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
-print("ready", flush=True)
+guard.watch()
+grandchild = """
+import time
+try:
+    from setproctitle import setproctitle  # as vLLM names its processes; it may write over the environment
+    setproctitle("VLLM::Worker " + "x" * 4000)
+except ImportError:
+    pass
 time.sleep(60)
 """
+child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
+subprocess.Popen([sys.executable, "-c", child], start_new_session=True, stdout=subprocess.DEVNULL)
+print(bystander.pid, os.environ["EIMF_RUN"], flush=True)
+time.sleep(60)
+'''
 
 
 def wait_for(condition, seconds: float = 20) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(0.05)
     return condition()
 
 
-def test_a_killed_pipeline_leaves_no_process_behind():
+def guards(parent: int) -> list[int]:
+    """Processes that guard `parent`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        found += [int(folder.name)] if command[2:4] == [b"pipeline.guard", str(parent).encode()] else []
+    return found
+
+
+def ticks(pid: int) -> int:
+    """CPU time that a process has used, in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_pipeline_leaves_no_engine_behind_and_nothing_else_is_killed():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
-    assert parent.stdout is not None and parent.stdout.readline() == b"ready\n"
-    assert wait_for(lambda: len(descendants(parent.pid, processes())) == 3)  # the guard, the child, its child
-    time.sleep(1.5)  # the guard looks twice a second
-    family = descendants(parent.pid, processes())
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    assert parent.stdout is not None
+    bystander, mark = parent.stdout.readline().decode().split()
+    try:
+        assert wait_for(lambda: len(marked(mark)) == 2)  # the child, its child; not the guard
+        family = marked(mark)
+        (guard,) = guards(parent.pid)  # one, however many engines
+        assert wait_for(lambda: Path(f"/proc/{guard}/wchan").exists())
+        assert not {int(bystander), guard, parent.pid} & set(family)
+        time.sleep(1)  # it has started
+        before = ticks(guard)
+        time.sleep(1.2)
+        assert ticks(guard) - before <= 1  # it sleeps, and costs nothing
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        assert wait_for(lambda: not any(map(alive, family)))
+        assert wait_for(lambda: not alive(guard))
+        assert alive(int(bystander))
+    finally:
+        parent.kill()
+        os.kill(int(bystander), signal.SIGKILL)
 
-    def gone() -> bool:
-        alive = processes()
-        return not any(pid in alive and alive[pid][1] == started for pid, started in family.items())
 
-    assert wait_for(gone)
+def test_a_number_used_again_is_not_killed():
+    from pipeline.guard import _kill
+
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env={"EIMF_RUN": "of another"}
+    ) as other:
+        assert wait_for(lambda: other.pid in marked("of another"))
+        _kill(other.pid, "of ours")
+        time.sleep(0.1)
+        assert other.poll() is None
+        _kill(other.pid, "of another")
+        assert other.wait(10) == -signal.SIGKILL

@@ -1,0 +1,121 @@
+"""The chat template and the tokenizer of an LLM: messages to the exact text, and that text to the tokens that it reads.
+
+No Python of a model directory is ever run, and nobody is asked whether it may be.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eimf.errors import MissingError, ModelError
+from eimf.esim.markers import Markers, is_marker, words_between
+
+_DAY = "01 Jan 2026"
+_CONTENTS = ("zqxsystem", "zqxuser", "zqxassistant", "zqxlast")
+"""Contents that no chat template writes by itself."""
+
+
+def wants_code(model: Path) -> str | None:
+    """Names of the files of a model directory that ask for Python code of its own (`auto_map`), or None."""
+    names = []
+    for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
+        with suppress(OSError, ValueError, RecursionError):
+            content = json.loads((model / name).read_text("utf-8"))
+            names += [name] if isinstance(content, dict) and content.get("auto_map") else []
+    return ", ".join(names) or None
+
+
+def cannot_load(model: Path, field: str, error: Exception, problem: str, remedy: str) -> ModelError:
+    """The error of a model that does not load: as given, or, if that is why, that it wants code of its own. (Most that
+    bring code load without it.)"""
+    files = wants_code(model)
+    if files and "trust_remote_code" in str(error):
+        problem = f"{model} wants Python code of its own (auto_map in {files}), and EIMF runs none"
+        return ModelError(field, problem, "give a model that transformers and vLLM serve without such code")
+    return ModelError(field, f"{model} {problem}", remedy)
+
+
+class ChatRenderer:
+    """The model's own chat template, applied by its tokenizer."""
+
+    def __init__(self, model: Path) -> None:
+        """Raises MissingError without transformers, ModelError if there is no tokenizer or chat template."""
+        try:
+            from transformers import AutoTokenizer
+        except ImportError as error:
+            remedy = "run `make esim`, or install the esim extra (esim-cpu without a GPU)"
+            raise MissingError("transformers", f"not usable here ({error})", remedy) from error
+        self._model = model
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, ImportError, AttributeError, KeyError, TypeError) as error:
+            remedy = "give the whole model directory"
+            raise cannot_load(model, "llm.model", error, "has no tokenizer that loads", remedy) from error
+        if not self._tokenizer.chat_template:
+            raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Some templates refuse a system message: it then goes before the first user message. Some write the day:
+        they get a fixed one, or every prompt, and so every request key, would be new each day."""
+        from jinja2 import TemplateError
+
+        fails = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+        system, first, *rest = [dict(message) for message in messages]
+        try:
+            return self._apply([system, first, *rest])
+        except fails:
+            first["content"] = f"{system['content']}\n\n{first['content']}"
+        try:
+            return self._apply([first, *rest])
+        except fails as error:
+            problem = f"the chat template of {self._model} fails ({type(error).__name__}: {str(error)[:100]})"
+            raise ModelError("llm.model", problem, "give a model that takes user and assistant turns") from error
+
+    def tokens(self, prompt: str) -> list[int]:
+        """Token ids of a rendered prompt, just as the model reads it: the template has written every special token."""
+        return list(self._tokenizer.encode(prompt, add_special_tokens=False))
+
+    def as_data(self, text: str) -> str:
+        """`text` with every marker broken by a blank. If the tokenizer still reads one (it may rewrite a text before it
+        looks for special tokens), only letters and digits are kept."""
+        text = self._breaker.broken(text)
+        if self._control.isdisjoint(self.tokens(text)):
+            return text
+        return self._breaker.broken(" ".join("".join(c if c.isalnum() else " " for c in text).split()))
+
+    def markers(self, prompt: str) -> list[str]:
+        """Every special token that the model reads in `prompt`, in order, and then every marker in plain text."""
+        special = [str(token) for token in self.tokens(prompt) if token in self._control]
+        return special + self._written.found(prompt)
+
+    @cached_property
+    def _added(self) -> dict[int, str]:
+        """Id and text of every special token, and of every other that was added and looks like a marker."""
+        added = {number: token.content for number, token in self._tokenizer.added_tokens_decoder.items()}
+        special = set(self._tokenizer.all_special_ids)
+        flagged = {number for number, token in self._tokenizer.added_tokens_decoder.items() if token.special}
+        return {number: text for number, text in added.items() if number in special | flagged or is_marker(text)}
+
+    @cached_property
+    def _control(self) -> frozenset[int]:
+        return frozenset(self._added) | frozenset(self._tokenizer.all_special_ids)
+
+    @cached_property
+    def _written(self) -> Markers:
+        """What the chat template writes as plain text between the turns: `[INST]`, `USER:`."""
+        roles = ("system", "user", "assistant", "user")
+        talk = [{"role": role, "content": text} for role, text in zip(roles, _CONTENTS, strict=True)]
+        return Markers(words_between(self.render(talk), [*_CONTENTS, *self._added.values()]))
+
+    @cached_property
+    def _breaker(self) -> Markers:
+        return Markers([*self._added.values(), *self._tokenizer.all_special_tokens, *self._written.texts])
+
+    def _apply(self, talk: list[dict[str, str]]) -> str:
+        text: Any = self._tokenizer.apply_chat_template(
+            talk, tokenize=False, add_generation_prompt=True, date_string=_DAY, strftime_now=lambda _: _DAY
+        )
+        return str(text)

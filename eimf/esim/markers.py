@@ -1,0 +1,46 @@
+"""Markers: the texts by which a chat format tells turns and roles apart. What a title holds must never be one."""
+
+import re
+from collections.abc import Iterable
+
+_SIGNS = re.compile(r"[<>\[\]{}|#:]")
+
+
+def is_marker(text: str) -> bool:
+    """True of a text that holds a sign such as markers have. A word of letters, or blanks, is none."""
+    return bool(_SIGNS.search(text))
+
+
+def words_between(rendered: str, contents: Iterable[str]) -> set[str]:
+    """The markers that a chat template writes as plain text: words of `rendered` beside the given contents."""
+    for content in sorted(contents, key=len, reverse=True):
+        rendered = rendered.replace(content, " ")
+    return {word for word in rendered.split() if is_marker(word)}
+
+
+class Markers:
+    """A set of markers: breaks them in a text, or finds them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
+        self._pattern = re.compile("|".join(map(re.escape, self.texts)) or "(?!)", re.IGNORECASE)
+
+    def broken(self, text: str) -> str:
+        """`text` with a blank inside every marker, until there is none; a marker of one character becomes a blank."""
+        while True:
+            text, count = self._pattern.subn(lambda found: _break(found[0]), text)
+            if not count:
+                return text
+
+    def found(self, text: str) -> list[str]:
+        """Every marker in `text`, in order."""
+        return self._pattern.findall(text)
+
+
+def _break(marker: str) -> str:
+    """`< |im_end|>`, `USER :`; of a single character a blank."""
+    if len(marker) == 1:
+        return " "
+    sign = _SIGNS.search(marker)
+    place = max(1, sign.start()) if sign else 1
+    return f"{marker[:place]} {marker[place:]}"

@@ -1,0 +1,59 @@
+"""What `make demo` shows beside its table: a few typical users, what the LLM said of them, and where the time went."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from eimf import schema
+from eimf.store.artifact import Artifact
+from pipeline.console import say, table
+
+_USERS, _TITLES, _CHARS = 5, 6, 60
+
+
+def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
+    """Of the largest clusters, the typical user's last titles that the LLM was shown, and its interests with the titles
+    that it gives as evidence."""
+    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
+    ids = artifacts["dataset"].table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
+    clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
+    cluster_of = dict(_pairs(artifacts["typical_users"].table("typical_users"), schema.USER, schema.CLUSTER))
+    shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
+    members = {user: clusters.count(cluster) for user, cluster in cluster_of.items()}
+    rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
+    rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
+    say(f"Typical users of the {len(rows[:_USERS])} largest clusters, and what the LLM said of them:")
+    for row in rows[:_USERS]:
+        user, history = row[schema.USER], shown[row[schema.USER]]
+        say(f"  user {_plain(ids[user])}, who stands for {members[user]} users, last read: {_named(history, titles)}")
+        for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
+            say(f"    {_plain(interest)}: {_named(evidence, titles) or 'no title named'}")
+
+
+def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
+    """Seconds of everything that was built in the `whole`, by its label, and of every engine's start within it."""
+    seconds = {each.key: (label, each.manifest.seconds) for label, each in built.items()}.values()
+    rows = [[label, f"{value:.0f}"] for label, value in seconds if value >= 1]
+    rows += [[f"of these, starting {section}.model", f"{value:.0f}"] for section, value in starts.items()]
+    if built:
+        say(f"Where the time went, {whole:.0f} seconds in all:")
+        table(["", "seconds"], rows)
+        say()
+
+
+def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
+    columns = rows.to_pydict()
+    return zip(columns[key], columns[value], strict=True)
+
+
+def _named(items: list[int], titles: list[str | None]) -> str:
+    """The last of these items by their titles."""
+    names = [_plain(titles[item - 1] or "") for item in items[-_TITLES:]]
+    return ("... " if len(items) > _TITLES else "") + "; ".join(names)
+
+
+def _plain(text: str) -> str:
+    """Fit for a terminal: no control characters, and not long."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    return clean if len(clean) <= _CHARS else f"{clean[: _CHARS - 3]}..."
