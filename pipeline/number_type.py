@@ -4,10 +4,9 @@ import re
 import shutil
 import subprocess
 from functools import cache
-from pathlib import Path
 
-_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""As /proc/cpuinfo names instructions that multiply bfloat16: x86 and, last, Arm."""
+from pipeline.machine import bfloat16_is_native
+
 _AMPERE = 8.0
 
 
@@ -20,15 +19,7 @@ def fastest_dtype(on_gpu: bool) -> str:
     """What `dtype = "auto"` means here: bfloat16 if multiplied natively, else float16 on a GPU, float32 on a CPU."""
     if on_gpu:
         return "bfloat16" if gpu_capability() >= _AMPERE else "float16"
-    return "bfloat16" if cpu_multiplies_bfloat16() else "float32"
-
-
-@cache
-def cpu_multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU has instructions for bfloat16; False if the system does not tell."""
-    if not cpuinfo.is_file():
-        return False
-    return not _CPU_FLAGS.isdisjoint(cpuinfo.read_text().split())
+    return "bfloat16" if bfloat16_is_native() else "float32"
 
 
 @cache

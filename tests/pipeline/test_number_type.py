@@ -9,25 +9,9 @@ from eimf.store import keys
 from eimf.store.artifact import Store
 from pipeline import number_type
 from pipeline.engines import Engines
-from pipeline.number_type import cpu_multiplies_bfloat16, fastest_dtype, gpu_capability
+from pipeline.number_type import fastest_dtype, gpu_capability
 from pipeline.recipe import load_recipe
 from pipeline.refs import settings_behind
-
-
-@pytest.mark.parametrize(
-    ("flags", "native"),
-    [
-        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile", True),
-        ("flags\t\t: fpu avx2 amx_bf16", True),
-        ("Features\t: fp asimd bf16 i8mm", True),
-        ("flags\t\t: fpu avx2 avx512f avx512_vnni", False),
-        ("Features\t: fp asimd", False),
-    ],
-)
-def test_what_a_cpu_multiplies(tmp_path, flags, native):
-    (tmp_path / "cpuinfo").write_text(f"model name\t: some CPU\n{flags}\n\n" * 2)
-    assert cpu_multiplies_bfloat16(tmp_path / "cpuinfo") is native
-    assert cpu_multiplies_bfloat16(tmp_path / "none") is False
 
 
 @pytest.mark.parametrize(
