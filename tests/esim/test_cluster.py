@@ -66,7 +66,7 @@ small_users = st.integers(1, 4).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(small_users, st.data())
 def test_every_user_has_the_nearest_cluster_and_no_cluster_is_empty(rows, data):
     vectors = normalise(np.array(rows, np.float32))
@@ -132,17 +132,16 @@ def test_one_seed_gives_one_result_with_any_number_of_threads_and_another_seed_a
 
 def test_two_levels_come_within_three_thousandths_of_flat():
     vectors = planted(clusters=300, members=20, width=32, noise=0.6)
-    similarity = [
-        assign(vectors, centroids, ignore)[1].mean()
-        for centroids in (
-            kmeans(vectors, 200, 25, np.random.default_rng(5), ignore),
-            two_level(vectors, 200, 25, np.random.default_rng(5), ignore, fine=100),
-        )
-    ]
-    assert similarity[1] > 0.997 * similarity[0]
+    similarity: dict[str, list[float]] = {"flat": [], "two levels": []}
+    for seed in range(3):  # one seed of either differs from the next by .2 %
+        flat = kmeans(vectors, 200, 25, np.random.default_rng(seed), ignore)
+        levels = two_level(vectors, 200, 25, np.random.default_rng(seed), ignore, fine=100)
+        for way, centroids in (("flat", flat), ("two levels", levels)):
+            similarity[way].append(float(assign(vectors, centroids, ignore)[1].mean()))
+    assert np.mean(similarity["two levels"]) > 0.997 * np.mean(similarity["flat"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.data())
 def test_clusters_are_split_by_largest_remainder(sizes, data):
     groups, members = sum(size > 0 for size in sizes), sum(sizes)

@@ -124,6 +124,12 @@ def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(worl
     np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
 
 
+def test_the_number_of_clusters_is_capped_unless_it_is_given(world_folder, store):
+    assert esim(store, world_folder, "cluster.max_count=3")["clusters"].manifest.facts["clusters"] == 3
+    given = esim(store, world_folder, "cluster.max_count=3", "cluster.count=5")
+    assert given["clusters"].manifest.facts["clusters"] == given["clusters"].table("centroids").num_rows == 5
+
+
 def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
     made = esim(store, world_folder)
     groups = planted.item_groups(made["dataset"].table("items"))
