@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from eimf import schema
+from eimf.config import ClusterSettings
 from eimf.errors import MissingError
 from eimf.esim.fake import FakeGenerator, FakeRenderer
 from eimf.store import keys
@@ -124,10 +125,13 @@ def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(worl
     np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
 
 
-def test_the_number_of_clusters_is_capped_unless_it_is_given(world_folder, store):
-    assert esim(store, world_folder, "cluster.max_count=3")["clusters"].manifest.facts["clusters"] == 3
-    given = esim(store, world_folder, "cluster.max_count=3", "cluster.count=5")
-    assert given["clusters"].manifest.facts["clusters"] == given["clusters"].table("centroids").num_rows == 5
+@pytest.mark.parametrize(("settings", "count"), [({}, 45), ({"max_count": 3}, 3), ({"max_count": 3, "count": 5}, 5)])
+def test_the_share_of_users_is_capped_and_a_given_number_is_not(world_folder, store, settings, count):
+    recipe = planted.recipe(world_folder)
+    recipe = recipe.model_copy(update={"cluster": ClusterSettings(share=0.5, **settings)})  # half of 90 users
+    clusters = run_esim(recipe, store)["clusters"]
+    assert clusters.manifest.facts["clusters"] == clusters.table("centroids").num_rows == count
+    assert set(clusters.table("clusters")[schema.CLUSTER].to_pylist()) == set(range(count))
 
 
 def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
