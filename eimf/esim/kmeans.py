@@ -110,19 +110,19 @@ def occupy(
     vectors: np.ndarray, centroids: np.ndarray, cluster: np.ndarray, similarity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centroids, cluster and similarity without an empty cluster: its centroid moves to the user that is farthest from
-    any. If every user is at a centroid (there are fewer different vectors than clusters), it is dropped.
+    any. If nobody would follow it (there are fewer different vectors than clusters), it is dropped.
 
-    Ends, since each turn puts a user at a centroid that was at none, and leaves none.
+    Ends, since each turn but the last brings a user nearer to a centroid and none farther.
     """
     centroids, cluster, similarity = centroids.copy(), cluster.copy(), similarity.copy()
     while len(empty := empty_clusters(cluster, len(centroids))):
         users = worst_served(vectors, similarity, len(empty))
-        if not len(users):
-            keep = np.setdiff1d(np.arange(len(centroids)), empty)
-            return centroids[keep], np.searchsorted(keep, cluster).astype(np.int32), similarity
         moved = empty[: len(users)]
         centroids[moved] = vectors[users]
         nearest, cosines = assign(vectors, centroids[moved], _ignore)
-        nearer = cosines > similarity
+        nearer = (nearest >= 0) & (cosines > similarity)
+        if not nearer.any():
+            occupied = np.setdiff1d(np.arange(len(centroids)), empty)
+            return centroids[occupied], np.searchsorted(occupied, cluster).astype(np.int32), similarity
         cluster[nearer], similarity[nearer] = moved[nearest[nearer]], cosines[nearer]
     return centroids, cluster, similarity

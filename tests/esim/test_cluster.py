@@ -106,6 +106,12 @@ def test_equal_users_share_one_cluster_and_clusters_for_which_nobody_is_left_are
     assert [len(set(group)) for group in clusters.cluster.reshape(7, 100)] == [1] * 7
 
 
+def test_vectors_whose_length_is_not_quite_one_do_not_hang():
+    vectors = np.repeat(planted(clusters=3, members=1, width=6, noise=0.0), 4, axis=0) * np.float32(0.999)
+    clusters = cluster(vectors, 9)
+    assert np.bincount(clusters.cluster).tolist() == [4, 4, 4] and len(clusters.centroids) == 3
+
+
 def test_one_user_and_users_without_a_direction():
     one = cluster(np.array([[0.6, 0.8]], np.float32), 1)
     np.testing.assert_allclose(one.centroids, [[0.6, 0.8]], atol=1e-6)
