@@ -54,8 +54,12 @@ def width_of(table: pa.Table) -> int:
 
 def vectors_of(table: pa.Table) -> np.ndarray:
     """The vector column of a table, [n, S] float32; a view of the table where that is possible."""
-    column = table[VECTOR].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    column = table[VECTOR]
+    width = column.type.list_size
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, width) for chunk in column.chunks]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
 
 def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -> pa.Table:
@@ -102,7 +106,8 @@ REJECTED = pa.schema(
 why."""
 
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
-"""clusters/clusters: every user's cluster and the cosine similarity to its centroid."""
+"""clusters/clusters: every user's cluster and the cosine similarity to its centroid, of the user vectors as they are.
+Every cluster has a member."""
 
 TYPICAL_USERS = pa.schema([(CLUSTER, pa.int32()), (USER, pa.int32()), (RANK, pa.int32()), (SIMILARITY, pa.float32())])
 """typical_users: the users that stand for a cluster, rank 0 first."""
@@ -168,7 +173,7 @@ def user_vectors(width: int) -> pa.Schema:
 
 
 def centroids(width: int) -> pa.Schema:
-    """clusters/centroids: unit vectors, sorted by cluster."""
+    """clusters/centroids: unit vectors in the space of user_vectors/vectors, sorted by cluster."""
     return pa.schema([(CLUSTER, pa.int32()), (VECTOR, vector_type(width))])
 
 

@@ -142,19 +142,21 @@ def _build_clusters(run: Run, made: Artifacts, draft: Draft) -> Facts:
     import numpy as np
     import pyarrow as pa
 
-    from eimf.esim.cluster import cluster_count, spherical_kmeans
+    from eimf.esim.cluster import cluster_count, cluster_users, total_ticks
     from eimf.esim.encode import to_column
 
     settings, vectors = run.recipe.cluster, schema.vectors_of(made["user_vectors"].table("vectors"))
-    count = cluster_count(len(vectors), settings.count, settings.share)
-    threads = run.recipe.speed.threads
-    found = spherical_kmeans(vectors, count, iterations=settings.iterations, seed=settings.seed, threads=threads)
+    count = cluster_count(len(vectors), settings.count, settings.share, settings.max_count)
+    iterations, seed, threads = settings.iterations, settings.seed, run.recipe.speed.threads
+    with progress("clustering", total_ticks(len(vectors), count, iterations), "users") as tick:
+        clusters = cluster_users(vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=tick)
     users = np.arange(len(vectors), dtype=np.int32)
-    draft.write_table("clusters", pa.table([users, found.cluster, found.similarity], schema=schema.CLUSTERS))
-    numbers = np.arange(count, dtype=np.int32)
-    centroids = pa.table([numbers, to_column(found.centroids)], schema=schema.centroids(vectors.shape[1]))
+    draft.write_table("clusters", pa.table([users, clusters.cluster, clusters.similarity], schema=schema.CLUSTERS))
+    numbers = np.arange(len(clusters.centroids), dtype=np.int32)
+    centroids = pa.table([numbers, to_column(clusters.centroids)], schema=schema.centroids(vectors.shape[1]))
     draft.write_table("centroids", centroids)
-    return {"clusters": count, "mean_similarity": round(float(found.similarity.mean()), 4)}
+    fewer = {"asked_for": count} if len(numbers) < count else {}  # there are fewer different users than clusters
+    return {"clusters": len(numbers), **fewer, "mean_similarity": round(float(clusters.similarity.mean()), 4)}
 
 
 def _typical_configuration(run: Run) -> dict[str, Any]:
@@ -328,8 +330,8 @@ def _build_esim(run: Run, made: Artifacts, draft: Draft) -> Facts:
 STAGES = (
     Stage(1, "dataset", 2, (), _dataset_configuration, _build_dataset),
     Stage(2, "item_vectors", 1, ("dataset",), _encoder_configuration, _build_item_vectors),
-    Stage(3, "user_vectors", 1, ("dataset", "item_vectors"), _nothing, _build_user_vectors),
-    Stage(4, "clusters", 1, ("user_vectors",), _cluster_configuration, _build_clusters),
+    Stage(3, "user_vectors", 2, ("dataset", "item_vectors"), _nothing, _build_user_vectors),
+    Stage(4, "clusters", 2, ("user_vectors",), _cluster_configuration, _build_clusters),
     Stage(5, "typical_users", 1, ("dataset", "clusters"), _typical_configuration, _build_typical_users),
     Stage(6, "requests", 2, ("dataset", "typical_users"), _requests_configuration, _build_requests),
     Stage(7, "interests", 2, ("requests",), _interests_configuration, _build_interests),

@@ -76,12 +76,14 @@ class ClusterSettings(Answer):
     """Spherical k-means over user vectors (METHOD, stage one, 3)."""
 
     count: Many | None = None
-    """Number of clusters; without it, `share` of the users."""
+    """Number of clusters; without it, `share` of the users, at most `max_count`."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
     """Number of clusters as a share of the users (METHOD: 4 %, the published code's affinity propagation found 4.6
     %)."""
+    max_count: Many = 4096
+    """Most clusters that `share` can come to: the LLM is asked once for each. A `count` may be larger."""
     iterations: Epochs = 25
-    """Rounds of k-means."""
+    """Most rounds of k-means; it stops when a round gains next to nothing. Many users get a few rounds at full size."""
     seed: Seed = 2026
     """Seed of the first centroids."""
 

@@ -1,4 +1,8 @@
-"""Spherical k-means of the users with FAISS: seeded, linear in users (METHOD, stage one, 3)."""
+"""Spherical k-means of the users, seeded (METHOD, stage one, 3): how many clusters, which way, none of them empty.
+
+The vectors are clustered as they are. Centring gains nothing and whitening loses, by the share of users whose
+validation item is nearer to their own cluster than to another's (tests/study/cluster_space.py).
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +10,12 @@ import faiss
 import numpy as np
 
 from eimf.errors import SettingError
-from eimf.esim.encode import normalise
+from eimf.esim.kmeans import Progress, assign, kmeans, occupy
+from eimf.esim.two_level import ROUNDS, two_level
+
+FLAT_WORK = 10**8
+"""Most users x clusters of flat k-means: fifty thousand users at the default share of 4 %. More are two-level."""
+_SAMPLE_PER_CLUSTER, _SMALLEST_SAMPLE = 256, 50_000
 
 
 @dataclass(frozen=True)
@@ -19,36 +28,63 @@ class Clusters:
     similarity: np.ndarray
 
 
-def cluster_count(users: int, count: int | None, share: float) -> int:
-    """Number of clusters: as given, else a share of the users. Raises SettingError where there are more than users."""
+def cluster_count(users: int, count: int | None, share: float, most: int) -> int:
+    """Number of clusters: as given, else a share of the users and at most `most`. Raises SettingError if there are
+    fewer users than clusters."""
     if count is not None and count > users:
         raise SettingError("cluster.count", f"{count} clusters for {users} users", f"set it to {users} or fewer")
-    return count if count is not None else max(1, round(share * users))
+    return count if count is not None else min(max(1, round(share * users)), most)
 
 
-def spherical_kmeans(vectors: np.ndarray, count: int, *, iterations: int, seed: int, threads: int) -> Clusters:
-    """Cluster unit vectors [U, S] by cosine. `threads` 0 leaves FAISS its own choice.
+def sample_size(users: int, count: int) -> int:
+    """How many of the users `fit` works with: all up to fifty thousand, at most 256 a cluster of more."""
+    return min(users, max(_SAMPLE_PER_CLUSTER * count, _SMALLEST_SAMPLE))
 
-    All users take part: FAISS by default subsamples 256 points a centroid, and warns below 39; both limits are set
-    here on purpose.
+
+def total_ticks(users: int, count: int, iterations: int) -> int:
+    """Users that `cluster_users` tells its `on_progress` of in all."""
+    sample = sample_size(users, count)
+    return users + sample * (iterations if sample * count <= FLAT_WORK else 1 + ROUNDS)
+
+
+def fit(
+    vectors: np.ndarray, count: int, *, iterations: int, seed: int, on_progress: Progress, flat_work: int = FLAT_WORK
+) -> np.ndarray:
+    """Centroids [`count`, S] of unit vectors [U, S]. Depends on nothing but the arguments and, in the last bits, on the
+    machine and its number of threads. Some may be nobody's nearest: `cluster_users` mends that."""
+    random = np.random.default_rng(seed)
+    size = sample_size(len(vectors), count)
+    if size < len(vectors):
+        vectors = vectors[np.sort(random.choice(len(vectors), size, replace=False))]
+    method = kmeans if size * count <= flat_work else two_level
+    return method(vectors, count, iterations, random, on_progress)
+
+
+def cluster_users(
+    vectors: np.ndarray,
+    count: int,
+    *,
+    iterations: int,
+    seed: int,
+    threads: int,
+    on_progress: Progress,
+    flat_work: int = FLAT_WORK,
+) -> Clusters:
+    """Cluster unit vectors [U, S] by cosine. Every cluster has a member, and every user is in that of the nearest
+    centroid. There are `count` clusters, or as many as there are different vectors if these are fewer.
+
+    A vector of zeros is in cluster 0 with similarity 0, and in no mean. `threads` 0 leaves FAISS its own choice.
     """
     if threads:
         faiss.omp_set_num_threads(threads)
-    users, width = vectors.shape
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    kmeans = faiss.Kmeans(
-        width,
-        count,
-        niter=iterations,
-        seed=seed,
-        spherical=True,
-        min_points_per_centroid=1,
-        max_points_per_centroid=users,
+    cluster, similarity = np.zeros(len(vectors), np.int32), np.zeros(len(vectors), np.float32)
+    users = np.flatnonzero(vectors.any(axis=1))
+    if not len(users):
+        return Clusters(np.eye(1, vectors.shape[1], dtype=np.float32), cluster, similarity)
+    if len(users) < len(vectors):
+        vectors = vectors[users]
+    centroids = fit(
+        vectors, min(count, len(users)), iterations=iterations, seed=seed, on_progress=on_progress, flat_work=flat_work
     )
-    kmeans.train(vectors)
-    assert kmeans.centroids is not None
-    centroids = normalise(kmeans.centroids)
-    index = faiss.IndexFlatIP(width)
-    index.add(centroids)
-    similarity, cluster = index.search(vectors, 1)
-    return Clusters(centroids, cluster[:, 0].astype(np.int32), np.clip(similarity[:, 0], -1, 1))
+    centroids, cluster[users], similarity[users] = occupy(vectors, centroids, *assign(vectors, centroids, on_progress))
+    return Clusters(centroids, cluster, similarity)

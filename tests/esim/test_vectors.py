@@ -1,11 +1,8 @@
 from itertools import pairwise
 
 import numpy as np
-import pytest
 
 from eimf import schema
-from eimf.errors import SettingError
-from eimf.esim.cluster import cluster_count, spherical_kmeans
 from eimf.esim.encode import encode_texts, normalise, to_column
 from eimf.esim.fake import FakeEncoder
 from eimf.esim.typical import nearest_to_centroid
@@ -46,6 +43,16 @@ def test_vector_column_round_trip():
     np.testing.assert_array_equal(schema.vectors_of(pa.table({schema.VECTOR: to_column(vectors)})), vectors)
 
 
+def test_vectors_of_a_table_in_pieces_or_of_none():
+    import pyarrow as pa
+
+    vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
+    pieces = [pa.table({schema.VECTOR: to_column(part)}) for part in (vectors[:1], vectors[1:])]
+    np.testing.assert_array_equal(schema.vectors_of(pa.concat_tables(pieces)), vectors)
+    assert schema.vectors_of(pa.concat_tables(pieces).slice(1, 0)).shape == (0, 3)
+    np.testing.assert_array_equal(schema.vectors_of(pieces[1].slice(1, 2)), vectors[2:])
+
+
 def test_user_vectors_equal_a_loop():
     rng = np.random.default_rng(0)
     items = normalise(rng.standard_normal((20, 8)).astype(np.float32))
@@ -59,25 +66,15 @@ def test_user_vectors_equal_a_loop():
     np.testing.assert_allclose(user_vectors(events, offsets, items), wanted, atol=1e-6)
 
 
-def test_kmeans_finds_planted_clusters_and_its_assignment_is_brute_force():
-    rng = np.random.default_rng(1)
-    centres = np.eye(5, 16, dtype=np.float32)
-    vectors = normalise(np.repeat(centres, 30, axis=0) + 0.1 * rng.standard_normal((150, 16)).astype(np.float32))
-    found = spherical_kmeans(vectors, 5, iterations=20, seed=3, threads=1)
-    cosine = vectors @ found.centroids.T
-    np.testing.assert_array_equal(found.cluster, cosine.argmax(axis=1))
-    np.testing.assert_allclose(found.similarity, cosine.max(axis=1), atol=1e-6)
-    assert all(len(set(found.cluster[start : start + 30])) == 1 for start in range(0, 150, 30))
-    again = spherical_kmeans(vectors, 5, iterations=20, seed=3, threads=1)
-    np.testing.assert_array_equal(found.centroids, again.centroids)
-
-
-def test_number_of_clusters():
-    assert cluster_count(943, None, 0.04) == 38  # 37.72
-    assert cluster_count(5, None, 0.04) == 1
-    assert cluster_count(5, 5, 0.04) == 5
-    with pytest.raises(SettingError, match=r"cluster\.count: 6 clusters for 5 users; set it to 5"):
-        cluster_count(5, 6, 0.04)
+def test_user_vectors_in_many_blocks_and_of_a_history_longer_than_one(monkeypatch):
+    rng = np.random.default_rng(2)
+    items = normalise(rng.standard_normal((9, 4)).astype(np.float32))
+    lengths = np.array([1, 7, 2, 2, 30, 1])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    events = rng.integers(1, 10, offsets[-1])
+    whole = user_vectors(events, offsets, items)
+    monkeypatch.setattr("eimf.esim.user_vectors._BLOCK_EVENTS", 4)
+    np.testing.assert_array_equal(user_vectors(events, offsets, items), whole)
 
 
 def test_typical_users_are_the_nearest_long_enough_members_ties_by_id():

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from eimf import schema
+from eimf.config import ClusterSettings
 from eimf.errors import DataError, MissingError
 from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Reply
@@ -126,6 +127,15 @@ def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(worl
     read = users[schema.LAST_READ].to_numpy()
     assert (read <= last_training).all() and (read >= 0).sum() == 15
     np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("settings", "count"), [({}, 45), ({"max_count": 3}, 3), ({"max_count": 3, "count": 5}, 5)])
+def test_the_share_of_users_is_capped_and_a_given_number_is_not(world_folder, store, settings, count):
+    recipe = planted.recipe(world_folder)
+    recipe = recipe.model_copy(update={"cluster": ClusterSettings(share=0.5, **settings)})  # half of 90 users
+    clusters = run_esim(recipe, store)["clusters"]
+    assert clusters.manifest.facts["clusters"] == clusters.table("centroids").num_rows == count
+    assert set(clusters.table("clusters")[schema.CLUSTER].to_pylist()) == set(range(count))
 
 
 def test_clusters_and_interests_are_the_planted_groups(world_folder, store):

@@ -1,0 +1,128 @@
+"""Spherical k-means by Lloyd's rounds: FAISS finds the nearest centroids, numpy the new ones.
+
+FAISS's own k-means starts from any users, reports no rounds, and its last assignment can leave a cluster empty; its
+older releases cannot stop early. Shapes: U users, C clusters, S width. Every vector has length 1.
+"""
+
+from collections.abc import Callable
+
+import faiss
+import numpy as np
+
+Progress = Callable[[int], None]
+_BLOCK = 1 << 14
+_SAME = 1e-6
+_TOLERANCE = 1e-3
+
+
+def assign(vectors: np.ndarray, centroids: np.ndarray, on_progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the nearest centroid [U] int32 and the cosine similarity to it [U] float32. Ties go to the lower
+    number. `on_progress` is told how many users were assigned."""
+    cluster = np.empty(len(vectors), np.int32)
+    similarity = np.empty(len(vectors), np.float32)
+    index = faiss.IndexFlatIP(centroids.shape[1])
+    index.add(centroids)
+    for start in range(0, len(vectors), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        cosines, numbers = index.search(vectors[rows], 1)
+        cluster[rows], similarity[rows] = numbers[:, 0], cosines[:, 0]
+        on_progress(len(numbers))
+    return cluster, np.clip(similarity, -1, 1, out=similarity)
+
+
+def mean_directions(vectors: np.ndarray, cluster: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Normalised mean of each cluster's members [C, S]. A cluster without members, or whose members cancel out, keeps
+    its centroid."""
+    order = np.argsort(cluster, kind="stable")
+    sums = np.zeros(centroids.shape)
+    for start in range(0, len(order), _BLOCK):
+        rows = order[start : start + _BLOCK]
+        numbers, first = np.unique(cluster[rows], return_index=True)
+        sums[numbers] += np.add.reduceat(vectors[rows], first, axis=0)
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.where(length > _SAME, sums / np.maximum(length, _SAME), centroids).astype(np.float32)
+
+
+def worst_served(vectors: np.ndarray, similarity: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` users, the farthest from their centroids first, no two with the same vector, and none that is at
+    its centroid. Some, if there is any such user."""
+    far = np.flatnonzero(similarity < 1 - _SAME)
+    far = far[np.argsort(similarity[far], kind="stable")[:count]]
+    _, first = np.unique(vectors[far], axis=0, return_index=True)
+    return far[np.sort(first)]
+
+
+def empty_clusters(cluster: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of the clusters without a member."""
+    return np.flatnonzero(np.bincount(cluster, minlength=count) == 0)
+
+
+def lloyd(vectors: np.ndarray, centroids: np.ndarray, rounds: int, on_progress: Progress) -> np.ndarray:
+    """Centroids [C, S] after at most `rounds` rounds: fewer if the mean of 1 - cosine falls by less than a thousandth
+    of itself. A centroid without members moves to a user far from its own. `on_progress` is told of
+    len(vectors) x `rounds` users in all."""
+    before = -np.inf
+    for done in range(rounds):
+        cluster, similarity = assign(vectors, centroids, on_progress)
+        centroids = mean_directions(vectors, cluster, centroids)
+        empty = empty_clusters(cluster, len(centroids))
+        users = worst_served(vectors, similarity, len(empty))
+        centroids[empty[: len(users)]] = vectors[users]
+        mean = float(similarity.mean(dtype=np.float64))
+        if not len(users) and mean - before <= _TOLERANCE * max(1 - mean, 0.0):
+            on_progress(len(vectors) * (rounds - 1 - done))
+            break
+        before = mean
+    return centroids
+
+
+def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` users drawn one after the other, each in proportion to 1 - cosine to the nearest of those before
+    (k-means++, Arthur and Vassilvitskii 2007). Deviation: an eighth as many as there are already are drawn together,
+    so that it takes one round's products and not one pass a cluster."""
+    chosen = random.choice(len(vectors), 1)
+    nearest = np.full(len(vectors), -1, np.float32)
+    batch = chosen
+    while len(chosen) < count:
+        nearest = np.maximum(nearest, assign(vectors, vectors[batch], _ignore)[1])
+        weight = np.where(nearest < 1 - _SAME, 1 - nearest.astype(np.float64), 0.0)
+        weight[chosen] = 0
+        size = min(count - len(chosen), max(1, len(chosen) // 8), int(np.count_nonzero(weight)))
+        if not size:  # every user's vector is drawn already: the rest will find no member
+            return np.resize(chosen, count)
+        batch = random.choice(len(vectors), size, replace=False, p=weight / weight.sum())
+        chosen = np.concatenate([chosen, batch])
+    return chosen
+
+
+def kmeans(
+    vectors: np.ndarray, count: int, rounds: int, random: np.random.Generator, on_progress: Progress
+) -> np.ndarray:
+    """Centroids [C, S] of at most `rounds` rounds, from users that are spread out."""
+    return lloyd(vectors, vectors[spread_out(vectors, count, random)], rounds, on_progress)
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+def occupy(
+    vectors: np.ndarray, centroids: np.ndarray, cluster: np.ndarray, similarity: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centroids, cluster and similarity without an empty cluster: its centroid moves to the user that is farthest from
+    any. If nobody would follow it (there are fewer different vectors than clusters), it is dropped.
+
+    Ends, since each turn but the last brings a user nearer to a centroid and none farther.
+    """
+    centroids, cluster, similarity = centroids.copy(), cluster.copy(), similarity.copy()
+    while len(empty := empty_clusters(cluster, len(centroids))):
+        users = worst_served(vectors, similarity, len(empty))
+        moved = empty[: len(users)]
+        centroids[moved] = vectors[users]
+        nearest, cosines = assign(vectors, centroids[moved], _ignore)
+        nearer = (nearest >= 0) & (cosines > similarity)
+        if not nearer.any():
+            occupied = np.setdiff1d(np.arange(len(centroids)), empty)
+            return centroids[occupied], np.searchsorted(occupied, cluster).astype(np.int32), similarity
+        cluster[nearer], similarity[nearer] = moved[nearest[nearer]], cosines[nearer]
+    return centroids, cluster, similarity
