@@ -19,8 +19,8 @@ BadRows = Literal["stop", "reject"]
 def read_events(
     path: Path, user: str, item: str, order: str, timestamp: str | None, bad_rows: BadRows = "stop"
 ) -> pl.DataFrame:
-    """Events with columns row (0-based, of the file), user_id, item_id (text), order (what to sort by: Int64, UInt64,
-    Decimal or Float64) and timestamp (float64, null without such a column).
+    """Events with columns row (0-based, of the file, empty lines not counted), user_id, item_id (text), order (what to
+    sort by: Int64, UInt64, Decimal or Float64) and timestamp (float64, null without such a column).
 
     A row whose order or time is missing or is no number has a null order, or raises DataError with
     `bad_rows="stop"`, or if there is no other row.

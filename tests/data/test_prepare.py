@@ -102,7 +102,10 @@ def test_an_error_about_unknown_items_shows_ids_of_both_files():
     rows = [("u", f"00{number}", number) for number in range(3)]
     table = items(*((str(number), "x") for number in range(3)))
     for bad_rows in ("stop", "reject"):
-        with pytest.raises(DataError, match=r"item without a row: 3; the first is .*item '000', the item table .* '0'"):
+        with pytest.raises(
+            DataError,
+            match=r"item without a row: 3; the first is .*item '000', the item table .* '0'; name the columns",
+        ):
             ready(*rows, table=table, bad_rows=bad_rows)
 
 
