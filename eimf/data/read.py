@@ -103,8 +103,9 @@ def _ids(table: pa.Table, column: str, field: str) -> pl.Series:
         if (kind.is_float() or kind.is_decimal()) and (values == values.round()).all():
             values = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0))
         text = values.cast(pl.String)
-        blank = text.str.strip_chars() == ""
-        return text.set(blank, None) if blank.any() else text
+        if not ((text < "!") | (text > "~")).any():  # none begins with a space, of ASCII or not
+            return text
+        return text.set(text.str.strip_chars() == "", None)
 
 
 def _text(table: pa.Table, column: str, field: str) -> pl.Series:
