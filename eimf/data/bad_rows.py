@@ -8,6 +8,7 @@ from eimf.errors import DataError
 SHORT = "user with too few events"
 """The reason of an event that is fine, but whose user has not enough of them: it stops nothing."""
 _NO_ROW = "item without a row"
+_SAME_IDS = "name the columns that hold the same ids in dataset.columns.item and dataset.columns.item_key"
 
 
 def mark_bad_items(items: pl.DataFrame) -> pl.DataFrame:
@@ -71,8 +72,9 @@ def stop_on_items(bad: pl.DataFrame, items: pl.DataFrame) -> None:
     raise DataError("dataset.items", f"{_counts(bad)}; {where}", remedy)
 
 
-def stop_on_events(bad: pl.DataFrame, items: pl.DataFrame) -> None:
+def stop_on_events(marked: pl.DataFrame, items: pl.DataFrame) -> None:
     """Raise DataError that names the first of the bad rows of the events, if there is one."""
+    bad = broken(marked)
     if bad.is_empty():
         return
     first = bad.row(0, named=True)
@@ -80,6 +82,8 @@ def stop_on_events(bad: pl.DataFrame, items: pl.DataFrame) -> None:
         f"row {first[schema.ROW] + 1} below the header, user {first[schema.USER_ID]!r}, item {first[schema.ITEM_ID]!r}"
     )
     remedy = 'mend the file, or set dataset.bad_rows="reject" to leave such rows out'
+    if (bad[schema.REASON] == _NO_ROW).sum() == len(marked):
+        remedy = _SAME_IDS
     problem = f"{_counts(bad)}; the first is {where}{_shown_items(bad, items)}"
     raise DataError("dataset.interactions", problem, remedy)
 
@@ -93,11 +97,13 @@ def nothing_left(marked: pl.DataFrame, items: pl.DataFrame, min_events: int) -> 
             marked.filter(pl.col(schema.REASON) == SHORT).group_by(schema.USER_ID).len()["len"].to_numpy().max()
         )
         problem = f"users need {min_events} events, and the longest history has {longest}"
-        problem += f" (left out before: {reasons})" if reasons else ""
-        return DataError("dataset.interactions", problem, "give longer histories: one event to train on, two to test")
+        problem += f" (left out before: {reasons}{_shown_items(bad, items)})" if reasons else ""
+        remedy = "give longer histories: one event to train on, one to validate and one to test"
+        if min_events > 3:
+            remedy = "give longer histories, or lower dataset.min_events"
+        return DataError("dataset.interactions", problem, remedy)
     problem = f"none of {len(marked)} events is usable: {reasons}; the first is of item {marked[schema.ITEM_ID][0]!r}"
-    remedy = "name the columns that hold the same ids in dataset.columns.item and dataset.columns.item_key"
-    return DataError("dataset.interactions", problem + _shown_items(bad, items), remedy)
+    return DataError("dataset.interactions", problem + _shown_items(bad, items), _SAME_IDS)
 
 
 def _counts(bad: pl.DataFrame) -> str:

@@ -137,17 +137,16 @@ def _is_strict(path: Path, separator: str) -> bool:
             content = np.frombuffer(block, np.uint8)
             at = np.flatnonzero(content == ord('"'))
             closing, opening = (at[0::2], at[1::2]) if inside else (at[1::2], at[0::2])
-            edge = edges[content]
-            if closed and not edge[0]:
+            if closed and not edges[content[0]]:
                 return False
-            before = edge[opening - 1]
+            before = edges[content[opening - 1]]
             if len(opening) and opening[0] == 0:
                 before[0] = at_edge
-            behind = edge[np.minimum(closing + 1, len(edge) - 1)]  # of the last byte: itself, a quote
+            behind = edges[content[np.minimum(closing + 1, len(content) - 1)]]  # of the last byte: itself, a quote
             if not (before.all() and behind.all()):
                 return False
-            closed = len(closing) > 0 and closing[-1] == len(edge) - 1
-            inside, at_edge = inside != bool(len(at) % 2), bool(edge[-1])
+            closed = len(closing) > 0 and closing[-1] == len(content) - 1
+            inside, at_edge = inside != bool(len(at) % 2), bool(edges[content[-1]])
     return not inside
 
 

@@ -106,21 +106,19 @@ def check_usable(values: pl.Series, numbers: pl.Series, field: str) -> None:
     if not bad.any():
         return
     row = int(bad.arg_max() or 0)
-    problem = f"column {values.name!r}, row {row + 1} below the header: {_reason(values, row)}"
-    remedy = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
+    reason, remedy = _reason(values, row)
+    problem = f"column {values.name!r}, row {row + 1} below the header: {reason}"
     raise DataError(field, problem, f'{remedy}, or set dataset.bad_rows="reject" to leave such rows out')
 
 
-def _reason(values: pl.Series, row: int) -> str:
-    value = values[row]
-    if isinstance(value, str) and re.match(_ISO_DATE, value) and _first_is_date(values):
-        first = values.drop_nulls()[0]
-        zones = [re.search(_ZONE, text[10:]) is not None for text in (value, first)]
-        if zones[0] != zones[1]:
-            has, other = ("a zone", "none") if zones[0] else ("no zone", "one")
-            return f"{value!r} has {has}, the first row has {other}"
-    if isinstance(value, str) and _first_is_date(values):
-        first = values.drop_nulls()[0]
-        if value != first:
-            return f"{value!r} is no date, or is not written like {first!r} in the first row"
-    return f"{value!r} is no number and no date"
+def _reason(values: pl.Series, row: int) -> tuple[str, str]:
+    """Why a value gave no number, and what to do."""
+    value, first = values[row], values.drop_nulls().head(1).to_list()
+    if not isinstance(value, str) or not _first_is_date(values) or value == first[0]:
+        remedy = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
+        return f"{value!r} is no number and no date", remedy
+    zones = [re.search(_ZONE, text[10:]) is not None for text in (value, first[0])]
+    if not re.match(_ISO_DATE, value) or zones[0] == zones[1]:
+        return f"{value!r} is no date, or is not written like {first[0]!r} in the first row", "write all dates alike"
+    has, other = ("a zone", "none") if zones[0] else ("no zone", "one")
+    return f"{value!r} has {has}, the first row has {other}", "write a zone in every row, or in none"

@@ -61,9 +61,8 @@ def prepare(
     if known.is_empty():
         raise DataError("dataset.items", f"none of {len(items)} rows has an id", "name the column of the ids")
     marked = mark_bad_events(events, known[schema.ITEM_ID], min_events)
-    bad_events = broken(marked)
     if bad_rows == "stop":
-        stop_on_events(bad_events, known)
+        stop_on_events(marked, known)
     kept = _usable(marked)
     if kept.is_empty():
         raise nothing_left(marked, known, min_events)
@@ -78,7 +77,7 @@ def prepare(
         users=_arrow(users, schema.USER_IDS),
         rejected=_rejected(marked, bad_items),
         short_users=short[schema.USER_ID].n_unique(),
-        broken=len(bad_items) + len(bad_events),
+        broken=len(bad_items) + len(broken(marked)),
         cleaned=_changed(used, cleaned),
         notices=tuple(notices(kept, used)),
     )

@@ -19,8 +19,8 @@ BadRows = Literal["stop", "reject"]
 def read_events(
     path: Path, user: str, item: str, order: str, timestamp: str | None, bad_rows: BadRows = "stop"
 ) -> pl.DataFrame:
-    """Events with columns row (0-based, of the file), user_id, item_id (text), order (what to sort by: Int64, UInt64,
-    Decimal or Float64) and timestamp (float64, null without such a column).
+    """Events with columns row (0-based, of the file, empty lines not counted), user_id, item_id (text), order (what to
+    sort by: Int64, UInt64, Decimal or Float64) and timestamp (float64, null without such a column).
 
     A row whose order or time is missing or is no number has a null order, or raises DataError with
     `bad_rows="stop"`, or if there is no other row.
@@ -103,8 +103,9 @@ def _ids(table: pa.Table, column: str, field: str) -> pl.Series:
         if (kind.is_float() or kind.is_decimal()) and (values == values.round()).all():
             values = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0))
         text = values.cast(pl.String)
-        blank = text.str.strip_chars() == ""
-        return text.set(blank, None) if blank.any() else text
+        if not ((text < "!") | (text > "~")).any():  # none begins with a space, of ASCII or not
+            return text
+        return text.set(text.str.strip_chars() == "", None)
 
 
 def _text(table: pa.Table, column: str, field: str) -> pl.Series:

@@ -57,7 +57,9 @@ def test_users_with_too_few_events_are_left_out_and_counted_and_stop_nothing():
     assert found.users[schema.USER_ID].to_pylist() == ["u"]
     with pytest.raises(DataError, match=r"dataset\.interactions: users need 3 events, and the longest history has 2;"):
         ready(*GOOD[:2], ("w", "c", 1))
-    with pytest.raises(DataError, match=r"the longest history has 2 \(left out before: item without a row: 1\)"):
+    with pytest.raises(
+        DataError, match=r"the longest history has 2 \(left out before: item without a row: 1, the item"
+    ):
         ready(*GOOD[:2], ("w", "z", 1), bad_rows="reject")
 
 
@@ -102,7 +104,10 @@ def test_an_error_about_unknown_items_shows_ids_of_both_files():
     rows = [("u", f"00{number}", number) for number in range(3)]
     table = items(*((str(number), "x") for number in range(3)))
     for bad_rows in ("stop", "reject"):
-        with pytest.raises(DataError, match=r"item without a row: 3; the first is .*item '000', the item table .* '0'"):
+        with pytest.raises(
+            DataError,
+            match=r"item without a row: 3; the first is .*item '000', the item table .* '0'; name the columns",
+        ):
             ready(*rows, table=table, bad_rows=bad_rows)
 
 

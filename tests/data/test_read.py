@@ -125,6 +125,13 @@ def test_times_of_any_zone_are_utc_whether_they_are_needed_or_not(tmp_path, zone
     assert events_of(path, timestamp="order")["timestamp"].to_list() == [0, 1.5, 2]
 
 
+def test_what_polars_panics_on_is_one_line(tmp_path):
+    zoned = pa.array([[0, 1]], pa.list_(pa.timestamp("us", "+05:30")))
+    pq.write_table(pa.table({"item_id": ["a"], "title": zoned}), tmp_path / "i.parquet")
+    with pytest.raises(DataError, match=r"dataset\.columns\.title: column 'title' of type list.* cannot be used"):
+        read_items(tmp_path / "i.parquet", "item_id", "title", ("title",))
+
+
 def test_columns_that_nobody_asked_for_are_not_looked_at(tmp_path):
     odd = {"none": pa.nulls(3), "nested": pa.array([[{"a": [1]}]] * 3), "bytes": pa.array([b"\xff"] * 3)}
     assert events_of(write(tmp_path / "e.parquet", **odd))["order"].to_list() == [1, 2, 3]
