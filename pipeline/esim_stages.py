@@ -4,7 +4,6 @@ here.
 Imports of heavy libraries stand inside the build functions on purpose: where every stage is a hit, none is loaded.
 """
 
-from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,7 @@ from pipeline.console import Waiting, progress, say
 from pipeline.run import Artifacts, Run, Stage, this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from eimf.esim.parse import Parsed
-    from eimf.esim.prompt import Template
 
 Facts = dict[str, Any]
 
@@ -220,6 +216,7 @@ def _interests_configuration(run: Run) -> dict[str, Any]:
 def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     from eimf.esim.generate import Replies, ask, interests_table
     from eimf.esim.parse import parse_reply
+    from eimf.esim.summary import check_any, copied_evidence, counts
 
     settings, requests = run.recipe.llm, made["requests"].table("requests")
     template = load_template(run.recipe.prompt.template, run.recipe.folder)
@@ -246,43 +243,11 @@ def _build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
             chunk = run.recipe.speed.chunk
             sent = ask(run.engines.generator, prompts, replies, chunk=chunk, save=rows.append, tick=tick)
     table = interests_table(requests, replies, parse)
-    _check_any(table)
+    check_any(table)
     draft.write_table("interests", table)
-    facts = {"llm_requests": sent, **_interest_facts(table), "copied_evidence": _copied(table, parse, template)}
+    facts = {"llm_requests": sent, **counts(table), "copied_evidence": copied_evidence(table, parse, template)}
     _say_what_was_cut(facts, settings.max_tokens)
     return facts
-
-
-def _check_any(table: Any) -> None:
-    """Raises DataError if no reply is of use, with the most frequent reason: there is nothing to train against."""
-    reasons = Counter(table[schema.REASON].to_pylist())
-    if table.num_rows and reasons[None] == 0:
-        reason, count = reasons.most_common(1)[0]
-        remedy = "raise llm.max_tokens" if reason.startswith("cut by") else "use another llm.model or prompt.template"
-        found = f"no reply of the LLM held a usable interest ({count} of {table.num_rows}: {reason})"
-        raise DataError("interests", found, remedy)
-
-
-def _interest_facts(table: Any) -> Facts:
-    """Counts of the finished interests: what became of the users, and the tokens of their last attempts."""
-    import pyarrow.compute as pc
-
-    status = table[schema.STATUS].to_pylist()
-    return {
-        "users": table.num_rows,
-        "malformed": status.count("malformed"),
-        "truncated": status.count("truncated"),
-        "interests": pc.sum(pc.list_value_length(table[schema.INTERESTS])).as_py() or 0,
-        "prompt_tokens": pc.sum(table[schema.PROMPT_TOKENS]).as_py() or 0,
-        "reply_tokens": pc.sum(table[schema.REPLY_TOKENS]).as_py() or 0,
-    }
-
-
-def _copied(table: Any, parse: "Callable[[str, str], Parsed]", template: "Template") -> int:
-    """Replies whose evidence is that of one of the prompt's examples, number for number."""
-    examples = template.example_evidence()
-    rows = table.select([schema.REQUEST_KEY, schema.REPLY]).to_pylist()
-    return sum(parse(row[schema.REQUEST_KEY], row[schema.REPLY]).evidence in examples for row in rows)
 
 
 def _say_what_was_cut(facts: Facts, max_tokens: int) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from eimf.store import keys
 from pipeline import assets
 from pipeline.assets import Asset, asset_folder, data_file
 from pipeline.engines import Engines
-from pipeline.models import model_folder, model_identity
+from pipeline.models import _PATTERNS, model_folder, model_identity
 from pipeline.recipe import load_recipe
 
 
@@ -201,3 +202,9 @@ def test_what_a_model_is_known_by(section, setting, changes):
 def test_an_unknown_asset(tmp_path):
     with pytest.raises(ModelError, match=r"encoder\.model: no asset 'none'"):
         model_identity("asset:none", None, tmp_path, "encoder.model")
+
+
+@pytest.mark.parametrize("name", ["modeling_x.py", "1_Pooling/evil.py", "pytorch_model.bin", "1_Pooling/x.pkl", "x.pt"])
+def test_neither_code_nor_pickled_weights_of_a_hub_model_are_fetched(name):
+    assert not any(fnmatch(name, pattern) for pattern in _PATTERNS)
+    assert any(fnmatch("1_Pooling/config.json", pattern) for pattern in _PATTERNS)
