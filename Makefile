@@ -80,7 +80,7 @@ verify: $(VENV)/.core ## check every artifact against its sha256
 	@$(EIMF) verify --store "$$STORE"
 
 test: $(VENV)/.dev ## all tests, without vLLM or network
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 fuzz: $(VENV)/.dev ## 10,000 hostile inputs of every kind; FUZZ_ARGS="--seed 2 --inputs 500"
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
