@@ -67,6 +67,7 @@ class VllmGenerator:
         length = max_prompt_tokens + int(sampling["max_tokens"])
         batch = {} if on_gpu else {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, length)}
         # A seeded request whose prompt is split over two steps stops vLLM 0.32 on a CPU: whole prompts only, there.
+        self._threads = _threads()
         self._llm = _engine(
             model, "llm.model", on_gpu, dtype=dtype, max_model_len=length, max_num_seqs=in_flight, **batch, **memory
         )
@@ -87,7 +88,7 @@ class VllmGenerator:
                         yield _reply(output)
 
     def close(self) -> None:
-        _shut_down(self._llm)
+        _shut_down(self._llm, self._threads)
 
     def _parameters(self, seed: int) -> Any:
         from vllm import SamplingParams
@@ -97,9 +98,20 @@ class VllmGenerator:
         return SamplingParams(**self._sampling, seed=seed, structured_outputs=structure)
 
 
-def _shut_down(llm: Any) -> None:
-    """End the engine's processes now: left to the interpreter's exit, they can hold it up for minutes."""
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _shut_down(llm: Any, threads: int) -> None:
+    """End the engine's processes now: left to the interpreter's exit, they can hold it up for minutes. Give torch its
+    `threads` back: an engine whose scheduler is in this process sets them to one, and a training after it would be
+    slow, and another."""
+    import torch
+
     llm.llm_engine.engine_core.shutdown()
+    torch.set_num_threads(threads)
 
 
 def _reply(output: Any) -> Reply:
@@ -115,6 +127,7 @@ class VllmEncoder:
         self, model: Path, *, max_tokens: int, dtype: str, batch: int, memory: Mapping[str, Any], on_gpu: bool
     ) -> None:
         self._max_tokens = max_tokens
+        self._threads = _threads()
         self._llm = _engine(model, "encoder.model", on_gpu, runner="pooling", dtype=dtype, max_num_seqs=batch, **memory)
         limit = self._llm.llm_engine.model_config.max_model_len
         if max_tokens > limit:
@@ -131,7 +144,7 @@ class VllmEncoder:
         return np.asarray([output.outputs.embedding for output in outputs], dtype=np.float32)
 
     def close(self) -> None:
-        _shut_down(self._llm)
+        _shut_down(self._llm, self._threads)
 
 
 def memory_options(*, on_gpu: bool, kv_cache_gb: float, gpu_memory: float, tensor_parallel: int) -> dict[str, Any]:
