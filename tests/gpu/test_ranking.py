@@ -29,8 +29,8 @@ def model(data: Histories, backbone: str) -> Backbone:
 
 @torch.no_grad()
 def bounds(backbone: Backbone, data: Histories, split: int, keep_seen: bool) -> tuple[Tensor, Tensor]:
-    """Ranks [U] between which each user's must lie: from scores on the CPU in float64. Without `keep_seen` a target that
-    the user had before is never shown."""
+    """Ranks [U] between which each user's must lie: from scores on the CPU in float64. Without `keep_seen` a target
+    that the user had before is never shown."""
     table, least, most = backbone.item_vectors.double(), torch.zeros(data.users).long(), torch.zeros(data.users).long()
     for query in queries(data, split, 10, 64, 6400):
         interests = backbone.interests(query.items, query.lengths, query.times).double()
