@@ -28,12 +28,12 @@ positions, 1.4 times as fast."""
 
 @dataclass(frozen=True)
 class Ranking:
-    """`ranks` [U], `targets` [U] and `repeated` [U], whether the user had the target before, by user_idx; `exposure`
-    {k: [N]}: how often each item was among the top k."""
+    """`ranks` [U] and `targets` [U] of a `split`, by user_idx; `exposure` {k: [N]}: how often each item was among the
+    top k."""
 
+    split: int
     ranks: Tensor
     targets: Tensor
-    repeated: Tensor
     exposure: dict[int, Tensor]
 
 
@@ -73,8 +73,7 @@ def rank_users(
         group.sum(whole)
         ranks, *counts = (value.cpu() for value in whole)
         exposure = dict(zip(cutoffs, counts, strict=True))
-    targets, repeated = torch.from_numpy(histories.targets(split)), torch.from_numpy(histories.repeated(split))
-    return Ranking(ranks, targets, repeated, exposure)
+    return Ranking(split, ranks, torch.from_numpy(histories.targets(split)), exposure)
 
 
 def mean_metric(ranking: Ranking, name: str, k: int) -> float:
@@ -112,6 +111,7 @@ def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
     head = np.zeros(histories.catalogue, bool)
     head[order[: max(1, round(HEAD_SHARE * histories.catalogue))]] = True
     popular = torch.from_numpy(head)[ranking.targets - 1]
+    repeated = torch.from_numpy(histories.repeated(ranking.split))
     long = torch.from_numpy(histories.trained > np.median(histories.trained))
     everyone = torch.ones(histories.users, dtype=torch.bool)
     return {
@@ -120,8 +120,8 @@ def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
         "tail target": ~popular,
         "long history": long,
         "short history": ~long,
-        "new target": ~ranking.repeated,
-        "repeated target": ranking.repeated,
+        "new target": ~repeated,
+        "repeated target": repeated,
     }
 
 

@@ -35,8 +35,8 @@ TRAIN, VALID, TEST = 0, 1, 2
 """Values of the `split` column: which part of a user's history an event belongs to."""
 
 NEVER = 2**31 - 1
-"""Rank of a target that is never recommended, since the user had it before and such items are left out: beyond every
-cut-off, also where the catalogue has fewer items than that."""
+"""Rank of a target that is never recommended, because the user had it before and such items are left out: beyond every
+cut-off, even one larger than the catalogue."""
 
 
 def vector_type(width: int) -> pa.DataType:
@@ -48,7 +48,7 @@ def width_of(table: pa.Table) -> int:
     """Numbers of each vector in its vector column. Raises ArtifactError if it has none."""
     column = table.schema.field(VECTOR).type if VECTOR in table.column_names else pa.null()
     if not pa.types.is_fixed_size_list(column) or column.list_size < 1:
-        raise ArtifactError(f"column {VECTOR}", f"the table has {column}, not vectors", _REBUILD)
+        raise ArtifactError(f"column {VECTOR}", f"the table has {column}, not vectors", REBUILD)
     return int(column.list_size)
 
 
@@ -63,8 +63,8 @@ def vectors_of(table: pa.Table) -> np.ndarray:
 
 
 def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -> pa.Table:
-    """`table`, if it has the `columns` (without them, all) of the schema `wanted`, of its types, and an empty cell in
-    no column but those that may have them. Raises ArtifactError: another program wrote it."""
+    """`table` itself, if it has the `columns` (by default all) of the schema `wanted`, in its types, and no empty cell
+    in a column that is not in MAY_BE_EMPTY. Raises ArtifactError otherwise."""
     for name in columns or wanted.names:
         if name not in table.column_names:
             wrong = f"has no column {name}"
@@ -74,11 +74,11 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
             wrong = f"has {table[name].null_count} empty cells"
         else:
             continue
-        raise ArtifactError(f"column {name}", f"the table {wrong}", _REBUILD)
+        raise ArtifactError(f"column {name}", f"the table {wrong}", REBUILD)
     return table
 
 
-_REBUILD = "it is damaged: build its artifact again"
+REBUILD = "it is damaged: build its artifact again"
 MAY_BE_EMPTY = {TIMESTAMP, TITLE, USER_ID, ROW, REASON, VALUE}
 
 

@@ -41,13 +41,13 @@ class Trained(BaseModel):
 
 
 def read_trained(checkpoint: Artifact) -> Trained:
-    """Raises ArtifactError if the manifest of a `checkpoint` does not tell what was trained."""
+    """What was trained, from the manifest of a `checkpoint`. Raises ArtifactError if that does not tell."""
     try:
         return Trained.model_validate(checkpoint.manifest.configuration)
     except ValidationError as error:
         first = error.errors()[0]
-        found = f"damaged: configuration.{'.'.join(map(str, first['loc']))}: {refusal(first)[0]:.200}"
-        raise _damaged(checkpoint, found) from error
+        problem = f"damaged: configuration.{'.'.join(map(str, first['loc']))}: {refusal(first)[0]:.200}"
+        raise checkpoint.damaged(problem) from error
 
 
 def load_backbone(checkpoint: Artifact, items: int) -> Backbone:
@@ -61,22 +61,17 @@ def load_backbone(checkpoint: Artifact, items: int) -> Backbone:
             name: (list(value.shape), value.dtype) for name, value in outline(settings, items).state_dict().items()
         }
     except SettingError as error:
-        raise _damaged(checkpoint, f"damaged: {error.field}: {error.found:.200}") from error
-    here = BACKBONES[settings.backbone].revision
-    if trained.revision != here:
-        found = f"revision {trained.revision} of {settings.backbone} made it, this is revision {here}"
-        raise ArtifactError(
-            f"checkpoint {checkpoint.short}", found, "train it again, or serve it by the code it is from"
-        )
+        raise checkpoint.damaged(f"damaged: {error.field}: {error.found:.200}") from error
+    revision = BACKBONES[settings.backbone].revision
+    if trained.revision != revision:
+        problem = f"revision {trained.revision} of {settings.backbone} made it, this is revision {revision}"
+        remedy = "train it again, or serve it by the code it is from"
+        raise ArtifactError(f"checkpoint {checkpoint.short}", problem, remedy)
     if wrong := _misfit(wanted, path):
-        raise _damaged(checkpoint, f"damaged: {path.name} {wrong}")
+        raise checkpoint.damaged(f"damaged: {path.name} {wrong}")
     backbone = build_backbone(settings, items, seed=0)
     backbone.load_state_dict(load_file(path))
     return backbone.eval()
-
-
-def _damaged(checkpoint: Artifact, found: str) -> ArtifactError:
-    return ArtifactError(f"checkpoint {checkpoint.short}", found, f"remove {checkpoint.folder} and train it again")
 
 
 _TYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
@@ -120,10 +115,7 @@ class Recommender:
     def load(cls, store: Store, key: str) -> "Recommender":
         """Of the checkpoint with this key, which may be shortened. Raises ArtifactError."""
         checkpoint = store.get("checkpoint", key)
-        dataset = checkpoint.manifest.parents.get("dataset")
-        if dataset is None:
-            raise _damaged(checkpoint, "damaged: its manifest names no dataset")
-        return cls(checkpoint, store.get("dataset", dataset))
+        return cls(checkpoint, store.get("dataset", checkpoint.parent("dataset")))
 
     @torch.no_grad()
     def recommend(
@@ -143,41 +135,40 @@ class Recommender:
         if not listed:
             return []
         keep_seen = self.keep_seen if keep_seen is None else keep_seen
-        known = [self._numbers(place, history) for place, history in enumerate(listed)]
-        clocks = self._clocks(times, known)
-        by_length = sorted(range(len(known)), key=lambda place: len(known[place]))  # so that little is padded
-        found: dict[int, list[tuple[str, float]]] = {}
-        for first in range(0, len(known), _TOGETHER):
-            places = by_length[first : first + _TOGETHER]
-            part = [known[place] for place in places]
-            beside = [clocks[place] for place in places] if clocks is not None else None
-            found |= zip(places, self._best(part, beside, count, keep_seen), strict=True)
-        return [found[place] for place in range(len(known))]
+        items = [self._numbers(index, history) for index, history in enumerate(listed)]
+        clocks = self._clocks(times, items)
+        by_length = sorted(range(len(items)), key=lambda index: len(items[index]))  # so that little is padded
+        best: dict[int, list[tuple[str, float]]] = {}
+        for first in range(0, len(items), _TOGETHER):
+            part = by_length[first : first + _TOGETHER]
+            seconds = [clocks[index] for index in part] if clocks is not None else None
+            best |= zip(part, self._best([items[index] for index in part], seconds, count, keep_seen), strict=True)
+        return [best[index] for index in range(len(items))]
 
-    def _numbers(self, place: int, history: object) -> np.ndarray:
+    def _numbers(self, index: int, history: object) -> np.ndarray:
         """A history's items by number, 0 where unknown. Raises DataError for one that is of no use."""
-        items = _listed("histories", history, f"{_HISTORIES} such as [{self.items[0]!r:.50}]", f"number {place} is ")
+        items = _listed("histories", history, f"{_HISTORIES} such as [{self.items[0]!r:.50}]", f"number {index} is ")
         odd = [item for item in items if not isinstance(item, str)]
         if odd:
-            what = f"number {place} has {reprlib.repr(odd[0])} of type {type(odd[0]).__name__}, which is no text"
-            raise DataError("histories", what, f"give {_HISTORIES} such as [{self.items[0]!r:.50}]")
+            problem = f"number {index} has {reprlib.repr(odd[0])} of type {type(odd[0]).__name__}, which is no text"
+            raise DataError("histories", problem, f"give {_HISTORIES} such as [{self.items[0]!r:.50}]")
         numbers = np.array([self._number.get(item, 0) for item in items], dtype=np.int64)
         if not numbers.any():
-            what = f"number {place} has no item of the catalogue: {reprlib.repr(items)}"
-            raise DataError("histories", what, f"give ids such as {self.items[0]!r:.50}")
+            problem = f"number {index} has no item of the catalogue: {reprlib.repr(items)}"
+            raise DataError("histories", problem, f"give ids such as {self.items[0]!r:.50}")
         return numbers
 
     def _clocks(self, times: object, known: list[np.ndarray]) -> list[np.ndarray] | None:
-        """Seconds beside each event, where the backbone wants them."""
+        """Seconds of each event, if the backbone wants them."""
         if not self.backbone.timed:
             return None
         wanted = "this backbone knows how long ago an event was: give seconds for each"
         if times is None:
             raise DataError("times", "none", wanted)
-        listed = [_listed("times", each, _TIMES, "holds ") for each in _listed("times", times, _TIMES)]
-        if [len(each) for each in listed] != [len(numbers) for numbers in known]:
+        listed = [_listed("times", seconds, _TIMES, "holds ") for seconds in _listed("times", times, _TIMES)]
+        if [len(seconds) for seconds in listed] != [len(numbers) for numbers in known]:
             raise DataError("times", "not as many as events", wanted)
-        return [_clock(place, each) for place, each in enumerate(listed)]
+        return [_clock(index, seconds) for index, seconds in enumerate(listed)]
 
     def _best(
         self, known: list[np.ndarray], clocks: list[np.ndarray] | None, count: int, keep_seen: bool
@@ -205,21 +196,21 @@ _HISTORIES, _TIMES = "lists of ids", "lists of seconds, one for each history"
 
 
 def _listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
-    """`value` as a list. Raises DataError for what has no order, or is a text."""
+    """`value` as a list. Raises DataError if it has no order, or is text."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set):
         with suppress(TypeError):  # an array without a dimension, say
             return list(value)
-    what = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is no list"
-    raise DataError(field, what, f"give {wanted}")
+    problem = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is no list"
+    raise DataError(field, problem, f"give {wanted}")
 
 
-def _clock(place: int, seconds: list[Any]) -> np.ndarray:
-    """Raises DataError for what are no seconds."""
+def _clock(index: int, seconds: list[Any]) -> np.ndarray:
+    """The times of history number `index` as float64. Raises DataError if one is no number of seconds."""
     with suppress(TypeError, ValueError, OverflowError):
         clock = np.asarray(seconds, dtype=np.float64)
         if clock.ndim == 1 and (np.abs(clock) <= _LONGEST).all():
             return clock
-    raise DataError("times", f"number {place} has {reprlib.repr(seconds)}", "give seconds for each event")
+    raise DataError("times", f"number {index} has {reprlib.repr(seconds)}", "give seconds for each event")
 
 
 _LONGEST = 1e15

@@ -128,7 +128,7 @@ def recommend(
     if everyone is None:
         recommending.show(Store(store), checkpoint, history or [], time, user, count, keep_seen)
     elif history or user:
-        raise SettingError("recommend", "--everyone beside a history or a user", "ask for one of them")
+        raise SettingError("recommend", "--everyone together with a history or a user", "ask for one of them")
     else:
         recommending.write_all(Store(store), checkpoint, everyone, count, keep_seen)
 
@@ -157,11 +157,11 @@ _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EMFILE, errno.ESTALE,
 }  # fmt: skip
-"""What can be wrong with a disk or a path."""
+"""Errors of a disk or a path."""
 _STAGE_ONE = {"polars", "faiss"}
-"""What a training node does without."""
+"""Packages that a training node does without."""
 _USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
-"""Of the command line's parser, which typer has changed the home of."""
+"""The error of the command line's parser, whose module differs between versions of typer."""
 _INTERRUPTED = 130
 
 
@@ -170,7 +170,7 @@ def main() -> NoReturn:
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # who read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.stderr.flush()
@@ -194,19 +194,22 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in _STAGE_ONE:
             raise
-        where = "not installed here, and stage one needs it"
-        return _refuse(f"{error.name}: {where}; run `make esim`, or pip install -e '.[data]'")
+        problem = "not installed here, and stage one needs it"
+        return _refuse(f"{error.name}: {problem}; run `make esim`, or pip install -e '.[data]'")
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        what = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
-        return _refuse(f"{shortened(what, 300)}; make room, get the right to write there, or clear the way")
+        problem = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
+        return _refuse(f"{shortened(problem, 300)}; make room, get the right to write there, or clear the way")
 
 
 def _arguments(given: list[str]) -> list[str]:
-    """`--settings TEXT` as a `--set` for each setting in the text: what `make` has is one variable."""
-    arguments, rest = [], iter(given)
+    """`--settings TEXT` as a `--set` for each setting in the text, which `make` has in one variable."""
+    arguments: list[str] = []
+    rest = iter(given)
     for argument in rest:
+        if argument == "--":  # from here on no option
+            return [*arguments, argument, *rest]
         if argument == "--settings":
             arguments += [part for setting in split_settings(next(rest, "")) for part in ("--set", setting)]
         else:
@@ -215,7 +218,7 @@ def _arguments(given: list[str]) -> list[str]:
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with the command line."""
+    """The problem of a command line, and where to look it up."""
     command = error.ctx.command_path if error.ctx else "eimf"
     return f"{shortened(error.format_message(), 300).rstrip('.')}; see `{command} --help`"
 

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -31,7 +31,7 @@ _OUTPUT = _Output()
 
 
 def say(text: str = "") -> None:
-    """One line on standard output, or several. What would move the cursor or colour a terminal is written out."""
+    """One line on standard output, or several. Characters that move the cursor or colour a terminal are written out."""
     _OUTPUT.write(printable(text, keep="\n\t"))
 
 
@@ -75,14 +75,14 @@ class Bar:
             self._bar.update(count, f"{self._rate():,.0f} {self._unit}/s")
 
     def note(self, text: str) -> None:
-        """Show where things stand beside the label."""
+        """Show this next to the label: how the work stands."""
         if self._bar is not None:
             self._bar.label = f"      {self._label}: {text}"
         elif not self._hidden:
             say(f"       {self._label}: {text}, {self._rate():,.0f} {self._unit}/s")
 
     def line(self) -> str:
-        """How far it has come, and the time that is left if all goes on so."""
+        """How far it has come, and the remaining time at this rate."""
         seconds, done = time.monotonic() - self._begin, self._done + self._skipped
         text = f"       {self._label}: {done:,} of {self._total:,} {self._unit} after {seconds:,.0f} s"
         left = self._total - done
@@ -113,7 +113,7 @@ def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterato
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Without a terminal, says that it is at work on `what` whenever nothing was said for 20 seconds."""
+    """Without a terminal, a line that `what` is being worked on whenever nothing was said for 20 seconds."""
     if sys.stderr.isatty():
         yield
         return
@@ -128,9 +128,10 @@ def heartbeat(seconds: float, line: Callable[[], str]) -> Iterator[None]:
     done = threading.Event()
 
     def beat() -> None:
-        while not done.wait(max(0.0, _OUTPUT.spoke + seconds - time.monotonic())):
-            if time.monotonic() - _OUTPUT.spoke >= seconds:
-                say(line())
+        with suppress(BrokenPipeError):  # nobody reads: the main thread meets the same at its next line
+            while not done.wait(max(0.0, _OUTPUT.spoke + seconds - time.monotonic())):
+                if time.monotonic() - _OUTPUT.spoke >= seconds:
+                    say(line())
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -1,11 +1,13 @@
-"""What `make demo` shows beside its table: a few typical users, what the LLM said of them, and where the time went."""
+"""The end of `make demo`: a few typical users with the interests that the LLM gave them, and where the time went."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from eimf import schema
+from eimf.errors import printable
 from eimf.store.artifact import Artifact
 from pipeline.console import say, table
 
@@ -20,7 +22,8 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
     cluster_of = dict(_pairs(artifacts["typical_users"].table("typical_users"), schema.USER, schema.CLUSTER))
     shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
-    members = {user: clusters.count(cluster) for user, cluster in cluster_of.items()}
+    sizes = Counter(clusters)
+    members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
     rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
     rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
     say(f"Typical users of the {len(rows[:_USERS])} largest clusters, and what the LLM said of them:")
@@ -33,7 +36,7 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
 
 def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
     """Seconds of everything that was built in the `whole`, by its label, and of every engine's start within it."""
-    seconds = {each.key: (label, each.manifest.seconds) for label, each in built.items()}.values()
+    seconds = {artifact.key: (label, artifact.manifest.seconds) for label, artifact in built.items()}.values()
     rows = [[label, f"{value:.0f}"] for label, value in seconds if value >= 1]
     rows += [[f"of these, starting {section}.model", f"{value:.0f}"] for section, value in starts.items()]
     if built:
@@ -54,6 +57,6 @@ def _named(items: list[int], titles: list[str | None]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Fit for a terminal: no control characters, and not long."""
-    clean = "".join(letter if letter.isprintable() else " " for letter in text)
-    return clean if len(clean) <= _CHARS else f"{clean[: _CHARS - 3]}..."
+    """On one line, and not long."""
+    line = printable(text)
+    return line if len(line) <= _CHARS else f"{line[: _CHARS - 3]}..."

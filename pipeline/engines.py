@@ -26,8 +26,8 @@ _DTYPES = ("bfloat16", "float32", "float16")
 
 
 class Engines:
-    """What a recipe's `encoder` and `llm` sections mean on this machine. Close it: an encoder, once loaded, is kept for
-    the next texts."""
+    """The engines of a recipe's `encoder` and `llm` sections on this machine. Close it: an encoder, once loaded, is
+    kept for the next texts."""
 
     def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
         """`store` holds the replies that `llm.backend="replay"` looks for."""
@@ -53,7 +53,7 @@ class Engines:
 
     @cached_property
     def generator_identity(self) -> dict[str, Any]:
-        """What determines a reply beside the prompt: in every request key. A replayed reply is the model's own."""
+        """All that determines a reply but the prompt: in every request key. A replayed reply is the model's own."""
         settings = self._recipe.llm
         fixed = {"sampling": self._sampling(), "seed": settings.seed, "schema": self._schema()}
         if settings.backend == "fake":
@@ -68,9 +68,9 @@ class Engines:
         """The same in the number type of this machine if the store has replies in it, or else in one that it has."""
         if self._store is not None:
             for dtype in (identity["dtype"], *_DTYPES):
-                found = {**identity, "dtype": dtype}
-                if (self._store.root / "replies" / keys.digest(found)).is_dir():
-                    return found
+                candidate = {**identity, "dtype": dtype}
+                if (self._store.root / "replies" / keys.digest(candidate)).is_dir():
+                    return candidate
         return identity
 
     def encoder(self) -> Encoder:
@@ -124,14 +124,14 @@ class Engines:
             dtype = self.generator_identity["dtype"]
             problem = f"replay, but the store holds no reply in {dtype} to some requests"
             raise MissingError("llm.backend", problem, 'set llm.backend="vllm" once, or llm.dtype as it was then')
-        folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
+        chat = self._chat  # fetches the model, if need be, before the hub is declared offline
         if self._on_gpu:  # its memory is the LLM's
             self.close()
         with self._starting("llm"):
             from eimf.esim.engine_vllm import VllmGenerator
 
             return VllmGenerator(
-                folder, self._chat, sampling=self._sampling(), json_schema=self._schema(),
+                chat, sampling=self._sampling(), json_schema=self._schema(),
                 max_prompt_tokens=settings.max_prompt_tokens, dtype=self.generator_identity["dtype"],
                 in_flight=speed.in_flight, memory=self._memory(speed.tensor_parallel), on_gpu=self._on_gpu,
             )  # fmt: skip

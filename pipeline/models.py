@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
-from eimf.store.files import write_atomic
+from eimf.store.files import remove_stale_files, write_atomic
 from pipeline.assets import SCHEME, asset_folder, cache_folder, find_asset
 from pipeline.console import say
 
@@ -90,10 +90,16 @@ def _file_digest(file: Path) -> str:
     if note.is_file():
         return note.read_text()
     say(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
-    found = keys.file_digest(file)
-    with suppress(OSError):  # where the cache cannot be written, it is read every time
-        write_atomic(note, found.encode())
-    return found
+    digest = keys.file_digest(file)
+    _take_note(note, digest.encode())
+    return digest
+
+
+def _take_note(note: Path, content: bytes) -> None:
+    """Keep a finding in the cache. If that cannot be written, it is found out again each time."""
+    with suppress(OSError):
+        remove_stale_files(note.parent)
+        write_atomic(note, content)
 
 
 def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
@@ -115,8 +121,7 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
             if local_only and whole.is_file():
                 return found
             if not local_only:
-                with suppress(OSError):  # where the cache cannot be written, the hub is asked every time
-                    write_atomic(whole, b"")
+                _take_note(whole, b"")
                 return found
         except ModelError:
             if not local_only:

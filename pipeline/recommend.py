@@ -60,11 +60,12 @@ def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | 
     """What the checkpoint `key` recommends to every user of its dataset after all events, as a Parquet, CSV or JSON
     lines file, by its ending."""
     check_ending(path, "--everyone")
-    if not path.resolve().parent.is_dir():
-        raise SettingError("--everyone", f"no folder {path.resolve().parent}", "make it, or name a file elsewhere")
+    folder = path.parent.resolve()
+    if not folder.is_dir():
+        raise SettingError("--everyone", f"no folder {folder}", "make it, or name a file elsewhere")
     model = Recommender.load(store, key)
     users = _users(model)
-    remove_stale_files(path.resolve().parent)
+    remove_stale_files(folder)
     with replacing(path) as unfinished, table_writer(unfinished, path.suffix, RANKED) as write:
         for rows in _ranked(model, users, count, keep_seen):
             write(rows)

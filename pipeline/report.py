@@ -108,7 +108,7 @@ def show_store(store: Store) -> None:
 
 
 def _about(artifact: Artifact) -> str:
-    """Its counts; of a training, before them what was trained. Raises ArtifactError if its manifest does not tell."""
+    """Its counts; of a training, first its backbone and parents. Raises ArtifactError if its manifest lacks these."""
     if artifact.manifest.kind == "metrics":
         return f"checkpoint={_told(artifact, 'parents', 'checkpoint')[:12]} {counts(artifact)}"
     if artifact.manifest.kind != "checkpoint":
@@ -122,14 +122,12 @@ def _about(artifact: Artifact) -> str:
 
 
 def _told(artifact: Artifact, part: str, *path: str) -> str:
-    """What stands at `path` in a part of the manifest, as text. Raises ArtifactError if nothing does."""
+    """The value at `path` in a part of the manifest, as text. Raises ArtifactError if there is none."""
     value = getattr(artifact.manifest, part)
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     if value is None or isinstance(value, dict | list):
-        what = f"its manifest does not tell {part}.{'.'.join(path)}"
-        remedy = f"remove {artifact.folder} and build it again"
-        raise ArtifactError(f"{artifact.manifest.kind} {artifact.short}", what, remedy)
+        raise artifact.damaged(f"its manifest does not tell {part}.{'.'.join(path)}")
     return str(value)[:100]
 
 

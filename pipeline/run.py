@@ -79,7 +79,7 @@ def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any])
 def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dict[str, Any]) -> Artifact:
     say(f"build  {stage.number:>2} {stage.kind:<17} {key[:12]}")
     if aside := run.store.set_aside(stage.kind, key):
-        say(f"       what stood in its place without a manifest is now {aside}")
+        say(f"       a folder without a manifest was in its place; it is now {aside}")
     begin = time.monotonic()
     with run.store.draft(key) as draft, working(stage.kind):
         draft.facts = stage.build(run, made, draft)

@@ -1,7 +1,6 @@
 """A training run: epochs with validation, early stopping, and a state on disk from which a killed one goes on."""
 
 import json
-import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from eimf.errors import ArtifactError
 from eimf.evaluate import mean_metric, rank_users
 from eimf.losses.softmax import Products
 from eimf.store import keys
+from eimf.store.artifact import RESUME_FILE
 from eimf.store.files import write_atomic
 from eimf.train.build import build_backbone, build_semantics
 from eimf.train.group import Group
@@ -26,7 +26,6 @@ from pipeline.recipe import Recipe
 from pipeline.run import Artifacts
 
 STREAM, _NOTE = "metrics.jsonl", "run.json"
-_FILES = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors")
 
 
 @dataclass
@@ -105,7 +104,7 @@ class Saved:
         note = json.dumps({**progress, "state": state, "best": standing.best})
         write_atomic(self.folder / _NOTE, json.dumps({"note": note, "sha256": keys.digest(note)}).encode())
         for path in self.folder.glob("*.safetensors"):
-            if _FILES.fullmatch(path.name) and path.name not in (state, standing.best):
+            if RESUME_FILE.fullmatch(path.name) and path.name not in (state, standing.best):
                 path.unlink()
 
     def _write(self, what: str, data: bytes) -> str:

@@ -48,7 +48,7 @@ class ChatRenderer:
         except ImportError as error:
             remedy = "run `make esim`, or install the esim extra (esim-cpu without a GPU)"
             raise MissingError("transformers", f"not usable here ({error})", remedy) from error
-        self._model = model
+        self.model = model
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, ImportError, AttributeError, KeyError, TypeError) as error:
@@ -71,7 +71,7 @@ class ChatRenderer:
         try:
             return self._apply([first, *rest])
         except fails as error:
-            problem = f"the chat template of {self._model} fails ({type(error).__name__}: {str(error)[:100]})"
+            problem = f"the chat template of {self.model} fails ({type(error).__name__}: {str(error)[:100]})"
             raise ModelError("llm.model", problem, "give a model that takes user and assistant turns") from error
 
     def tokens(self, prompt: str) -> list[int]:

@@ -57,10 +57,11 @@ class VllmGenerator:
     """Continuous batching over all requests; replies are yielded as they finish."""
 
     def __init__(
-        self, model: Path, chat: ChatRenderer, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any],
+        self, chat: ChatRenderer, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any],
         max_prompt_tokens: int, dtype: str, in_flight: int, memory: Mapping[str, Any], on_gpu: bool,
     ) -> None:  # fmt: skip
-        """`sampling` are vLLM sampling parameters less the seed; `memory` is what `memory_options` returns."""
+        """The model of `chat`. `sampling` are vLLM sampling parameters less the seed; `memory` is what `memory_options`
+        returns."""
         self._chat = chat
         self._schema, self._sampling = dict(json_schema), dict(sampling)
         self._max_prompt_tokens = max_prompt_tokens
@@ -69,7 +70,14 @@ class VllmGenerator:
         # A seeded request whose prompt is split over two steps stops vLLM 0.32 on a CPU: whole prompts only, there.
         self._threads = _threads()
         self._llm = _engine(
-            model, "llm.model", on_gpu, dtype=dtype, max_model_len=length, max_num_seqs=in_flight, **batch, **memory
+            chat.model,
+            "llm.model",
+            on_gpu,
+            dtype=dtype,
+            max_model_len=length,
+            max_num_seqs=in_flight,
+            **batch,
+            **memory,
         )
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:

@@ -15,6 +15,10 @@ _SAME = 1e-6
 _TOLERANCE = 1e-3
 
 
+def ignore(_: int) -> None:
+    """No progress to show."""
+
+
 def assign(vectors: np.ndarray, centroids: np.ndarray, on_progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """Number of the nearest centroid [U] int32 and the cosine similarity to it [U] float32. Ties go to the lower
     number. `on_progress` is told how many users were assigned."""
@@ -84,7 +88,7 @@ def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> 
     nearest = np.full(len(vectors), -1, np.float32)
     batch = chosen
     while len(chosen) < count:
-        nearest = np.maximum(nearest, assign(vectors, vectors[batch], _ignore)[1])
+        nearest = np.maximum(nearest, assign(vectors, vectors[batch], ignore)[1])
         weight = np.where(nearest < 1 - _SAME, 1 - nearest.astype(np.float64), 0.0)
         weight[chosen] = 0
         size = min(count - len(chosen), max(1, len(chosen) // 8), int(np.count_nonzero(weight)))
@@ -102,10 +106,6 @@ def kmeans(
     return lloyd(vectors, vectors[spread_out(vectors, count, random)], rounds, on_progress)
 
 
-def _ignore(_: int) -> None:
-    pass
-
-
 def occupy(
     vectors: np.ndarray, centroids: np.ndarray, cluster: np.ndarray, similarity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,7 +119,7 @@ def occupy(
         users = worst_served(vectors, similarity, len(empty))
         moved = empty[: len(users)]
         centroids[moved] = vectors[users]
-        nearest, cosines = assign(vectors, centroids[moved], _ignore)
+        nearest, cosines = assign(vectors, centroids[moved], ignore)
         nearer = (nearest >= 0) & (cosines > similarity)
         if not nearer.any():
             occupied = np.setdiff1d(np.arange(len(centroids)), empty)

@@ -6,7 +6,7 @@ last rounds take users x clusters; those within take users x 512, however many t
 
 import numpy as np
 
-from eimf.esim.kmeans import Progress, assign, kmeans, lloyd
+from eimf.esim.kmeans import Progress, assign, ignore, kmeans, lloyd
 
 ROUNDS = 6
 """Most rounds over all users and clusters at the end."""
@@ -34,17 +34,13 @@ def two_level(
     and of each one within it. `on_progress` is told of len(vectors) x (1 + ROUNDS) users in all."""
     coarse_count = max(1, round(count / fine))
     sample = np.sort(random.choice(len(vectors), min(len(vectors), _COARSE_SAMPLE * coarse_count), replace=False))
-    coarse = kmeans(vectors[sample], coarse_count, rounds, random, _ignore)
-    group, _ = assign(vectors, coarse, _ignore)
+    coarse = kmeans(vectors[sample], coarse_count, rounds, random, ignore)
+    group, _ = assign(vectors, coarse, ignore)
     sizes = np.bincount(group, minlength=coarse_count)
     order, ends = np.argsort(group, kind="stable"), np.cumsum(sizes)
     centroids = []
     for share, size, end in zip(split_count(count, sizes), sizes, ends, strict=True):
         if share:
-            centroids.append(kmeans(vectors[order[end - size : end]], share, rounds, random, _ignore))
+            centroids.append(kmeans(vectors[order[end - size : end]], share, rounds, random, ignore))
         on_progress(int(size))
     return lloyd(vectors, np.concatenate(centroids), ROUNDS, on_progress)
-
-
-def _ignore(_: int) -> None:
-    pass

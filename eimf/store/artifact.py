@@ -23,6 +23,7 @@ from eimf.store.files import (
     exclusive,
     fsync,
     is_plain_dir,
+    paths_in,
     remove_stale_dirs,
     remove_stale_files,
     temporary_dir,
@@ -32,8 +33,8 @@ from eimf.store.manifest import BUILD_AGAIN, FORMAT, NAME, FileEntry, Manifest, 
 
 _SHORT = 12
 _TMP, _LOCKS, _RUNS = "tmp", "locks", "runs"
-_RESUME_FILE = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors|run\.json|metrics\.jsonl")
-"""What a training leaves in `runs/KEY`, and all that is removed there."""
+RESUME_FILE = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors|run\.json|metrics\.jsonl")
+"""Files that a training leaves in `runs/KEY`; no other is removed there."""
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")
 
 
@@ -97,18 +98,19 @@ class Artifact:
         """Key of the artifact of this kind that it was made from. Raises ArtifactError where it names none."""
         key = self.manifest.parents.get(kind)
         if key is None:
-            raise self._unfit(f"it names no {kind} that it was made from")
+            raise self.damaged(f"it names no {kind} that it was made from")
         return key
 
     def fact(self, name: str) -> float:
         """A number that was kept with the artifact. Raises ArtifactError where it is missing or no number."""
         value = self.manifest.facts.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._unfit(f"its fact {name!r} is {value!r}, no number")
+            raise self.damaged(f"its fact {name!r} is {value!r}, no number")
         return value
 
-    def _unfit(self, found: str) -> ArtifactError:
-        return ArtifactError(f"{self.manifest.kind} {self.short}", found, BUILD_AGAIN)
+    def damaged(self, problem: str) -> ArtifactError:
+        """The error of an artifact whose files are whole, but do not hold what they should."""
+        return ArtifactError(f"{self.manifest.kind} {self.short}", problem, BUILD_AGAIN)
 
 
 class Draft:
@@ -140,9 +142,9 @@ class Draft:
 def _finite(value: Any) -> Any:
     """The same without NaN and infinity, which JSON does not have: null in their place."""
     if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: _finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -167,18 +169,18 @@ class Store:
         """The finished artifact; `key` may be shortened. Raises ArtifactError where there is none, or more than one."""
         names = [name for name in self._keys(kind) if _PREFIX.fullmatch(key) and name.startswith(key)]
         if len(names) != 1:
-            found = f"{len(names)} artifacts of kind {kind} begin with {key!r} in {self.root}"
-            raise ArtifactError(kind, found, "see `eimf status` for what the store holds")
+            problem = f"{len(names)} artifacts of kind {kind} begin with {key!r} in {self.root}"
+            raise ArtifactError(kind, problem, "see `eimf status` for what the store holds")
         artifact = self.find(kind, names[0])
         if artifact is None:
-            found = f"{self.folder(kind, names[0])} holds no manifest: half a copy, perhaps"
-            raise ArtifactError(kind, found, "copy it again, or remove it")
+            problem = f"{self.folder(kind, names[0])} holds no manifest: half a copy, perhaps"
+            raise ArtifactError(kind, problem, "copy it again, or remove it")
         return artifact
 
     def listing(self) -> list[tuple[str, str]]:
         """Kind and key of every artifact, whole or damaged: every folder that has the name of a key."""
-        own = (_TMP, _LOCKS, _RUNS, "refs", "replies")
-        kinds = sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name not in own)
+        no_kinds = (_TMP, _LOCKS, _RUNS, "refs", "replies")
+        kinds = sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name not in no_kinds)
         return [(kind, key) for kind in kinds for key in self._keys(kind)]
 
     def _keys(self, kind: str) -> list[str]:
@@ -194,8 +196,8 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(path, holder, on_busy))
             except OSError as error:
-                found = f"cannot be written ({error.strerror})"
-                raise ArtifactError(f"store {self.root}", found, "give a folder that you may write to") from error
+                problem = f"cannot be written ({error.strerror})"
+                raise ArtifactError(f"store {self.root}", problem, "give a folder that you may write to") from error
             yield
 
     def seal(
@@ -232,13 +234,13 @@ class Store:
         return Artifact(target, manifest)
 
     def set_aside(self, kind: str, key: str) -> Path | None:
-        """Rename what stands in the place of this artifact and is none, half a copy say; returns its new place. It may
-        not be ours, and is never deleted."""
+        """Rename a folder without a manifest that has the name of this artifact, half a copy say; returns its new path.
+        It may not be ours, and is never deleted."""
         target = self.folder(kind, key)
         if not target.is_dir() or (target / NAME).exists():
             return None
-        places = (target.with_name(f"{key}.incomplete-{number}") for number in itertools.count(1))
-        return target.rename(next(place for place in places if not place.exists()))
+        paths = (target.with_name(f"{key}.incomplete-{number}") for number in itertools.count(1))
+        return target.rename(next(path for path in paths if not os.path.lexists(path)))
 
     def work(self, key: str) -> Path:
         """Where an attempt at `key` leaves what a later one can go on from."""
@@ -255,20 +257,19 @@ class Store:
         sealed; returns how many. What cannot be written to stays."""
         removed = remove_stale_dirs(self.root / _TMP)
         for top in ("refs", "replies", _RUNS):
-            if is_plain_dir(self.root / top):
-                removed += sum(map(remove_stale_files, (self.root / top).iterdir()))
-        for folder in self.work("").glob("*"):
+            removed += sum(map(remove_stale_files, paths_in(self.root / top)))
+        for folder in paths_in(self.root / _RUNS):
             if keys.is_key(folder.name) and (self.folder("checkpoint", folder.name) / NAME).is_file():
                 removed += self._remove_run(folder)
         return removed
 
     def _remove_run(self, folder: Path) -> bool:
-        """Remove a training's own files, and its folder where nothing else is in it."""
+        """Remove the files of a training, and its folder unless it holds others. Another process may do so too."""
         if not is_plain_dir(folder) or not os.access(folder, os.W_OK):
             return False
-        for path in folder.iterdir():
-            if _RESUME_FILE.fullmatch(path.name) and not path.is_dir():
-                path.unlink()
+        for path in paths_in(folder):
+            if RESUME_FILE.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
         with suppress(OSError):  # somebody keeps something there
             folder.rmdir()
         return True

@@ -1,8 +1,8 @@
 """Files that are whole or not there, and temporary ones that are removed after a kill: those, and nothing else.
 
-A temporary file or folder has a name that only this module makes, and is locked as long as its maker lives. What has
-such a name and no holder was left by a killed process. No symbolic link is followed to it, and a file is only opened,
-never truncated, before it is known to be ours.
+A temporary file or folder has a name that only this module makes, and is locked as long as its maker lives. If nobody
+holds it, a killed process has left it. No symbolic link is followed to it, and a file is only opened, never truncated,
+before it is known to be ours.
 """
 
 import errno
@@ -40,7 +40,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """An empty file beside `path` to be written, which takes its place in the end, or goes where that fails."""
+    """An empty file next to `path`, to be written; it replaces `path` at the end, or is removed if that fails."""
     temporary, handle = _new_locked(path.parent, lambda: f".eimf-{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
@@ -80,13 +80,11 @@ def _new_locked(parent: Path, name: Callable[[], str]) -> tuple[Path, int]:
 
 
 def _is_still(path: Path, handle: int) -> bool:
-    """True where `path` is the file that is open as `handle`."""
+    """True if `path` is the file that is open as `handle`."""
     try:
-        there = path.lstat()
+        return os.path.samestat(path.lstat(), os.fstat(handle))
     except FileNotFoundError:
         return False
-    here = os.fstat(handle)
-    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
 def _remove_dir(folder: Path, mark: Path) -> None:
@@ -114,7 +112,7 @@ def _is_mark(handle: int, folder: Path) -> bool:
     content = os.read(handle, len(_MARK_CONTENT) + 1)
     if not os.path.lexists(folder):
         return content in (_MARK_CONTENT, b"")
-    return content == _MARK_CONTENT and stat.S_ISDIR(folder.lstat().st_mode)
+    return content == _MARK_CONTENT and is_plain_dir(folder)
 
 
 def remove_stale_files(folder: Path) -> int:
@@ -136,12 +134,21 @@ def is_plain_dir(path: Path) -> bool:
         return False
 
 
+def paths_in(folder: Path) -> list[Path]:
+    """All paths in a folder; none if it is a symbolic link, cannot be read, or is gone."""
+    if is_plain_dir(folder):
+        with suppress(OSError):
+            return list(folder.iterdir())
+    return []
+
+
 def _regular_files(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """Files of these names in a folder that is no symbolic link and may be written to."""
-    if not is_plain_dir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+    """Files of these names in a folder that is no symbolic link and may be written to; none if it is gone."""
+    if not is_plain_dir(folder) or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return []
-    with os.scandir(folder) as entries:
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:  # another process may have removed it meanwhile
         return [Path(entry) for entry in entries if name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
+    return []
 
 
 @contextmanager
@@ -169,8 +176,8 @@ def _unheld(path: Path) -> Iterator[int | None]:
 def exclusive(path: Path, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock file `path`, and remove it afterwards; the kernel frees it when its holder ends, however it ends.
 
-    `holder` tells others who holds it. While another process does, `on_busy` is called with what that one told, and
-    called again as often as it returns; without it, the kernel wakes this process.
+    `holder` tells others who holds it. While another process does, `on_busy` is called with the `holder` of that one,
+    and called again as often as it returns; without it, the kernel wakes this process.
     """
     handle = _acquire(path, on_busy)
     try:
@@ -193,7 +200,7 @@ def _acquire(path: Path, on_busy: Callable[[str], None] | None) -> int:
                 return handle
             os.close(handle)
         except BlockingIOError:
-            told = os.pread(handle, _LONGEST_HOLDER, 0).decode(errors="replace")
+            holder = os.pread(handle, _LONGEST_HOLDER, 0).decode(errors="replace")
             os.close(handle)
             if on_busy:
-                on_busy(told)
+                on_busy(holder)

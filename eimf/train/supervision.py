@@ -17,8 +17,7 @@ from eimf.train.sequences import Histories
 _EVENTS = 2**14
 """Events looked at together: their texts are never all held at once."""
 _INTERESTS = 256
-"""More interests than `llm.max_interests` can be."""
-_REBUILD = "it is damaged: build it again"
+"""The largest `llm.max_interests`."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +122,14 @@ def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
 
 def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[np.ndarray, np.ndarray]:
     cluster, number = interests[schema.CLUSTER].to_numpy(), interests[schema.INTEREST_NO].to_numpy()
-    own = users[schema.CLUSTER].to_numpy()
-    if own.min() < 0 or own.max() >= len(own):
-        raise ArtifactError("esim", f"clusters {own.min()} to {own.max()} of {len(own)} users", _REBUILD)
-    if not (np.isin(cluster, own).all() and ((number >= 0) & (number < _INTERESTS)).all()):
-        found = f"interests of clusters without users, or of numbers that are not 0 to {_INTERESTS - 1}"
-        raise ArtifactError("esim", found, _REBUILD)
-    shape = (int(own.max()) + 1, int(number.max(initial=0)) + 1)
+    of_user = users[schema.CLUSTER].to_numpy()
+    if of_user.min() < 0 or of_user.max() >= len(of_user):
+        problem = f"clusters {of_user.min()} to {of_user.max()} of {len(of_user)} users"
+        raise ArtifactError("esim", problem, schema.REBUILD)
+    if not (np.isin(cluster, of_user).all() and ((number >= 0) & (number < _INTERESTS)).all()):
+        problem = f"interests of clusters without users, or of numbers that are not 0 to {_INTERESTS - 1}"
+        raise ArtifactError("esim", problem, schema.REBUILD)
+    shape = (int(of_user.max()) + 1, int(number.max(initial=0)) + 1)
     semantics, present = np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
     semantics[cluster, number], present[cluster, number] = schema.vectors_of(interests), True
     return semantics, present

@@ -205,13 +205,9 @@ def ranking(side: Ours, histories: Histories, seconds: float) -> float:
     done, begin = -1, 0.0
     while done < 0 or time.perf_counter() - begin < seconds:
         rank_users(
-            side.trainer.backbone,
-            histories,
-            schema.VALID,
-            max_length=LENGTH,
-            filter_seen=True,
+            side.trainer.backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=False,
             block=Speed().rank_users,
-        )
+        )  # fmt: skip
         done, begin = (0, time.perf_counter()) if done < 0 else (done + histories.users, begin)
     return done / (time.perf_counter() - begin)
 

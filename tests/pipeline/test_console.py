@@ -1,5 +1,6 @@
 """What a person sees: never silent for long, never moved by a stranger's text, never a megabyte."""
 
+import threading
 import time
 
 import pytest
@@ -64,3 +65,16 @@ def test_an_error_of_a_megabyte_is_a_few_hundred_characters():
     assert "(1,000,005 characters)" in str(error)
     assert str(DataError("a", "b", "c")) == "a: b; c"
     assert shortened("x" * 50, 50) == "x" * 50 and len(shortened("x" * 51, 50)) <= 50
+
+
+def test_a_heartbeat_that_nobody_reads_ends_without_a_traceback(monkeypatch):
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+
+    def broken(text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(console._OUTPUT, "write", broken)
+    with console.heartbeat(0.01, lambda: "still at work"):
+        time.sleep(0.05)
+    assert errors == []

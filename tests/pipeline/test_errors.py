@@ -298,4 +298,5 @@ def test_a_mistake_in_the_command_line_is_one_line(store):
     refused(eimf("train", "--hlep"), "No such option: --hlep")
     refused(eimf("trian"), "No such command 'trian'")
     refused(eimf("status", "--store", "x" * 5000), "File name too long")
+    refused(eimf("recommend", "0000", "--store", str(store.root), "--", "--settings"), "0 artifacts of kind checkpoint")
     assert eimf("--help").returncode == 0 and "Usage" in eimf().stdout

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,12 @@ from eimf import schema
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
 from pipeline.jobs import run_esim, run_train
+from pipeline.report import Result
 from pipeline.training import STREAM, Saved
 from tests import world as planted
+
+ALWAYS = ("speed.save_seconds=0", "train.batch_positions=100")
+"""The state is saved after every step."""
 
 # A real run in a process of its own, which kills itself with SIGKILL: at the reply, or after the epoch, of that number.
 CHILD = """
@@ -76,8 +81,26 @@ def killed(job: str, folder: Path, store: Store, last: int, *overrides: str) -> 
     assert result.returncode == -signal.SIGKILL, result.stderr
 
 
-def test_killed_while_asking(world_folder, tmp_path):
-    store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, world_folder) -> Store:
+    """Stage one, uninterrupted."""
+    store = Store(tmp_path_factory.mktemp("whole"))
+    run_esim(planted.recipe(world_folder), store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, whole, world_folder) -> Result:
+    """A training, uninterrupted."""
+    return run_train(planted.recipe(world_folder, *ALWAYS), copy_of(whole, tmp_path_factory.mktemp("trained")))
+
+
+def copy_of(store: Store, folder: Path) -> Store:
+    return Store(shutil.copytree(store.root, folder / "store"))
+
+
+def test_killed_while_asking(world_folder, tmp_path, whole):
+    store = Store(tmp_path)
     killed("esim", world_folder, store, 10)  # chunks of 4: replies 0..7 are on disk, 8 and 9 in flight
     assert not list(store.root.glob("interests/*"))
     finished = list((store.root / "replies").rglob("*.parquet"))
@@ -86,38 +109,32 @@ def test_killed_while_asking(world_folder, tmp_path):
     made = run_esim(planted.recipe(world_folder), store)
     assert made["interests"].manifest.facts["llm_requests"] == 15 - 8
     assert {path: path.stat().st_mtime_ns for path in before} == before  # rows 1 to 6 were not built again
-    wanted = run_esim(planted.recipe(world_folder), whole)
+    wanted = {kind: whole.get(kind, made[kind].key) for kind in made}
     for kind in ("interests", "interest_vectors", "esim"):
         assert made[kind].manifest.files == wanted[kind].manifest.files  # byte for byte
     assert made["interests"].table("interests")[schema.STATUS].to_pylist() == ["ok"] * 15
 
 
 @pytest.mark.parametrize(("job", "last"), [("train", 0), ("train", 3), ("within", 0), ("within", 2)])
-def test_killed_while_training(world_folder, tmp_path, job, last, capsys):
-    store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
-    for each in (store, whole):
-        run_esim(planted.recipe(world_folder), each)
-    always = ("speed.save_seconds=0", "train.batch_positions=100")
-    killed(job, world_folder, store, last, *always)
+def test_killed_while_training(world_folder, tmp_path, whole, trained, job, last, capsys):
+    store = copy_of(whole, tmp_path)
+    killed(job, world_folder, store, last, *ALWAYS)
     assert not list(store.root.glob("checkpoint/*"))
     (stream,) = store.root.glob("runs/*/metrics.jsonl")
     assert [json.loads(line)["epoch"] for line in stream.read_text().splitlines()] == list(range(1, last + 1))
     capsys.readouterr()
-    found = run_train(planted.recipe(world_folder, *always), store)
+    result = run_train(planted.recipe(world_folder, *ALWAYS), store)
     resumed = f"resuming after epoch {last}" in capsys.readouterr().out
     assert resumed == (job == "within" or last > 0)
-    wanted = run_train(planted.recipe(world_folder, *always), whole)
     for name in ("curve.jsonl", "model.safetensors"):
-        assert found.checkpoint.file(name).read_bytes() == wanted.checkpoint.file(name).read_bytes()
-    assert found.metrics.manifest.files == wanted.metrics.manifest.files
+        assert result.checkpoint.file(name).read_bytes() == trained.checkpoint.file(name).read_bytes()
+    assert result.metrics.manifest.files == trained.metrics.manifest.files
 
 
-def test_a_state_that_is_damaged_is_not_taken_up(world_folder, tmp_path):
-    store = Store(tmp_path)
-    run_esim(planted.recipe(world_folder), store)
-    always = ("heads.preset=plain", "speed.save_seconds=0", "train.batch_positions=100")
-    killed("train", world_folder, store, 1, *always)
-    recipe = planted.recipe(world_folder, *always)
+def test_a_state_that_is_damaged_is_not_taken_up(world_folder, tmp_path, whole):
+    store, settings = copy_of(whole, tmp_path), ("heads.preset=plain", *ALWAYS)
+    killed("train", world_folder, store, 1, *settings)
+    recipe = planted.recipe(world_folder, *settings)
     (run,) = (store.root / "runs").iterdir()
     files = sorted(path for path in run.iterdir() if path.name != STREAM)
     assert [path.name.partition("-")[0] for path in files] == ["best", "run.json", "state"]

@@ -3,6 +3,8 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -198,6 +200,47 @@ def test_a_fact_that_is_no_number_is_refused(tmp_path, value):
     artifact.manifest.facts["rows"] = value
     with pytest.raises(ArtifactError, match=f"its fact 'rows' is {re.escape(repr(value))}, no number"):
         artifact.fact("rows")
+
+
+def test_a_folder_of_runs_that_is_a_link_is_left_alone(tmp_path):
+    store, outside = Store(tmp_path / "store"), tmp_path / "home"
+    key = keys.stage_key("checkpoint", 1, {}, {})
+    with store.draft(key) as draft:
+        draft.write_table("numbers", TABLE)
+        store.seal(draft, "checkpoint", key, 1, {}, RECORD)
+    (outside / key).mkdir(parents=True)
+    (outside / key / "run.json").write_text("precious")
+    (store.root / "runs").symlink_to(outside)
+    assert store.remove_stale() == 0
+    assert (outside / key / "run.json").read_text() == "precious"
+
+
+def test_commands_that_clean_up_at_once_do_not_get_in_each_others_way(tmp_path):
+    """Folders of sealed trainings go while others look into them."""
+    store = Store(tmp_path)
+    sealed = [keys.stage_key("checkpoint", 1, {}, {"seed": seed}) for seed in range(20)]
+    for seed, key in enumerate(sealed):
+        with store.draft(key) as draft:
+            draft.write_table("numbers", TABLE)
+            store.seal(draft, "checkpoint", key, 1, {}, RECORD | {"configuration": {"seed": seed}})
+
+    def leave() -> None:
+        for key in sealed:
+            store.work(key).mkdir(parents=True)
+            for name in ("run.json", "metrics.jsonl", f".eimf-{'0' * 32}.tmp"):
+                (store.work(key) / name).write_text("left")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(5):
+                leave()
+                for future in [pool.submit(store.remove_stale) for _ in range(4)]:
+                    future.result()
+                assert not list((tmp_path / "runs").iterdir())
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_sealed_training_leaves_nothing_of_its_run_and_nothing_else_is_touched(tmp_path):
