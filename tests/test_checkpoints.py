@@ -68,7 +68,7 @@ def refused(checkpoint: Artifact, dataset: Artifact, *parts: str) -> None:
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Two gigabytes of address space more than there is in use: what asks for more fails with an error of torch."""
+    """Two gigabytes of address space more than is in use: asking for more fails with an error of torch."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, before[1]))

@@ -1,4 +1,4 @@
-"""Ours on a GPU beside a plain PyTorch SASRec, in turns, in one process and one run.
+"""Ours on a GPU and a plain PyTorch SASRec, in turns, in one process and one run.
 
     python tests/bench/gpu.py ml-1m 100k-items --data folder --out folder
 
@@ -187,7 +187,7 @@ def profile(side: Ours, steps: int = 12) -> dict[str, Any]:
 
 
 def feeding(histories: Histories, batch: int) -> dict[str, float]:
-    """What the host does for the data: seconds of planning an epoch, milliseconds of a batch and its way to the GPU."""
+    """The host's work for the data: seconds of planning an epoch, milliseconds of a batch and its way to the GPU."""
     begin, rng = time.perf_counter(), np.random.default_rng(0)
     plan = Batches(histories, cut_windows(histories, LENGTH, 0, rng), batch, rng)
     planned = time.perf_counter() - begin

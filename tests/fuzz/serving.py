@@ -44,7 +44,7 @@ RECIPE = '[dataset]\nname = "x"\ninteractions = "e.csv"\nitems = "i.csv"\n[train
 
 def run_one(rng: random.Random, folder: Path) -> str:
     """Make one input by `rng`, run it, and return "ok" or the words of the refusal. Any other error passes through.
-    What is trained for it lies in `folder`, and is there for the next input."""
+    Its trainings are in `folder`, and stay there for the next input."""
     try:
         rng.choice((_calls, _checkpoint, _recipe_text, _recipe_values, _settings, _plan))(rng, folder)
     except UserError as error:
@@ -182,7 +182,7 @@ def _toml(value: Any) -> str:
 
 
 def _use(recipe: Recipe) -> None:
-    """What is done with a recipe before anything is built."""
+    """All that is done with a recipe before anything is built."""
     recipe.model_dump_json(exclude={"folder"})
     keys.digest({"model": model_configuration(recipe.model), "heads": recipe.heads.configuration()})
     keys.digest({"train": recipe.train.configuration(), "esim": settings_behind(recipe, "esim")})

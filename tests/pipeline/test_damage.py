@@ -29,7 +29,7 @@ def files(store: Store) -> list[Path]:
 
 
 def test_one_flipped_bit_anywhere_is_refused_or_changes_nothing(store, capsys):
-    """`verify` reads as every command does. What it lets pass is white space of a manifest, or the end of a list."""
+    """`verify` reads as every command does. It lets pass white space of a manifest, and the end of a list."""
     rng, passed = random.Random(23), []
     for _ in range(FLIPS):
         path = rng.choice(files(store))

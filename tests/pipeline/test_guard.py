@@ -10,7 +10,7 @@ from pipeline.guard import marked
 ROOT = Path(__file__).parents[2]
 
 # A parent that is guarded twice and starts a child, which starts one of its own, as an engine does; then it waits to be
-# killed. What it had started before it was guarded is no engine of this run.
+# killed. A process that it started before is no engine of this run.
 PARENT = '''
 import os, subprocess, sys, time
 bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Nothing that the store did not make is deleted; what a kill has left is."""
+"""Leftovers of a kill are deleted, and nothing that the store did not make."""
 
 import errno
 import multiprocessing
