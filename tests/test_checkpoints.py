@@ -199,10 +199,10 @@ def test_a_count_that_is_no_number_is_damage(trained, value):
 
 
 def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataType | None = None) -> pa.Table:
-    place = table.column_names.index(name)
+    column = table.column_names.index(name)
     if values is None:
-        return table.remove_column(place)
-    return table.set_column(place, name, pa.array(values, kind or table.schema.field(name).type))
+        return table.remove_column(column)
+    return table.set_column(column, name, pa.array(values, kind or table.schema.field(name).type))
 
 
 def test_tables_of_other_columns_types_and_values_are_refused(trained):

@@ -194,8 +194,7 @@ def feeding(histories: Histories, batch: int) -> dict[str, float]:
     number = min(20, len(plan))
     begin = time.perf_counter()
     for step in range(number):
-        made = plan[step]
-        made.to(GPU, ("items", "following", "place", "target"))
+        plan[step].to(GPU, ("items", "following", "place", "target"))
     torch.cuda.synchronize()
     return {"plan_s": planned, "batch_ms": (time.perf_counter() - begin) / number * 1e3, "steps": len(plan)}
 

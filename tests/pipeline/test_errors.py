@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -242,6 +243,16 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path, world_folder):
     store = Store(tmp_path / "store")
     refused(esim(world_folder, store, preexec_fn=limit), "a file: ", "File too large", "make room")
     assert esim(world_folder, store).returncode == 0  # with room again it goes on
+
+
+def test_a_part_of_the_store_on_another_disk_is_one_line(tmp_path, world_folder):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("one disk only")
+    with TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "dataset").symlink_to(elsewhere)
+        refused(esim(world_folder, Store(tmp_path)), "cross-device", "clear the way")
+    refused(esim(world_folder, Store(tmp_path)), "dataset", "clear the way")  # and when that disk is gone
 
 
 def test_a_mistake_in_the_command_line_is_one_line(store):
