@@ -23,8 +23,8 @@ TORCH       := $(if $(GPU),torch,torch==2.13.0)
 ESIM_EXTRA  := $(if $(GPU),esim,esim-cpu)
 CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
-# What a user gives is never read as make's or the shell's own language: its text goes through the environment, and each
-# value is one quoted word of a command.
+# Values that a user gives are never read as make's or the shell's own language: they go through the environment, and each
+# is one quoted word of a command.
 GIVEN := DATASET BACKBONE RECIPE STORE ESIM SET PROCESSES PLAN WORKERS DATA SETS
 define literally
 override $(1) := $$(value $(1))

@@ -10,8 +10,8 @@ _LONGEST = {"field": 200, "found": 300, "remedy": 240}
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` with control and format characters written out (`\\x1b`), but for those in `keep`: text of a stranger
-    moves no cursor, sets no colour and turns no line round."""
+    """`text` with control and format characters written out (`\\x1b`), except those in `keep`: text of a stranger moves
+    no cursor, sets no colour and reverses no line."""
     if text.isascii() and text.isprintable():
         return text
     keep += " \u200c\u200d"  # the joiners of Persian and of emoji
@@ -30,8 +30,13 @@ def shortened(text: str, length: int) -> str:
     """The beginning and the end of a text longer than `length`."""
     if len(text) <= length:
         return text
-    kept = (length - 30) // 2
-    return f"{text[:kept]} ... ({len(text):,} characters) ... {text[-kept:]}"
+    half = (length - 30) // 2
+    return f"{text[:half]} ... ({len(text):,} characters) ... {text[-half:]}"
+
+
+def on_one_line(error: BaseException) -> str:
+    """The beginning of the message of another library's error, or its type if it has none: to be quoted in ours."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class UserError(ValueError):

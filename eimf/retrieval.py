@@ -44,7 +44,7 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
 
     Ties count against the target, so a model that scores everything alike gets no credit; a score that is no number
     ranks last. The target never counts as below itself, however its score was rounded. One that is among the `seen` is
-    never shown, so no score gives it a place.
+    never shown, whatever its score.
     """
     bar = _bar(interests, table[target - 1])
     below = torch.zeros(len(interests), device=table.device)
@@ -56,10 +56,10 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
         # fast as a sum of booleans on a CPU.
         lower = torch.lt(scores, bar, out=scores)
         below += lower.sum(dim=1) - _at(lower, target - 1 - start)
-    place = len(table) - below.long()
+    ranks = len(table) - below.long()
     if seen is not None:
-        place[seen.rows[seen.items == target[seen.rows]]] = schema.NEVER
-    return Ranked(place, best.items)
+        ranks[seen.rows[seen.items == target[seen.rows]]] = schema.NEVER
+    return Ranked(ranks, best.items)
 
 
 def best_items(interests: Tensor, table: Tensor, seen: Seen | None, count: int) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,5 @@
-"""Number types of settings, of a backbone's own options too. Each has a largest value as well as a smallest: beyond it
-nothing sensible happens, and torch, polars or vLLM end in a traceback, or the machine's memory does."""
+"""Number types of settings and of a backbone's own options. Each has a smallest and a largest value: beyond them torch,
+polars or vLLM would end in a traceback, or use up the machine's memory."""
 
 from typing import Annotated
 
@@ -8,18 +8,18 @@ from pydantic import Field
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 """Of a random stream."""
 Share = Annotated[float, Field(ge=0.0, le=0.99)]
-"""A part of a whole that never is all of it: dropout, say."""
+"""A share that is never all, such as dropout."""
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
-"""What a part of a sum counts; 0: not at all."""
+"""Weight of one term of a sum; 0 leaves it out."""
 Scale = Annotated[float, Field(ge=1e-3, le=1e3)]
-"""What something is multiplied with or divided by, a temperature, say."""
+"""A factor or divisor, such as a temperature."""
 Few = Annotated[int, Field(ge=1, le=256)]
-"""Attention heads, interests, rounds: what is in tens at most."""
+"""Attention heads, interests, routing rounds: tens at most."""
 Layers = Annotated[int, Field(ge=1, le=64)]
-"""Parts of a network one above the other."""
+"""Stacked layers of a network."""
 Size = Annotated[int, Field(ge=1, le=65_536)]
-"""Numbers side by side: a length, a width, requests or rows at a time."""
+"""A length, a width, or a number of requests or rows at a time."""
 Many = Annotated[int, Field(ge=1, le=16_777_216)]
-"""Positions of a step, clusters of users: what is limited by the memory."""
+"""Positions of a step, clusters of users: limited by memory."""
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 """Passes over the data, rounds of an iteration."""

@@ -156,6 +156,7 @@ def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Se
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EMFILE, errno.ESTALE,
+    errno.ENOENT, errno.EXDEV,
 }  # fmt: skip
 """Errors of a disk or a path."""
 _STAGE_ONE = {"polars", "faiss"}

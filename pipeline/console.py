@@ -75,7 +75,7 @@ class Bar:
             self._bar.update(count, f"{self._rate():,.0f} {self._unit}/s")
 
     def note(self, text: str) -> None:
-        """Show this next to the label: how the work stands."""
+        """Show `text` next to the label."""
         if self._bar is not None:
             self._bar.label = f"      {self._label}: {text}"
         elif not self._hidden:

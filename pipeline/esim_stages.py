@@ -1,83 +1,26 @@
 """Stages 1 to 9 (`make esim`): from raw files to the sealed ESIM artifact. Each row of the flow table is one stage
 here.
 
-Imports of heavy libraries stand inside the build functions on purpose: where every stage is a hit, none is loaded.
+Heavy libraries are imported inside the build functions on purpose: if every stage is a hit, none is loaded.
 """
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from eimf import schema
-from eimf.data.files import check_file
 from eimf.errors import DataError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Draft
 from eimf.store.replies import ReplyStore
-from pipeline.assets import SCHEME, data_file, find_asset
 from pipeline.console import Waiting, progress, say
+from pipeline.dataset_stage import build_dataset, dataset_configuration
 from pipeline.run import Artifacts, Run, Stage, this_process
 
 if TYPE_CHECKING:
     from eimf.esim.parse import Parsed
 
 Facts = dict[str, Any]
-
-
-def _source(run: Run, spec: str, field: str) -> str:
-    """What identifies a raw file: an asset's identity, or the sha256 of its bytes."""
-    if spec.startswith(SCHEME):
-        name, _, file = spec.removeprefix(SCHEME).partition("/")
-        return f"{find_asset(name, field).identity} {file}"
-    path = data_file(spec, run.recipe.folder, field)
-    check_file(path, field)
-    return f"sha256:{keys.file_digest(path)}"
-
-
-def _dataset_configuration(run: Run) -> dict[str, Any]:
-    settings = run.recipe.dataset
-    return {
-        "interactions": _source(run, settings.interactions, "dataset.interactions"),
-        "items": _source(run, settings.items, "dataset.items"),
-        "dataset": settings.model_dump(mode="json", exclude={"name", "interactions", "items"}),
-        "text": run.recipe.text.model_dump(mode="json"),
-    }
-
-
-def _build_dataset(run: Run, made: Artifacts, draft: Draft) -> Facts:
-    from eimf.data.prepare import prepare, repeated_targets
-    from eimf.data.read import read_events, read_items
-
-    settings, text, folder = run.recipe.dataset, run.recipe.text, run.recipe.folder
-    columns = settings.columns
-    events_file = data_file(settings.interactions, folder, "dataset.interactions")
-    items_file = data_file(settings.items, folder, "dataset.items")
-    names = (columns.user, columns.item, columns.order, columns.timestamp)
-    ready = prepare(
-        read_events(events_file, *names, bad_rows=settings.bad_rows),
-        read_items(items_file, columns.item_key, columns.title, text.columns),
-        bad_rows=settings.bad_rows,
-        min_events=settings.min_events,
-        max_chars=text.max_chars,
-        remove_html=text.clean_html,
-    )
-    for notice in ready.notices:
-        say(f"       note: {notice}")
-    draft.write_table("events", ready.events)
-    draft.write_table("items", ready.items)
-    draft.write_table("users", ready.users)
-    draft.write_table("rejected", ready.rejected)
-    return {
-        "users": ready.users.num_rows,
-        "items": ready.items.num_rows,
-        "events": ready.events.num_rows,
-        "rejected": ready.broken,
-        "short_users": ready.short_users,
-        "cleaned": ready.cleaned,
-        "untitled": ready.items[schema.TITLE].null_count,
-        "repeated_targets": repeated_targets(ready.events),
-        "notices": list(ready.notices),
-    }
 
 
 def _encoder_configuration(run: Run) -> dict[str, Any]:
@@ -293,7 +236,7 @@ def _build_esim(run: Run, made: Artifacts, draft: Draft) -> Facts:
 
 
 STAGES = (
-    Stage(1, "dataset", 2, (), _dataset_configuration, _build_dataset),
+    Stage(1, "dataset", 2, (), dataset_configuration, build_dataset),
     Stage(2, "item_vectors", 1, ("dataset",), _encoder_configuration, _build_item_vectors),
     Stage(3, "user_vectors", 2, ("dataset", "item_vectors"), _nothing, _build_user_vectors),
     Stage(4, "clusters", 2, ("user_vectors",), _cluster_configuration, _build_clusters),

@@ -88,8 +88,8 @@ def run_verify(store: Store) -> None:
             damaged.append(error)
     whole = len(checks) - len(damaged)
     artifacts = len(checks) - len(replies) - len(refs)
-    what = f"{artifacts} artifacts, replies of {len(replies)} generators, {len(refs)} refs"
-    say(f"{whole} of {len(checks)} are whole: {what}")
+    counts = f"{artifacts} artifacts, replies of {len(replies)} generators, {len(refs)} refs"
+    say(f"{whole} of {len(checks)} are whole: {counts}")
     if damaged:
         raise damaged[0]
 
@@ -120,8 +120,8 @@ def _tell_repeats(recipe: Recipe, dataset: Artifact) -> None:
     """Say that many users come back to items that they had, if the recipe leaves such items out."""
     share = dataset.fact("repeated_targets") / max(1, dataset.fact("users"))
     if share > _MANY_REPEATS and not recipe.evaluate.keep_seen:
-        what = f"{share:.0%} of the test targets are items that the user had before; these are left out: misses"
-        say(f"{what}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")
+        repeats = f"{share:.0%} of the test targets are items that the user had before; these are left out: misses"
+        say(f"{repeats}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")
 
 
 def _advise(recipe: Recipe, dataset: Artifact) -> None:
@@ -188,7 +188,7 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     begin, before, engines = time.monotonic(), set(store.listing()), Engines(recipe, store)
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
-    results = [run_train(each, store) for each in (*others, recipe)]
+    results = [run_train(variant, store) for variant in (*others, recipe)]
     say()
     show_results(results)
     for other in results[:-1]:
@@ -197,8 +197,10 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     say()
     show_typical_users(artifacts)
     say()
-    finished = {**artifacts, **{each.label: each.checkpoint for each in results}}
-    built = {label: each for label, each in finished.items() if (each.manifest.kind, each.key) not in before}
+    finished = {**artifacts, **{result.label: result.checkpoint for result in results}}
+    built = {
+        name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before
+    }
     show_seconds(built, time.monotonic() - begin, engines.seconds)
     say("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
     say()

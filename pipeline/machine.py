@@ -20,7 +20,7 @@ _NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
 
 
 def cpu_flags(description: Path = _CPU) -> set[str]:
-    """What the CPU can do, in the words of the kernel (`flags` of x86, `Features` of Arm); empty if nothing tells."""
+    """Features of the CPU as the kernel names them (`flags` of x86, `Features` of Arm); empty if it does not tell."""
     if not description.is_file():
         return set()
     lines = (line.partition(":") for line in description.read_text().splitlines())
@@ -63,9 +63,9 @@ def prepare_torch(speed: Speed) -> "torch.device":
 
 
 def _fit_gpu() -> None:
-    """cuDNN's attention, which torch prefers for bfloat16 on the newest GPUs, plans anew for every shape, some
-    milliseconds on the host, and batches come in many: torch's other kernels instead. Its recurrent networks would
-    round float32 factors to TF32, unlike all other products here."""
+    """Turn off cuDNN's attention, which torch prefers for bfloat16 on the newest GPUs: it takes the host some
+    milliseconds to plan for each new shape, and batches come in many. Turn off TF32 in its recurrent networks too: it
+    rounds float32 factors, unlike all other products here."""
     import torch
 
     torch.backends.cuda.enable_cudnn_sdp(False)

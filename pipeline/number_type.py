@@ -16,7 +16,7 @@ def gpu_present() -> bool:
 
 
 def fastest_dtype(on_gpu: bool) -> str:
-    """What `dtype = "auto"` means here: bfloat16 if multiplied natively, else float16 on a GPU, float32 on a CPU."""
+    """The number type of `dtype = "auto"`: bfloat16 if multiplied natively, else float16 on a GPU, float32 on a CPU."""
     if on_gpu:
         return "bfloat16" if gpu_capability() >= _AMPERE else "float16"
     return "bfloat16" if bfloat16_is_native() else "float32"
@@ -27,7 +27,7 @@ def gpu_capability() -> float:
     """The lowest compute capability of the machine's GPUs; that of a recent one if the driver does not tell."""
     command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
-        said = ""
-    return min((float(number) for number in re.findall(r"^\d+\.\d+$", said, re.MULTILINE)), default=_AMPERE)
+        output = ""
+    return min((float(number) for number in re.findall(r"^\d+\.\d+$", output, re.MULTILINE)), default=_AMPERE)

@@ -152,8 +152,8 @@ def _deep(value: Any) -> bool:
     """Whether lists and tables lie deeper within each other than in any setting."""
     level = [value]
     for _ in range(_DEEPEST):
-        nested = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
-        level = [part for each in nested for part in each]
+        nested = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)]
+        level = [part for parts in nested for part in parts]
     return bool(level)
 
 

@@ -52,7 +52,7 @@ def _path(store: Store, recipe: Recipe, kind: str, dataset: str | None) -> Path:
 
 
 class _Ref(BaseModel):
-    """What a ref's file holds."""
+    """The content of a ref's file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,9 +95,9 @@ def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = Non
     path = _path(store, recipe, kind, dataset)
     if not path.exists() and not path.is_symlink():
         return None
-    ref, here = read_ref_file(path), _contents(recipe, kind)
+    ref, current = read_ref_file(path), _contents(recipe, kind)
     for field, content in ref.contents.items():
-        if field in here and here[field] != content:
+        if field in current and current[field] != content:
             remedy = "run `make esim` to make it anew, or take back the change"
             raise ArtifactError(kind, f"what {field} names has changed since it was made", remedy)
     return store.find(kind, ref.key)

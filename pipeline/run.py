@@ -96,7 +96,7 @@ def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dic
 
 
 def this_process() -> str:
-    """What others read who wait for this process."""
+    """The text by which others, which wait for this process, know it."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return f"process {os.getpid()} on {platform.node()}, at work since {since}"
 

@@ -1,4 +1,4 @@
-"""A table written part by part, as Parquet, CSV or JSON lines: what the file's ending says."""
+"""A table written part by part, as Parquet, CSV or JSON lines, by the file's ending."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -68,7 +68,7 @@ def refused(checkpoint: Artifact, dataset: Artifact, *parts: str) -> None:
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Two gigabytes of address space more than there is in use: what asks for more fails with an error of torch."""
+    """Two gigabytes of address space more than is in use: asking for more fails with an error of torch."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, before[1]))
@@ -199,10 +199,10 @@ def test_a_count_that_is_no_number_is_damage(trained, value):
 
 
 def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataType | None = None) -> pa.Table:
-    place = table.column_names.index(name)
+    column = table.column_names.index(name)
     if values is None:
-        return table.remove_column(place)
-    return table.set_column(place, name, pa.array(values, kind or table.schema.field(name).type))
+        return table.remove_column(column)
+    return table.set_column(column, name, pa.array(values, kind or table.schema.field(name).type))
 
 
 def test_tables_of_other_columns_types_and_values_are_refused(trained):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from eimf.types import Size
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""A name that can be part of a file's name, beside others."""
+"""A name that can be part of a file's name, together with others."""
 
 
 class _Frozen(BaseModel):

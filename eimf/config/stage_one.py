@@ -66,8 +66,8 @@ class EncoderSettings(Answer):
     revision: str | None = None
     """Commit of a hub id; without it, the newest one at the first use."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
-    """Number type of the weights at work. auto: as of the LLM. An encoder is small: float32 costs little, and has the
-    same keys on every machine."""
+    """Number type of the weights at work. auto: as for the LLM. An encoder is small: float32 costs little, and gives
+    the same keys on every machine."""
     max_tokens: Size = 256
     """Longest text; the rest is cut."""
 
@@ -118,8 +118,8 @@ class LLMSettings(Answer):
     """Commit of a hub id; without it, the newest one at the first use."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number type of the weights at work. auto: what the machine multiplies fastest, bfloat16 on a GPU (float16 on one
-    before compute capability 8.0) and on a CPU with instructions for it, float32 elsewhere. What it came to is part of
-    the keys: a recipe that fixes it has the same keys on every machine."""
+    before compute capability 8.0) and on a CPU with instructions for it, float32 elsewhere. The chosen type is part
+    of the keys: a recipe that fixes it has the same keys on every machine."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.2
     """Sampling temperature; 0 takes the likeliest token, and then a retry would only repeat itself."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9

@@ -1,6 +1,6 @@
 """CSV and TSV files: read by Arrow, after the quotes of a file that has any were checked.
 
-Arrow is strict about the number of fields, but takes what follows a closing quote as part of the field, and the end of
+Arrow is strict about the number of fields, but takes text behind a closing quote as part of the field, and the end of
 the file as the end of a quoted field.
 """
 
@@ -37,7 +37,7 @@ class _Dialect:
     escaped: bool = False
 
     def reader(self, lines: Iterator[str]) -> Any:
-        """Python's reader, which refuses what stands between a closing quote and the next field."""
+        """Python's reader, which refuses text between a closing quote and the next field."""
         escape = "\\" if self.escaped else None
         if self.quoted:
             return csv.reader(lines, delimiter=self.separator, escapechar=escape, strict=True)

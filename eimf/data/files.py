@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eimf.data.delimited import SEPARATORS, read_delimited, read_header
-from eimf.errors import DataError
+from eimf.errors import DataError, on_one_line
 
 UNREADABLE = (pa.ArrowException, OSError, MemoryError, UnicodeError)
-"""What Arrow raises for a file that is damaged, of another format, or too large."""
+"""Errors that Arrow raises for a file that is damaged, of another format, or too large."""
 
 Wanted = Sequence[tuple[str, str]]
 """Pairs of a setting and the column that it names."""
@@ -35,9 +35,8 @@ def read_columns(path: Path, field: str, wanted: Wanted) -> pa.Table:
     try:
         table = _read(path, field, wanted)
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         remedy = "give a whole Parquet file, or a CSV or TSV file in UTF-8"
-        raise DataError(field, f"{path} cannot be read ({reason})", remedy) from error
+        raise DataError(field, f"{path} cannot be read ({on_one_line(error)})", remedy) from error
     if table.num_rows == 0:
         raise DataError(field, f"{path} holds no rows", "give a file with at least one row")
     columns = {column: _plain(table[column], setting, column) for setting, column in wanted}
@@ -73,8 +72,7 @@ def _plain(values: pa.ChunkedArray, setting: str, column: str) -> pa.ChunkedArra
     try:
         return _convert(values)
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200]
-        problem = f"column {column!r} of type {values.type} cannot be used ({reason})"
+        problem = f"column {column!r} of type {values.type} cannot be used ({on_one_line(error)})"
         raise DataError(setting, problem, "give numbers or text") from error
 
 

@@ -41,6 +41,6 @@ def _clean(text: str) -> str | None:
 
 
 def _character(match: re.Match[str]) -> str:
-    """What an entity stands for; one without a name in HTML stays, as in `AT&T;`."""
+    """The character of an entity; a name that HTML does not know stays, as in `AT&T;`."""
     name = match[1]
     return html.unescape(match[0]) if name[0] == "#" or f"{name};" in html5 else match[0]

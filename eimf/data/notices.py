@@ -1,4 +1,4 @@
-"""What is odd about data that are taken as they are: a line each, with counts."""
+"""Notices about odd data that are used as they are: a line each, with counts."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import polars as pl
 from eimf import schema
 
 _NOTHING = ("nan", "null", "none", "n/a", "<na>", "nat", "\\n", "undefined")
-"""What programs write for a missing value, in small letters."""
+"""Texts that programs write for a missing value, in lower case."""
 _FLOAT = r"^-?\d\.\d+[eE]\+\d+$"
 _BANDS = {
     "seconds": (3e8, 5e9),

@@ -11,7 +11,7 @@ import pyarrow as pa
 from eimf import schema
 from eimf.data.files import read_columns
 from eimf.data.numbers import as_order, as_seconds, check_usable, exact_numbers, has_lost_digits, lost_digits
-from eimf.errors import DataError
+from eimf.errors import DataError, on_one_line
 
 BadRows = Literal["stop", "reject"]
 
@@ -54,7 +54,7 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
             schema.ROW: pl.int_range(table.num_rows, dtype=pl.Int64, eager=True),
             schema.ITEM_ID: _ids(table, key, "dataset.columns.item_key"),
             schema.TITLE: _text(table, title, "dataset.columns.title"),
-            **{f"text_{place}": _text(table, column, "text.columns") for place, column in enumerate(text)},
+            **{f"text_{index}": _text(table, column, "text.columns") for index, column in enumerate(text)},
         }
     )
 
@@ -74,8 +74,7 @@ def _readable(table: pa.Table, column: str, field: str) -> Iterator[pl.Series]:
     try:
         yield pl.Series(column, table[column])
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        problem = f"column {column!r} of type {table[column].type} cannot be used ({reason})"
+        problem = f"column {column!r} of type {table[column].type} cannot be used ({on_one_line(error)})"
         raise DataError(field, problem, "give numbers or text") from error
 
 

@@ -105,7 +105,7 @@ class ChatRenderer:
 
     @cached_property
     def _written(self) -> Markers:
-        """What the chat template writes as plain text between the turns: `[INST]`, `USER:`."""
+        """Markers that the chat template writes as plain text between the turns: `[INST]`, `USER:`."""
         roles = ("system", "user", "assistant", "user")
         talk = [{"role": role, "content": text} for role, text in zip(roles, _CONTENTS, strict=True)]
         return Markers(words_between(self.render(talk), [*_CONTENTS, *self._added.values()]))

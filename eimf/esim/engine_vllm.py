@@ -49,8 +49,8 @@ def _alive(field: str) -> Iterator[None]:
     try:
         yield
     except (EngineDeadError, RuntimeError) as error:
-        found = "the vLLM engine has failed, perhaps for want of memory; its last words stand above"
-        raise ModelError(field, found, "run the same command again: finished answers are kept") from error
+        problem = "the vLLM engine has failed, perhaps for want of memory; its last lines are above"
+        raise ModelError(field, problem, "run the same command again: finished answers are kept") from error
 
 
 class VllmGenerator:

@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the engine returned for a request. `finish_reason` is `stop`, or `length` if `llm.max_tokens` cut it."""
+    """The engine's answer to a request. `finish_reason` is `stop`, or `length` if `llm.max_tokens` cut it."""
 
     key: str
     text: str

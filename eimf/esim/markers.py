@@ -1,4 +1,4 @@
-"""Markers: the texts by which a chat format tells turns and roles apart. What a title holds must never be one."""
+"""Markers: the texts by which a chat format tells turns and roles apart. No title may hold one."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ def is_marker(text: str) -> bool:
 
 
 def words_between(rendered: str, contents: Iterable[str]) -> set[str]:
-    """The markers that a chat template writes as plain text: words of `rendered` beside the given contents."""
+    """The markers that a chat template writes as plain text: the words of `rendered` around the given contents."""
     for content in sorted(contents, key=len, reverse=True):
         rendered = rendered.replace(content, " ")
     return {word for word in rendered.split() if is_marker(word)}
@@ -28,7 +28,7 @@ class Markers:
     def broken(self, text: str) -> str:
         """`text` with a blank inside every marker, until there is none; a marker of one character becomes a blank."""
         while True:
-            text, count = self._pattern.subn(lambda found: _break(found[0]), text)
+            text, count = self._pattern.subn(lambda match: _break(match[0]), text)
             if not count:
                 return text
 
@@ -42,5 +42,5 @@ def _break(marker: str) -> str:
     if len(marker) == 1:
         return " "
     sign = _SIGNS.search(marker)
-    place = max(1, sign.start()) if sign else 1
-    return f"{marker[:place]} {marker[place:]}"
+    middle = max(1, sign.start()) if sign else 1
+    return f"{marker[:middle]} {marker[middle:]}"

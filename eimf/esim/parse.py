@@ -97,28 +97,28 @@ def _breaks_off(error: json.JSONDecodeError) -> bool:
 def _whole_entries(decoder: json.JSONDecoder, reply: str, start: int) -> list[Any]:
     """The first values of the list that opens at `start`, as far as each is followed by a comma or is whole itself."""
     values: list[Any] = []
-    place = start + 1
+    position = start + 1
     while len(values) < _ENTRIES:
         try:
-            value, place = decoder.raw_decode(reply, _skip(reply, place))
+            value, position = decoder.raw_decode(reply, _skip(reply, position))
         except (ValueError, RecursionError):
             break
         values.append(value)
-        place = _skip(reply, place)
-        if reply[place : place + 1] != ",":
+        position = _skip(reply, position)
+        if reply[position : position + 1] != ",":
             break
-        place += 1
+        position += 1
     return values
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def _skip(reply: str, place: int) -> int:
-    """The next place that is no white space of JSON."""
-    found = _SPACE.match(reply, place)
-    assert found is not None
-    return found.end()
+def _skip(reply: str, position: int) -> int:
+    """The next position that holds no white space of JSON."""
+    space = _SPACE.match(reply, position)
+    assert space is not None
+    return space.end()
 
 
 def _phrase(entry: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eimf.errors import DataError, SettingError
+from eimf.errors import DataError, SettingError, on_one_line
 from eimf.esim.generate import Renderer
 
 Message = dict[str, str]
@@ -64,7 +64,7 @@ def load_template(name: str, folder: Path) -> Template:
     except RecursionError:
         reason = "nested too deeply"
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-        reason = str(error)[:200]
+        reason = on_one_line(error)
     raise SettingError(
         "prompt.template", f"{name[:200]!r} is not a template ({reason})", "compare it with templates/movies.toml"
     )

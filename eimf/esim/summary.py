@@ -1,4 +1,4 @@
-"""What became of the requests, in numbers: what the manifest and the line of stage 7 tell."""
+"""Counts of the replies, for the manifest and the line of stage 7."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def check_any(interests: pa.Table) -> None:
 
 
 def counts(interests: pa.Table) -> dict[str, int]:
-    """Users by what became of them, interests, and the tokens of the last attempts; of `schema.INTERESTS_TABLE`."""
+    """Users by status, interests, and the tokens of the last attempts; of `schema.INTERESTS_TABLE`."""
     status = interests[schema.STATUS].to_pylist()
     return {
         "users": interests.num_rows,

@@ -197,8 +197,8 @@ def _entropy(
 def _at_once(
     hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor, soft: SoftLabels | None, products: Products
 ) -> tuple[Tensor, Tensor]:
-    """As `_apply`, with all logits held, by torch's own operators: a quarter of the kernels. A GPU does most of them
-    sooner than it is told of the next."""
+    """As `_apply`, with all logits held, by torch's own operators: a quarter of the kernels. A GPU finishes most of
+    them before it is told of the next."""
     logits = products.factor(hidden) @ products.factor(table).T
     logs = F.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))  # [R, N]
     if soft is None:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eimf.errors import ArtifactError
+from eimf.errors import ArtifactError, on_one_line
 from eimf.store import keys
 from eimf.store.files import (
     exclusive,
@@ -88,8 +88,7 @@ class Artifact:
         try:
             table = pq.read_table(path, columns=columns)
         except (pa.ArrowException, OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ArtifactError(str(path), f"no table of ours ({reason})", BUILD_AGAIN) from error
+            raise ArtifactError(str(path), f"no table of ours ({on_one_line(error)})", BUILD_AGAIN) from error
         if missing := set(columns or ()) - set(table.column_names):
             raise ArtifactError(str(path), f"no column {min(missing)!r}", BUILD_AGAIN)
         return table
@@ -195,6 +194,8 @@ class Store:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(path, holder, on_busy))
+            except BrokenPipeError:  # nobody reads what `on_busy` says
+                raise
             except OSError as error:
                 problem = f"cannot be written ({error.strerror})"
                 raise ArtifactError(f"store {self.root}", problem, "give a folder that you may write to") from error

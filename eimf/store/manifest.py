@@ -72,22 +72,22 @@ class Manifest(BaseModel):
         return keys.digest(self.model_dump(mode="json", exclude={"digest"}))
 
     def fault(self, kind: str, key: str) -> str | None:
-        """What is wrong with it as the manifest of `kind`/`key`, or None."""
+        """Why it cannot be the manifest of `kind`/`key`, or None."""
         if (self.kind, self.key) != (kind, key):
             return f"manifest names {self.kind}/{self.key}"
         try:
             if keys.stage_key(self.kind, self.stage_version, self.parents, self.configuration) != self.key:
-                return "damaged: what it tells does not lead to its key"
+                return "damaged: its content does not lead to its key"
             if self._digest() != self.digest:
                 return "damaged: its bytes differ from its digest"
-        except ValueError:  # NaN, which no key is made of
-            return "damaged: it holds what is no number"
+        except ValueError:  # NaN or infinity, of which no key is made
+            return "damaged: it holds NaN or infinity"
         return None
 
 
 def read_manifest(folder: Path, kind: str, key: str) -> Manifest | None:
-    """The manifest in `folder`, or None where there is no finished artifact. Raises ArtifactError on a damaged one, and
-    on one of another artifact or format."""
+    """The manifest in `folder`, or None if there is no finished artifact. Raises ArtifactError if it is damaged, or of
+    another artifact or format."""
     path = folder / NAME
     try:
         if not path.exists() and not path.is_symlink():
@@ -119,7 +119,7 @@ class _AnyFormat(BaseModel):
 
 
 def _unreadable(data: bytes, error: ValidationError) -> tuple[str, str]:
-    """What is wrong, and the remedy: damage, or fields of another format."""
+    """Problem and remedy of bytes that are no manifest: damage, or fields of another format."""
     try:
         number = _AnyFormat.model_validate_json(data).format
     except ValidationError:

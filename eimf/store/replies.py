@@ -84,10 +84,12 @@ class ReplyStore:
 
 def _end_last_line(stream: BinaryIO) -> None:
     """Take off a last line that a kill has cut: its part is there without it."""
-    stream.seek(0)
-    data = stream.read()
-    if not data.endswith(b"\n"):
-        stream.truncate(data.rfind(b"\n") + 1)
+    if not stream.seek(0, os.SEEK_END):
+        return
+    stream.seek(-1, os.SEEK_END)
+    if stream.read() != b"\n":
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def _read_part(path: Path) -> pa.Table:
@@ -109,7 +111,7 @@ def _read_part(path: Path) -> pa.Table:
 
 
 def _fault(table: pa.Table) -> str | None:
-    """Why a table is no part of ours, or None."""
+    """The reason why a table is no part of ours, or None."""
     if not table.schema.equals(schema.REPLIES):
         return f"its columns are {table.column_names[:8]}"
     for name in _NEEDED:

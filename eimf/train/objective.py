@@ -66,7 +66,7 @@ class Objective:
             power = {"sampled": POWER, "in-batch": 1.0}.get(settings.loss, 0.0)
             self.sampler = Sampler(histories.frequency(), settings.negatives, device, power)
             backbone.item_table.sparse = not is_composed(backbone)
-        # What of a batch goes to the device: a copy costs a GPU's host as much as a kernel.
+        # Parts of a batch that go to the device: a copy costs a GPU's host as much as a kernel.
         self._read = ["items", "following", "place", "target"] + ["times"] * backbone.timed
         if semantics is not None:
             self._read += ["user", "event", "position"]

@@ -80,8 +80,8 @@ class Histories:
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on `device`. A GPU fetches it from pinned memory by itself: from other memory a copy waits
-    until the GPU has done all that it was given before."""
+    """A tensor of the CPU on `device`. A GPU fetches it from pinned memory by itself; a copy from other memory waits
+    until the GPU has finished its work so far."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
@@ -167,9 +167,9 @@ class Batch:
 
     def to(self, device: torch.device, names: Iterable[str]) -> "Batch":
         """The batch with the tensors of these `names` on `device`."""
-        here = {name: getattr(self, name) for name in names}
-        there: dict[str, Any] = {name: sent(value, device) for name, value in here.items() if value is not None}
-        return replace(self, **there)
+        tensors = {name: getattr(self, name) for name in names}
+        moved: dict[str, Any] = {name: sent(value, device) for name, value in tensors.items() if value is not None}
+        return replace(self, **moved)
 
 
 class Batches:

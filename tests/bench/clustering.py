@@ -1,4 +1,4 @@
-"""Time, memory and mean cosine of the users' clustering on generated vectors, beside FAISS's flat k-means on request.
+"""Time, memory and mean cosine of the users' clustering on generated vectors; on request of FAISS's flat k-means too.
 
     python tests/bench/clustering.py --users 1000000 --count 4096
     python tests/bench/clustering.py --users 50000 --count 2000 --flat      both ways of ours, and FAISS

@@ -1,4 +1,4 @@
-"""Ours on a GPU beside a plain PyTorch SASRec, in turns, in one process and one run.
+"""Ours on a GPU and a plain PyTorch SASRec, in turns, in one process and one run.
 
     python tests/bench/gpu.py ml-1m 100k-items --data folder --out folder
 
@@ -187,15 +187,14 @@ def profile(side: Ours, steps: int = 12) -> dict[str, Any]:
 
 
 def feeding(histories: Histories, batch: int) -> dict[str, float]:
-    """What the host does for the data: seconds of planning an epoch, milliseconds of a batch and its way to the GPU."""
+    """The host's work for the data: seconds of planning an epoch, milliseconds of a batch and its way to the GPU."""
     begin, rng = time.perf_counter(), np.random.default_rng(0)
     plan = Batches(histories, cut_windows(histories, LENGTH, 0, rng), batch, rng)
     planned = time.perf_counter() - begin
     number = min(20, len(plan))
     begin = time.perf_counter()
     for step in range(number):
-        made = plan[step]
-        made.to(GPU, ("items", "following", "place", "target"))
+        plan[step].to(GPU, ("items", "following", "place", "target"))
     torch.cuda.synchronize()
     return {"plan_s": planned, "batch_ms": (time.perf_counter() - begin) / number * 1e3, "steps": len(plan)}
 

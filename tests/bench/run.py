@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from data import write_generated, write_real
 from report import write_report
 
 from pipeline.machine import bfloat16_is_native
+from pipeline.number_type import gpu_present
 
 HERE = Path(__file__).resolve().parent
 GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_000, 12)}
@@ -55,8 +55,8 @@ HALF = Side("EIMF, bfloat16", "ours_side.py", sys.executable, OURS | {"precision
 
 
 def bfloat16_is_fast() -> bool:
-    """Whether this machine has what multiplies bfloat16: without it that side would take hours."""
-    return shutil.which("nvidia-smi") is not None or bfloat16_is_native()
+    """Whether this machine multiplies bfloat16 itself: otherwise that side would take hours."""
+    return gpu_present() or bfloat16_is_native()
 
 
 class Ended(Exception):
@@ -122,7 +122,7 @@ def sides(options: argparse.Namespace, items: int) -> tuple[list[Side], list[Sid
         Side("RecTools", "peers/rectools_side.py", options.rectools, rectools | shipped),
         Side("RecTools, our allocator", "peers/rectools_side.py", options.rectools, rectools | tuned),
     ]
-    if shutil.which("nvidia-smi"):  # there, ours in bfloat16 against a plain compiled model of the same size
+    if gpu_present():  # there, ours in bfloat16 against a plain compiled model of the same size
         return ours, [Side("plain PyTorch, compiled, bfloat16", "peers/plain_side.py", sys.executable, plain)]
     return ours, [peer for peer in peers if Path(peer.python).is_file()]
 

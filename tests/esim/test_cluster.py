@@ -26,7 +26,7 @@ def planted(clusters: int, members: int, width: int, noise: float, seed: int = 1
 
 
 def check(vectors: np.ndarray, clusters) -> None:
-    """What holds for clusters of any users."""
+    """Properties of the clusters of any users."""
     count = len(clusters.centroids)
     np.testing.assert_allclose(np.linalg.norm(clusters.centroids, axis=1), 1, atol=1e-5)
     sizes = np.bincount(clusters.cluster, minlength=count)

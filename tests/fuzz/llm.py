@@ -59,16 +59,16 @@ def _reply(rng: random.Random, folder: Path) -> None:
         entries = [{"interest": "abcdef"[: rng.randrange(6)], "items": [rng.randrange(9)]} for _ in range(4)]
         reply = json.dumps(entries)[: rng.randrange(120)] + reply
     begin = time.thread_time()
-    found = parse_reply(reply, 5, frozenset({"a"}), 3)
+    parsed = parse_reply(reply, 5, frozenset({"a"}), 3)
     assert time.thread_time() - begin < 1, f"{len(reply)} characters took {time.thread_time() - begin:.1f} s"
-    assert (found.reason is None) == bool(found.interests) and len(found.interests) <= 3
+    assert (parsed.reason is None) == bool(parsed.interests) and len(parsed.interests) <= 3
 
 
 def _template(rng: random.Random, folder: Path) -> None:
     content = _text(rng, _TOML, 40).encode("utf-8", "surrogatepass")
     if rng.random() < 0.5:
-        place = rng.randrange(len(_VALID))
-        content = _VALID[:place].encode() + content[: rng.randrange(9)] + _VALID[place + rng.randrange(3) :].encode()
+        begin = rng.randrange(len(_VALID))
+        content = _VALID[:begin].encode() + content[: rng.randrange(9)] + _VALID[begin + rng.randrange(3) :].encode()
     name = rng.choice(
         ("mine.toml", "mine.toml", "mine.toml", "x" * rng.randrange(9000), "movies", "a/../mine.toml", "\0")
     )

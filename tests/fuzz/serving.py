@@ -44,7 +44,7 @@ RECIPE = '[dataset]\nname = "x"\ninteractions = "e.csv"\nitems = "i.csv"\n[train
 
 def run_one(rng: random.Random, folder: Path) -> str:
     """Make one input by `rng`, run it, and return "ok" or the words of the refusal. Any other error passes through.
-    What is trained for it lies in `folder`, and is there for the next input."""
+    Its trainings are in `folder`, and stay there for the next input."""
     try:
         rng.choice((_calls, _checkpoint, _recipe_text, _recipe_values, _settings, _plan))(rng, folder)
     except UserError as error:
@@ -56,15 +56,15 @@ def run_one(rng: random.Random, folder: Path) -> str:
 def _trained(folder: Path) -> list[tuple[Artifact, Artifact, Recommender]]:
     """A checkpoint with its dataset, twice: one backbone of several vectors a user, one that wants times."""
     store, data = Store(folder / "store"), planted.world(users=12).write(folder / "world")
-    found = []
+    trained = []
     with contextlib.redirect_stdout(io.StringIO()):
         for settings in (("model.backbone=comirec-sa",), TIMED):
             checkpoint = run_train(
                 planted.recipe(data, "heads.preset=plain", "train.epochs=1", *settings), store
             ).checkpoint
             dataset = store.get("dataset", checkpoint.manifest.parents["dataset"])
-            found.append((checkpoint, dataset, Recommender(checkpoint, dataset)))
-    return found
+            trained.append((checkpoint, dataset, Recommender(checkpoint, dataset)))
+    return trained
 
 
 def _value(rng: random.Random, depth: int = 0) -> Any:
@@ -97,8 +97,8 @@ def _calls(rng: random.Random, folder: Path) -> None:
     best = model.recommend(
         _odd(rng, histories), count, times=_odd(rng, times), keep_seen=rng.choice((None, True, False))
     )
-    for each in best:
-        assert len(each) <= len(model.items) and all(item in model.items for item, _ in each)
+    for ranked in best:
+        assert len(ranked) <= len(model.items) and all(item in model.items for item, _ in ranked)
 
 
 def _checkpoint(rng: random.Random, folder: Path) -> None:
@@ -108,19 +108,19 @@ def _checkpoint(rng: random.Random, folder: Path) -> None:
     for _ in range(rng.randrange(3)):
         _change(rng, configuration)
     manifest: dict[str, Any] = {"configuration": configuration}
-    place, changed = folder / f"forged-{uuid.UUID(int=rng.getrandbits(128))}", None
+    copy, changed = folder / f"forged-{uuid.UUID(int=rng.getrandbits(128))}", None
     if rng.random() < 0.6:
-        place.mkdir()
-        changed = _weights(rng, checkpoint, place / WEIGHTS)
-        size = (place / WEIGHTS).stat().st_size
-        manifest["files"] = {WEIGHTS: FileEntry(sha256=keys.file_digest(place / WEIGHTS), size=size)}
+        copy.mkdir()
+        changed = _weights(rng, checkpoint, copy / WEIGHTS)
+        size = (copy / WEIGHTS).stat().st_size
+        manifest["files"] = {WEIGHTS: FileEntry(sha256=keys.file_digest(copy / WEIGHTS), size=size)}
     try:
         forged = replace(checkpoint, manifest=checkpoint.manifest.model_copy(update=manifest), _checked=set())
-        model = Recommender(replace(forged, folder=place) if changed else forged, dataset)
+        model = Recommender(replace(forged, folder=copy) if changed else forged, dataset)
         times = [[1.0, 2.0, 3.0]]
         model.recommend([model.items[:3]], times=times)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(copy, ignore_errors=True)
     with contextlib.redirect_stdout(io.StringIO()):
         show_store(Store(folder / "store"))
 
@@ -182,7 +182,7 @@ def _toml(value: Any) -> str:
 
 
 def _use(recipe: Recipe) -> None:
-    """What is done with a recipe before anything is built."""
+    """All that is done with a recipe before anything is built."""
     recipe.model_dump_json(exclude={"folder"})
     keys.digest({"model": model_configuration(recipe.model), "heads": recipe.heads.configuration()})
     keys.digest({"train": recipe.train.configuration(), "esim": settings_behind(recipe, "esim")})

@@ -21,10 +21,10 @@ SLACK = 1e-5
 
 def model(data: Histories, backbone: str) -> Backbone:
     settings = ModelSettings(backbone=backbone, width=32, max_length=10, options={"hstu": {"time": True}})
-    made = build_backbone(settings, data.catalogue, seed=0).eval()
+    drawn = build_backbone(settings, data.catalogue, seed=0).eval()
     with torch.no_grad():  # at the start all scores are near 0, and alike
-        made.item_table.weight.mul_(20)
-    return made
+        drawn.item_table.weight.mul_(20)
+    return drawn
 
 
 @torch.no_grad()
@@ -36,11 +36,11 @@ def bounds(backbone: Backbone, data: Histories, split: int, keep_seen: bool) -> 
         interests = backbone.interests(query.items, query.lengths, query.times).double()
         scores = (interests @ table.T).amax(dim=1)
         slack = SLACK * interests.norm(dim=2).amax(dim=1, keepdim=True) * table.norm(dim=1).max()
-        own = scores.gather(1, query.target.unsqueeze(1) - 1)
+        of_target = scores.gather(1, query.target.unsqueeze(1) - 1)
         if not keep_seen:
             scores[query.seen_rows, query.seen_items - 1] = -torch.inf
-        least[query.user] = 1 + (scores > own + slack).sum(dim=1)
-        most[query.user] = (scores >= own - slack).sum(dim=1)
+        least[query.user] = 1 + (scores > of_target + slack).sum(dim=1)
+        most[query.user] = (scores >= of_target - slack).sum(dim=1)
     if not keep_seen:
         least[data.repeated(split)] = most[data.repeated(split)] = schema.NEVER
     return least, most

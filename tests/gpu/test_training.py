@@ -197,6 +197,6 @@ def test_what_is_saved_of_a_gpu_loads_into_a_plain_backbone_of_a_cpu(data):
     assert np.array_equal(plain.item_vectors.detach().numpy(), job.backbone.item_vectors.detach().cpu().numpy())
 
 
-def test_attention_is_not_planned_anew_for_each_shape_and_float32_is_not_rounded():
+def test_attention_is_not_planned_again_for_each_shape_and_float32_is_not_rounded():
     assert not torch.backends.cuda.cudnn_sdp_enabled()  # 5 ms of the host for every new shape
     assert not torch.backends.cudnn.allow_tf32  # the recurrent networks'

@@ -29,7 +29,7 @@ def files(store: Store) -> list[Path]:
 
 
 def test_one_flipped_bit_anywhere_is_refused_or_changes_nothing(store, capsys):
-    """`verify` reads as every command does. What it lets pass is white space of a manifest, or the end of a list."""
+    """`verify` reads as every command does. It lets pass white space of a manifest, and the end of a list."""
     rng, passed = random.Random(23), []
     for _ in range(FLIPS):
         path = rng.choice(files(store))
@@ -48,6 +48,37 @@ def test_one_flipped_bit_anywhere_is_refused_or_changes_nothing(store, capsys):
     run_verify(store)
     assert len(passed) < FLIPS / 10
     assert all(name in ("manifest.json", "parts.txt") and byte.isspace() for name, byte in passed)
+
+
+def test_verify_reads_replies_and_goes_on_to_the_end(tmp_path, world_folder, capsys):
+    store = Store(tmp_path)
+    run_esim(planted.recipe(world_folder), store)
+    capsys.readouterr()
+    run_verify(store)
+    assert "13 of 13 are whole: 9 artifacts, replies of 1 generators, 3 refs" in capsys.readouterr().out
+    part = next(store.root.glob("replies/*/*.parquet"))
+    next(store.root.glob("dataset/*/users.parquet")).unlink()
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(ArtifactError, match=r"users\.parquet: file is missing"):
+        run_verify(store)
+    said = capsys.readouterr().out
+    assert "damaged reply part" in said and "11 of 13 are whole" in said
+
+
+def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folder, capsys):
+    store = Store(tmp_path)
+    run_esim(planted.recipe(world_folder), store)
+    next(store.root.glob("clusters/*/manifest.json")).write_text('{"format": 1')
+    edited = next(store.root.glob("esim/*/manifest.json"))
+    edited.write_text(edited.read_text().replace('"stage_version": 1', '"stage_version": 2'))
+    capsys.readouterr()
+    with pytest.raises(ArtifactError, match=r"clusters.*damaged manifest"):
+        run_verify(store)
+    said = capsys.readouterr().out
+    assert "does not lead to its key" in said and "11 of 13 are whole" in said
+    show_store(store)
+    said = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("damaged: ") for line in said) == 2 and len(said) == 9
 
 
 def test_esim_deletes_only_what_it_made(world_folder, tmp_path):

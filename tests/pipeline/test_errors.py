@@ -1,6 +1,5 @@
 """Bad input at the command line: one line with field, value and remedy, exit code 2, the store untouched."""
 
-import errno
 import os
 import resource
 import subprocess
@@ -9,17 +8,15 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 import pytest
 
-from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
-from eimf.store.files import write_atomic
 from pipeline.cli import run
-from pipeline.jobs import run_esim, run_verify
-from pipeline.report import show_store
+from pipeline.jobs import run_esim
 from tests import world as planted
 
 
@@ -123,14 +120,10 @@ items = "{world_folder}/items.parquet"
     assert '"name": "my-data"' in eimf("recipe", "--dataset", str(tmp_path / "my data")).stdout
 
 
-def test_stage_one_where_only_stage_two_is_installed(tmp_path, world_folder):
-    (tmp_path / "polars.py").write_text("raise ModuleNotFoundError(\"No module named 'polars'\", name='polars')")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from pipeline.cli import main; main()"
-    command = [sys.executable, "-c", code, "esim", "--dataset", str(world_folder), "--store", str(tmp_path / "store")]
-    root = Path(__file__).parents[2]
-    fakes = [part for setting in planted.FAKES for part in ("--set", setting)]
-    result = subprocess.run([*command, *fakes], cwd=root, capture_output=True, text=True, check=False)
-    refused(result, "polars", "not installed here", "run `make esim`")
+def test_stage_one_where_only_stage_two_is_installed(tmp_path, world_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "eimf.data.prepare", raising=False)
+    refused(esim(world_folder, Store(tmp_path)), "polars", "not installed here", "run `make esim`")
 
 
 def test_empty_and_missing_files(tmp_path, store, world_folder):
@@ -244,53 +237,22 @@ def test_other_peoples_artifacts_and_damaged_ones(tmp_path, store, world_folder)
     assert content(mine.root) == before
 
 
-def test_verify_reads_replies_and_goes_on_to_the_end(tmp_path, world_folder, capsys):
-    store = Store(tmp_path)
-    run_esim(planted.recipe(world_folder), store)
-    capsys.readouterr()
-    run_verify(store)
-    assert "13 of 13 are whole: 9 artifacts, replies of 1 generators, 3 refs" in capsys.readouterr().out
-    part = next(store.root.glob("replies/*/*.parquet"))
-    next(store.root.glob("dataset/*/users.parquet")).unlink()
-    part.write_bytes(part.read_bytes()[:-9])
-    with pytest.raises(ArtifactError, match=r"users\.parquet: file is missing"):
-        run_verify(store)
-    said = capsys.readouterr().out
-    assert "damaged reply part" in said and "11 of 13 are whole" in said
-
-
-def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folder, capsys):
-    store = Store(tmp_path)
-    run_esim(planted.recipe(world_folder), store)
-    next(store.root.glob("clusters/*/manifest.json")).write_text('{"format": 1')
-    edited = next(store.root.glob("esim/*/manifest.json"))
-    edited.write_text(edited.read_text().replace('"stage_version": 1', '"stage_version": 2'))
-    capsys.readouterr()
-    with pytest.raises(ArtifactError, match=r"clusters.*damaged manifest"):
-        run_verify(store)
-    said = capsys.readouterr().out
-    assert "does not lead to its key" in said and "11 of 13 are whole" in said
-    show_store(store)
-    said = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("damaged: ") for line in said) == 2 and len(said) == 9
-
-
-def test_a_full_disk_is_not_filled_further(tmp_path, monkeypatch):
-    def full(path):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr("eimf.store.files.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomic(tmp_path / "a" / "file", b"content")
-    assert list((tmp_path / "a").iterdir()) == []
-
-
 def test_a_disk_that_takes_no_more_is_one_line(tmp_path, world_folder):
     # Files of 4 KiB at most: what a quota does.
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4096, 4096))
     store = Store(tmp_path / "store")
     refused(esim(world_folder, store, preexec_fn=limit), "a file: ", "File too large", "make room")
     assert esim(world_folder, store).returncode == 0  # with room again it goes on
+
+
+def test_a_part_of_the_store_on_another_disk_is_one_line(tmp_path, world_folder):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("one disk only")
+    with TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "dataset").symlink_to(elsewhere)
+        refused(esim(world_folder, Store(tmp_path)), "cross-device", "clear the way")
+    refused(esim(world_folder, Store(tmp_path)), "dataset", "clear the way")  # and when that disk is gone
 
 
 def test_a_mistake_in_the_command_line_is_one_line(store):

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from pipeline.guard import marked
+from tests.processes import alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 
 # A parent that is guarded twice and starts a child, which starts one of its own, as an engine does; then it waits to be
-# killed. What it had started before it was guarded is no engine of this run.
+# killed. A process that it started before is no engine of this run.
 PARENT = '''
 import os, subprocess, sys, time
 bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.DEVNULL)
@@ -33,13 +34,6 @@ time.sleep(60)
 '''
 
 
-def wait_for(condition, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
-
-
 def guards(parent: int) -> list[int]:
     """Processes that guard `parent`."""
     found = []
@@ -56,13 +50,6 @@ def ticks(pid: int) -> int:
     """CPU time that a process has used, in hundredths of a second."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_killed_pipeline_leaves_no_engine_behind_and_nothing_else_is_killed():

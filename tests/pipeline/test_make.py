@@ -1,4 +1,4 @@
-"""What a user gives to make is text: never read as make's or the shell's own language."""
+"""Values that a user gives to make are text, never read as make's or the shell's own language."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `dtype = "auto"` comes to, by machine; that it is in the keys; that replies of another machine are found."""
+"""`dtype = "auto"`: the type by machine; it is in the keys; replies of another machine are found."""
 
 import stat
 from dataclasses import dataclass

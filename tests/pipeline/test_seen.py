@@ -39,7 +39,7 @@ def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world
     assert dataset.manifest.facts["repeated_targets"] == len(repeats)
     # Told once, of the training that leaves them out.
     line = f"{len(repeats) / len(items):.0%} of the test targets are items that the user had before"
-    (told,) = (each for each in said if line in each)
+    (told,) = (text for text in said if line in text)
     assert "evaluate.keep_seen=true (--keep-seen)" in told
     # The same training, another validation: it is as good at finding targets among all items as among fewer, but for
     # those that it could not be served.

@@ -21,6 +21,7 @@ from pipeline.comparison import comparison
 from pipeline.jobs import run_esim, run_plan, run_train
 from pipeline.sweep import _work, pack, read_plan, read_result, run_sweep, tasks_of, unpack
 from tests import world as planted
+from tests.processes import alive, wait_for
 
 PLAN = """
 recipes = ["world.toml"]
@@ -241,18 +242,6 @@ def below(pid: int) -> set[int]:
     return own.union(*(below(child) for child in own))
 
 
-def at_work(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def until(true, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_to_a_sweep_alone_ends_it_with_its_trainings(plan, store, tmp_path, name):
     """Of four trainings that would take hours each; a result from before stays as it is."""
@@ -270,14 +259,14 @@ def test_a_signal_to_a_sweep_alone_ends_it_with_its_trainings(plan, store, tmp_p
         start_new_session=True,
     )  # fmt: skip
     try:
-        until(lambda: any(ours.glob("runs/*/metrics.jsonl")), 120)
+        assert wait_for(lambda: any(ours.glob("runs/*/metrics.jsonl")), 120)
         family = below(sweep.pid)
         assert len(family) >= 2
         os.kill(sweep.pid, getattr(signal, name))
         begin = time.monotonic()
         sweep.communicate(timeout=60)
         assert time.monotonic() - begin < 10 and sweep.returncode != 0
-        until(lambda: not any(at_work(pid) for pid in family), 10)
+        assert wait_for(lambda: not any(map(alive, family)), 10)
     finally:
         sweep.kill()
         sweep.wait()

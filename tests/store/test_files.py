@@ -1,5 +1,6 @@
-"""Nothing that the store did not make is deleted; what a kill has left is."""
+"""Leftovers of a kill are deleted, and nothing that the store did not make."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -149,3 +150,13 @@ def test_atomic_write_replaces_whole_files(tmp_path):
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_not_filled_further(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("eimf.store.files.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(tmp_path / "a" / "file", b"content")
+    assert list((tmp_path / "a").iterdir()) == []
