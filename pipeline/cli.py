@@ -86,7 +86,7 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = 2,
 ) -> None:
     """Many trainings by one plan; a later start goes on. Prints a table with paired tests."""
-    jobs.run_plan(plan, Store(store), results or plan.with_suffix(""), workers)
+    jobs.run_plan(plan, Store(store), results, workers)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Se
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EMFILE, errno.ESTALE,
-    errno.ENOENT, errno.EXDEV,
+    errno.ENOENT, errno.EXDEV, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ENOLCK, errno.EOPNOTSUPP,
 }  # fmt: skip
 """Errors of a disk or a path."""
 _STAGE_ONE = {"polars", "faiss"}

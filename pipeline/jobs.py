@@ -152,9 +152,11 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
     return Result(label(found), checkpoint, metrics)
 
 
-def run_plan(path: Path, store: Store, results: Path, workers: int) -> None:
-    """Every run of a plan, and the table of all that is finished; `results`/table.md holds it at any time."""
+def run_plan(path: Path, store: Store, results: Path | None, workers: int) -> None:
+    """Every run of a plan, and the table of all that is finished; `results`/table.md, by default in a folder named like
+    the plan, holds it at any time."""
     plan = read_plan(path)
+    results = results or path.with_suffix("")
     store.remove_stale()
     remove_stale_files(results)
     tasks = tasks_of(plan, path.resolve().parent, store)

@@ -9,7 +9,7 @@ from pathlib import Path
 from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
 from eimf.store.files import remove_stale_files, write_atomic
-from pipeline.assets import SCHEME, asset_folder, cache_folder, find_asset
+from pipeline.assets import SCHEME, asset_folder, cache_folder, find_asset, local_path
 from pipeline.console import say
 
 _LARGE = 16 << 20
@@ -50,7 +50,7 @@ def model_folder(spec: str, revision: str | None, folder: Path, field: str) -> P
 
 def _local(spec: str, folder: Path) -> Path | None:
     """A path where `spec` names one: it exists, or it does not look like a hub id (`owner/name`)."""
-    path = folder / Path(spec).expanduser()
+    path = local_path(spec, folder)
     if path.exists() or spec.startswith((".", "/", "~")) or spec.count("/") != 1:
         return path
     return None
@@ -87,8 +87,8 @@ def _file_digest(file: Path) -> str:
     if stat.st_size <= _LARGE:
         return keys.file_digest(file)
     note = cache_folder() / "digests" / keys.digest([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
-    if note.is_file():
-        return note.read_text()
+    if note.is_file() and keys.is_key(noted := note.read_text(errors="replace")):
+        return noted
     say(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
     digest = keys.file_digest(file)
     _take_note(note, digest.encode())

@@ -15,7 +15,7 @@ from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
-from eimf.store.files import write_atomic
+from eimf.store.files import read_file, write_atomic
 from eimf.store.manifest import Key
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
@@ -77,7 +77,7 @@ def save_ref(store: Store, recipe: Recipe, artifact: Artifact) -> None:
 def read_ref_file(path: Path) -> _Ref:
     """Raises ArtifactError where it is damaged."""
     try:
-        ref = _Ref.model_validate_json(path.read_bytes())
+        ref = _Ref.model_validate_json(read_file(path))
     except (ValidationError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
         raise _damaged_ref(path, f"damaged ({reason})") from error

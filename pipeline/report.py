@@ -89,8 +89,8 @@ def show_probe(probe: Artifact) -> None:
 
 def show_store(store: Store) -> None:
     """Every artifact: kind, key, when, from what, its counts; a damaged one with what is wrong."""
-    rows = []
-    for kind, key in store.listing():
+    rows, listing = [], store.listing()
+    for kind, key in listing:
         try:
             artifact = store.get(kind, key)
             about = _about(artifact)
@@ -100,7 +100,7 @@ def show_store(store: Store) -> None:
         manifest = artifact.manifest
         size = sum(entry.size for entry in manifest.files.values()) / 1e6
         rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", about])
-    if not rows:
+    if not listing:
         say(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
         return
     for kind, key, created, megabytes, facts in rows:

@@ -286,7 +286,7 @@ def read_result(results: Path, task: Task) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except ValueError:  # what a merge has left, say, is done again
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):  # what a merge has left, say, is done again
         return None
-    return found if found.get("key") == task.key else None
+    return found if isinstance(found, dict) and found.get("key") == task.key else None

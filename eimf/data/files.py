@@ -93,4 +93,8 @@ def _convert(values: pa.ChunkedArray) -> pa.ChunkedArray:
         return values.cast(pa.large_string())
     if pa.types.is_decimal256(kind):
         return values.cast(pa.decimal128(38, kind.scale))
-    return values.cast(pa.float32()) if pa.types.is_float16(kind) else values
+    if pa.types.is_float16(kind):
+        if pc.any(pc.greater_equal(pc.abs(values.cast(pa.float32())), 2**11)).as_py():
+            raise pa.ArrowInvalid("16-bit floats of 2^11 or more have lost digits")
+        return values.cast(pa.float32())
+    return values

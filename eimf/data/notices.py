@@ -8,7 +8,8 @@ from eimf import schema
 
 _NOTHING = ("nan", "null", "none", "n/a", "<na>", "nat", "\\n", "undefined")
 """Texts that programs write for a missing value, in lower case."""
-_FLOAT = r"^-?\d\.\d+[eE]\+\d+$"
+_FLOAT = r"^-?(\d(\.\d+)?[eE]\+\d+|\d{16,}\.0)$"
+"""What programs write for a float of an id that had 16 digits or more."""
 _BANDS = {
     "seconds": (3e8, 5e9),
     "milliseconds": (3e11, 5e12),

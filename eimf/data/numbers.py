@@ -86,6 +86,30 @@ def as_seconds(numbers: pl.Series) -> pl.Series:
     return numbers.to_physical() * _DAY if numbers.dtype == pl.Date else numbers.cast(pl.Float64)
 
 
+def check_digits(values: pl.Series, numbers: pl.Series, field: str) -> None:
+    """Raise DataError if text has more digits than `numbers`, what `exact_numbers` made of it, can hold."""
+    if values.dtype != pl.String:
+        return
+    if isinstance(numbers.dtype, pl.Datetime):
+        places = 9 if numbers.dtype.time_unit == "ns" else 6
+        lost = values.filter(numbers.is_not_null() & values.str.contains(rf"\.\d{{{places}}}\d*[1-9]"))
+    else:
+        lost = _merged(values, numbers)
+    if len(lost):
+        problem = f"column {values.name!r}: {lost[0]!r} has more digits than can be told apart"
+        raise DataError(field, problem, "write integers, as many as 64 bits hold, or dates with nine decimals")
+
+
+def _merged(text: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Of decimals such as 1.25, those that became the same float as another one."""
+    if not numbers.dtype.is_float() or not (text.str.len_chars() > 16).any():
+        return text.clear()
+    plain = text.str.contains(r"^[+-]?\d*\.\d*$") & numbers.is_not_null()
+    bare = text.filter(plain).str.replace(r"^\+", "").str.replace(r"^(-?)0+", "$1").str.replace(r"\.?0*$", "")
+    pairs = pl.DataFrame({"text": bare, "number": numbers.filter(plain)}).unique(maintain_order=True)
+    return pairs.filter(pairs["number"].is_duplicated())["text"]
+
+
 def _exact_below(kind: pl.DataType) -> int:
     """Below this a float holds every integer."""
     return 2**24 if kind == pl.Float32 else 2**53

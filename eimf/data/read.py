@@ -10,7 +10,15 @@ import pyarrow as pa
 
 from eimf import schema
 from eimf.data.files import read_columns
-from eimf.data.numbers import as_order, as_seconds, check_usable, exact_numbers, has_lost_digits, lost_digits
+from eimf.data.numbers import (
+    as_order,
+    as_seconds,
+    check_digits,
+    check_usable,
+    exact_numbers,
+    has_lost_digits,
+    lost_digits,
+)
 from eimf.errors import DataError, on_one_line
 
 BadRows = Literal["stop", "reject"]
@@ -28,7 +36,7 @@ def read_events(
     wanted = [("user", user), ("item", item), ("order", order)] + ([("timestamp", timestamp)] if timestamp else [])
     fields = [(f"dataset.columns.{setting}", column) for setting, column in wanted]
     table = read_columns(path, "dataset.interactions", fields)
-    orders = _numbers(table, order, "dataset.columns.order", bad_rows)
+    orders = _numbers(table, order, "dataset.columns.order", bad_rows, exact=True)
     keys = as_order(orders, "dataset.columns.order")
     seconds = pl.repeat(None, len(keys), dtype=pl.Float64, eager=True)
     if timestamp:
@@ -59,11 +67,13 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
     )
 
 
-def _numbers(table: pa.Table, column: str, field: str, bad_rows: BadRows) -> pl.Series:
+def _numbers(table: pa.Table, column: str, field: str, bad_rows: BadRows, exact: bool = False) -> pl.Series:
     with _readable(table, column, field) as values:
         numbers = exact_numbers(values, field)
         if bad_rows == "stop" or numbers.null_count() == len(numbers):
             check_usable(values, numbers, field)
+        if exact:
+            check_digits(values, numbers, field)
         return numbers
 
 

@@ -22,6 +22,18 @@ _MARK_CONTENT = b"eimf: temporary folder\n"
 _LONGEST_HOLDER = 200
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises OSError for anything else: a device or a pipe may have no end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        with open(handle, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(handle)
+
+
 def fsync(path: Path) -> None:
     """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from eimf import schema
 from eimf.errors import ArtifactError
 from eimf.store import keys
-from eimf.store.files import fsync, write_atomic
+from eimf.store.files import fsync, read_file, write_atomic
 
 _LIST = "parts.txt"
 _NEEDED = (schema.REQUEST_KEY, schema.ATTEMPT, schema.REPLY)
@@ -60,6 +60,9 @@ class ReplyStore:
     def _parts(self) -> list[Path]:
         """Every part: those in the list, and those that a kill has kept out of it."""
         files = sorted(self.folder.glob("*.parquet"))
+        if not (self.folder / _LIST).exists() and not all(keys.is_key(path.stem) for path in files):
+            remedy = "begin a new store, or move that folder away: its requests are asked again"
+            raise ArtifactError(str(self.folder), "replies of another format", remedy)
         listed = self._listed() if files or (self.folder / _LIST).exists() else []
         for name in listed:
             if not (self.folder / f"{name}.parquet").is_file():
@@ -70,7 +73,7 @@ class ReplyStore:
     def _listed(self) -> list[str]:
         path = self.folder / _LIST
         try:
-            *lines, _ = path.read_bytes().decode("ascii", "replace").split("\n")  # a kill may have cut the last one
+            *lines, _ = read_file(path).decode("ascii", "replace").split("\n")  # a kill may have cut the last one
         except OSError as error:
             remedy = f"write the names of the parts, without ending, a line each, into {path}"
             raise ArtifactError(
@@ -95,7 +98,7 @@ def _end_last_line(stream: BinaryIO) -> None:
 def _read_part(path: Path) -> pa.Table:
     remedy = f"move the file away, and its line out of {_LIST}: its requests are asked again"
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ArtifactError(str(path), f"damaged reply part ({error.strerror})", remedy) from error
     if keys.bytes_digest(data) != path.stem:

@@ -35,6 +35,7 @@ def test_ids_that_are_names_of_nothing(name):
 
 def test_ids_that_a_program_wrote_as_rounded_floats():
     assert lines(item=("1.234567e+18", "a", "b", "12e5"))[0].startswith("1 item ids look like rounded numbers")
+    assert lines(item=("1e+16", "9007199254740992.0", "1e5", "12.0"))[0].startswith("2 item ids look like rounded")
 
 
 def test_times_of_two_units():

@@ -5,7 +5,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from eimf.data.numbers import as_order, as_seconds, check_usable, exact_numbers
+from eimf.data.numbers import as_order, as_seconds, check_digits, check_usable, exact_numbers
 from eimf.errors import DataError
 
 NEW_YEAR = 1704067200
@@ -71,6 +71,44 @@ def test_floats_that_have_lost_digits_are_no_order(values, dtype):
         DataError, match=r"f: column 'n': floats of 2\^\d+ or more have lost digits; write all of them as"
     ):
         order(values, dtype)
+
+
+@pytest.mark.parametrize(
+    ("values", "lost"),
+    [
+        (["1700000000.000000002", "1700000000.000000001"], "1700000000.000000002"),
+        (["1700000000.1234567", "1700000000.1234568"], "1700000000.1234567"),  # a float holds 2.4e-7 of it
+        (["2024-01-01T00:00:00.0000000001", "2024-01-01T00:00:00"], "2024-01-01T00:00:00.0000000001"),
+        (["1600-01-01T00:00:00.0000002", "1600-01-01T00:00:00.0000001"], "1600-01-01T00:00:00.0000002"),
+    ],
+)
+def test_text_of_more_digits_than_its_number_holds_is_no_order(values, lost):
+    column = pl.Series("n", values)
+    with pytest.raises(DataError, match=f"f: column 'n': '{lost}' has more digits than can be told apart; write"):
+        check_digits(column, exact_numbers(column, "f"), "f")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [
+            "0.30000000000000004",
+            "0.3",
+            "00.300",
+            "+0.3000000000000000000",
+            None,
+            "soon",
+        ],  # one number, written so or so
+        ["1700000000.123456", "1700000000.123457", "1700000000.1234570"],
+        ["2024-01-01T00:00:00.000000001000", "2024-01-01T00:00:00.000000002"],
+        ["1600-01-01T00:00:00.000001000", "1600-01-01"],
+        [str(BIG + 1), str(BIG)],
+        [1.5, 2.0],
+    ],
+)
+def test_digits_that_are_kept_are_taken(values):
+    column = pl.Series("n", values)
+    check_digits(column, exact_numbers(column, "f"), "f")
 
 
 @pytest.mark.parametrize(

@@ -204,3 +204,22 @@ def test_datetimes_keep_nanoseconds_as_order_and_are_seconds_as_time(tmp_path):
     days = pl.Series([datetime(1970, 1, 2), datetime(1970, 1, 1), datetime(1969, 12, 31)]).cast(pl.Date)
     read = events_of(write(tmp_path / "d.parquet", order=days.to_arrow()), timestamp="order")
     assert read["order"].to_list() == [1, 0, -1] and read["timestamp"].to_list() == [86400, 0, -86400]
+
+
+def test_16_bit_floats_that_have_lost_digits_are_refused(tmp_path):
+    assert (
+        events_of(write(tmp_path / "e.parquet", user_id=pa.array([2047.0] * 3, pa.float16())))["user_id"][0] == "2047"
+    )
+    for name in ("user_id", "item_id", "order"):
+        path = write(tmp_path / "e.parquet", **{name: pa.array([1.0, None, 2048.0], pa.float16())})
+        with pytest.raises(DataError, match=f"'{name}' of type halffloat.*2\\^11 or more have lost digits"):
+            events_of(path)
+
+
+def test_an_order_of_more_digits_than_a_float_holds_is_refused(tmp_path):
+    path = tmp_path / "e.csv"
+    path.write_text("user_id,item_id,order\nu,a,1700000000.000000002\nu,b,1700000000.000000001\n")
+    with pytest.raises(
+        DataError, match=r"dataset\.columns\.order: column 'order': '1700000000\.000000002' has more digits"
+    ):
+        events_of(path)

@@ -30,7 +30,7 @@ def kinds() -> list[str]:
 
 def one(kind: str, seed: int, number: int, folder: Path) -> str:
     """How one input ended: `ok`, `refused`, or what is wrong."""
-    begin = time.monotonic()
+    begin = time.process_time()  # another process may have all cores
     try:
         answer = importlib.import_module(f"tests.fuzz.{kind}").run_one(random.Random(f"{seed} {kind} {number}"), folder)
     except BaseException as error:
@@ -38,7 +38,7 @@ def one(kind: str, seed: int, number: int, folder: Path) -> str:
             raise
         traceback.print_exc()
         return "traceback"
-    if time.monotonic() - begin > SLOWEST:
+    if time.process_time() - begin > SLOWEST:
         return "too slow"
     if answer == "ok":
         return answer

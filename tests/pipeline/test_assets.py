@@ -208,3 +208,14 @@ def test_an_unknown_asset(tmp_path):
 def test_neither_code_nor_pickled_weights_of_a_hub_model_are_fetched(name):
     assert not any(fnmatch(name, pattern) for pattern in _PATTERNS)
     assert any(fnmatch("1_Pooling/config.json", pattern) for pattern in _PATTERNS)
+
+
+def test_a_damaged_note_of_a_digest_is_not_believed(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.models._LARGE", 1)
+    monkeypatch.setenv("EIMF_CACHE", str(tmp_path / "cache"))
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text("{ }")
+    whole = model_identity(str(tmp_path), None, tmp_path, "llm.model")
+    for note in (tmp_path / "cache" / "digests").iterdir():
+        note.write_bytes(b"\xff" * 64)
+    assert model_identity(str(tmp_path), None, tmp_path, "llm.model") == whole

@@ -123,7 +123,13 @@ def test_a_ref_that_is_none_is_refused(store, kind):
         path.mkdir()
         with pytest.raises(ArtifactError, match=r"refs/.*damaged"):
             read_ref_file(path)
+        path.rmdir()
+        path.symlink_to("/dev/null")  # /dev/zero would have no end
+        with pytest.raises(ArtifactError, match=r"refs/.*no regular file"):
+            read_ref_file(path)
     finally:
+        if path.is_symlink():
+            path.unlink()
         if path.is_dir():
             path.rmdir()
         path.write_bytes(whole)

@@ -255,6 +255,29 @@ def test_a_part_of_the_store_on_another_disk_is_one_line(tmp_path, world_folder)
     refused(esim(world_folder, Store(tmp_path)), "dataset", "clear the way")  # and when that disk is gone
 
 
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/e.csv", "~\\u0000/e.csv", "a\\u0000b"])
+@pytest.mark.parametrize("setting", ["dataset.interactions", "dataset.items", "encoder.model", "prompt.template"])
+def test_a_path_that_cannot_be_one(world_folder, store, setting, path):
+    others = ["--set", "llm.backend=fake"] + (["--set", "encoder.backend=fake"] if setting != "encoder.model" else [])
+    common = ("--dataset", str(world_folder), "--store", str(store.root), *others)
+    refused(eimf("esim", *common, "--set", f'{setting}="{path}"'), setting, path[-3:])
+
+
+def test_places_that_are_none(world_folder, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("EIMF_CACHE", "/proc")
+    refused(eimf("esim", "--store", str(tmp_path)), "/proc/tmp", "No such file or directory")
+    refused(eimf("sweep", ".", "--store", str(store.root)), "plan", "does not end in .toml")
+    monkeypatch.delenv("EIMF_CACHE")
+    monkeypatch.setattr(Path, "home", lambda: Path("~").expanduser())
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does where there is no home
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    refused(eimf("esim", "--store", str(tmp_path)), "EIMF_CACHE", "no home folder", "name a folder")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    refused(eimf("esim", "--store", str(tmp_path)), "No such file or directory")
+
+
 def test_a_mistake_in_the_command_line_is_one_line(store):
     refused(eimf("recommend", "0000", "--count", "0"), "--count", "greater than or equal to 1", "recommend --help")
     refused(eimf("train", "--hlep"), "No such option: --hlep")

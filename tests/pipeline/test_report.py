@@ -83,3 +83,12 @@ def test_a_training_that_keeps_seen_items_is_told_apart(tmp_path, world_folder, 
     capsys.readouterr()
     show_store(Store(tmp_path))
     assert " keep_seen epochs=1" in capsys.readouterr().out
+
+
+def test_a_store_whose_artifacts_are_all_of_another_format_is_not_called_empty(tmp_path, capsys):
+    folder = tmp_path / "dataset" / ("0" * 64)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"format": 1}')
+    show_store(Store(tmp_path))
+    said = capsys.readouterr().out
+    assert "format 1 of the store" in said and "no artifact yet" not in said

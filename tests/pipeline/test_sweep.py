@@ -114,6 +114,13 @@ def test_a_sweep_runs_everything_once_and_resumes_where_it_stopped(plan, store, 
     assert [read_result(results, task) for task in tasks] == [None] * 4
 
 
+@pytest.mark.parametrize("content", [b"[]", b"null", b"\xff", b"[" * 100_000, b'{"key": 1}', b""])
+def test_a_result_file_that_is_none_is_done_again(plan, store, tmp_path, content):
+    task = tasks_of(read_plan(plan), plan.parent, store)[0]
+    (tmp_path / f"{task.name}.json").write_bytes(content)
+    assert read_result(tmp_path, task) is None
+
+
 def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, capsys):
     # With one cluster the interests are the same for all users: the gate leaves them out, and `modern` is `text`.
     run_esim(tasks_recipe(plan, "cluster.count=1"), store)

@@ -129,3 +129,24 @@ def test_a_part_in_flight_is_invisible_and_another_file_is_named(tmp_path):
     (replies.folder / "broken.parquet").write_bytes(b"PAR1")
     with pytest.raises(ArtifactError, match=r"broken\.parquet: damaged reply part: its bytes differ from the sha256"):
         replies.read()
+
+
+def test_a_device_in_place_of_a_part_or_the_list_is_not_read(tmp_path):
+    replies = ReplyStore(tmp_path, "g")
+    replies.append([row("a")])
+    (replies.folder / f"{'0' * 64}.parquet").symlink_to("/dev/null")  # /dev/zero would have no end
+    with pytest.raises(ArtifactError, match="no regular file"):
+        replies.read()
+    (replies.folder / "parts.txt").unlink()
+    (replies.folder / "parts.txt").symlink_to("/dev/null")
+    with pytest.raises(ArtifactError, match=r"parts\.txt.*no regular file"):
+        replies.read()
+
+
+def test_a_part_of_the_first_format_is_not_taken_for_a_lost_list(tmp_path):
+    replies = ReplyStore(tmp_path, "g")
+    replies.append([row("a")])
+    (replies.folder / "parts.txt").unlink()
+    next(replies.folder.glob("*.parquet")).rename(replies.folder / f"{'0' * 32}.parquet")  # a number drawn, then
+    with pytest.raises(ArtifactError, match=r"replies of another format; begin a new store, or move"):
+        replies.read()
