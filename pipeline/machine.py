@@ -32,6 +32,15 @@ def bfloat16_is_native(description: Path = _CPU) -> bool:
     return not _NATIVE_BFLOAT16.isdisjoint(cpu_flags(description))
 
 
+def memory_of(device: "torch.device") -> int:
+    """Bytes of the GPU, or of the machine."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def prepare_torch(speed: Speed) -> "torch.device":
     """Set the allocator and the threads; returns the device to work on. Call before anything else imports torch."""
     # OpenMP threads spin some microseconds at barriers: not at all is slower, and for long, as they would by

@@ -70,6 +70,8 @@ def save_ref(store: Store, recipe: Recipe, artifact: Artifact) -> None:
     kind = artifact.manifest.kind
     path = _path(store, recipe, kind, artifact.manifest.parents.get("dataset"))
     data = _Ref(key=artifact.key, contents=_contents(recipe, kind)).signed().model_dump_json().encode()
+    if path.is_dir():
+        raise _damaged_ref(path, "damaged: it is a folder")
     if not path.is_file() or path.read_bytes() != data:
         write_atomic(path, data)
 

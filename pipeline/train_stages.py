@@ -6,16 +6,20 @@ Imports torch, pyarrow, numpy, pydantic and safetensors only, and those inside t
 from typing import Any
 
 from eimf import schema
+from eimf.config import ModelSettings
 from eimf.errors import SettingError
 from eimf.store.artifact import Draft, Store
 from pipeline import parallel
 from pipeline.console import progress
 from pipeline.engines import Engines
-from pipeline.machine import bfloat16_is_native, prepare_torch
+from pipeline.machine import bfloat16_is_native, memory_of, prepare_torch
 from pipeline.recipe import Recipe
 from pipeline.run import Artifacts, Run, Stage, keys_of, stage_key
 
 Facts = dict[str, Any]
+_GIB = 1 << 30
+_BYTES_OF_A_WEIGHT = 12
+"""Of float32: itself and AdamW's two moments."""
 
 
 def _checkpoint_configuration(run: Run) -> dict[str, Any]:
@@ -43,6 +47,7 @@ def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
             "bfloat16, which this CPU has to imitate (no avx512_bf16, amx_bf16 or bf16): many times as slow as float32"
         )
         raise SettingError("train.precision", found, 'set it to "float32", or train on another machine')
+    check_memory(run.recipe.model, int(made["dataset"].fact("items")), memory_of(device))
     from pipeline.training import Saved, histories_of, json_lines, train
 
     parallel.call(device)
@@ -51,6 +56,17 @@ def _build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
     (draft.folder / "model.safetensors").write_bytes(Saved(draft.work).best(standing))
     (draft.folder / "curve.jsonl").write_text(json_lines(standing.curve))
     return standing.facts(histories.training_targets)
+
+
+def check_memory(model: ModelSettings, items: int, available: int) -> None:
+    """Raises SettingError for a backbone whose weights and moments alone need more than the `available` bytes."""
+    from eimf.train.build import outline
+
+    weights = sum(parameter.numel() for parameter in outline(model, items).parameters())
+    needed = _BYTES_OF_A_WEIGHT * weights
+    if needed > available:
+        problem = f"{weights:,} parameters take {needed / _GIB:,.1f} GiB to train, here are {available / _GIB:,.1f}"
+        raise SettingError(f"model ({model.backbone})", problem, "lower model.width, or the layers in model.options")
 
 
 def follow(run: Run, made: Artifacts) -> None:

@@ -137,7 +137,9 @@ def check_usable(values: pl.Series, numbers: pl.Series, field: str) -> None:
 
 def _reason(values: pl.Series, row: int) -> tuple[str, str]:
     """The reason why a value gave no number, and the remedy."""
-    value, first = values[row], values.drop_nulls().head(1).to_list()
+    value = values[row]
+    # Only texts are looked at: polars panics on times that Python does not have.
+    first = values.drop_nulls().head(1).to_list() if values.dtype == pl.String else []
     if not isinstance(value, str) or not _first_is_date(values) or value == first[0]:
         remedy = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
         return f"{value!r} is no number and no date", remedy

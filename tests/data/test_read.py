@@ -223,3 +223,15 @@ def test_an_order_of_more_digits_than_a_float_holds_is_refused(tmp_path):
         DataError, match=r"dataset\.columns\.order: column 'order': '1700000000\.000000002' has more digits"
     ):
         events_of(path)
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("time", [-(2**63) + 1, 2**63 - 1])
+def test_times_beyond_the_calendar_of_python_are_taken_and_a_gap_after_them_is_one_line(tmp_path, capfd, unit, time):
+    events = {"user_id": ["a", "b"], "item_id": ["x", "y"], "order": pa.array([time, None], pa.timestamp(unit))}
+    pq.write_table(pa.table(events), tmp_path / "events.parquet")
+    read = read_events(tmp_path / "events.parquet", "user_id", "item_id", "order", None, bad_rows="reject")
+    assert read["order"].to_list() == [time, None]
+    with pytest.raises(DataError, match="row 2 below the header: None is no number and no date"):
+        read_events(tmp_path / "events.parquet", "user_id", "item_id", "order", None)
+    assert capfd.readouterr().err == ""  # where polars writes of a panic, even of one that is caught

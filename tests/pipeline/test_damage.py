@@ -111,7 +111,7 @@ REFS += [json.dumps({"key": key, "contents": {}, "digest": ""}).encode() for key
 
 
 @pytest.mark.parametrize("kind", ["dataset", "esim", "item_vectors"])
-def test_a_ref_that_is_none_is_refused(store, kind):
+def test_a_ref_that_is_none_is_refused(store, world_folder, kind):
     (path,) = (store.root / "refs" / kind).glob("*.json")
     whole = path.read_bytes()
     try:
@@ -123,6 +123,8 @@ def test_a_ref_that_is_none_is_refused(store, kind):
         path.mkdir()
         with pytest.raises(ArtifactError, match=r"refs/.*damaged"):
             read_ref_file(path)
+        with pytest.raises(ArtifactError, match=r"refs/.*damaged: it is a folder"):
+            run_esim(planted.recipe(world_folder), store)
         path.rmdir()
         path.symlink_to("/dev/null")  # /dev/zero would have no end
         with pytest.raises(ArtifactError, match=r"refs/.*no regular file"):

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
+from eimf.config import ModelSettings
 from eimf.errors import ArtifactError, SettingError
 from eimf.models.sasrec import SASRec
 from eimf.store.artifact import Store
@@ -13,6 +15,7 @@ from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train
 from pipeline.recipe import load_recipe
 from pipeline.refs import stage_two_inputs
 from pipeline.report import show_results
+from pipeline.train_stages import check_memory
 from tests import world as planted
 
 PLAIN = ("heads.preset=plain",)
@@ -270,3 +273,16 @@ def test_bfloat16_is_refused_where_the_cpu_would_imitate_it(store, world_folder,
         monkeypatch.setattr(machine, "_NATIVE_BFLOAT16", set())
         # One that was trained elsewhere is measured anywhere.
         assert run_evaluate(recipe, store).checkpoint.key == trained.checkpoint.key
+
+
+def test_a_backbone_that_no_memory_holds_is_refused_before_it_is_built(store, world_folder, monkeypatch):
+    monkeypatch.setattr("pipeline.train_stages.memory_of", lambda device: 64 << 30)  # on a larger machine too
+    begin = time.process_time()
+    recipe = planted.recipe(world_folder, *PLAIN, "model.width=8192", "model.options.sasrec.layers=64")
+    with pytest.raises(SettingError, match=r"model \(sasrec\): [\d,]+ parameters take [\d,.]+ GiB to train, here are"):
+        run_train(recipe, store)
+    assert time.process_time() - begin < 10
+    tables = 48 * 8 + 16 * 8  # weights of the items and positions, of which SASRec has more besides
+    with pytest.raises(SettingError, match=r"lower model\.width"):
+        check_memory(ModelSettings(width=8, max_length=16), 48, available=12 * tables)
+    check_memory(ModelSettings(width=8, max_length=16), 48, available=1 << 20)
