@@ -71,9 +71,7 @@ def test_a_file_that_has_changed_in_the_cache_is_refused(index, tmp_path):
         for content in (whole[:-2] + b"x\n", whole[:-1], b""):
             path.write_bytes(content)
             assets._changed_file.cache_clear()  # as a new process
-            with pytest.raises(
-                MissingError, match=r"dataset\.items: .* is damaged: .*: it is fetched again"
-            ):
+            with pytest.raises(MissingError, match=r"dataset\.items: .* is damaged: .*: it is fetched again"):
                 asset_folder("tiny", "dataset.items")
         path.write_bytes(whole)
     assets._changed_file.cache_clear()
