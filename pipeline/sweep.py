@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eimf import schema
 from eimf.config.base import NAME
 from eimf.errors import ArtifactError, SettingError, UserError, refusal
+from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import write_atomic
 from eimf.types import Seed
@@ -38,6 +39,8 @@ from pipeline.refs import settings_behind, stage_two_inputs
 from pipeline.train_stages import metrics_key
 
 DEEPEST = 50
+_DIGEST = "sha256"
+"""Of all else in a result file, so that no digit of it changes unnoticed."""
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
 
@@ -185,7 +188,8 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
 
 
 def _keep(results: Path, task: Task, found: dict[str, Any]) -> None:
-    write_atomic(results / f"{task.name}.json", (json.dumps(found, indent=1) + "\n").encode())
+    signed = {**found, _DIGEST: keys.digest(found)}
+    write_atomic(results / f"{task.name}.json", (json.dumps(signed, indent=1) + "\n").encode())
 
 
 def _share(results: Path, same: list[Task]) -> bool:
@@ -287,6 +291,8 @@ def read_result(results: Path, task: Task) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_bytes())
+        if not isinstance(found, dict) or found.pop(_DIGEST, None) != keys.digest(found):
+            return None
     except (ValueError, RecursionError):  # what a merge has left, say, is done again
         return None
-    return found if isinstance(found, dict) and found.get("key") == task.key else None
+    return found if found.get("key") == task.key else None

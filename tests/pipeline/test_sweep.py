@@ -19,7 +19,7 @@ from eimf.store.artifact import Store
 from pipeline import console
 from pipeline.comparison import comparison
 from pipeline.jobs import run_esim, run_plan, run_train
-from pipeline.sweep import _work, pack, read_plan, read_result, run_sweep, tasks_of, unpack
+from pipeline.sweep import _keep, _work, pack, read_plan, read_result, run_sweep, tasks_of, unpack
 from tests import world as planted
 from tests.processes import alive, wait_for
 
@@ -119,6 +119,17 @@ def test_a_result_file_that_is_none_is_done_again(plan, store, tmp_path, content
     task = tasks_of(read_plan(plan), plan.parent, store)[0]
     (tmp_path / f"{task.name}.json").write_bytes(content)
     assert read_result(tmp_path, task) is None
+
+
+def test_a_result_file_with_another_number_is_done_again(plan, store, tmp_path):
+    task = tasks_of(read_plan(plan), plan.parent, store)[0]
+    _keep(tmp_path, task, {"key": task.key, "ndcg@10": 0.25, "ranks": pack(np.array([1, 2, 60]))})
+    path = tmp_path / f"{task.name}.json"
+    assert read_result(tmp_path, task) is not None
+    whole = path.read_bytes()
+    for old, new in ((b"0.25", b"0.35"), (b'"ranks"', b'"rank5"'), (b'"sha256": "', b'"sha256": "0')):
+        path.write_bytes(whole.replace(old, new))
+        assert read_result(tmp_path, task) is None
 
 
 def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, capsys):
