@@ -124,13 +124,16 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def heartbeat(seconds: float, line: Callable[[], str]) -> Iterator[None]:
-    """Say `line()` whenever nothing was said for so long."""
-    done = threading.Event()
+    """Say `line()` whenever nothing was said for so long since this began."""
+    done, begin = threading.Event(), time.monotonic()
+
+    def left() -> float:
+        return max(begin, _OUTPUT.spoke) + seconds - time.monotonic()
 
     def beat() -> None:
         with suppress(BrokenPipeError):  # nobody reads: the main thread meets the same at its next line
-            while not done.wait(max(0.0, _OUTPUT.spoke + seconds - time.monotonic())):
-                if time.monotonic() - _OUTPUT.spoke >= seconds:
+            while not done.wait(max(0.0, left())):
+                if left() <= 0:
                     say(line())
 
     thread = threading.Thread(target=beat, daemon=True)

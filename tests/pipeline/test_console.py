@@ -16,6 +16,14 @@ def test_without_a_terminal_a_long_silence_is_broken(capsys):
     assert len(lines) >= 2 and set(lines) == {"still at work"}
 
 
+def test_a_heartbeat_does_not_begin_with_a_line(capsys):
+    console.say("long ago")
+    time.sleep(0.1)
+    with console.heartbeat(0.1, lambda: "still at work"):
+        time.sleep(0.05)
+    assert capsys.readouterr().out == "long ago\n"
+
+
 def test_a_heartbeat_waits_while_something_else_is_said(capsys):
     with console.heartbeat(0.2, lambda: "still at work"):
         for number in range(20):
