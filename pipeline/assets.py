@@ -19,7 +19,7 @@ from typing import Any
 
 from eimf.errors import MissingError, ModelError
 from eimf.store import keys
-from eimf.store.files import fsync, remove_stale_dirs, temporary_dir, write_atomic
+from eimf.store.files import fsync, remove_stale_dirs, remove_stale_files, temporary_dir, write_atomic
 from pipeline.console import say
 
 SCHEME = "asset:"
@@ -113,6 +113,13 @@ def local_path(spec: str, folder: Path) -> Path:
         return folder / spec
 
 
+def take_note(note: Path, content: bytes) -> None:
+    """Keep a finding in the cache. If that cannot be written, it is found out again each time."""
+    with suppress(OSError):
+        remove_stale_files(note.parent)
+        write_atomic(note, content)
+
+
 def find_asset(name: str, field: str) -> Asset:
     """The asset of that name. Raises ModelError naming `field`."""
     if name not in ASSETS:
@@ -145,8 +152,7 @@ def _changed_file(folder: Path) -> str | None:
     except ValueError:
         return note.name
     if known is None:
-        with suppress(OSError):  # in a cache that cannot be written there is nothing to compare with
-            write_atomic(note, json.dumps(digests, indent=1).encode())
+        take_note(note, json.dumps(digests, indent=1).encode())
         return None
     if not isinstance(known, dict):
         return note.name

@@ -2,14 +2,12 @@
 
 import os
 import re
-from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
-from eimf.store.files import remove_stale_files, write_atomic
-from pipeline.assets import SCHEME, asset_folder, cache_folder, find_asset, local_path
+from pipeline.assets import SCHEME, asset_folder, cache_folder, find_asset, local_path, take_note
 from pipeline.console import say
 
 _LARGE = 16 << 20
@@ -91,15 +89,8 @@ def _file_digest(file: Path) -> str:
         return noted
     say(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
     digest = keys.file_digest(file)
-    _take_note(note, digest.encode())
+    take_note(note, digest.encode())
     return digest
-
-
-def _take_note(note: Path, content: bytes) -> None:
-    """Keep a finding in the cache. If that cannot be written, it is found out again each time."""
-    with suppress(OSError):
-        remove_stale_files(note.parent)
-        write_atomic(note, content)
 
 
 def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
@@ -121,7 +112,7 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
             if local_only and whole.is_file():
                 return found
             if not local_only:
-                _take_note(whole, b"")
+                take_note(whole, b"")
                 return found
         except ModelError:
             if not local_only:

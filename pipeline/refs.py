@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import read_file, write_atomic
-from eimf.store.manifest import Key
+from eimf.store.manifest import Key, Signed
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.models import identity_at_hand
@@ -51,18 +51,13 @@ def _path(store: Store, recipe: Recipe, kind: str, dataset: str | None) -> Path:
     return store.root / "refs" / kind / f"{name}.json"
 
 
-class _Ref(BaseModel):
+class _Ref(Signed):
     """The content of a ref's file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: Key
     contents: dict[str, str]
-    digest: str = ""
-    """sha256 over the rest."""
-
-    def signed(self) -> "_Ref":
-        return self.model_copy(update={"digest": keys.digest([self.key, self.contents])})
 
 
 def save_ref(store: Store, recipe: Recipe, artifact: Artifact) -> None:
@@ -83,7 +78,7 @@ def read_ref_file(path: Path) -> _Ref:
     except (ValidationError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
         raise _damaged_ref(path, f"damaged ({reason})") from error
-    if ref.signed() != ref:
+    if ref.signed().digest != ref.digest:
         raise _damaged_ref(path, "damaged: its bytes differ from its digest")
     return ref
 

@@ -2,7 +2,7 @@
 it leads to its key or its digest."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,7 +34,18 @@ class FileEntry(BaseModel):
     """Rows, for a Parquet file."""
 
 
-class Manifest(BaseModel):
+class Signed(BaseModel):
+    """A JSON file of the store that has a digest of itself."""
+
+    digest: str = ""
+    """sha256 over all the rest, so that no bit of it changes unnoticed."""
+
+    def signed(self) -> Self:
+        """The same with its digest. Raises ValueError on NaN."""
+        return self.model_copy(update={"digest": keys.digest(self.model_dump(mode="json", exclude={"digest"}))})
+
+
+class Manifest(Signed):
     """The whole provenance of one artifact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -61,15 +72,6 @@ class Manifest(BaseModel):
     """UTC time of the build, ISO 8601."""
     seconds: float
     """Wall time of the build."""
-    digest: str = ""
-    """sha256 over all the rest, so that no bit of it changes unnoticed."""
-
-    def signed(self) -> "Manifest":
-        """The same with its digest."""
-        return self.model_copy(update={"digest": self._digest()})
-
-    def _digest(self) -> str:
-        return keys.digest(self.model_dump(mode="json", exclude={"digest"}))
 
     def fault(self, kind: str, key: str) -> str | None:
         """Why it cannot be the manifest of `kind`/`key`, or None."""
@@ -78,7 +80,7 @@ class Manifest(BaseModel):
         try:
             if keys.stage_key(self.kind, self.stage_version, self.parents, self.configuration) != self.key:
                 return "damaged: its content does not lead to its key"
-            if self._digest() != self.digest:
+            if self.signed().digest != self.digest:
                 return "damaged: its bytes differ from its digest"
         except ValueError:  # NaN or infinity, of which no key is made
             return "damaged: it holds NaN or infinity"
