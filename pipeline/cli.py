@@ -10,9 +10,18 @@ import typer
 
 from eimf.errors import SettingError, UserError, shortened
 from eimf.store.artifact import Store
-from pipeline import jobs, parallel, report
+from pipeline.commands.check import run_probe
+from pipeline.commands.demo import run_demo
+from pipeline.commands.store import run_verify
+from pipeline.commands.sweep import run_plan
 from pipeline.console import complain, say
 from pipeline.recipe import Recipe, load_recipe, split_settings
+from pipeline.report.backbones import show_backbones
+from pipeline.report.results import show_results
+from pipeline.report.store import show_store
+from pipeline.stages.stage_one import check_backbone, run_esim
+from pipeline.stages.stage_two import follow_train, run_evaluate, run_train
+from pipeline.training import processes
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -46,7 +55,7 @@ def esim(
     settings: Settings = None,
 ) -> None:
     """Stage one: from raw data to a frozen ESIM artifact (stages 1 to 9)."""
-    jobs.run_esim(_recipe(dataset, recipe, settings), Store(store))
+    run_esim(_recipe(dataset, recipe, settings), Store(store))
 
 
 @app.command()
@@ -56,10 +65,10 @@ def train(
 ) -> None:  # fmt: skip
     """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 to 12)."""
     chosen = _recipe(dataset, recipe, settings, backbone, keep_seen)
-    if parallel.rank():
-        jobs.follow_train(chosen, Store(store), esim)
+    if processes.rank():
+        follow_train(chosen, Store(store), esim)
     else:
-        report.show_results([jobs.run_train(chosen, Store(store), esim)])
+        show_results([run_train(chosen, Store(store), esim)])
 
 
 @app.command()
@@ -69,13 +78,13 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure a finished training, perhaps with other evaluate settings (stage 12)."""
     chosen = _recipe(dataset, recipe, settings, backbone, keep_seen)
-    report.show_results([jobs.run_evaluate(chosen, Store(store), esim)])
+    show_results([run_evaluate(chosen, Store(store), esim)])
 
 
 @app.command()
 def demo(store: StoreFolder = Path("artifacts"), settings: Settings = None) -> None:
     """MovieLens-100K from nothing to a table: the plain backbone, with item texts, with the LLM's interests."""
-    jobs.run_demo(_recipe("ml-100k", None, settings), Store(store))
+    run_demo(_recipe("ml-100k", None, settings), Store(store))
 
 
 @app.command()
@@ -86,7 +95,7 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = 2,
 ) -> None:
     """Many trainings by one plan; a later start goes on. Prints a table with paired tests."""
-    jobs.run_plan(plan, Store(store), results, workers)
+    run_plan(plan, Store(store), results, workers)
 
 
 @app.command()
@@ -95,13 +104,13 @@ def probe(
     settings: Settings = None, esim: EsimKey = None,
 ) -> None:  # fmt: skip
     """What the LLM's interests say about what users do next, beside their controls; without training."""
-    jobs.run_probe(_recipe(dataset, recipe, settings), Store(store), esim)
+    run_probe(_recipe(dataset, recipe, settings), Store(store), esim)
 
 
 @app.command()
 def backbones() -> None:
     """Every backbone that --backbone can name, with its options."""
-    report.show_backbones()
+    show_backbones()
 
 
 @app.command()
@@ -122,8 +131,8 @@ def recommend(
         bool | None, typer.Option(help="Items of the history may come back; default: as it was trained.")
     ] = None,
 ) -> None:
-    """What a trained backbone recommends after a history: ids, scores, titles. `eimf.serve` is the same in Python."""
-    from pipeline import recommend as recommending
+    """Print what a trained backbone recommends after a history: ids, scores, titles. In Python: `eimf.serving`."""
+    from pipeline.commands import recommend as recommending
 
     if everyone is None:
         recommending.show(Store(store), checkpoint, history or [], time, user, count, keep_seen)
@@ -136,20 +145,20 @@ def recommend(
 @app.command()
 def status(store: StoreFolder = Path("artifacts")) -> None:
     """What the store holds."""
-    report.show_store(Store(store))
+    show_store(Store(store))
 
 
 @app.command()
 def verify(store: StoreFolder = Path("artifacts")) -> None:
     """Check every file of every artifact against its sha256, and read every reply."""
-    jobs.run_verify(Store(store))
+    run_verify(Store(store))
 
 
 @app.command()
 def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Settings = None) -> None:
     """Every setting with its value, as JSON."""
     chosen = _recipe(dataset, recipe, settings)
-    jobs.check_backbone(chosen.model)
+    check_backbone(chosen.model)
     say(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
 
