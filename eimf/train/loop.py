@@ -67,7 +67,9 @@ class Trainer:
         """One pass over the training events, or what is left of it after `load`; `tick` is told the targets of each
         step, and may take the `state` there. Returns mean losses."""
         rng = np.random.default_rng([self.settings.seed, number])
-        windows = cut_windows(self.histories, self.max_length, min(self.settings.context, self.max_length - 1), rng)
+        windows = cut_windows(
+            self.histories, self.max_length, min(self.settings.window_overlap, self.max_length - 1), rng
+        )
         plan = Batches(self.histories, windows, self.settings.batch_positions, rng, self.group.rank, self.group.size)
         self.backbone.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):

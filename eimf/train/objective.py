@@ -16,7 +16,7 @@ from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
 from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
 from eimf.losses.softmax import MatmulOptions, cross_entropy, hard_cross_entropy, soft_cross_entropy
 from eimf.semantics.build import SideInformation
-from eimf.semantics.heads import hard_readout
+from eimf.semantics.heads import AUX_POSITIONS, hard_readout
 from eimf.semantics.item_text import is_composed
 from eimf.train.batches import Batch
 from eimf.train.process_group import Group
@@ -73,7 +73,7 @@ class Objective:
         if self.semantics is not None:
             parts = self._heads(readout, target, weight > 0, batch, sample, shared)
             for name, value in parts.items():
-                loss = loss + getattr(self.semantics.settings, name) * value
+                loss = loss + self.semantics.loss_weights[name] * value
             losses |= parts
         return {"loss": loss, **losses}
 
@@ -103,17 +103,7 @@ class Objective:
         """The soft part of the labels of positions `at`."""
         if self.semantics is None:
             return None
-        settings, found = self.semantics.settings, []
-        if self.semantics.near_items is not None:
-            found.append((settings.smooth_text, self.semantics.near_items(target[at] - 1)))
-        if self.semantics.near_history is not None:
-            found.append((settings.smooth_history, self.semantics.near_history(batch.user[at])))
-        if self.semantics.near_interests is not None:
-            found.append((settings.smooth_interests, self.semantics.near_interests(batch.event[at])))
-        if not found:
-            return None
-        items, shares = zip(*((near.items, share * near.shares) for share, near in found), strict=True)
-        return SoftLabels(torch.cat(items, dim=1), torch.cat(shares, dim=1))
+        return self.semantics.soft_labels(target[at] - 1, batch.user[at], batch.event[at])
 
     def _recommend(
         self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, soft: SoftLabels | None
@@ -157,7 +147,7 @@ class Objective:
     ) -> dict[str, Tensor]:  # fmt: skip
         """Every process computes the same from the positions of all, and counts its share."""
         assert self.semantics is not None
-        heads, settings = self.semantics.heads, self.semantics.settings
+        heads, weights = self.semantics.heads, self.semantics.loss_weights
         if heads is None:
             return {}
         readout, target, chosen, user, position = (
@@ -166,9 +156,9 @@ class Objective:
         )
         # By user and position: the same, however the batch was shared.
         order = (user * self.longest + position).argsort()
-        few = torch.randperm(len(order), generator=shared)[: settings.positions]
+        few = torch.randperm(len(order), generator=shared)[:AUX_POSITIONS]
         drawn = order[sent(few, self.device)]
         cluster = self.semantics.supervision.clusters_for(user[drawn], position[drawn])
         cluster = torch.where(chosen[drawn] > 0, cluster, -1)
         found = heads(readout[drawn], self.backbone.vectors_of, target[drawn], cluster, sample, self.products, shared)
-        return {name: value / self.group.size for name, value in found.items() if getattr(settings, name) > 0}
+        return {name: value / self.group.size for name, value in found.items() if name in weights}

@@ -94,6 +94,8 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     info("Go on from here:")
     info("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
     info("  make probe                                     what the LLM's interests foretell")
-    info("  make train SET=heads.gate=false                the interests in the training, whatever they foretell")
+    info(
+        "  make train SET=heads.require_gain=false                the interests in the training, whatever they foretell"
+    )
     info("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
     info("  make status                                    what the store holds")

@@ -36,7 +36,7 @@ class Settled:
 
 def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled:
     """Ask the gate, where the recipe wants it asked, about the artifacts that the recipe is to be trained against."""
-    if not recipe.heads.gated:
+    if not recipe.heads.requires_gain_test:
         return Settled(recipe, inputs)
     found = verdict(probed(recipe, store, inputs))
     if found.opens:
@@ -56,7 +56,9 @@ def verdict(probe: Artifact) -> Verdict:
 def judge(adds: float, error: float) -> Verdict:
     """The gate opens where the interests add to the users' own texts by more than two standard errors over users."""
     opens = adds > 2 * error
-    entered = "they enter soft targets" if opens else "left out of soft targets (heads.gate=false takes them anyway)"
+    entered = (
+        "they enter soft targets" if opens else "left out of soft targets (heads.require_gain=false takes them anyway)"
+    )
     return Verdict(
         opens, f"gate: the interests add {adds:+.4f} ± {error:.4f} to what the users' own texts tell: {entered}"
     )

@@ -2,7 +2,7 @@
 
 from eimf import schema
 from eimf.data.histories import Histories, read_histories
-from eimf.semantics.supervision import Supervision, read_supervision, text_alone
+from eimf.semantics.supervision import Supervision, read_supervision, text_only_supervision
 from pipeline.stages.stage import Artifacts
 
 
@@ -12,7 +12,7 @@ def supervision_of(made: Artifacts, histories: Histories) -> Supervision | None:
     if "esim" not in made and "item_vectors" not in made:
         return None
     if "esim" not in made:
-        return text_alone(made["item_vectors"].table("vectors"), histories)
+        return text_only_supervision(made["item_vectors"].table("vectors"), histories)
     items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
     return read_supervision(items, users, interests, histories)
 

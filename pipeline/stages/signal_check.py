@@ -7,21 +7,21 @@ from pipeline.backends.device import prepare_torch
 from pipeline.stages.stage import Artifacts, Run, Stage
 
 _SEED = 2026
-"""Of the probe: one for all trainings, so that they agree on what enters."""
+"""Of the check: one for all trainings, so that they agree on what enters."""
 
 
 def _build_probe(run: Run, made: Artifacts, staging: Staging) -> dict[str, Any]:
     prepare_torch(run.recipe.runtime)
-    from eimf.semantics.signal_check import gain, probe, readings_table
+    from eimf.semantics.signal_check import auc_table, check_signal, signal_gain
     from pipeline.stages.load import histories_of, supervision_of
 
     histories = histories_of(made)
     supervision = supervision_of(made, histories)
     assert supervision is not None, "an esim artifact is among the parents"
-    users, found = probe(supervision, histories, _SEED)
-    staging.write_table("readings", readings_table(found, users))
-    adds, error = gain(found, "true")
+    users, auc_by_source = check_signal(supervision, histories, _SEED)
+    staging.write_table("auc", auc_table(auc_by_source, users))
+    adds, error = signal_gain(auc_by_source)
     return {"users": len(users), "adds": round(adds, 6), "error": round(error, 6)}
 
 
-PROBE = Stage(10, "probe", 2, ("dataset", "esim"), lambda run: {}, _build_probe)
+PROBE = Stage(10, "probe", 3, ("dataset", "esim"), lambda run: {}, _build_probe)

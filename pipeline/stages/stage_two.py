@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from eimf.config import HeadSettings
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import prepare_torch
@@ -88,11 +87,9 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
 def label(trained: Settled) -> str:
     """Short name of a training for tables."""
     heads = trained.recipe.heads
-    usual = HeadSettings(preset=heads.preset, control=heads.control, gate=heads.gate)
-    if trained.shut:
-        usual = usual.without_interests()
-    own = "".join(f" {name}={value}" for name, value in heads if value != getattr(usual, name))
-    control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
+    left_out = {"smoothing.interest"} if trained.shut else set()
+    own = "".join(f" {name}={value}" for name, value in heads.overrides().items() if name not in left_out)
+    control = f" {heads.control}" if heads.control != "llm" else ""
     shut = ", gate shut" if trained.shut else ""
     kept = ", seen items kept" if trained.recipe.evaluate.keep_seen else ""
     return f"{trained.recipe.model.backbone} {'plain' if heads.plain else heads.preset + own}{control}{shut}{kept}"

@@ -34,7 +34,7 @@ def build_user_vectors(run: Run, made: Artifacts, staging: Staging) -> Facts:
 
 
 def cluster_configuration(run: Run) -> dict[str, Any]:
-    return {"cluster": run.recipe.cluster.model_dump(mode="json")}
+    return {"cluster": run.recipe.cluster.model_dump(mode="json", exclude={"min_typical_history"})}
 
 
 def build_clusters(run: Run, made: Artifacts, staging: Staging) -> Facts:
@@ -61,7 +61,7 @@ def build_clusters(run: Run, made: Artifacts, staging: Staging) -> Facts:
 
 
 def typical_configuration(run: Run) -> dict[str, Any]:
-    return {"typical": run.recipe.typical.model_dump(mode="json")}
+    return {"cluster": run.recipe.cluster.model_dump(mode="json", include={"min_typical_history"})}
 
 
 def build_typical_users(run: Run, made: Artifacts, staging: Staging) -> Facts:
@@ -73,7 +73,7 @@ def build_typical_users(run: Run, made: Artifacts, staging: Staging) -> Facts:
     _, offsets = training_events(made)
     history, similarity = np.diff(offsets), clusters[schema.SIMILARITY].to_numpy()
     chosen = nearest_to_centroid(
-        clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history
+        clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.cluster.min_typical_history
     )
     staging.write_table("typical_users", chosen)
     return {"typical_users": chosen.num_rows}

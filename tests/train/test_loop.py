@@ -15,7 +15,7 @@ from eimf.esim.encode import to_column
 from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
-from eimf.semantics.supervision import nearest_interests, read_supervision, text_alone
+from eimf.semantics.supervision import nearest_interests, read_supervision, text_only_supervision
 from eimf.train.loop import Progress, Trainer
 from eimf.train.process_group import Group
 from tests import world as planted
@@ -217,11 +217,11 @@ def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(dat
 
 def test_texts_alone_supervise_nobody_and_fit_the_dataset(data):
     items = tables(data)[0]
-    found = text_alone(items, data)
+    found = text_only_supervision(items, data)
     assert torch.equal(found.item_text, read_supervision(*tables(data), data).item_text)
     assert (found.clusters_for(torch.arange(data.users), torch.zeros(data.users, dtype=torch.long)) == -1).all()
     with pytest.raises(ArtifactError, match="item_vectors: 47 items, the dataset has 48; give the item_vectors"):
-        text_alone(items.slice(1), data)
+        text_only_supervision(items.slice(1), data)
 
 
 def test_early_stopping():
