@@ -78,10 +78,8 @@ def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin:
     text; `origin` says in an error where they stand. Raises SettingError."""
     values, folder = _base(dataset, recipe)
     in_file = "folder" in values
+    _check_parts([override.partition("=")[0].strip() for override in overrides], origin)
     names = [_override(values, override, origin) for override in overrides]
-    for name, part in product(names, names):
-        if part.startswith(f"{name}."):
-            raise SettingError(name, f"set in {origin} as a whole and in part, {part}", "write one of them")
     if "folder" in values:
         source = recipe or dataset if in_file else origin
         raise SettingError("folder", f"unknown setting in {source}", f"use one of {_siblings(('folder',))}")
@@ -173,6 +171,13 @@ def _override(values: dict[str, Any], override: str, origin: str) -> str:
             raise SettingError(name, f"{part!r} is a setting, not a section", "see `eimf recipe` for the names")
     values[path[-1]] = _value(text.strip())
     return ".".join(path)
+
+
+def _check_parts(names: list[str], origin: str) -> None:
+    """Raises SettingError for a section and a part of it, of which the later one would win."""
+    for whole, part in product(names, names):
+        if part.startswith(f"{whole}."):
+            raise SettingError(whole, f"set in {origin} as a whole and in part, as {part}", "write one of them")
 
 
 def _is_text(value: str) -> bool:

@@ -42,5 +42,5 @@ def renamed_hint(name: str, value: object) -> str | None:
     if name in CONSTANT:
         return "leave it out: it is a constant since 0.2"
     parts = [f"{name}.{part}" for part in value] if isinstance(value, dict) else []
-    new = [RENAMED[part] for part in parts if part in RENAMED] or [RENAMED[name]] * (name in RENAMED)
+    new = [RENAMED[old] for old in parts if old in RENAMED] or [RENAMED[old] for old in (name,) if old in RENAMED]
     return f"renamed in 0.2: use {', '.join(new)}" if new else None

@@ -137,7 +137,7 @@ def test_training_runs_with_nothing_else_installed(tmp_path, world_folder, gate)
     from pipeline.stages.stage_one import run_esim
 
     run_esim(planted.recipe(world_folder), Store(tmp_path))
-    settings = [part for setting in (*planted.FAKES, f"heads.gate={gate}") for part in ("--set", setting)]
+    settings = [part for setting in (*planted.FAKES, f"heads.require_gain={gate}") for part in ("--set", setting)]
     command = ["train", "--dataset", str(world_folder), "--store", str(tmp_path), *settings]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(

@@ -90,7 +90,7 @@ class Ours:
         train = TrainSettings(batch_positions=choice.batch, precision=choice.precision, loss=choice.loss)  # type: ignore[arg-type]
         backbone, semantics = build_backbone(model, histories.num_items, 1), None
         if choice.preset != "plain":
-            settings = HeadSettings(preset=choice.preset, gate=False)  # type: ignore[arg-type]
+            settings = HeadSettings(preset=choice.preset)  # type: ignore[arg-type]
             semantics = build_side_information(backbone, random_supervision(histories), histories, settings, 1, GPU)
         products = MatmulOptions(RuntimeSettings().softmax_block_rows, half=choice.precision == "bfloat16")
         self.trainer = Trainer(

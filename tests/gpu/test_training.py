@@ -40,7 +40,7 @@ def trainer(
     """On `device`; HSTU with times, and REMI without its hard negatives where the loss takes none."""
     options = {**TIMED, "remi": {"hardness": 0.0}} if changes.get("loss") in ("gbce", "bce") else TIMED
     model = ModelSettings(backbone=backbone, width=16, max_length=10, dropout=dropout, options=options)
-    settings = HeadSettings(preset=preset, gate=False, contrast_items=16, neighbours=5, text_features=8)  # type: ignore[arg-type]
+    settings = HeadSettings(preset=preset)  # type: ignore[arg-type]
     train = TrainSettings(lr=5e-3, batch_positions=128, negatives=64, seed=7).model_copy(update=changes)
     made, semantics = build_backbone(model, data.num_items, 7), None
     if not settings.plain:

@@ -1,4 +1,4 @@
-"""Where the interests foresee what the histories do not show, `modern` learns it from them, and no control does."""
+"""If the interests predict what the histories do not show, `modern` learns it from them, and from no control."""
 
 import torch
 
@@ -30,7 +30,7 @@ def validation(heads: HeadSettings) -> float:
     return float(ranking.ranks.double().mean())
 
 
-def test_what_only_the_interests_foresee_is_learnt_from_them_alone():
+def test_what_only_the_interests_predict_is_learned_from_them_only():
     # The history names 20 items, four of them seen, and the cluster 20 others: behind the history's, 26.5 in the mean.
     assert validation(HeadSettings(preset="modern")) < 30
     assert validation(HeadSettings(preset="text")) > 60

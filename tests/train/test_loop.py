@@ -15,7 +15,7 @@ from eimf.esim.encode import to_column
 from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
-from eimf.semantics.supervision import nearest_interests, read_supervision, text_only_supervision
+from eimf.semantics.supervision import read_supervision, text_only_supervision
 from eimf.train.loop import Progress, Trainer
 from eimf.train.process_group import Group
 from tests import world as planted
@@ -55,8 +55,8 @@ def trainer(
 ) -> Trainer:  # fmt: skip
     model = MODEL.model_copy(update={"dropout": dropout})
     backbone, semantics = build_backbone(model, data.num_items, 7), None
-    given = {"align_items": align, "align_users": align, "semantic": semantic} if align or semantic else {}
-    settings = HeadSettings(preset=preset, contrast_items=16, **given)
+    given = {"alignment": {"items": align, "users": align, "semantic": semantic}} if align or semantic else {}
+    settings = HeadSettings(preset=preset, **given)
     if not settings.plain:
         supervision = read_supervision(*tables(data), data)
         semantics = build_side_information(backbone, supervision, data, settings, 7)
@@ -211,16 +211,16 @@ def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(dat
     with pytest.raises(ArtifactError, match=r"the LLM has read position .* of user_idx 2, which is to be predicted"):
         read_supervision(*tables(data, read), data)
     items, users, interests = tables(data)
-    with pytest.raises(ArtifactError, match="esim: 89 users, the dataset has 90; give the esim artifact"):
+    with pytest.raises(ArtifactError, match="esim: 89 users, but the dataset has 90; give the esim artifact"):
         read_supervision(items, users.slice(1), interests, data)
 
 
 def test_texts_alone_supervise_nobody_and_fit_the_dataset(data):
     items = tables(data)[0]
-    found = text_only_supervision(items, data)
-    assert torch.equal(found.item_text, read_supervision(*tables(data), data).item_text)
-    assert (found.clusters_for(torch.arange(data.users), torch.zeros(data.users, dtype=torch.long)) == -1).all()
-    with pytest.raises(ArtifactError, match="item_vectors: 47 items, the dataset has 48; give the item_vectors"):
+    texts = text_only_supervision(items, data)
+    assert torch.equal(texts.item_text_vectors, read_supervision(*tables(data), data).item_text_vectors)
+    assert (texts.clusters_for(torch.arange(data.users), torch.zeros(data.users, dtype=torch.long)) == -1).all()
+    with pytest.raises(ArtifactError, match="item_vectors: 47 items, but the dataset has 48; give the item_vectors"):
         text_only_supervision(items.slice(1), data)
 
 
@@ -241,53 +241,12 @@ def test_supervision_moves_whole(data):
         assert (other.device.type, other.shape, other.dtype) == ("meta", value.shape, value.dtype)
 
 
-def test_the_history_spreads_mass_over_the_items_that_read_like_its_mean(data):
-    supervision = read_supervision(*tables(data), data)
-    settings = HeadSettings(preset="plain", smooth_history=0.2, neighbours=3)
-    semantics = build_side_information(build_backbone(MODEL, data.num_items, 7), supervision, data, settings, 7)
-    assert semantics.near_history is not None and settings.source == "item_vectors"
-    near = semantics.near_history(torch.tensor([3, 8]))
-    for row, user in enumerate((3, 8)):
-        own = data.items[data.offsets[user] : data.offsets[user] + data.num_train[user]]
-        mean = torch.nn.functional.normalize(supervision.item_text[own - 1].mean(dim=0), dim=0)
-        wanted = (supervision.item_text @ mean).topk(3)
-        assert near.items[row].tolist() == wanted.indices.tolist()
-        torch.testing.assert_close(near.shares[row], (wanted.values / settings.smooth_temperature).softmax(dim=0))
-
-
-def test_shares_fade_with_the_events_of_target_or_user(data):
-    supervision = read_supervision(*tables(data), data)
-    settings = HeadSettings(
-        preset="plain", smooth_text=0.2, smooth_history=0.2, smooth_interests=0.2, smooth_fade=0.3, neighbours=3
-    )
-    semantics = build_side_information(build_backbone(MODEL, data.num_items, 7), supervision, data, settings, 7)
-    assert semantics.near_items and semantics.near_history and semantics.near_interests
-    _, event = data.training_events()
-    seen = np.array([(data.items[event] == item).sum() for item in range(1, data.num_items + 1)])
-    by_item = torch.from_numpy(1 / (1 + 0.3 * seen)).float()
-    everyone, items = torch.arange(data.users), torch.arange(data.num_items)
-    torch.testing.assert_close(semantics.near_items(items).shares.sum(dim=1), by_item)
-    by_user = torch.from_numpy(1 / (1 + 0.3 * data.num_train)).float()
-    torch.testing.assert_close(semantics.near_history(everyone).shares.sum(dim=1), by_user)
-    found = semantics.near_interests(torch.from_numpy(event)).shares.sum(dim=1)
-    told = nearest_interests(supervision, data)[event] >= 0
-    torch.testing.assert_close(found, by_item[data.items[event] - 1] * told)
-    assert 0 < told.sum() < len(told)
-
-
-@pytest.mark.parametrize("table", ["start", "compose"])
+@pytest.mark.parametrize("item_init", ["text", "text_residual"])
 @pytest.mark.parametrize("loss", ["softmax", "sampled", "in-batch", "gbce", "bce"])
-def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss):
+def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, item_init, loss):
     supervision = read_supervision(*tables(data), data)
-    heads = HeadSettings(
-        preset="plain",
-        table=table,
-        smooth_text=0.2,
-        smooth_history=0.1,
-        smooth_interests=0.1,
-        neighbours=3,
-        text_features=5,
-    )
+    smoothing = {"item": 0.2, "user": 0.1, "interest": 0.1}
+    heads = HeadSettings(preset="plain", item_init=item_init, smoothing=smoothing)
     jobs = []
     for _ in range(2):
         backbone = build_backbone(MODEL, data.num_items, 7)

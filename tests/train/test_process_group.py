@@ -59,7 +59,7 @@ def only_epoch(result: Result) -> dict[str, float]:
 @pytest.mark.parametrize("world", [planted.world, planted.wordy_world])
 def test_all_processes_hear_the_same_from_the_gate(tmp_path, world):
     # Nobody has read the probe yet.
-    settings = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", *SETTINGS, "train.epochs=1")
+    settings = ("heads.require_gain=true", "llm.max_interests=2", "cluster.count=12", *SETTINGS, "train.epochs=1")
     one, two = by_one_and_by_two(world().write(tmp_path / "world"), tmp_path, *settings)
     for made in (one, two):
         assert ("esim" in made.checkpoint.manifest.parents) is (world is planted.wordy_world)

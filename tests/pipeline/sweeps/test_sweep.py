@@ -140,7 +140,7 @@ def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, cap
     # With one cluster the interests are the same for all users: the gate leaves them out, and `modern` is `text`.
     run_esim(tasks_recipe(plan, "cluster.count=1"), store)
     same = plan.with_name("same.toml")
-    variants = 'text = ["heads.preset=text"]\nmodern = ["heads.preset=modern", "heads.gate=true"]\n'
+    variants = 'text = ["heads.preset=text"]\nmodern = ["heads.preset=modern", "heads.require_gain=true"]\n'
     settings = json.dumps([*planted.FAKES, "train.epochs=2", "cluster.count=1"])
     text = PLAN.format(settings=settings).replace("seeds = [1, 2]", "seeds = [1]")
     same.write_text(text[: text.index("plain =")].replace('["plain"]', '["text"]') + variants)
