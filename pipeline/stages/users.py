@@ -24,11 +24,13 @@ def build_user_vectors(run: Run, made: Artifacts, staging: Staging) -> Facts:
     import pyarrow as pa
 
     from eimf.esim.encode import to_column
-    from eimf.esim.vectors import user_vectors
+    from eimf.vectors import mean_unit_vectors
 
     items, offsets = training_events(made)
-    vectors = user_vectors(items, offsets, schema.vectors_of(made["item_vectors"].table("vectors")))
-    users = pa.array(np.arange(len(vectors), dtype=np.int32))
+    user_idx = np.arange(len(offsets) - 1, dtype=np.int32)
+    item_vectors = schema.vectors_of(made["item_vectors"].table("vectors"))
+    vectors = mean_unit_vectors(item_vectors, items - 1, np.repeat(user_idx, np.diff(offsets)), len(user_idx))
+    users = pa.array(user_idx)
     staging.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
     return {"users": len(vectors)}
 

@@ -1,12 +1,9 @@
-from itertools import pairwise
-
 import numpy as np
 
 from eimf import schema
-from eimf.esim.encode import encode_texts, normalise, to_column
+from eimf.esim.encode import encode_texts, to_column
 from eimf.esim.fake import FakeEncoder
 from eimf.esim.typical import nearest_to_centroid
-from eimf.esim.vectors import user_vectors
 
 
 class CountingEncoder(FakeEncoder):
@@ -51,30 +48,6 @@ def test_vectors_of_a_table_in_pieces_or_of_none():
     np.testing.assert_array_equal(schema.vectors_of(pa.concat_tables(pieces)), vectors)
     assert schema.vectors_of(pa.concat_tables(pieces).slice(1, 0)).shape == (0, 3)
     np.testing.assert_array_equal(schema.vectors_of(pieces[1].slice(1, 2)), vectors[2:])
-
-
-def test_user_vectors_equal_a_loop():
-    rng = np.random.default_rng(0)
-    items = normalise(rng.standard_normal((20, 8)).astype(np.float32))
-    lengths = rng.integers(1, 9, 50)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    events = rng.integers(1, 21, offsets[-1])
-    wanted = []
-    for begin, end in pairwise(offsets):
-        mean = items[events[begin:end] - 1].mean(axis=0)
-        wanted.append(mean / np.linalg.norm(mean))
-    np.testing.assert_allclose(user_vectors(events, offsets, items), wanted, atol=1e-6)
-
-
-def test_user_vectors_in_many_blocks_and_of_a_history_longer_than_one(monkeypatch):
-    rng = np.random.default_rng(2)
-    items = normalise(rng.standard_normal((9, 4)).astype(np.float32))
-    lengths = np.array([1, 7, 2, 2, 30, 1])
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    events = rng.integers(1, 10, offsets[-1])
-    whole = user_vectors(events, offsets, items)
-    monkeypatch.setattr("eimf.esim.vectors._BLOCK_EVENTS", 4)
-    np.testing.assert_array_equal(user_vectors(events, offsets, items), whole)
 
 
 def test_typical_users_are_the_nearest_long_enough_members_ties_by_id():
