@@ -49,7 +49,7 @@ def build_checkpoint(run: Run, made: Artifacts, staging: Staging) -> Facts:
 
     processes.call(device)
     histories = histories_of(made)
-    supervision = supervision_of({kind: made[kind] for kind in run.recipe.heads.reads}, histories)
+    supervision = supervision_of(made, run.recipe.heads.source, histories)
     standing = train(run.recipe, supervision, histories, staging.resume_dir, device, processes.join(device))
     (staging.folder / "model.safetensors").write_bytes(RunDirectory(staging.resume_dir).best(standing))
     (staging.folder / "curve.jsonl").write_text(json_lines(standing.curve))

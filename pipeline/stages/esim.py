@@ -3,7 +3,7 @@
 Heavy libraries are imported inside the build functions on purpose: if every stage is a hit, none is loaded.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eimf import schema
 from eimf.store.artifact import Staging
@@ -24,9 +24,6 @@ from pipeline.stages.users import (
     typical_configuration,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 def _nothing(run: Run) -> dict[str, Any]:
     return {}
@@ -35,37 +32,30 @@ def _nothing(run: Run) -> dict[str, Any]:
 def _build_esim(run: Run, made: Artifacts, staging: Staging) -> Facts:
     from eimf.esim.assemble import esim_interests, esim_users
 
-    typical = made["typical_users"].table("typical_users")
-    interests = esim_interests(typical, made["interest_vectors"].table("vectors"))
-    users = esim_users(made["clusters"].table("clusters"), made["requests"].table("requests"))
-    items = made["item_vectors"].table("vectors")
-    staging.write_table("items", items)
+    clusters = made["clusters"].table("clusters")
+    users = esim_users(clusters, made["requests"].table("requests"))
+    interests = esim_interests(
+        clusters, made["interests"].table("interests"), made["interest_vectors"].table("vectors")
+    )
     staging.write_table("users", users)
     staging.write_table("interests", interests)
-    with_interests = len(interests[schema.CLUSTER].unique())
     return {
         "users": users.num_rows,
-        "clusters": typical.num_rows,
-        "with_interests": with_interests,
+        "clusters": len(users[schema.CLUSTER].unique()),
+        "with_interests": len(interests[schema.CLUSTER].unique()),
         "interests": interests.num_rows,
     }
 
 
+_ESIM_PARENTS = ("dataset", "item_vectors", "clusters", "requests", "interests", "interest_vectors")
 STAGES = (
     Stage(1, "dataset", 2, (), dataset_configuration, build_dataset),
-    Stage(2, "item_vectors", 1, ("dataset",), encoder_configuration, build_item_vectors),
-    Stage(3, "user_vectors", 2, ("dataset", "item_vectors"), _nothing, build_user_vectors),
-    Stage(4, "clusters", 2, ("user_vectors",), cluster_configuration, build_clusters),
-    Stage(5, "typical_users", 1, ("dataset", "clusters"), typical_configuration, build_typical_users),
-    Stage(6, "requests", 2, ("dataset", "typical_users"), requests_configuration, build_requests),
-    Stage(7, "interests", 2, ("requests",), interests_configuration, build_interests),
-    Stage(8, "interest_vectors", 1, ("interests",), encoder_configuration, build_interest_vectors),
-    Stage(
-        9,
-        "esim",
-        1,
-        ("dataset", "item_vectors", "clusters", "typical_users", "requests", "interest_vectors"),
-        _nothing,
-        _build_esim,
-    ),
+    Stage(2, "item_vectors", 2, ("dataset",), encoder_configuration, build_item_vectors),
+    Stage(3, "user_vectors", 3, ("dataset", "item_vectors"), _nothing, build_user_vectors),
+    Stage(4, "clusters", 3, ("user_vectors",), cluster_configuration, build_clusters),
+    Stage(5, "typical_users", 2, ("dataset", "clusters"), typical_configuration, build_typical_users),
+    Stage(6, "requests", 3, ("dataset", "typical_users"), requests_configuration, build_requests),
+    Stage(7, "interests", 3, ("requests",), interests_configuration, build_interests),
+    Stage(8, "interest_vectors", 2, ("interests",), encoder_configuration, build_interest_vectors),
+    Stage(9, "esim", 2, _ESIM_PARENTS, _nothing, _build_esim),
 )

@@ -44,7 +44,7 @@ def settle(recipe: Recipe, store: Store, inputs: dict[str, Artifact]) -> Settled
     without = recipe.model_copy(update={"heads": recipe.heads.without_interests()})
     kept = {"dataset": inputs["dataset"]}
     if source := without.heads.source:
-        kept[source] = inputs.get(source) or store.get(source, inputs["esim"].parent(source))
+        kept[source] = inputs[source]
     return Settled(without, kept, found)
 
 

@@ -6,15 +6,15 @@ from eimf.semantics.supervision import Supervision, read_supervision, text_alone
 from pipeline.stages.stage import Artifacts
 
 
-def supervision_of(made: Artifacts, histories: Histories) -> Supervision | None:
-    """What the `esim` artifact gives the trainer, or the `item_vectors` where that is all it takes; None where it takes
-    nothing."""
-    if "esim" not in made and "item_vectors" not in made:
+def supervision_of(made: Artifacts, source: str | None, histories: Histories) -> Supervision | None:
+    """What the trainer reads of a `source`: of `esim` users and interests with the item vectors, of `item_vectors`
+    these alone, of None nothing."""
+    if source is None:
         return None
-    if "esim" not in made:
-        return text_alone(made["item_vectors"].table("vectors"), histories)
-    items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
-    return read_supervision(items, users, interests, histories)
+    item_vectors = made["item_vectors"].table("vectors")
+    if source == "item_vectors":
+        return text_alone(item_vectors, histories)
+    return read_supervision(item_vectors, made["esim"].table("users"), made["esim"].table("interests"), histories)
 
 
 def histories_of(made: Artifacts) -> Histories:

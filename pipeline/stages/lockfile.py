@@ -128,8 +128,8 @@ def _dataset(store: Store, recipe: Recipe) -> Artifact | None:
 
 
 def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict[str, Artifact]:
-    """The `dataset` artifact, and the one that supervises (`HeadSettings.source`), if any: the recipe's own, or the
-    `esim` of this key and what that was made from.
+    """The `dataset` artifact, and those that supervise (`HeadSettings.source`), if any: the recipe's own, or the `esim`
+    of this key and what that was made from.
 
     Raises ArtifactError where the store does not hold them, or where the given artifact is of another dataset.
     """
@@ -140,7 +140,9 @@ def stage_two_inputs(store: Store, recipe: Recipe, esim_key: str | None) -> dict
     if given is None:
         found = _read_ref(store, recipe, source, dataset.key) or _missing(store, recipe, source)
     else:
-        found = given if source == "esim" else store.get(source, given.parent(source))
+        found = given if source == "esim" else store.parent(given, source)
+    if source == "esim":  # it does not repeat the vectors of the items
+        return {"dataset": dataset, "item_vectors": store.parent(found, "item_vectors"), "esim": found}
     return {"dataset": dataset, source: found}
 
 

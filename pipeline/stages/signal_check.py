@@ -16,7 +16,7 @@ def _build_probe(run: Run, made: Artifacts, staging: Staging) -> dict[str, Any]:
     from pipeline.stages.load import histories_of, supervision_of
 
     histories = histories_of(made)
-    supervision = supervision_of(made, histories)
+    supervision = supervision_of(made, "esim", histories)
     assert supervision is not None, "an esim artifact is among the parents"
     users, found = probe(supervision, histories, _SEED)
     staging.write_table("readings", readings_table(found, users))

@@ -108,7 +108,7 @@ def follow(run: Run, made: Artifacts) -> None:
         from pipeline.training.run import train
 
         histories = histories_of(made)
-        supervision = supervision_of({kind: made[kind] for kind in run.recipe.heads.reads}, histories)
+        supervision = supervision_of(made, run.recipe.heads.source, histories)
         train(run.recipe, supervision, histories, folder, device, processes.join(device))
     processes.leave()
 

@@ -54,6 +54,6 @@ def test_typical_users_are_the_nearest_long_enough_members_ties_by_id():
     cluster = np.array([0, 0, 0, 1, 1, 3], np.int32)
     similarity = np.array([0.9, 0.8, 0.8, 0.5, 0.6, 0.1], np.float32)
     history = np.array([2, 5, 5, 1, 1, 9])
-    found = nearest_to_centroid(cluster, similarity, history, min_history=3).to_pylist()
+    rows = nearest_to_centroid(cluster, similarity, history, min_history=3).to_pylist()
     # Cluster 0: user 0 is too short, 1 and 2 tie. Cluster 1: nobody is long enough, so the nearest. Cluster 2 is empty.
-    assert [(row[schema.CLUSTER], row[schema.USER]) for row in found] == [(0, 1), (1, 4), (3, 5)]
+    assert [(row[schema.CLUSTER], row[schema.USER]) for row in rows] == [(0, 1), (1, 4), (3, 5)]
