@@ -6,17 +6,19 @@ from eimf.semantics.supervision import Supervision, read_supervision, text_alone
 from pipeline.stages.stage import Artifacts
 
 
-def supervision_of(made: Artifacts, histories: Histories) -> Supervision | None:
-    """What the `esim` artifact gives the trainer, or the `item_vectors` where that is all it takes; None where it takes
-    nothing."""
-    if "esim" not in made and "item_vectors" not in made:
+def supervision_of(artifacts: Artifacts, histories: Histories) -> Supervision | None:
+    """What supervises a training: the `esim` artifact, or the `item_vectors` if there is no `esim`; None if there is
+    neither."""
+    if "esim" not in artifacts and "item_vectors" not in artifacts:
         return None
-    if "esim" not in made:
-        return text_alone(made["item_vectors"].table("vectors"), histories)
-    items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
+    if "esim" not in artifacts:
+        return text_alone(artifacts["item_vectors"].table("vectors"), histories)
+    items, users, interests = (artifacts["esim"].table(name) for name in ("items", "users", "interests"))
     return read_supervision(items, users, interests, histories)
 
 
-def histories_of(made: Artifacts) -> Histories:
+def histories_of(artifacts: Artifacts) -> Histories:
     """The events of the `dataset` artifact."""
-    return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT]))
+    return read_histories(
+        artifacts["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT])
+    )
