@@ -6,17 +6,20 @@ from eimf.semantics.supervision import Supervision, read_supervision, text_alone
 from pipeline.stages.stage import Artifacts
 
 
-def supervision_of(made: Artifacts, source: str | None, histories: Histories) -> Supervision | None:
-    """What the trainer reads of a `source`: of `esim` users and interests with the item vectors, of `item_vectors`
-    these alone, of None nothing."""
-    if source is None:
+def supervision_of(artifacts: Artifacts, histories: Histories) -> Supervision | None:
+    """What supervises a training: `item_vectors`, and users and interests of the `esim` artifact if there is one; None
+    without `item_vectors`."""
+    if "item_vectors" not in artifacts:
         return None
-    item_vectors = made["item_vectors"].table("vectors")
-    if source == "item_vectors":
+    item_vectors = artifacts["item_vectors"].table("vectors")
+    if "esim" not in artifacts:
         return text_alone(item_vectors, histories)
-    return read_supervision(item_vectors, made["esim"].table("users"), made["esim"].table("interests"), histories)
+    users, interests = (artifacts["esim"].table(name) for name in ("users", "interests"))
+    return read_supervision(item_vectors, users, interests, histories)
 
 
-def histories_of(made: Artifacts) -> Histories:
+def histories_of(artifacts: Artifacts) -> Histories:
     """The events of the `dataset` artifact."""
-    return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT]))
+    return read_histories(
+        artifacts["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT])
+    )
