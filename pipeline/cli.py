@@ -10,7 +10,7 @@ import typer
 
 from eimf.errors import SettingError, UserError, shortened
 from eimf.store.artifact import Store
-from pipeline.commands.check import run_probe
+from pipeline.commands.check import run_check
 from pipeline.commands.demo import run_demo
 from pipeline.commands.store import run_verify
 from pipeline.commands.sweep import run_plan
@@ -19,8 +19,8 @@ from pipeline.recipe import Recipe, load_recipe, split_settings
 from pipeline.report.backbones import show_backbones
 from pipeline.report.results import show_results
 from pipeline.report.store import show_store
-from pipeline.stages.stage_one import check_backbone, run_esim
-from pipeline.stages.stage_two import follow_train, run_evaluate, run_train
+from pipeline.stages.stage_one import check_chosen_backbone, run_esim
+from pipeline.stages.stage_two import run_evaluate, run_train, run_worker
 from pipeline.training import processes
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -66,7 +66,7 @@ def train(
     """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 to 12)."""
     chosen = _recipe(dataset, recipe, settings, backbone, keep_seen)
     if processes.rank():
-        follow_train(chosen, Store(store), esim)
+        run_worker(chosen, Store(store), esim)
     else:
         show_results([run_train(chosen, Store(store), esim)])
 
@@ -104,7 +104,7 @@ def probe(
     settings: Settings = None, esim: EsimKey = None,
 ) -> None:  # fmt: skip
     """What the LLM's interests say about what users do next, beside their controls; without training."""
-    run_probe(_recipe(dataset, recipe, settings), Store(store), esim)
+    run_check(_recipe(dataset, recipe, settings), Store(store), esim)
 
 
 @app.command()
@@ -158,7 +158,7 @@ def verify(store: StoreFolder = Path("artifacts")) -> None:
 def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Settings = None) -> None:
     """Every setting with its value, as JSON."""
     chosen = _recipe(dataset, recipe, settings)
-    check_backbone(chosen.model)
+    check_chosen_backbone(chosen.model)
     info(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
 

@@ -22,9 +22,9 @@ def planted_meaning() -> tuple[Supervision, Histories]:
     supervision = Supervision(
         item_text_vectors=F.normalize(centres.repeat_interleave(ITEMS_EACH, dim=0) + noise, dim=1),
         interest_vectors=centres.unsqueeze(1),
-        interest_mask=torch.ones(TOPICS, 1, dtype=torch.bool),
+        interest_id=torch.arange(TOPICS).unsqueeze(1),
         cluster=torch.from_numpy(topic.copy()),
-        last_read=torch.where(torch.arange(USERS) < TOPICS, LENGTH - 3, -1),
+        last_prompted_position=torch.where(torch.arange(USERS) < TOPICS, LENGTH - 3, -1),
     )
     offsets = np.arange(0, USERS * LENGTH + 1, LENGTH)
     return supervision, Histories(items.ravel(), offsets, np.full(USERS, LENGTH - 2), TOPICS * ITEMS_EACH)

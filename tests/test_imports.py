@@ -16,21 +16,22 @@ ALLOWED = {
     "errors": set(),
     "types": set(),
     "schema": {"errors"},
+    "vectors": set(),
     "config": {"types"},
     "store": {"errors", "schema"},
     "data": {"errors", "schema", "config"},
-    "esim": {"errors", "schema", "config", "store", "data"},
+    "esim": {"errors", "schema", "vectors", "config", "store", "data"},
     "losses": set(),
     "metrics": set(),
     "retrieval": {"schema"},
     "backbones": {"errors", "types", "config", "losses"},
-    "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
+    "semantics": {"errors", "schema", "vectors", "config", "data", "losses", "metrics", "retrieval", "backbones"},
     "train": {"errors", "schema", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
     "serving": {"errors", "schema", "config", "store", "retrieval", "backbones"},
 }
 FLOORS = [
-    {"console", "recipe"},
+    {"console", "recipe", "renamed"},
     {"backends"},
     {"training"},
     {"stages"},
@@ -168,6 +169,7 @@ def test_stage_two_names_only_the_packages_of_a_training_node():
         "retrieval.py",
         "store",
         "schema.py",
+        "vectors.py",
         "config",
     ):
         place = ROOT / "eimf" / name

@@ -68,8 +68,8 @@ def _shuffled(supervision: Supervision, generator: torch.Generator) -> Supervisi
 def _mean_titles(supervision: Supervision, histories: Histories) -> Tensor:
     """Mean text [C, S] of the events of each cluster's typical users, up to the last one that the LLM has read: all of
     them, although a prompt shows only the last `prompt.max_titles`."""
-    last_read, cluster = supervision.last_read.numpy(), supervision.cluster.numpy()
-    users = np.flatnonzero((last_read >= 0) & (cluster >= 0))
-    row, event = histories.first_events(users, last_read[users] + 1)
+    last_prompted, cluster = supervision.last_prompted_position.numpy(), supervision.cluster.numpy()
+    users = np.flatnonzero((last_prompted >= 0) & (cluster >= 0))
+    row, event = histories.first_events(users, last_prompted[users] + 1)
     num_clusters = len(supervision.interest_mask)
     return mean_text_vectors(supervision.item_text_vectors, histories.items[event], cluster[users][row], num_clusters)

@@ -140,7 +140,7 @@ def _history_source(supervision: Supervision, histories: Histories) -> Supervisi
     return replace(
         supervision,
         interest_vectors=user_text_vectors(supervision.item_text_vectors, histories).unsqueeze(1),
-        interest_mask=torch.ones(histories.users, 1, dtype=torch.bool),
+        interest_id=torch.arange(histories.users).unsqueeze(1),
         cluster=torch.arange(histories.users),
     )
 

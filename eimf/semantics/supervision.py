@@ -22,25 +22,31 @@ _MAX_INTERESTS = 256
 
 @dataclass(frozen=True)
 class Supervision:
-    """`item_text_vectors` [N, S] are x_i; `interest_vectors` [C, M, S] is Z, `interest_mask` [C, M] which of them
-    exist; `cluster` [U], -1 if the user's cluster has no interests; `last_read` [U], the last position of a user's
-    history that the LLM has read, -1 for most users."""
+    """`item_text_vectors` [N, S] are x_i; `interest_vectors` [C, M, S] is Z, `interest_id` [C, M] names the LLM's
+    interests (rows of the `interests` artifact), -1 if a cluster has fewer; `cluster` [U], -1 if the user's cluster
+    has no interests; `last_prompted_position` [U], the last position of a user's history that was in a prompt, -1 for
+    most users."""
 
     item_text_vectors: Tensor
     interest_vectors: Tensor
-    interest_mask: Tensor
+    interest_id: Tensor
     cluster: Tensor
-    last_read: Tensor
+    last_prompted_position: Tensor
+
+    @property
+    def interest_mask(self) -> Tensor:
+        """Which interests exist, [C, M]."""
+        return self.interest_id >= 0
 
     def clusters_for(self, user: Tensor, position: Tensor) -> Tensor:
         """The cluster that may supervise each target [P], or -1. What the LLM said about a user does not supervise an
         event of the same user that was in the prompt (METHOD, fault 7)."""
-        read = position <= self.last_read[user]
+        read = position <= self.last_prompted_position[user]
         return torch.where(read, -1, self.cluster[user])
 
     def with_interests_of(self, source: Tensor) -> "Supervision":
         """The same, but each cluster has the interests of the cluster `source` [C]."""
-        return replace(self, interest_vectors=self.interest_vectors[source], interest_mask=self.interest_mask[source])
+        return replace(self, interest_vectors=self.interest_vectors[source], interest_id=self.interest_id[source])
 
     def to(self, device: torch.device) -> "Supervision":
         return Supervision(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
@@ -50,7 +56,7 @@ def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
     """For every event, which of the C * M interests may supervise it: of the user's cluster, the one nearest to the
     event's item. -1 if there is none, and for held-out events: [E]."""
     user, event = histories.training_events()
-    nearest = torch.full((len(histories.items),), -1)
+    nearest, mask = torch.full((len(histories.items),), -1), supervision.interest_mask
     for start in range(0, len(event), _BLOCK_EVENTS):
         block = slice(start, start + _BLOCK_EVENTS)
         block_user, block_event = torch.from_numpy(user[block]), torch.from_numpy(event[block])
@@ -61,7 +67,7 @@ def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
         interests = supervision.interest_vectors.index_select(0, row)  # [., M, S]
         text = supervision.item_text_vectors.index_select(0, item_row)
         match = torch.bmm(interests, text.unsqueeze(2)).squeeze(2)  # [., M]
-        best = match.masked_fill(~supervision.interest_mask[row], -torch.inf).argmax(dim=1)
+        best = match.masked_fill(~mask[row], -torch.inf).argmax(dim=1)
         nearest[block_event] = torch.where(cluster >= 0, row * interests.shape[1] + best, -1)
     return nearest
 
@@ -73,16 +79,16 @@ def read_supervision(item_vectors: pa.Table, users: pa.Table, interests: pa.Tabl
     schema.checked(item_vectors, schema.item_vectors(width))
     schema.checked(users, schema.ESIM_USERS)
     schema.checked(interests, schema.esim_interests(width))
-    _check_items("esim", item_vectors, histories)
+    _check_items(item_vectors, histories)
     _check_users(users, histories)
-    vectors, mask = _dense_interests(interests, users, width)
+    vectors, ids = _dense_interests(interests, users, width)
     cluster = users[schema.CLUSTER].to_numpy().astype(np.int64)
     return Supervision(
         item_text_vectors=torch.tensor(schema.vectors_of(item_vectors)),
         interest_vectors=torch.from_numpy(vectors),
-        interest_mask=torch.from_numpy(mask),
-        cluster=torch.from_numpy(np.where(mask[cluster].any(axis=1), cluster, -1)),
-        last_read=torch.from_numpy(users[schema.LAST_READ].to_numpy().astype(np.int64)),
+        interest_id=torch.from_numpy(ids),
+        cluster=torch.from_numpy(np.where((ids[cluster] >= 0).any(axis=1), cluster, -1)),
+        last_prompted_position=torch.from_numpy(users[schema.LAST_PROMPTED_POSITION].to_numpy().astype(np.int64)),
     )
 
 
@@ -90,52 +96,49 @@ def text_only_supervision(item_vectors: pa.Table, histories: Histories) -> Super
     """From the table of an `item_vectors` artifact: the items' texts, and no supervised user. Raises ArtifactError if
     it does not fit the dataset's histories."""
     schema.checked(item_vectors, schema.item_vectors(schema.width_of(item_vectors)))
-    _check_items("item_vectors", item_vectors, histories)
+    _check_items(item_vectors, histories)
     item_text_vectors = torch.tensor(schema.vectors_of(item_vectors))
     nobody = torch.full((histories.users,), -1)
     return Supervision(
         item_text_vectors=item_text_vectors,
         interest_vectors=item_text_vectors.new_zeros(1, 1, item_text_vectors.shape[1]),
-        interest_mask=torch.zeros(1, 1, dtype=torch.bool),
+        interest_id=torch.full((1, 1), -1),
         cluster=nobody,
-        last_read=nobody,
+        last_prompted_position=nobody,
     )
 
 
-def _check_items(kind: str, item_vectors: pa.Table, histories: Histories) -> None:
+def _check_items(item_vectors: pa.Table, histories: Histories) -> None:
     if item_vectors.num_rows != histories.num_items:
         problem = f"{item_vectors.num_rows} items, but the dataset has {histories.num_items}"
-        raise ArtifactError(kind, problem, f"give the {kind} artifact that was built from this dataset")
+        raise ArtifactError("item_vectors", problem, "give the item_vectors artifact that was built from this dataset")
 
 
 def _check_users(users: pa.Table, histories: Histories) -> None:
     if users.num_rows != histories.users:
         problem = f"{users.num_rows} users, but the dataset has {histories.users}"
         raise ArtifactError("esim", problem, "give the esim artifact that was built from this dataset")
-    last_read = users[schema.LAST_READ].to_numpy()
-    if (late := last_read >= histories.num_train).any():
+    last_prompted = users[schema.LAST_PROMPTED_POSITION].to_numpy()
+    if (late := last_prompted >= histories.num_train).any():
         user = int(late.argmax())
-        problem = f"the LLM has read position {last_read[user]} of user_idx {user}, which is to be predicted"
+        problem = f"the LLM has read position {last_prompted[user]} of user_idx {user}, which is to be predicted"
         raise ArtifactError("esim", problem, "build it again from training events only")
 
 
 def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The interests of each cluster side by side, in the order of the table: [C, M, S] and [C, M]."""
-    cluster_of_user = users[schema.CLUSTER].to_numpy()
-    if cluster_of_user.min() < 0 or cluster_of_user.max() >= len(cluster_of_user):
-        problem = f"clusters {cluster_of_user.min()} to {cluster_of_user.max()} of {len(cluster_of_user)} users"
+    """The interests of each cluster side by side, in the order of the table: vectors [C, M, S] and ids [C, M]."""
+    cluster, of_user = interests[schema.CLUSTER].to_numpy(), users[schema.CLUSTER].to_numpy()
+    if of_user.min() < 0 or of_user.max() >= len(of_user):
+        problem = f"clusters {of_user.min()} to {of_user.max()} of {len(of_user)} users"
         raise ArtifactError("esim", problem, schema.REBUILD)
-    cluster = interests[schema.CLUSTER].to_numpy()
-    if not np.isin(cluster, cluster_of_user).all():
-        raise ArtifactError("esim", "interests of clusters without users", schema.REBUILD)
-    num_clusters = int(cluster_of_user.max()) + 1
-    counts = np.bincount(cluster, minlength=num_clusters)
-    if counts.max() > _MAX_INTERESTS:
-        raise ArtifactError("esim", f"a cluster with {counts.max()} interests", schema.REBUILD)
-    order = np.argsort(cluster, kind="stable")
-    slot = np.empty(len(cluster), np.int64)
-    slot[order] = np.arange(len(cluster)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (num_clusters, max(1, int(counts.max())))
-    vectors, mask = np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
-    vectors[cluster, slot], mask[cluster, slot] = schema.vectors_of(interests), True
-    return vectors, mask
+    slot = np.arange(len(cluster)) - np.searchsorted(cluster, cluster)  # 0, 1, ... within each cluster
+    interest_id = interests[schema.INTEREST_ID].to_numpy()
+    if (np.diff(cluster) < 0).any() or slot.max(initial=0) >= _MAX_INTERESTS or not np.isin(cluster, of_user).all():
+        problem = f"interests not sorted by cluster, of clusters without users, or more than {_MAX_INTERESTS} of one"
+        raise ArtifactError("esim", problem, schema.REBUILD)
+    if interest_id.min(initial=0) < 0:
+        raise ArtifactError("esim", f"interest_id {interest_id.min()}", schema.REBUILD)
+    shape = (int(of_user.max()) + 1, int(slot.max(initial=0)) + 1)
+    vectors, ids = np.zeros((*shape, width), np.float32), np.full(shape, -1, np.int64)
+    vectors[cluster, slot], ids[cluster, slot] = schema.vectors_of(interests), interest_id
+    return vectors, ids

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eimf.errors import ArtifactError
 from eimf.store import keys
 
-FORMAT = 2
+FORMAT = 3
 NAME = "manifest.json"
 BUILD_AGAIN = "remove the folder of this artifact, and build it again"
 _LARGEST = 16 << 20

@@ -41,14 +41,19 @@ def memory_of(device: "torch.device") -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
-    """Set the allocator and the threads; returns the device to work on. Call before anything else imports torch."""
-    # OpenMP threads spin some microseconds at barriers: not at all is slower, and for long, as they would by
-    # themselves, starves their neighbours on a shared machine.
+def fit_process() -> None:
+    """Set what this process's OpenMP and allocator read when torch is imported. Call before anything imports torch."""
+    # OpenMP threads spin for some microseconds at barriers: no spinning is slower, and long spinning, their default,
+    # starves their neighbours on a shared machine.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if sys.platform == "linux":
         _keep_freed_memory()
+
+
+def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
+    """Set torch's threads and modes; returns the device to work on. Call it where something is about to be computed."""
+    fit_process()
     import torch
 
     if runtime.threads:
@@ -61,10 +66,10 @@ def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
     if runtime.device != "cpu" and torch.cuda.is_available():
         number, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if number >= gpus:  # torchrun: a GPU for each process
-            found = (
+            problem = (
                 f"{runtime.device}, which takes a GPU for each process: here are {gpus}, this is process {number + 1}"
             )
-            raise SettingError("runtime.device", found, 'start fewer PROCESSES, or set it to "cpu"')
+            raise SettingError("runtime.device", problem, 'start fewer PROCESSES, or set it to "cpu"')
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         _fit_gpu()
@@ -95,11 +100,8 @@ def _fast_products() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """glibc gives every large tensor its own pages and returns them at once; zeroing them anew costs more than the
-    work.
-
-    Does nothing where the C library has no mallopt.
-    """
+    """By default glibc gives every large tensor its own pages and returns them at once; zeroing them again costs more
+    than the work. Does nothing if the C library has no mallopt."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

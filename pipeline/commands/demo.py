@@ -11,11 +11,10 @@ from eimf import schema
 from eimf.config import HeadSettings
 from eimf.errors import printable
 from eimf.store.artifact import Artifact, Store
-from pipeline.backends.engines import Engines
 from pipeline.console import info, table
 from pipeline.recipe import Recipe
 from pipeline.report.results import show_paired, show_results
-from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_one import engines_of, run_esim
 from pipeline.stages.stage_two import run_train
 
 _USERS, _TITLES, _CHARS = 5, 6, 60
@@ -31,14 +30,17 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
     sizes = Counter(clusters)
     members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
-    rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
-    rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
-    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and what the LLM said of them:")
-    for row in rows[:_USERS]:
-        user, history = row[schema.USER], shown[row[schema.USER]]
-        info(f"  user {_plain(ids[user])}, who stands for {members[user]} users, last read: {_named(history, titles)}")
-        for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            info(f"    {_plain(interest)}: {_named(evidence, titles) or 'no title named'}")
+    interests: dict[int, list[dict[str, Any]]] = {}
+    for row in artifacts["interests"].table("interests").to_pylist():
+        interests.setdefault(row[schema.USER], []).append(row)
+    users = sorted(interests, key=lambda user: (-members[user], user))[:_USERS]
+    info(f"Typical users of the {len(users)} largest clusters, and what the LLM said of them:")
+    for user in users:
+        last_read = _named(shown[user], titles)
+        info(f"  user {_plain(ids[user])}, who stands for {members[user]} users, last read: {last_read}")
+        for row in interests[user]:
+            evidence = _named(row[schema.EVIDENCE], titles) or "no title named"
+            info(f"    {_plain(row[schema.INTEREST])}: {evidence}")
 
 
 def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
@@ -71,8 +73,8 @@ def _plain(text: str) -> str:
 
 def run_demo(recipe: Recipe, store: Store) -> None:
     """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
-    with the texts and the LLM's interests, if these pass the gate. Then what the LLM said, and where the time went."""
-    begin, before, engines = time.monotonic(), set(store.listing()), Engines(recipe, store)
+    with the texts and, if they pass the gain test, the LLM's interests. Then what the LLM said, and where time went."""
+    begin, before, engines = time.monotonic(), set(store.listing()), engines_of(recipe, store)
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
     results = [run_train(variant, store) for variant in (*others, recipe)]
@@ -91,11 +93,9 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     show_seconds(built, time.monotonic() - begin, engines.seconds)
     info("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
     info()
-    info("Go on from here:")
+    info("What to try next:")
     info("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
-    info("  make probe                                     what the LLM's interests foretell")
-    info(
-        "  make train SET=heads.require_gain=false                the interests in the training, whatever they foretell"
-    )
+    info("  make signal-check                              what the LLM's interests predict")
+    info("  make train SET=heads.require_gain=false        the interests in the training, whatever they predict")
     info("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
     info("  make status                                    what the store holds")

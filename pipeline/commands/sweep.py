@@ -5,7 +5,7 @@ from pathlib import Path
 from eimf.store.artifact import Store
 from eimf.store.files import remove_stale_files, write_atomic
 from pipeline.console import info
-from pipeline.sweeps.plan import read_plan, tasks_of
+from pipeline.sweeps.plan import prepare_plan, read_plan, tasks_of
 from pipeline.sweeps.run import run_sweep
 from pipeline.sweeps.table import comparison
 
@@ -17,7 +17,9 @@ def run_plan(path: Path, store: Store, results: Path | None, workers: int) -> No
     results = results or path.with_suffix("")
     store.remove_stale()
     remove_stale_files(results)
-    tasks = tasks_of(plan, path.resolve().parent, store)
+    folder = path.resolve().parent
+    prepare_plan(plan, folder, store)
+    tasks = tasks_of(plan, folder, store)
 
     def keep_table() -> str:
         table = comparison(plan, tasks, results)

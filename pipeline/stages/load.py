@@ -6,17 +6,20 @@ from eimf.semantics.supervision import Supervision, read_supervision, text_only_
 from pipeline.stages.stage import Artifacts
 
 
-def supervision_of(made: Artifacts, histories: Histories) -> Supervision | None:
-    """What the `esim` artifact gives the trainer, or the `item_vectors` where that is all it takes; None where it takes
-    nothing."""
-    if "esim" not in made and "item_vectors" not in made:
+def supervision_of(artifacts: Artifacts, histories: Histories) -> Supervision | None:
+    """What supervises a training: `item_vectors`, and users and interests of the `esim` artifact if there is one; None
+    without `item_vectors`."""
+    if "item_vectors" not in artifacts:
         return None
-    if "esim" not in made:
-        return text_only_supervision(made["item_vectors"].table("vectors"), histories)
-    items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
-    return read_supervision(items, users, interests, histories)
+    item_vectors = artifacts["item_vectors"].table("vectors")
+    if "esim" not in artifacts:
+        return text_only_supervision(item_vectors, histories)
+    users, interests = (artifacts["esim"].table(name) for name in ("users", "interests"))
+    return read_supervision(item_vectors, users, interests, histories)
 
 
-def histories_of(made: Artifacts) -> Histories:
+def histories_of(artifacts: Artifacts) -> Histories:
     """The events of the `dataset` artifact."""
-    return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT]))
+    return read_histories(
+        artifacts["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT])
+    )

@@ -1,52 +1,69 @@
 """Stages 3 to 5: user vectors, clusters, typical users."""
 
+from functools import partial
 from typing import Any
 
 from eimf import schema
+from eimf.config import ClusterSettings
 from eimf.store.artifact import Staging
 from pipeline.console import progress
-from pipeline.stages.stage import Artifacts, Facts, Run
+from pipeline.stages.stage import Artifacts, Stage, Summary
 
 
-def training_events(made: Artifacts) -> tuple[Any, Any]:
+def user_vectors_stage() -> Stage:
+    """Stage 3: a vector for each user, from the items of their training events."""
+    return Stage(3, "user_vectors", 3, ("dataset", "item_vectors"), {}, _build_user_vectors)
+
+
+def clusters_stage(settings: ClusterSettings, threads: int) -> Stage:
+    """Stage 4: users with similar vectors."""
+    configuration = {"cluster": settings.model_dump(mode="json", exclude={"min_typical_history"})}
+    return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, threads))
+
+
+def typical_users_stage(min_history: int) -> Stage:
+    """Stage 5: a user that stands for each cluster, with so many training events if the cluster has such a user."""
+    build = partial(_build_typical_users, min_history)
+    return Stage(5, "typical_users", 2, ("dataset", "clusters"), {"min_history": min_history}, build)
+
+
+def training_events(artifacts: Artifacts) -> tuple[Any, Any]:
     """Training events of all users, user by user: item_idx [E] and offsets [U + 1]."""
     import numpy as np
 
-    events = made["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT])
+    events = artifacts["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT])
     train = events[schema.SPLIT].to_numpy() == schema.TRAIN
     user = events[schema.USER].to_numpy()
     offsets = np.searchsorted(user[train], np.arange(int(user[-1]) + 2))
     return events[schema.ITEM].to_numpy()[train], offsets
 
 
-def build_user_vectors(run: Run, made: Artifacts, staging: Staging) -> Facts:
+def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
     import numpy as np
     import pyarrow as pa
 
     from eimf.esim.encode import to_column
-    from eimf.esim.vectors import user_vectors
+    from eimf.vectors import mean_unit_vectors
 
-    items, offsets = training_events(made)
-    vectors = user_vectors(items, offsets, schema.vectors_of(made["item_vectors"].table("vectors")))
-    users = pa.array(np.arange(len(vectors), dtype=np.int32))
-    staging.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
+    item_idx, offsets = training_events(artifacts)
+    item_vectors = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
+    user_idx = np.arange(len(offsets) - 1, dtype=np.int32)
+    vectors = mean_unit_vectors(item_vectors, item_idx - 1, np.repeat(user_idx, np.diff(offsets)), len(user_idx))
+    table_schema = schema.user_vectors(vectors.shape[1])
+    staging.write_table("vectors", pa.table([user_idx, to_column(vectors)], schema=table_schema))
     return {"users": len(vectors)}
 
 
-def cluster_configuration(run: Run) -> dict[str, Any]:
-    return {"cluster": run.recipe.cluster.model_dump(mode="json", exclude={"min_typical_history"})}
-
-
-def build_clusters(run: Run, made: Artifacts, staging: Staging) -> Facts:
+def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifacts, staging: Staging) -> Summary:
     import numpy as np
     import pyarrow as pa
 
     from eimf.esim.cluster import cluster_count, cluster_users, total_ticks
     from eimf.esim.encode import to_column
 
-    settings, vectors = run.recipe.cluster, schema.vectors_of(made["user_vectors"].table("vectors"))
+    vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
     count = cluster_count(len(vectors), settings.count, settings.share, settings.max_count)
-    iterations, seed, threads = settings.iterations, settings.seed, run.recipe.runtime.threads
+    iterations, seed = settings.iterations, settings.seed
     with progress("clustering", total_ticks(len(vectors), count, iterations), "users") as on_progress:
         clusters = cluster_users(
             vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
@@ -60,20 +77,14 @@ def build_clusters(run: Run, made: Artifacts, staging: Staging) -> Facts:
     return {"clusters": len(numbers), **fewer, "mean_similarity": round(float(clusters.similarity.mean()), 4)}
 
 
-def typical_configuration(run: Run) -> dict[str, Any]:
-    return {"cluster": run.recipe.cluster.model_dump(mode="json", include={"min_typical_history"})}
-
-
-def build_typical_users(run: Run, made: Artifacts, staging: Staging) -> Facts:
+def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:
     import numpy as np
 
     from eimf.esim.typical import nearest_to_centroid
 
-    clusters = made["clusters"].table("clusters")
-    _, offsets = training_events(made)
+    clusters = artifacts["clusters"].table("clusters")
+    _, offsets = training_events(artifacts)
     history, similarity = np.diff(offsets), clusters[schema.SIMILARITY].to_numpy()
-    chosen = nearest_to_centroid(
-        clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.cluster.min_typical_history
-    )
+    chosen = nearest_to_centroid(clusters[schema.CLUSTER].to_numpy(), similarity, history, min_history)
     staging.write_table("typical_users", chosen)
     return {"typical_users": chosen.num_rows}

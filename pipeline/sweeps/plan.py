@@ -4,6 +4,7 @@ A plan is TOML: recipes, backbones, seeds, and variants, which are lists of sett
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,9 +17,8 @@ from eimf.errors import SettingError, describe_validation_error
 from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
-from pipeline.stages.gain_test import settle
-from pipeline.stages.lockfile import settings_behind, stage_two_inputs
-from pipeline.stages.stage_two import metrics_key
+from pipeline.stages.lockfile import settings_behind
+from pipeline.stages.resolve import prepare, resolve_against, stage_two_artifacts
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
@@ -85,6 +85,32 @@ def read_plan(path: Path) -> Plan:
 def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     """Every run, the first seed of everything first. Raises SettingError for a setting that is not allowed and for
     runs of one name, and ArtifactError where the store lacks what a run is trained against."""
+    tasks: list[Trial] = []
+    artifacts: dict[str, dict[str, Artifact]] = {}
+    for seed, backbone, variant, recipe in _combinations(plan, folder):
+        group = _group(recipe)
+        artifacts[group] = artifacts.get(group) or stage_two_artifacts(recipe, store)
+        training = resolve_against(artifacts[group], recipe, store)
+        tasks.append(Trial(recipe, backbone, variant, seed, training.metrics_key, training.fails_gain_test))
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SettingError("plan", f"two runs are called {twice}", "give each recipe a dataset.name of its own")
+    return tasks
+
+
+def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
+    """Build what `tasks_of` reads: see `resolve.prepare`."""
+    prepared = set()
+    for _, _, _, recipe in _combinations(plan, folder):
+        need = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
+        if need not in prepared:
+            prepare(recipe, store)
+            prepared.add(need)
+
+
+def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Recipe]]:
+    """Seed, backbone, variant and recipe of every run, the first seed of everything first. Raises SettingError."""
     for field in ("recipes", "backbones", "seeds"):
         values = getattr(plan, field)
         if len(set(values)) < len(values):
@@ -93,23 +119,17 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     unknown = [name for name in plan.against if name not in plan.variants]
     if unknown:
         raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
-    tasks: list[Trial] = []
-    inputs: dict[str, dict[str, Artifact]] = {}
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
         for variant, own in plan.variants.items():
             settings = [*plan.settings, *own, f"model.backbone={backbone}", f"train.seed={seed}"]
-            recipe = _recipe(name, folder, settings, f"the plan, variant {variant!r}")
-            source = recipe.heads.source
-            group = json.dumps([name, source, settings_behind(recipe, source or "dataset")])
-            inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
-            found = settle(recipe, store, inputs[group])
-            key = metrics_key(found.recipe, store, found.inputs)
-            tasks.append(Trial(recipe, backbone, variant, seed, key, found.shut))
-    names = [task.name for task in tasks]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SettingError("plan", f"two runs are called {twice}", "give each recipe a dataset.name of its own")
-    return tasks
+            yield seed, backbone, variant, _recipe(name, folder, settings, f"the plan, variant {variant!r}")
+
+
+def _group(recipe: Recipe) -> str:
+    """The same for recipes that are trained against the same artifacts."""
+    source = recipe.heads.source
+    behind = settings_behind(recipe, source or "dataset")
+    return json.dumps([source, behind.name, behind.settings, str(behind.folder)])
 
 
 def _no_coordinates(plan: Plan) -> None:

@@ -34,9 +34,9 @@ def supervision() -> Supervision:
     return Supervision(
         item_text_vectors=unit(ITEMS, TEXT, seed=1),
         interest_vectors=unit(CLUSTERS, MOST, TEXT, seed=2) * mask.unsqueeze(-1),
-        interest_mask=mask,
+        interest_id=torch.where(mask, torch.arange(CLUSTERS * MOST).view(CLUSTERS, MOST), -1),
         cluster=torch.where(cluster == 3, -1, cluster),
-        last_read=torch.where(torch.arange(USERS) < 3, 2, -1),
+        last_prompted_position=torch.where(torch.arange(USERS) < 3, 2, -1),
     )
 
 
@@ -47,7 +47,7 @@ def test_shapes_lengths_and_what_is_supervised_stay(supervision, histories, cont
     norms = replaced.interest_vectors.norm(dim=-1)
     torch.testing.assert_close(norms, replaced.interest_mask.float())  # unit vectors, zero if there is no interest
     assert torch.equal(replaced.interest_mask.any(dim=1), supervision.interest_mask.any(dim=1))
-    for name in ("item_text_vectors", "cluster", "last_read"):
+    for name in ("item_text_vectors", "cluster", "last_prompted_position"):
         assert torch.equal(getattr(replaced, name), getattr(supervision, name))
     assert not torch.equal(replaced.interest_vectors, supervision.interest_vectors)
     again = apply_control(supervision, control, histories, 7)
@@ -68,12 +68,12 @@ def test_shuffled_keeps_all_interests_and_gives_none_back_to_its_cluster(supervi
         assert sorted(source[0] for source in sources) == [0, 1, 2]
         assert all(source[0] != row for row, source in enumerate(sources))
         for row, source in enumerate(sources):
-            assert torch.equal(shuffled.interest_mask[row], supervision.interest_mask[source[0]])
+            assert torch.equal(shuffled.interest_id[row], supervision.interest_id[source[0]])
 
 
 def test_a_single_cluster_cannot_be_shuffled(supervision, histories):
     first = (torch.arange(CLUSTERS) == 0).unsqueeze(1)
-    single = replace(supervision, interest_mask=supervision.interest_mask & first)
+    single = replace(supervision, interest_id=torch.where(first, supervision.interest_id, -1))
     with pytest.raises(SettingError, match=r"heads.control: shuffled, but 1 cluster has interests"):
         apply_control(single, "shuffled", histories, 7)
 

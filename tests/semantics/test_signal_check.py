@@ -80,9 +80,8 @@ def test_at_most_max_users_are_sampled(world):
 
 def test_one_cluster_has_nothing_to_shuffle(world):
     supervision, histories = world
-    mask = supervision.interest_mask.clone()
-    mask[1:] = False
-    one = replace(supervision, interest_mask=mask, cluster=torch.zeros_like(supervision.cluster))
+    first = torch.where(torch.arange(TOPICS).unsqueeze(1) == 0, supervision.interest_id, -1)
+    one = replace(supervision, interest_id=first, cluster=torch.zeros_like(supervision.cluster))
     assert set(check_signal(one, histories, seed=0)[1]) == {LLM, *CONTROLS, HISTORY} - {"shuffled"}
 
 

@@ -37,8 +37,8 @@ def test_only_the_interest_nearest_to_the_target_counts():
     text = unit([1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.1])
     interests = torch.stack([unit([1, 0, 0], [0, 1, 0]), unit([0, 0, 1], [0, 0, 1])])
     supervision = Supervision(
-        text, interests, torch.tensor([[True, True], [True, False]]), cluster=torch.tensor([0, 1, -1]),
-        last_read=torch.tensor([1, -1, -1]),
+        text, interests, torch.tensor([[4, 5], [8, -1]]), cluster=torch.tensor([0, 1, -1]),
+        last_prompted_position=torch.tensor([1, -1, -1]),
     )  # fmt: skip
     # Three users of five, four and four events, of which two are held out; of user 0 the LLM has read the first two.
     histories = Histories(
@@ -51,7 +51,7 @@ def test_only_the_interest_nearest_to_the_target_counts():
     labels = targets(torch.tensor([2, 0, 5]))
     assert labels.shares.sum(dim=1).tolist() == pytest.approx([1 - 2 * 0.6 / 12, 0, 1 - 5 * 0.6 / 12])
     assert set(labels.items[0].tolist()) == {0, 1}
-    unread = replace(supervision, last_read=torch.full((3,), -1))
+    unread = replace(supervision, last_prompted_position=torch.full((3,), -1))
     assert nearest_interests(unread, histories)[:2].tolist() == [0, 1]
 
 
@@ -112,7 +112,7 @@ def test_soft_labels_are_never_more_than_the_mass_given_away(masses, num_items, 
     weight = torch.rand(num_items, generator=generator)
     nearest = torch.randint(-1, num_items, (num_items,), generator=generator)
     side = SideInformation(
-        Supervision(text, text[:, None], torch.ones(num_items, 1).bool(), *[torch.arange(num_items)] * 2),
+        Supervision(text, text[:, None], torch.arange(num_items)[:, None], *[torch.arange(num_items)] * 2),
         HeadSettings(preset="plain", smoothing={"item": item, "user": user, "interest": interest}),
         item_neighbors=neighbors_of(text, text, weight, exclude_self=True) if item else None,
         user_neighbors=neighbors_of(text, text, weight) if user else None,

@@ -51,7 +51,7 @@ def test_the_probe_reads_the_artifact_and_trains_nothing(store, world_folder, ca
     before = sorted((store.root / "checkpoint").rglob("*"))
     run_probe(planted.recipe(world_folder, *settings), store)
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert {"true", "shuffled", "random", "titles", "history"} <= rows.keys()
+    assert {"llm", "shuffled", "random", "titles", "history"} <= rows.keys()
     assert float(rows["history"][1]) > 0.6  # in the planted world a user's items share words
     assert sorted((store.root / "checkpoint").rglob("*")) == before
 
