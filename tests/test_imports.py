@@ -20,7 +20,7 @@ ALLOWED = {
     "store": {"errors", "schema"},
     "data": {"errors", "schema", "config"},
     "esim": {"errors", "schema", "config", "store", "data"},
-    "losses": set(),
+    "losses": {"errors", "config"},
     "metrics": set(),
     "retrieval": {"schema"},
     "backbones": {"errors", "types", "config", "losses"},

@@ -16,8 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from eimf.losses.base import Sample
 from eimf.losses.contrastive import info_nce
-from eimf.losses.sampled import Sample, sampled_cross_entropy
+from eimf.losses.sampled import sampled_cross_entropy
 from eimf.losses.softmax import MatmulOptions, weighted_logsumexp
 
 
@@ -59,7 +60,7 @@ class EimfHeads(nn.Module):
         """The losses at work, each a mean over positions: `align_items` and `align_users`, the two halves of L_align,
         and `semantic`, L_sem.
 
-        `readout` [P, D] is r, `vectors_of` gives the vectors of items, `target` [P] item_idx, `cluster` [P] the user's
+        `readout` [P, D] is r, `vectors_of` gives the vectors of rows, `target` [P] rows, `cluster` [P] the user's
         cluster, or -1 where the position has no semantic supervision: a cluster without interests, or a target that
         the LLM has read. A `sample` stands for the catalogue where there is one; `generator` (of the CPU) groups the
         items that are contrasted.
@@ -67,7 +68,7 @@ class EimfHeads(nn.Module):
         items, related = self._item_candidates(target, generator)
         even, vectors = torch.full((len(target),), 1 / len(target), device=target.device), vectors_of(target)
         if not (self.users or self.semantic):
-            own = self.project(self.item_text[target - 1])
+            own = self.project(self.item_text[target])
             return {"align_items": self._align(vectors, own, items, related, even)}
         known = cluster >= 0
         own, read, slot = self._read_texts(target, cluster, known)  # [P, D], [P, D], [P]
@@ -105,7 +106,7 @@ class EimfHeads(nn.Module):
         interests that is [P]. Positions without semantics read something of no weight."""
         row = cluster.clamp(min=0)
         present = self.present[row] | ~known.unsqueeze(1)
-        texts = torch.cat([self.item_text[target - 1].unsqueeze(1), self.semantics[row]], dim=1)  # [P, 1 + M, S]
+        texts = torch.cat([self.item_text[target].unsqueeze(1), self.semantics[row]], dim=1)  # [P, 1 + M, S]
         own, projected = self.project(texts).split([1, present.shape[1]], dim=1)  # [P, 1, D], [P, M, D]
         branch = self._text_branch(projected, present)  # [P, M, D]
         with torch.no_grad():
@@ -128,7 +129,7 @@ class EimfHeads(nn.Module):
         """Cross entropy of <read, x_j> over all items j at the target, whose projected text is `own`. Over the whole
         catalogue, each distinct readout is scored once."""
         if sample is not None:
-            drawn = self.project(self.item_text[sample.items - 1])
+            drawn = self.project(self.item_text[sample.rows])
             return sampled_cross_entropy(read, own, drawn, target, sample, weight)
         first = _first_alike(slot)
         distinct, row = first.unique(return_inverse=True)
@@ -143,10 +144,10 @@ def _first_alike(of: Tensor) -> Tensor:
 
 
 def hard_readout(interests: Tensor, item_vectors: Tensor, target: Tensor) -> Tensor:
-    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and targets [P] (training
-    only)."""
+    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and target rows [P]
+    (training only)."""
     if interests.shape[1] == 1:
         return interests[:, 0]
     with torch.no_grad():
-        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target - 1]).argmax(dim=1)
+        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target]).argmax(dim=1)
     return interests[torch.arange(len(interests), device=interests.device), best]

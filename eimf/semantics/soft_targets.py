@@ -51,4 +51,4 @@ class InterestTargets(nn.Module):
     def forward(self, event: Tensor) -> SoftLabels:
         """Of events [P]; no shares where no interest counts."""
         near: SoftLabels = self.neighbours(self.interest.index_select(0, event))
-        return SoftLabels(near.items, near.shares * self.weight.index_select(0, event).unsqueeze(1))
+        return SoftLabels(near.rows, near.shares * self.weight.index_select(0, event).unsqueeze(1))

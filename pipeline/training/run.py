@@ -10,9 +10,9 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import Supervision
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from eimf.train.process_group import Group
 from pipeline.console import Bar, info, progress
@@ -84,7 +84,7 @@ def train(
 ) -> RunState:
     """Train to the end, from the state in `folder` where there is one; leaves the best weights there (`Saved.best`)."""
     job, lead = _Job(recipe, supervision, histories, folder, device, group), group.rank == 0
-    group.wait()  # nobody saves before everybody has loaded
+    group.barrier()  # nobody saves before everybody has loaded
     if lead:
         job.saved.begin_stream(job.standing.curve)
         if job.standing.seconds:
@@ -102,8 +102,7 @@ def _trainer(
     semantics = None
     if supervision is not None:
         semantics = build_side_information(backbone, supervision, histories, recipe.heads, recipe.train.seed, device)
-    products = MatmulOptions(recipe.runtime.softmax_block_rows, half=recipe.train.precision == "bfloat16")
+    execution = Execution(device, group, recipe.runtime.softmax_block_rows, recipe.runtime.compile)
     return Trainer(
-        backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, products=products,
-        device=device, group=group, compiled=recipe.runtime.compile,
-    )  # fmt: skip
+        backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, execution=execution
+    )

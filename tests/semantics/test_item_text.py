@@ -110,5 +110,5 @@ def test_the_interest_nearest_to_the_target_names_the_soft_targets():
     targets = InterestTargets(interest, neighbours, torch.linspace(1, 0.4, len(interest)))
     near = targets(torch.tensor([2, 0, 5]))
     assert near.shares.sum(dim=1).tolist() == pytest.approx([1 - 2 * 0.6 / 12, 0, 1 - 5 * 0.6 / 12])
-    assert set(near.items[0].tolist()) == {0, 1}
+    assert set(near.rows[0].tolist()) == {0, 1}
     assert nearest_interests(replace(supervision, last_read=torch.full((3,), -1)), histories)[:2].tolist() == [0, 1]
