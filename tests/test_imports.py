@@ -21,7 +21,7 @@ ALLOWED = {
     "store": {"errors", "schema"},
     "data": {"errors", "schema", "config"},
     "esim": {"errors", "schema", "vectors", "config", "store", "data"},
-    "losses": set(),
+    "losses": {"errors", "config"},
     "metrics": set(),
     "retrieval": {"schema"},
     "backbones": {"errors", "types", "config", "losses"},

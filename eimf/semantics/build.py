@@ -65,7 +65,7 @@ class SideInformation:
         )
         labels = [(share, neighbors(index)) for share, neighbors, index in parts if neighbors is not None]
         return SoftLabels(
-            torch.cat([part.items for _, part in labels], dim=1),
+            torch.cat([part.rows for _, part in labels], dim=1),
             torch.cat([share * part.shares for share, part in labels], dim=1),
         )
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from eimf.losses.base import Sample
 from eimf.losses.contrastive import info_nce
-from eimf.losses.sampled import Sample, sampled_cross_entropy
+from eimf.losses.sampled import sampled_cross_entropy
 from eimf.losses.softmax import MatmulOptions, weighted_logsumexp
 
 CONTRASTIVE_TEMPERATURE = 0.1
@@ -60,7 +61,7 @@ class EimfHeads(nn.Module):
         """The losses, each a mean over positions: `align_items` and `align_users`, the two halves of L_align, and
         `semantic`, L_sem.
 
-        `readout` [P, D] is r, `vectors_of` gives the vectors of items, `target` [P] item_idx, `cluster` [P] the user's
+        `readout` [P, D] is r, `vectors_of` gives the vectors of rows, `target` [P] are rows, `cluster` [P] the user's
         cluster, or -1 if the position has no semantic supervision: its cluster has no interests, or the LLM has read
         its target. If there is a `sample`, it stands for all items; `generator` (of the CPU) groups the items that are
         contrasted.
@@ -68,7 +69,7 @@ class EimfHeads(nn.Module):
         first_item, not_negatives = self._item_candidates(target, generator)
         even, vectors = torch.full((len(target),), 1 / len(target), device=target.device), vectors_of(target)
         if not (self.users or self.semantic):
-            target_text = self.project(self.item_text_vectors[target - 1])
+            target_text = self.project(self.item_text_vectors[target])
             return {"align_items": self._align(vectors, target_text, first_item, not_negatives, even)}
         known = cluster >= 0
         target_text, interest, slot = self._read_interests(target, cluster, known)  # [P, D], [P, D], [P]
@@ -108,7 +109,7 @@ class EimfHeads(nn.Module):
         interests that is [P]. Positions that are not `known` [P] read something that has no weight."""
         row = cluster.clamp(min=0)
         mask = self.interest_mask[row] | ~known.unsqueeze(1)
-        texts = torch.cat([self.item_text_vectors[target - 1].unsqueeze(1), self.interest_vectors[row]], dim=1)
+        texts = torch.cat([self.item_text_vectors[target].unsqueeze(1), self.interest_vectors[row]], dim=1)
         target_text, projected = self.project(texts).split([1, mask.shape[1]], dim=1)  # [P, 1, D], [P, M, D]
         branch = self._text_branch(projected, mask)  # [P, M, D]
         with torch.no_grad():
@@ -131,7 +132,7 @@ class EimfHeads(nn.Module):
         """Cross entropy of <interest, x_j> over all items j at the target, whose projected text is `target_text`. Over
         all items, each distinct interest is scored once."""
         if sample is not None:
-            negatives = self.project(self.item_text_vectors[sample.items - 1])
+            negatives = self.project(self.item_text_vectors[sample.rows])
             return sampled_cross_entropy(interest, target_text, negatives, target, sample, weight)
         distinct, row = _first_equal(slot).unique(return_inverse=True)
         shared = torch.zeros(len(distinct), device=weight.device).index_add_(0, row, weight)
@@ -145,10 +146,10 @@ def _first_equal(values: Tensor) -> Tensor:
 
 
 def hard_readout(interests: Tensor, item_vectors: Tensor, target: Tensor) -> Tensor:
-    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and targets [P] (training
-    only)."""
+    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and target rows [P]
+    (training only)."""
     if interests.shape[1] == 1:
         return interests[:, 0]
     with torch.no_grad():
-        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target - 1]).argmax(dim=1)
+        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target]).argmax(dim=1)
     return interests[torch.arange(len(interests), device=interests.device), best]

@@ -26,23 +26,23 @@ FREQUENCY_DECAY = 0.05
 class Neighbors(nn.Module):
     """For each text, its nearest items and the mass of each."""
 
-    items: Tensor
+    rows: Tensor
     shares: Tensor
 
     def __init__(
-        self, items: Tensor, cosines: Tensor, weight: Tensor | None = None, *, temperature: float = TEMPERATURE
+        self, rows: Tensor, cosines: Tensor, weight: Tensor | None = None, *, temperature: float = TEMPERATURE
     ) -> None:
-        """`items` [R, n] are rows of the item table, and `cosines` [R, n] their similarity to text r. The `weight` [R]
+        """`rows` [R, n] of the item table, and `cosines` [R, n] their similarity to text r. The `weight` [R]
         of a text, by default 1, is divided among them by softmax(cosine / temperature)."""
         super().__init__()
-        self.register_buffer("items", items, persistent=False)
+        self.register_buffer("rows", rows, persistent=False)
         shares = (cosines / temperature).softmax(dim=1)
         self.register_buffer("shares", shares if weight is None else shares * weight.unsqueeze(1), persistent=False)
 
-    def forward(self, row: Tensor) -> SoftLabels:
-        """For texts `row` [P]: rows of the item table and shares that add up to the weight, [P, n] each."""
+    def forward(self, text: Tensor) -> SoftLabels:
+        """For texts of these numbers [P]: rows of the item table, and shares that add up to the weight, [P, n]."""
         # index_select: several times as fast as indexing on a CPU.
-        return SoftLabels(self.items.index_select(0, row), self.shares.index_select(0, row))
+        return SoftLabels(self.rows.index_select(0, text), self.shares.index_select(0, text))
 
 
 class InterestNeighbors(nn.Module):
@@ -62,7 +62,7 @@ class InterestNeighbors(nn.Module):
     def forward(self, event: Tensor) -> SoftLabels:
         """For events [P]; all shares are 0 if no interest counts."""
         labels: SoftLabels = self.neighbors(self.interest.index_select(0, event))
-        return SoftLabels(labels.items, labels.shares * self.weight.index_select(0, event).unsqueeze(1))
+        return SoftLabels(labels.rows, labels.shares * self.weight.index_select(0, event).unsqueeze(1))
 
 
 def neighbors_of(

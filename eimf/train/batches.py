@@ -51,8 +51,8 @@ def cut_windows(histories: Histories, max_length: int, context: int, rng: np.ran
 @dataclass(frozen=True)
 class Batch:
     """`items` [B, T] padded with 0 at the end, `next_items` [B, T] the item after each, `times` [B, T] of `items`;
-    `place` [P] indices of target positions in the flattened [B * T]; `target` [P] item_idx; `event` [P], each target's
-    place in `Histories.items`; `user` [P]; `position` [P] of the target in the user's history.
+    `place` [P] indices of target positions in the flattened [B * T]; `target_row` [P] of the item table; `event` [P],
+    each target's place in `Histories.items`; `user` [P]; `position` [P] of the target in the user's history.
 
     A batch may be shared by several processes: `counts` are the target positions of each one's part, P of this one's.
     """
@@ -61,7 +61,7 @@ class Batch:
     next_items: Tensor
     times: Tensor | None
     place: Tensor
-    target: Tensor
+    target_row: Tensor
     event: Tensor
     user: Tensor
     position: Tensor
@@ -124,7 +124,7 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
         next_items=torch.from_numpy(next_items),
         times=event_times(histories, event),
         place=torch.from_numpy(np.flatnonzero(supervised)),
-        target=torch.from_numpy(next_items[supervised]),
+        target_row=torch.from_numpy(next_items[supervised] - 1),
         event=torch.from_numpy(at),
         user=torch.from_numpy(user_at.copy()),
         position=torch.from_numpy(at - histories.offsets[user_at]),

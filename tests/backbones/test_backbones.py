@@ -11,7 +11,7 @@ from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings, TrainSettings
 from eimf.data.histories import read_histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import MatmulOptions
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from tests import world as planted
 from tests.backbones.world_interests import separated
@@ -120,7 +120,8 @@ def trained(name: str, epochs: int, users: int = planted.USERS, **options: objec
     data = read_histories(planted.prepared(planted.world(users=users)).events)
     train = TrainSettings(lr=RATES.get(name, 1e-2), batch_positions=128, seed=4)
     model = build_backbone(settings, data.num_items, seed=4)
-    trainer = Trainer(model, None, data, train, max_length=12, products=MatmulOptions(64), device=torch.device("cpu"))
+    execution = Execution(torch.device("cpu"), block_rows=64)
+    trainer = Trainer(model, None, data, train, max_length=12, execution=execution)
     return trainer, [trainer.epoch(number, lambda _: None)["loss"] for number in range(epochs)]
 
 

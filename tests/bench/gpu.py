@@ -37,9 +37,9 @@ from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
 from eimf.data.histories import Histories, read_histories
 from eimf.evaluation.rank_users import rank_users
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
 from eimf.train.batches import Batches, cut_windows
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from pipeline.backends.device import prepare_torch
 
@@ -92,11 +92,8 @@ class Ours:
         if choice.preset != "plain":
             settings = HeadSettings(preset=choice.preset)  # type: ignore[arg-type]
             semantics = build_side_information(backbone, random_supervision(histories), histories, settings, 1, GPU)
-        products = MatmulOptions(RuntimeSettings().softmax_block_rows, half=choice.precision == "bfloat16")
-        self.trainer = Trainer(
-            backbone, semantics, histories, train, max_length=LENGTH, products=products, device=GPU,
-            compiled=choice.compiled,
-        )  # fmt: skip
+        execution = Execution(GPU, block_rows=RuntimeSettings().softmax_block_rows, compiled=choice.compiled)
+        self.trainer = Trainer(backbone, semantics, histories, train, max_length=LENGTH, execution=execution)
         self.number = 0
 
     def train(self, on_progress: Callable[[int], None]) -> None:
@@ -196,7 +193,7 @@ def feeding(histories: Histories, batch: int) -> dict[str, float]:
     number = min(20, len(plan))
     begin = time.perf_counter()
     for step in range(number):
-        plan[step].to(GPU, ("items", "following", "place", "target"))
+        plan[step].to(GPU, ("items", "next_items", "place", "target_row"))
     torch.cuda.synchronize()
     return {"plan_s": planned, "batch_ms": (time.perf_counter() - begin) / number * 1e3, "steps": len(plan)}
 
@@ -207,7 +204,7 @@ def ranking(side: Ours, histories: Histories, seconds: float) -> float:
     while done < 0 or time.perf_counter() - begin < seconds:
         rank_users(
             side.trainer.backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=False,
-            block=RuntimeSettings().rank_users,
+            block=RuntimeSettings().eval_batch_size,
         )  # fmt: skip
         done, begin = (0, time.perf_counter()) if done < 0 else (done + histories.users, begin)
     return done / (time.perf_counter() - begin)

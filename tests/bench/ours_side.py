@@ -30,9 +30,9 @@ from eimf import schema  # noqa: E402
 from eimf.backbones.build import build_backbone  # noqa: E402
 from eimf.data.histories import read_histories  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
-from eimf.losses.softmax import MatmulOptions  # noqa: E402
 from eimf.retrieval import rank  # noqa: E402
 from eimf.semantics.build import build_side_information  # noqa: E402
+from eimf.train.execution import Execution  # noqa: E402
 from eimf.train.loop import Progress, Trainer  # noqa: E402
 
 
@@ -55,11 +55,8 @@ class Side:
         if CONFIG["heads"]:
             supervision = random_supervision(self.histories)
             semantics = build_side_information(backbone, supervision, self.histories, HeadSettings(), 1)
-        products = MatmulOptions(RuntimeSettings().softmax_block_rows, half=CONFIG["precision"] == "bfloat16")
-        return Trainer(
-            backbone, semantics, self.histories, settings,
-            max_length=CONFIG["length"], products=products, device=DEVICE,
-        )  # fmt: skip
+        execution = Execution(DEVICE, block_rows=RuntimeSettings().softmax_block_rows)
+        return Trainer(backbone, semantics, self.histories, settings, max_length=CONFIG["length"], execution=execution)
 
     def train(self, seconds: float) -> None:
         self.driver.start(seconds)
@@ -106,7 +103,7 @@ class Side:
     def _ranking(self, on_progress=lambda _: None):
         return rank_users(
             self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], keep_seen=False,
-            block=RuntimeSettings().rank_users, on_progress=on_progress,
+            block=RuntimeSettings().eval_batch_size, on_progress=on_progress,
         )  # fmt: skip
 
     def operations(self) -> int:
@@ -135,7 +132,7 @@ class Side:
     def rank_vectors(self, seconds: float) -> dict[str, float]:
         """Users a second for given user vectors: our exact ranks, and FAISS's flat search for the ten best."""
         table = self.trainer.backbone.item_vectors
-        most = RuntimeSettings().rank_users
+        most = RuntimeSettings().eval_batch_size
         vectors = torch.randn(2048, table.shape[1], device=DEVICE)
         target = torch.randint(1, len(table) + 1, (len(vectors),), device=DEVICE)
         index = faiss.IndexFlatIP(table.shape[1])

@@ -14,9 +14,9 @@ from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.data.histories import Histories
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import read_supervision
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from tests.gpu.device import CPU, GPU, DrawnOnCpu
 from tests.train.test_loop import Stopped, run, same, tables
@@ -45,8 +45,8 @@ def trainer(
     made, semantics = build_backbone(model, data.num_items, 7), None
     if not settings.plain:
         semantics = build_side_information(made, read_supervision(*tables(data), data), data, settings, 7)
-    products = MatmulOptions(rows, half=train.precision == "bfloat16")
-    return Trainer(made, semantics, data, train, max_length=10, products=products, device=device, compiled=compiled)
+    execution = Execution(device, block_rows=rows, compiled=compiled)
+    return Trainer(made, semantics, data, train, max_length=10, execution=execution)
 
 
 def furthest(curve: Losses, other: Losses) -> float:

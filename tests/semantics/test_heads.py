@@ -44,9 +44,9 @@ def batch() -> dict[str, torch.Tensor]:
 
 def losses(model: EimfHeads, products: MatmulOptions = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
     """(L_align, L_sem) of the heads over a plain table of item vectors."""
-    table = values.pop("item_vectors")
+    table, target_row = values.pop("item_vectors"), values.pop("target") - 1
     parts = model(
-        **values, vectors_of=lambda items: F.embedding(items - 1, table), sample=None, products=products,
+        **values, target=target_row, vectors_of=lambda row: F.embedding(row, table), sample=None, products=products,
         generator=torch.Generator().manual_seed(1),
     )  # fmt: skip
     return parts["align_items"] + parts["align_users"], parts["semantic"]
@@ -151,7 +151,7 @@ def test_interests_that_are_the_answer_give_little_semantic_loss():
 def test_hard_readout_is_the_interest_nearest_to_the_target():
     interests = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 2.0]]])
     items = torch.tensor([[0.1, 1.0], [1.0, 0.1]])
-    assert hard_readout(interests, items, torch.tensor([2, 1])).tolist() == [[1, 0], [0, 2]]
+    assert hard_readout(interests, items, torch.tensor([1, 0])).tolist() == [[1, 0], [0, 2]]
 
 
 def test_items_are_contrasted_in_random_groups_of_the_given_size():

@@ -28,8 +28,8 @@ def test_neighbors_are_the_nearest_texts_but_not_the_item_itself():
     cosines = text @ text.T
     for item in range(5):
         others = sorted((j for j in range(5) if j != item), key=lambda j: -float(cosines[item, j]))[:2]
-        assert set(neighbors.items[item].tolist()) == set(others)
-        wanted = torch.softmax(cosines[item, neighbors.items[item]] / 0.1, dim=0)
+        assert set(neighbors.rows[item].tolist()) == set(others)
+        wanted = torch.softmax(cosines[item, neighbors.rows[item]] / 0.1, dim=0)
         torch.testing.assert_close(neighbors.shares[item], wanted)
 
 
@@ -50,7 +50,7 @@ def test_only_the_interest_nearest_to_the_target_counts():
     targets = InterestNeighbors(interest, neighbors, torch.linspace(1, 0.4, len(interest)))
     labels = targets(torch.tensor([2, 0, 5]))
     assert labels.shares.sum(dim=1).tolist() == pytest.approx([1 - 2 * 0.6 / 12, 0, 1 - 5 * 0.6 / 12])
-    assert set(labels.items[0].tolist()) == {0, 1}
+    assert set(labels.rows[0].tolist()) == {0, 1}
     unread = replace(supervision, last_prompted_position=torch.full((3,), -1))
     assert nearest_interests(unread, histories)[:2].tolist() == [0, 1]
 
@@ -73,7 +73,7 @@ def test_the_mass_of_a_user_goes_to_the_items_nearest_to_its_mean_text():
         training = histories.items[first : first + histories.num_train[number]]
         mean = F.normalize(supervision.item_text_vectors[training - 1].mean(dim=0), dim=0)
         wanted = (supervision.item_text_vectors @ mean).topk(20)
-        assert labels.items[row].tolist() == wanted.indices.tolist()
+        assert labels.rows[row].tolist() == wanted.indices.tolist()
         mass = 0.2 / (1 + FREQUENCY_DECAY * len(training))
         torch.testing.assert_close(labels.shares[row], mass * (wanted.values / 0.1).softmax(dim=0))
 
@@ -124,7 +124,7 @@ def test_soft_labels_are_never_more_than_the_mass_given_away(masses, num_items, 
         assert not (item or user or interest)
         return
     assert (labels.shares >= 0).all() and (labels.shares.sum(dim=1) <= item + user + interest + 1e-6).all()
-    assert (labels.items >= 0).all() and (labels.items < num_items).all()
+    assert (labels.rows >= 0).all() and (labels.rows < num_items).all()
     # Every text gives away exactly its weight, whatever its neighbors.
     if item:
         torch.testing.assert_close(side.item_neighbors(rows).shares.sum(dim=1), weight)

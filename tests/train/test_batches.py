@@ -62,9 +62,9 @@ def test_every_training_event_but_the_first_is_a_target_exactly_once(context, se
         assert batch.items.shape[1] <= 5
         assert batch.items.numel() <= 7 or len(batch.items) == 1
         inputs = batch.items.flatten()[batch.place]
-        assert torch.equal(batch.target, inputs + 1)  # the next event
-        assert torch.equal(batch.target - 1, torch.from_numpy(data.offsets)[batch.user] + batch.position)
-        found += batch.target.tolist()
+        assert torch.equal(batch.target_row + 1, inputs + 1)  # the next event
+        assert torch.equal(batch.target_row, torch.from_numpy(data.offsets)[batch.user] + batch.position)
+        found += (batch.target_row + 1).tolist()
     wanted = [data.offsets[user] + place + 1 for user, count in enumerate(data.num_train) for place in range(1, count)]
     assert sorted(found) == wanted
     assert windows.targets == len(wanted)
@@ -85,7 +85,9 @@ def test_batches_are_seeded_and_change_with_the_epoch():
 
     def order(seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
-        return [int(item) for batch in Batches(data, cut_windows(data, 8, 0, rng), 40, rng) for item in batch.target]
+        return [
+            int(item) for batch in Batches(data, cut_windows(data, 8, 0, rng), 40, rng) for item in batch.target_row
+        ]
 
     assert order(1) == order(1) != order(2)
 
