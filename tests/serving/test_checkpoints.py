@@ -218,7 +218,7 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
         with pytest.raises(ArtifactError, match=part):
             read_histories(changed(events, name, values, kind))
     histories = histories_of({"dataset": dataset})
-    users, items = histories.users, histories.num_items
+    users, items = histories.num_users, histories.num_items
     vectors = pa.array([[0.6, 0.8]] * items, schema.vector_type(2))
     texts = pa.table([pa.array(range(1, items + 1), pa.int32()), vectors], schema=schema.item_vectors(2))
     text_alone(texts, histories)
