@@ -118,7 +118,7 @@ def _neighbors(
         user_decay = frequency_decay(histories.num_train)
         user = neighbors_of(user_text_vectors(texts, histories), texts, user_decay, device=device)
     if mass.interest:
-        event_decay = item_decay[torch.from_numpy(histories.items) - 1]  # [E]
+        event_decay = item_decay[torch.from_numpy(histories.item_idx) - 1]  # [E]
         neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
         interest = InterestNeighbors(nearest_interests(supervision, histories), neighbors, event_decay)
     return item, user, interest

@@ -72,4 +72,6 @@ def _mean_titles(supervision: Supervision, histories: Histories) -> Tensor:
     users = np.flatnonzero((last_prompted >= 0) & (cluster >= 0))
     row, event = histories.first_events(users, last_prompted[users] + 1)
     num_clusters = len(supervision.interest_mask)
-    return mean_text_vectors(supervision.item_text_vectors, histories.items[event], cluster[users][row], num_clusters)
+    return mean_text_vectors(
+        supervision.item_text_vectors, histories.item_idx[event], cluster[users][row], num_clusters
+    )

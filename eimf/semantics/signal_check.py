@@ -1,13 +1,13 @@
 """The signal check: how well interests predict what users do next, without any training.
 
 An item's score for a user is the largest cosine between the item's text and the interests of the user's cluster. The
-AUC of a user is the probability that the validation item scores above an item drawn by popularity, ties counted half:
-.5 if the interests say nothing. As in the rankings, items of the user's training history do not count. A model with
+AUC of a target, a validation item, is the probability that it scores above an item drawn by popularity, ties counted
+half: .5 if the interests say nothing. As in the rankings, items of the user's history do not count. A model with
 item texts has the user's own history already, so each source is also added to that: history + w source, where w is the
 best weight for the other half of the users. Our decision; it takes seconds, so LLMs and prompts can be compared before
-a training is spent on them. A very large number of users is sampled. The test item is not looked at.
+a training is spent on them. A very large number of targets is sampled. Test items are not looked at.
 
-Shapes: U sampled users, n items drawn for a user, C clusters, M interests of a cluster, S text width, W weights.
+Shapes: R sampled targets, n items drawn for each, C clusters, M interests of a cluster, S text width, W weights.
 """
 
 from dataclasses import dataclass, replace
@@ -31,42 +31,46 @@ is what text says without clusters and an LLM. (The controls `random` and `clust
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Weights w that a source may have when it is added to the history."""
 
-MAX_USERS = 2**16
-"""Most users sampled: the standard error is then a 256th of the spread over users."""
+MAX_TARGETS = 2**16
+"""Most targets sampled: the standard error is then a 256th of their spread."""
 _BLOCK = 256
 
 
 @dataclass(frozen=True)
 class SourceAUC:
-    """AUC of every sampled user, [U] float64: of a source, and of the user's history with the source added."""
+    """AUC of every sampled target, [R] float64: of a source, and of the user's history with the source added."""
 
     auc: Tensor
     auc_with_history: Tensor
 
 
 def check_signal(
-    supervision: Supervision, histories: Histories, seed: int, num_negatives: int = 100, max_users: int = MAX_USERS
+    supervision: Supervision, histories: Histories, seed: int, num_negatives: int = 100, max_targets: int = MAX_TARGETS
 ) -> tuple[Tensor, dict[str, SourceAUC]]:
-    """The sampled users [U], at most `max_users` of those with supervision, and the AUCs by source: LLM, each of
-    CONTROLS, HISTORY. `shuffled` is left out if only one cluster has interests. `seed` draws the users, the controls,
-    the items, and the halves of the users."""
+    """The user of each sampled target [R], at most `max_targets` of those with supervision, and the AUCs by source:
+    LLM, each of CONTROLS, HISTORY. `shuffled` is left out if only one cluster has interests. `seed` draws the targets,
+    the controls, the items, and the halves of the users."""
     generator = torch.Generator().manual_seed(seed)
-    users = (supervision.cluster >= 0).nonzero()[:, 0]
-    if len(users) > max_users:
-        users = users[torch.randperm(len(users), generator=generator)[:max_users]].sort().values
+    cases = histories.cases[schema.VALID]
+    user_idx, item_idx = torch.from_numpy(cases.user_idx[cases.case]), torch.from_numpy(cases.item_idx)
+    sampled = (supervision.cluster[user_idx] >= 0).nonzero()[:, 0]
+    if len(sampled) > max_targets:
+        sampled = sampled[torch.randperm(len(sampled), generator=generator)[:max_targets]].sort().values
+    users, target = user_idx[sampled], item_idx[sampled]
+    history_end = torch.from_numpy(cases.history_end[cases.case])[sampled]
     names = [LLM, *(name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision))]
     if not len(users):
         nobody = torch.zeros(0, dtype=torch.float64)
         return users, {name: SourceAUC(nobody, nobody) for name in (*names, HISTORY)}
-    target = torch.from_numpy(histories.targets(schema.VALID))[users]
     popularity = torch.from_numpy(histories.frequency()).double()
     negatives = torch.multinomial(popularity, len(users) * num_negatives, replacement=True, generator=generator) + 1
-    candidates = torch.cat([target.unsqueeze(1), negatives.view(-1, num_negatives)], dim=1)  # [U, 1 + n]
+    candidates = torch.cat([target.unsqueeze(1), negatives.view(-1, num_negatives)], dim=1)  # [R, 1 + n]
     sources = [apply_control(supervision, name, histories, seed) for name in names]
     sources.append(_history_source(supervision, histories))
-    half = torch.randperm(len(users), generator=generator) < len(users) // 2
-    blocks = zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True)
-    # [sources - 1, U, W] and [sources, U]: the scores themselves are held for one block of users only.
+    distinct, number = users.unique(return_inverse=True)
+    half = (torch.randperm(len(distinct), generator=generator) < len(distinct) // 2)[number]
+    blocks = zip(*(rows.split(_BLOCK) for rows in (users, history_end, candidates)), strict=True)
+    # [sources - 1, R, W] and [sources, R]: the scores themselves are held for one block of targets only.
     auc_by_weight, auc = (
         torch.cat(parts, dim=1)
         for parts in zip(*(_block_aucs(sources, histories, *block) for block in blocks), strict=True)
@@ -78,14 +82,14 @@ def check_signal(
 
 
 def signal_gain(auc_by_source: dict[str, SourceAUC], source: str = LLM) -> tuple[float, float]:
-    """What a source adds to the AUC of the history: the mean over users, and its standard error; no gain if there are
-    fewer than two users."""
+    """What a source adds to the AUC of the history: the mean over targets, and its standard error; no gain if there
+    are fewer than two."""
     history, both = auc_by_source[HISTORY].auc, auc_by_source[source].auc_with_history
     return paired_difference(history, both)[:2] if len(history) > 1 else (0.0, 0.0)
 
 
 def auc_table(auc_by_source: dict[str, SourceAUC], users: Tensor) -> pa.Table:
-    """The AUCs of the sampled `users` [U] as `schema.SOURCE_AUC`."""
+    """The AUCs of the targets of `users` [R] as `schema.SOURCE_AUC`."""
     sources = auc_by_source.values()
     return pa.table(
         {
@@ -107,11 +111,11 @@ def read_auc_table(table: pa.Table) -> dict[str, SourceAUC]:
 
 
 def _block_aucs(
-    sources: list[Supervision], histories: Histories, users: Tensor, candidates: Tensor
+    sources: list[Supervision], histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """AUCs of a block of users with candidates [., 1 + n]: of the last source, the history, plus each of WEIGHTS times
-    every other one, [sources - 1, ., W]; and of every source by itself, [sources, .]."""
-    counted = ~_not_counted(histories, users, candidates)
+    """AUCs of a block of targets with candidates [., 1 + n]: of the last source, the history, plus each of WEIGHTS
+    times every other one, [sources - 1, ., W]; and of every source by itself, [sources, .]."""
+    counted = ~_not_counted(histories, users, history_end, candidates)
     text = sources[-1].item_text_vectors[candidates - 1]  # [., 1 + n, S]
     *scores, history = (_scores(text, source, users) for source in sources)
     by_weight = [
@@ -120,17 +124,17 @@ def _block_aucs(
     return torch.stack(by_weight), torch.stack([_auc(score, counted) for score in (*scores, history)])
 
 
-def _not_counted(histories: Histories, users: Tensor, candidates: Tensor) -> Tensor:
-    """Which of each user's candidates [., 1 + n] are no negatives: the target itself, and training items."""
-    row, event = histories.first_events(users.numpy(), histories.num_train[users])
+def _not_counted(histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor) -> Tensor:
+    """Which of each target's candidates [., 1 + n] are no negatives: the target itself, and items of the history."""
+    row, event = histories.first_events(users.numpy(), history_end.numpy())
     codes = histories.num_items + 1
-    training = torch.from_numpy(row * codes + histories.items[event])
+    had = torch.from_numpy(row * codes + histories.item_idx[event])
     candidate = torch.arange(len(users)).unsqueeze(1) * codes + candidates
-    return torch.isin(candidate, training) | (candidates == candidates[:, :1])
+    return torch.isin(candidate, had) | (candidates == candidates[:, :1])
 
 
 def _at_best_weight(auc_by_weight: Tensor, half: Tensor) -> Tensor:
-    """Of AUCs [U, W], each user's at the weight that is best for the users of the other `half`: [U]."""
+    """Of AUCs [R, W], each one at the weight that is best for the users of the other `half`: [R]."""
     best = [auc_by_weight[~half].mean(dim=0).argmax(), auc_by_weight[half].mean(dim=0).argmax()]
     return torch.where(half, auc_by_weight[:, best[0]], auc_by_weight[:, best[1]])
 
@@ -140,21 +144,21 @@ def _history_source(supervision: Supervision, histories: Histories) -> Supervisi
     return replace(
         supervision,
         interest_vectors=user_text_vectors(supervision.item_text_vectors, histories).unsqueeze(1),
-        interest_id=torch.arange(histories.users).unsqueeze(1),
-        cluster=torch.arange(histories.users),
+        interest_id=torch.arange(histories.num_users).unsqueeze(1),
+        cluster=torch.arange(histories.num_users),
     )
 
 
 def _scores(text: Tensor, source: Supervision, users: Tensor) -> Tensor:
-    """Scores of users' candidates with texts [., 1 + n, S]: [., 1 + n]."""
+    """Scores of the users' candidates with texts [., 1 + n, S]: [., 1 + n]."""
     cluster = source.cluster[users]
     cosines = text @ source.interest_vectors[cluster].mT  # [., 1 + n, M]
     return cosines.masked_fill(~source.interest_mask[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
 
 
 def _auc(scores: Tensor, counted: Tensor) -> Tensor:
-    """The share of the negatives `counted` [U, 1 + n] that the first candidate's score is above, of scores [U, 1 + n];
-    .5 if there is none: [U]."""
+    """The share of the negatives `counted` [R, 1 + n] that the first candidate's score is above, of scores [R, 1 + n];
+    .5 if there is none: [R]."""
     positive, negatives, counted = scores[:, :1], scores[:, 1:], counted[:, 1:]
     above = (positive > negatives).double() + (positive == negatives).double() / 2
     return torch.where(counted.any(dim=1), (above * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1), 0.5)

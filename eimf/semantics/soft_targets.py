@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eimf.losses.soft_labels import SoftLabels
-from eimf.retrieval import nearest
+from eimf.retrieval import nearest_rows
 
 NEIGHBORS = 20
 """Items that share the mass of one text: enough that a wrong neighbor costs little. No study set another number."""
@@ -71,7 +71,9 @@ def neighbors_of(
 ) -> Neighbors:  # fmt: skip
     """The `count` items nearest to each of the `texts` [R, S], searched on `device` (default: the CPU). With
     `exclude_self`, text r is that of item row r, which is left out."""
-    rows, cosines = nearest(texts.to(device=device), item_text_vectors.to(device=device), count, own=exclude_self)
+    rows, cosines = nearest_rows(
+        texts.to(device=device), item_text_vectors.to(device=device), count, exclude_self=exclude_self
+    )
     return Neighbors(rows.cpu(), cosines.cpu(), weight)
 
 

@@ -56,14 +56,14 @@ def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
     """For every event, which of the C * M interests may supervise it: of the user's cluster, the one nearest to the
     event's item. -1 if there is none, and for held-out events: [E]."""
     user, event = histories.training_events()
-    nearest, mask = torch.full((len(histories.items),), -1), supervision.interest_mask
+    nearest, mask = torch.full((len(histories.item_idx),), -1), supervision.interest_mask
     for start in range(0, len(event), _BLOCK_EVENTS):
         block = slice(start, start + _BLOCK_EVENTS)
         block_user, block_event = torch.from_numpy(user[block]), torch.from_numpy(event[block])
         position = block_event - torch.from_numpy(histories.offsets)[block_user]
         cluster = supervision.clusters_for(block_user, position)
         row = cluster.clamp(min=0)
-        item_row = torch.from_numpy(histories.items[event[block]]) - 1
+        item_row = torch.from_numpy(histories.item_idx[event[block]]) - 1
         interests = supervision.interest_vectors.index_select(0, row)  # [., M, S]
         text = supervision.item_text_vectors.index_select(0, item_row)
         match = torch.bmm(interests, text.unsqueeze(2)).squeeze(2)  # [., M]
@@ -98,7 +98,7 @@ def text_only_supervision(item_vectors: pa.Table, histories: Histories) -> Super
     schema.checked(item_vectors, schema.item_vectors(schema.width_of(item_vectors)))
     _check_items(item_vectors, histories)
     item_text_vectors = torch.tensor(schema.vectors_of(item_vectors))
-    nobody = torch.full((histories.users,), -1)
+    nobody = torch.full((histories.num_users,), -1)
     return Supervision(
         item_text_vectors=item_text_vectors,
         interest_vectors=item_text_vectors.new_zeros(1, 1, item_text_vectors.shape[1]),
@@ -115,8 +115,8 @@ def _check_items(item_vectors: pa.Table, histories: Histories) -> None:
 
 
 def _check_users(users: pa.Table, histories: Histories) -> None:
-    if users.num_rows != histories.users:
-        problem = f"{users.num_rows} users, but the dataset has {histories.users}"
+    if users.num_rows != histories.num_users:
+        problem = f"{users.num_rows} users, but the dataset has {histories.num_users}"
         raise ArtifactError("esim", problem, "give the esim artifact that was built from this dataset")
     last_prompted = users[schema.LAST_PROMPTED_POSITION].to_numpy()
     if (late := last_prompted >= histories.num_train).any():

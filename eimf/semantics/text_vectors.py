@@ -18,7 +18,7 @@ _BLOCK_EVENTS = 2**16
 def user_text_vectors(item_text_vectors: Tensor, histories: Histories) -> Tensor:
     """Mean text [U, S] of every user's training items, as unit vectors."""
     user, event = histories.training_events()
-    return mean_text_vectors(item_text_vectors, histories.items[event], user, histories.users)
+    return mean_text_vectors(item_text_vectors, histories.item_idx[event], user, histories.num_users)
 
 
 def mean_text_vectors(item_text_vectors: Tensor, item_idx: np.ndarray, group: np.ndarray, num_groups: int) -> Tensor:

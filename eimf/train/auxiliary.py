@@ -7,19 +7,18 @@ import torch
 from torch import Tensor
 
 from eimf.backbones.base import Backbone
-from eimf.data.histories import sent
 from eimf.losses.base import Sample
 from eimf.losses.soft_labels import SoftLabels
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import AUX_POSITIONS
-from eimf.train.batches import Batch
+from eimf.train.batches import Batch, to_device
 from eimf.train.process_group import Group
 
 
 def soft_labels(side: SideInformation, batch: Batch, at: slice | Tensor) -> SoftLabels | None:
     """Return the soft part of the labels of target positions `at`; None without label smoothing."""
-    return side.soft_labels(batch.target_row[at], batch.user[at], batch.event[at])
+    return side.soft_labels(batch.target_row[at], batch.user_idx[at], batch.event_index[at])
 
 
 class AuxiliaryLosses:
@@ -46,12 +45,12 @@ class AuxiliaryLosses:
             return {}
         readout, target_row, has_loss, user, position = (
             self.group.gather(rows, batch.counts)
-            for rows in (readout, batch.target_row, has_loss.long(), batch.user, batch.position)
+            for rows in (readout, batch.target_row, has_loss.long(), batch.user_idx, batch.position)
         )
         # By user and position: the same order, however the batch was shared.
         order = (user * self.longest + position).argsort()
         few = torch.randperm(len(order), generator=generator)[:AUX_POSITIONS]
-        index = order[sent(few, order.device)]
+        index = order[to_device(few, order.device)]
         cluster = self.side.supervision.clusters_for(user[index], position[index])
         cluster = torch.where(has_loss[index] > 0, cluster, -1)
         losses = heads(

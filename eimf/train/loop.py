@@ -67,7 +67,7 @@ class Trainer:
             raise DataError(
                 "dataset.interactions", "no user has two training events", "give longer histories (4 events or more)"
             )
-        if self.backbone.uses_timestamps and self.histories.times is None:
+        if self.backbone.uses_timestamps and self.histories.timestamps is None:
             problem, hint = "no times, which this backbone needs", "name the column and build the dataset again"
             raise SettingError("dataset.columns.timestamp", problem, f"{hint}, or set the backbone's option time=false")
 

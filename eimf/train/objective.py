@@ -32,10 +32,10 @@ class Objective:
         # Products in bfloat16 on a GPU are the backbone's too; on a CPU it would be slower so.
         self._autocast = matmul.bf16 and execution.device.type == "cuda"
         # Parts of a batch that go to the device: a copy costs a GPU's host as much as a kernel.
-        self._read = ["items", "next_items", "place", "target_row"] + ["times"] * backbone.uses_timestamps
+        self._read = ["item_idx", "next_item_idx", "slot", "target_row"] + ["times"] * backbone.uses_timestamps
         self._auxiliary: AuxiliaryLosses | None = None
         if side is not None:
-            self._read += ["user", "event", "position"]
+            self._read += ["user_idx", "event_index", "position"]
             self._auxiliary = AuxiliaryLosses(side, backbone, matmul, execution.group, longest)
         # Dynamic: batches come in many lengths.
         forward = backbone.forward_train
@@ -49,14 +49,14 @@ class Objective:
             return self._losses(batch.to(self.execution.device, self._read), shared)
 
     def _losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
-        output, position, target_row = self._forward_train(batch), batch.place, batch.target_row
+        output, slot, target_row = self._forward_train(batch), batch.slot, batch.target_row
         # index_select: its gradient adds rows; an index's would look for positions that occur twice.
-        interests = output.interests.flatten(0, 1).index_select(0, position).float()  # [P, K, D]
+        interests = output.interests.flatten(0, 1).index_select(0, slot).float()  # [P, K, D]
         readout = hard_readout(interests, self.backbone.item_vectors, target_row)  # [P, D]
         weight = torch.full((len(target_row),), 1 / batch.targets, device=self.execution.device)
         at: slice | Tensor = slice(None)
         if output.loss_mask is not None:
-            weight = self._even_weights(output.loss_mask.flatten()[position])
+            weight = self._even_weights(output.loss_mask.flatten()[slot])
             at = weight.nonzero()[:, 0]  # a softmax for these only
         sample = self.loss.sample(target_row, shared)
         soft = soft_labels(self.side, batch, at) if self.side is not None else None
@@ -65,7 +65,7 @@ class Objective:
         else:
             losses = {name: readout[at].sum() for name in ("loss", "rec")}
         if output.penalty is not None:
-            losses["penalty"] = (weight * output.penalty.flatten()[position]).sum()
+            losses["penalty"] = (weight * output.penalty.flatten()[slot]).sum()
             losses["loss"] = losses["loss"] + losses["penalty"]
         if self._auxiliary is not None:
             for name, value in self._auxiliary(readout, weight > 0, batch, sample, shared).items():
@@ -80,7 +80,7 @@ class Objective:
         return loss_mask / count.clamp(min=1)
 
     def _forward_train(self, batch: Batch) -> TrainOutput:
-        items, next_items, times = batch.items, batch.next_items, batch.times
+        items, next_items, times = batch.item_idx, batch.next_item_idx, batch.times
         device = self.execution.device
         if not len(items):  # more processes than windows: any item, without a target, so that all take the same steps
             items = next_items = torch.ones(1, 1, dtype=torch.int64, device=device)

@@ -22,13 +22,11 @@ DEVICE = prepare_torch(RuntimeSettings(threads=CONFIG["threads"]))
 
 import faiss  # noqa: E402
 import numpy as np  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
-from data import random_supervision  # noqa: E402
+from data import random_supervision, read_histories  # noqa: E402
 
 from eimf import schema  # noqa: E402
 from eimf.backbones.build import build_backbone  # noqa: E402
-from eimf.data.histories import read_histories  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
 from eimf.retrieval import rank  # noqa: E402
 from eimf.semantics.build import build_side_information  # noqa: E402
@@ -43,7 +41,7 @@ class Enough(Exception):
 class Side:
     def __init__(self, driver: common.Driver, events: str) -> None:
         self.driver = driver
-        self.histories = read_histories(pq.read_table(events))
+        self.histories = read_histories(events)
         self.trainer = self._trainer()
 
     def _trainer(self) -> Trainer:

@@ -70,12 +70,12 @@ def test_without_any_interest_no_user_is_sampled(world):
     assert all(not len(source.auc) for source in auc_by_source.values()) and signal_gain(auc_by_source) == (0, 0)
 
 
-def test_at_most_max_users_are_sampled(world):
-    users, auc_by_source = check_signal(*world, seed=0, max_users=USERS // 2)
+def test_at_most_max_targets_are_sampled(world):
+    users, auc_by_source = check_signal(*world, seed=0, max_targets=USERS // 2)
     assert len(users) == USERS // 2 and len(users.unique()) == len(users)
     assert all(len(source.auc) == len(users) for source in auc_by_source.values())
     assert auc_by_source[LLM].auc.mean() > 0.9
-    assert not torch.equal(users, check_signal(*world, seed=1, max_users=USERS // 2)[0])
+    assert not torch.equal(users, check_signal(*world, seed=1, max_targets=USERS // 2)[0])
 
 
 def test_one_cluster_has_nothing_to_shuffle(world):
@@ -94,13 +94,13 @@ def test_the_weight_of_a_source_is_chosen_by_the_other_half():
 def test_items_that_a_user_has_had_do_not_count(world):
     # Worlds that differ in the text of one item: the AUC of a user who has it in training does not change.
     supervision, histories = world
-    item = int(histories.items[0])
+    item = int(histories.item_idx[0])
     text = supervision.item_text_vectors.clone()
     text[item - 1] = supervision.interest_vectors[supervision.cluster[0], 0]
     changed = check_signal(replace(supervision, item_text_vectors=text), histories, seed=0)[1][LLM].auc
     row, event = histories.training_events()
     had = torch.zeros(USERS, dtype=torch.bool)
-    had[row[histories.items[event] == item]] = True
+    had[row[histories.item_idx[event] == item]] = True
     usual = check_signal(supervision, histories, seed=0)[1][LLM].auc
     assert torch.equal(changed[had], usual[had]) and not torch.equal(changed[~had], usual[~had])
 

@@ -70,7 +70,7 @@ def test_the_mass_of_a_user_goes_to_the_items_nearest_to_its_mean_text():
     labels = side.soft_labels(torch.zeros(2, dtype=torch.int64), user, torch.zeros(2, dtype=torch.int64))
     for row, number in enumerate(user.tolist()):
         first = histories.offsets[number]
-        training = histories.items[first : first + histories.num_train[number]]
+        training = histories.item_idx[first : first + histories.num_train[number]]
         mean = F.normalize(supervision.item_text_vectors[training - 1].mean(dim=0), dim=0)
         wanted = (supervision.item_text_vectors @ mean).topk(20)
         assert labels.rows[row].tolist() == wanted.indices.tolist()
@@ -82,7 +82,7 @@ def test_the_mass_decays_with_the_training_events_of_the_item_or_user():
     supervision, histories = planted_meaning()
     side = side_information(supervision, histories, item=0.3, user=0.2, interest=0.1)
     user, event = histories.training_events()
-    item = histories.items[event]
+    item = histories.item_idx[event]
     n_item = np.array([(item == other).sum() for other in range(1, histories.num_items + 1)])[item - 1]
     labels = side.soft_labels(*(torch.from_numpy(part) for part in (item - 1, user, event)))
     # 20 neighbors of each kind, in this order.

@@ -9,7 +9,7 @@ import torch
 from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
 from eimf.errors import ArtifactError, SettingError
 from eimf.esim.encode import to_column
 from eimf.evaluation.rank_users import mean_metric, rank_users
@@ -27,14 +27,14 @@ CLUSTERS = 5
 
 @pytest.fixture(scope="module")
 def data() -> Histories:
-    return read_histories(planted.prepared().events)
+    return planted.histories()
 
 
 def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Item vectors and an ESIM artifact with random texts: clusters 0..3 have two interests, cluster 4 none."""
     rng = np.random.default_rng(0)
-    users = np.arange(data.users, dtype=np.int32)
-    read = np.full(data.users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
+    users = np.arange(data.num_users, dtype=np.int32)
+    read = np.full(data.num_users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
     vectors = rng.standard_normal((data.num_items, 12)).astype(np.float32)
     items = pa.table({schema.ITEM: np.arange(1, data.num_items + 1, dtype=np.int32), schema.VECTOR: to_column(vectors)})
     user_table = pa.table([users, users % CLUSTERS, read], schema=schema.ESIM_USERS)
@@ -137,7 +137,7 @@ def test_a_backbone_with_times_needs_them(data):
     model = ModelSettings(backbone="hstu", width=16, max_length=10, options={"hstu": {"time": True}})
     with pytest.raises(SettingError, match=r"dataset.columns.timestamp: no times, .* time=false"):
         Trainer(
-            build_backbone(model, data.num_items, 7), None, replace(data, times=None), SETTINGS,
+            build_backbone(model, data.num_items, 7), None, replace(data, timestamps=None), SETTINGS,
             max_length=10, execution=Execution(torch.device("cpu")),
         )  # fmt: skip
 
@@ -191,7 +191,7 @@ def test_the_outer_random_state_is_left_alone(data):
 
 def test_an_event_that_the_llm_has_read_is_not_supervised_by_it(data):
     # METHOD, fault 7.
-    read = np.full(data.users, -1)
+    read = np.full(data.num_users, -1)
     read[3] = 4
     supervision = read_supervision(*tables(data, read), data)
     user, position = torch.tensor([3, 3, 3, 8]), torch.tensor([1, 4, 5, 1])
@@ -204,7 +204,7 @@ def test_a_cluster_without_interests_supervises_nobody(data):
 
 
 def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(data):
-    read = np.full(data.users, -1)
+    read = np.full(data.num_users, -1)
     read[2] = data.num_train[2]  # the validation event
     with pytest.raises(ArtifactError, match=r"the LLM has read position .* of user_idx 2, which is to be predicted"):
         read_supervision(*tables(data, read), data)
@@ -217,7 +217,7 @@ def test_texts_alone_supervise_nobody_and_fit_the_dataset(data):
     items = tables(data)[0]
     texts = text_only_supervision(items, data)
     assert torch.equal(texts.item_text_vectors, read_supervision(*tables(data), data).item_text_vectors)
-    assert (texts.clusters_for(torch.arange(data.users), torch.zeros(data.users, dtype=torch.long)) == -1).all()
+    assert (texts.clusters_for(torch.arange(data.num_users), torch.zeros(data.num_users, dtype=torch.long)) == -1).all()
     with pytest.raises(ArtifactError, match="item_vectors: 47 items, but the dataset has 48; give the item_vectors"):
         text_only_supervision(items.slice(1), data)
 
