@@ -123,7 +123,7 @@ DEEP = "[" * 5000 + "]" * 5000
     ("text", "match"),
     [
         (HEAD + f"[train]\nseed = {'9' * 5000}", "recipe: .* cannot be read .*4300 digits.*; write smaller numbers"),
-        (HEAD + f"[model]\nwidth = {DEEP}", "recipe: .* holds more than 16 lists or tables within each other"),
+        (HEAD + f"[model]\nwidth = {DEEP}", "recipe: .* nests more than 16 lists or tables"),
         (HEAD + f"[model.options.dnn]\nx = {'[' * 300 + ']' * 300}", "recipe: .* holds more than 16 lists"),
         (HEAD + f"[{'.'.join('a' * 100)}]\nx = 1", "recipe: .* holds more than 16 lists"),
         (HEAD + 'folder = "elsewhere"', r"dataset\.folder: unknown setting"),
