@@ -124,8 +124,8 @@ DEEP = "[" * 5000 + "]" * 5000
     [
         (HEAD + f"[train]\nseed = {'9' * 5000}", "recipe: .* cannot be read .*4300 digits.*; write smaller numbers"),
         (HEAD + f"[model]\nwidth = {DEEP}", "recipe: .* nests more than 16 lists or tables"),
-        (HEAD + f"[model.options.dnn]\nx = {'[' * 300 + ']' * 300}", "recipe: .* holds more than 16 lists"),
-        (HEAD + f"[{'.'.join('a' * 100)}]\nx = 1", "recipe: .* holds more than 16 lists"),
+        (HEAD + f"[model.options.dnn]\nx = {'[' * 300 + ']' * 300}", "recipe: .* nests more than 16 lists"),
+        (HEAD + f"[{'.'.join('a' * 100)}]\nx = 1", "recipe: .* nests more than 16 lists"),
         (HEAD + 'folder = "elsewhere"', r"dataset\.folder: unknown setting"),
         ('folder = "elsewhere"\n' + HEAD, "folder: unknown setting in .*r.toml"),
         (HEAD.replace('"x"', f'"{"x" * 65}"'), r"dataset\.name: .*at most 64"),
