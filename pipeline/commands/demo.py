@@ -1,4 +1,4 @@
-"""The command `demo`: all stages with four presets, then a few typical users with their interests, and the time."""
+"""The end of `make demo`: a few typical users with the interests that the LLM gave them, and where the time went."""
 
 import time
 from collections import Counter
@@ -21,8 +21,8 @@ _USERS, _TITLES, _CHARS = 5, 6, 60
 
 
 def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
-    """For the largest clusters: the last titles of the typical user in the prompt, and the LLM's interests with the
-    titles that it gives as evidence."""
+    """Of the largest clusters, the typical user's last titles that the LLM was shown, and its interests with the titles
+    that it gives as evidence."""
     titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
     ids = artifacts["dataset"].table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
     clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
@@ -32,23 +32,21 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
     rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
     rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
-    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM named:")
+    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and what the LLM said of them:")
     for row in rows[:_USERS]:
         user, history = row[schema.USER], shown[row[schema.USER]]
-        info(
-            f"  user {_short(ids[user])}, who stands for {members[user]} users, history: {_titles_of(history, titles)}"
-        )
+        info(f"  user {_plain(ids[user])}, who stands for {members[user]} users, last read: {_named(history, titles)}")
         for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            info(f"    {_short(interest)}: {_titles_of(evidence, titles) or 'no title named'}")
+            info(f"    {_plain(interest)}: {_named(evidence, titles) or 'no title named'}")
 
 
-def show_seconds(built: Mapping[str, Artifact], total: float, starts: Mapping[str, float]) -> None:
-    """Seconds of everything that was `built`, by its label, and of each engine's start, out of `total` seconds."""
+def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
+    """Seconds of everything that was built in the `whole`, by its label, and of every engine's start within it."""
     seconds = {artifact.key: (label, artifact.manifest.seconds) for label, artifact in built.items()}.values()
     rows = [[label, f"{value:.0f}"] for label, value in seconds if value >= 1]
     rows += [[f"of these, starting {section}.model", f"{value:.0f}"] for section, value in starts.items()]
     if built:
-        info(f"Where the time went, {total:.0f} seconds in all:")
+        info(f"Where the time went, {whole:.0f} seconds in all:")
         table(["", "seconds"], rows)
         info()
 
@@ -58,21 +56,21 @@ def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
     return zip(columns[key], columns[value], strict=True)
 
 
-def _titles_of(item_idx: list[int], titles: list[str | None]) -> str:
-    """The titles of the last of these items."""
-    names = [_short(titles[item - 1] or "") for item in item_idx[-_TITLES:]]
-    return ("... " if len(item_idx) > _TITLES else "") + "; ".join(names)
+def _named(items: list[int], titles: list[str | None]) -> str:
+    """The last of these items by their titles."""
+    names = [_plain(titles[item - 1] or "") for item in items[-_TITLES:]]
+    return ("... " if len(items) > _TITLES else "") + "; ".join(names)
 
 
-def _short(text: str) -> str:
-    """The text on one line, cut if it is long."""
+def _plain(text: str) -> str:
+    """On one line, and not long."""
     line = printable(text)
     return line if len(line) <= _CHARS else f"{line[: _CHARS - 3]}..."
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:
     """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
-    with the texts and, if they pass the gain test, the LLM's interests. Then what the LLM said, and the seconds."""
+    with the texts and the LLM's interests, if these pass the gain test. Then what the LLM said, and the seconds."""
     begin, before, engines = time.monotonic(), set(store.listing()), engines_of(recipe, store)
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
@@ -92,9 +90,9 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     show_seconds(built, time.monotonic() - begin, engines.seconds)
     info("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
     info()
-    info("What to try next:")
+    info("Go on from here:")
     info("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
-    info("  make signal-check                              what the LLM's interests predict")
-    info("  make train SET=heads.require_gain=false        the interests in the training, whatever they predict")
+    info("  make probe                                     what the LLM's interests foretell")
+    info("  make train SET=heads.gate=false                the interests in the training, whatever they foretell")
     info("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
     info("  make status                                    what the store holds")

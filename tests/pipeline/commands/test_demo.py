@@ -13,7 +13,7 @@ def test_the_demo_shows_the_published_method_five_typical_users_and_the_time(wor
     first = capsys.readouterr().out
     for label in ("sasrec plain", "sasrec text", "sasrec paper", "sasrec modern"):
         assert re.search(rf"^{label} .*0[.][0-9]{{4}} ", first, re.MULTILINE)
-    users = re.findall("user u[0-9]+, who stands for ([0-9]+) users, history: (.+)\n((?:    .+\n)+)", first)
+    users = re.findall("user u[0-9]+, who stands for ([0-9]+) users, last read: (.+)\n((?:    .+\n)+)", first)
     members = [int(count) for count, _, _ in users]
     assert len(users) == 5 and members == sorted(members, reverse=True)
     for _, titles, said in users:
