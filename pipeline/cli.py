@@ -12,11 +12,23 @@ import typer
 from eimf.errors import SettingError, UserError, shortened
 from eimf.store.artifact import Store
 from pipeline import cli_options as options
-from pipeline import jobs, parallel, report
+from pipeline import parallel
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
 from pipeline.console import complain, say
+from pipeline.jobs import (
+    check_backbone,
+    follow_train,
+    run_demo,
+    run_esim,
+    run_evaluate,
+    run_plan,
+    run_probe,
+    run_train,
+    run_verify,
+)
 from pipeline.recipe import Recipe, load_recipe, split_settings
+from pipeline.report import show_backbones, show_results, show_store
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
 _ARTIFACTS = Path("artifacts")
@@ -55,7 +67,7 @@ def demo(store: options.StoreFolder = _ARTIFACTS, settings: options.Settings = N
     Downloads the dataset and two small models, asks the LLM about 38 typical users, and trains SASRec plain, with item
     texts, by the published method, and with the LLM's interests. Takes about five minutes on two CPU cores.
     """
-    jobs.run_demo(_recipe("ml-100k", None, settings), Store(store))
+    run_demo(_recipe("ml-100k", None, settings), Store(store))
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["esim"])
@@ -69,7 +81,7 @@ def esim(
     cluster, and encodes its answers. Stages that are already in the store are reused, and so is every LLM reply. After
     an interruption the same command resumes.
     """
-    jobs.run_esim(_recipe(dataset, recipe, settings), Store(store))
+    run_esim(_recipe(dataset, recipe, settings), Store(store))
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["train"])
@@ -85,9 +97,9 @@ def train(
     """
     chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
     if parallel.rank():
-        jobs.follow_train(chosen, Store(store), esim)
+        follow_train(chosen, Store(store), esim)
     else:
-        report.show_results([jobs.run_train(chosen, Store(store), esim)])
+        show_results([run_train(chosen, Store(store), esim)])
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["evaluate"])
@@ -101,7 +113,7 @@ def evaluate(
     Give the options of the training; only `evaluate` settings may differ.
     """
     chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
-    report.show_results([jobs.run_evaluate(chosen, Store(store), esim)])
+    show_results([run_evaluate(chosen, Store(store), esim)])
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["recommend"])
@@ -134,7 +146,7 @@ def sweep(
     The table has means over seeds and paired tests over users. Finished trainings are not run again; after an
     interruption the same command resumes.
     """
-    jobs.run_plan(plan, Store(store), results, workers)
+    run_plan(plan, Store(store), results, workers)
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["check"])
@@ -147,19 +159,19 @@ def check(
     Takes seconds and trains nothing. Compares the LLM's interests with their controls, and tells whether they add
     anything to the texts of the user's own items: `eimf train` leaves them out if they do not.
     """
-    jobs.run_probe(_recipe(dataset, recipe, settings), Store(store), esim)
+    run_probe(_recipe(dataset, recipe, settings), Store(store), esim)
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])
 def backbones() -> None:
     """List the backbones and their options."""
-    report.show_backbones()
+    show_backbones()
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["status"])
 def status(store: options.StoreFolder = _ARTIFACTS) -> None:
     """List the artifacts in the store."""
-    report.show_store(Store(store))
+    show_store(Store(store))
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["verify"])
@@ -168,7 +180,7 @@ def verify(store: options.StoreFolder = _ARTIFACTS) -> None:
 
     Reads every LLM reply too. Exits with 2 if anything is damaged, and names it.
     """
-    jobs.run_verify(Store(store))
+    run_verify(Store(store))
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["recipe"])
@@ -177,7 +189,7 @@ def recipe(
 ) -> None:
     """Print every setting and its value as JSON."""
     chosen = _recipe(dataset, recipe, settings)
-    jobs.check_backbone(chosen.model)
+    check_backbone(chosen.model)
     say(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
 
