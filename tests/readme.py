@@ -1,7 +1,7 @@
 """Put the tables of the studies and the lists of files into the READMEs: python -m tests.readme
 
-A list of files stands between a comment that names a folder and the comment `end`: every module in that folder, with the
-first sentence of its docstring.
+A list of files stands between a comment that names a folder and the comment `end`: every module in that folder, with
+the first sentence of its docstring.
 """
 
 import ast

@@ -1,9 +1,10 @@
-"""The README's example of a new backbone is a backbone: file, line, training."""
+"""The example of a new backbone in the docstring of the interface is a backbone: file, line, training."""
 
 import inspect
 import re
+import sys
+import textwrap
 import types
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +15,15 @@ from eimf.models.catalogue import BACKBONES
 from eimf.train.build import options_of
 from tests.models.test_backbones import trained
 
-README = Path(__file__).parents[2] / "README.md"
-
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> type[Backbone]:
-    code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    line = re.search(r'`"(last-items)": (\w+)`', README.read_text())
+    guide = inspect.cleandoc(sys.modules[Backbone.__module__].__doc__ or "")
+    code = re.search(r"\n\n((?:    .*\n|\n(?=    |\n))+)", guide)
+    line = re.search(r'`"(last-items)": (\w+)`', guide)
     assert code and line
     module = types.ModuleType("last_items")
-    exec(compile(code[1], "last_items.py", "exec"), module.__dict__)
+    exec(compile(textwrap.dedent(code[1]), "last_items.py", "exec"), module.__dict__)
     monkeypatch.setitem(BACKBONES, line[1], getattr(module, line[2]))
     return BACKBONES["last-items"]
 
