@@ -1,4 +1,4 @@
-"""The end of `make demo`: a few typical users with the interests that the LLM gave them, and where the time went."""
+"""The end of `make demo`: typical users with the interests that the LLM inferred, where the time went, what to try next."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,12 +26,12 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
     rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
     rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
-    say(f"Typical users of the {len(rows[:_USERS])} largest clusters, and what the LLM said of them:")
+    say(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM inferred:")
     for row in rows[:_USERS]:
         user, history = row[schema.USER], shown[row[schema.USER]]
-        say(f"  user {_plain(ids[user])}, who stands for {members[user]} users, last read: {_named(history, titles)}")
+        say(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {_named(history, titles)}")
         for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            say(f"    {_plain(interest)}: {_named(evidence, titles) or 'no title named'}")
+            say(f"    {_plain(interest)}: {_named(evidence, titles) or 'no titles as evidence'}")
 
 
 def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
@@ -43,6 +43,18 @@ def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[st
         say(f"Where the time went, {whole:.0f} seconds in all:")
         table(["", "seconds"], rows)
         say()
+
+
+def show_next_steps() -> None:
+    """What the demo does not show, and commands to try next."""
+    say("The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help.")
+    say()
+    say("Next steps:")
+    say("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
+    say("  make signal-check                          do the interests predict what users do next?")
+    say("  make train SET=heads.require_gain=false    use the interests even if they do not")
+    say("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
+    say("  make status                                the artifacts in the store")
 
 
 def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:

@@ -14,7 +14,7 @@ from eimf.store.replies import ReplyStore
 from pipeline import parallel
 from pipeline.comparison import comparison
 from pipeline.console import say
-from pipeline.demo import show_seconds, show_typical_users
+from pipeline.demo import show_next_steps, show_seconds, show_typical_users
 from pipeline.engines import Engines
 from pipeline.esim_stages import STAGES
 from pipeline.gate import Settled, probed, settle, verdict
@@ -204,14 +204,7 @@ def run_demo(recipe: Recipe, store: Store) -> None:
         name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before
     }
     show_seconds(built, time.monotonic() - begin, engines.seconds)
-    say("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
-    say()
-    say("Go on from here:")
-    say("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
-    say("  make probe                                     what the LLM's interests foretell")
-    say("  make train SET=heads.gate=false                the interests in the training, whatever they foretell")
-    say("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
-    say("  make status                                    what the store holds")
+    show_next_steps()
 
 
 def label(trained: Settled) -> str:
