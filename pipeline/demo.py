@@ -1,4 +1,4 @@
-"""The end of `make demo`: typical users with the interests that the LLM inferred, where the time went, what to try next."""
+"""The end of `make demo`: typical users with the interests that the LLM inferred, where the time went, next steps."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -128,7 +128,9 @@ def _advise(recipe: Recipe, dataset: Artifact) -> None:
     """The defaults suit users of some ten events; where they have many more, and nothing else was chosen, say so."""
     events = dataset.fact("events") / max(1, dataset.fact("users"))
     if recipe.model.dropout is None and events > _MANY_EVENTS:
-        say(f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see README, Long histories")
+        say(
+            f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see eimf/README.md, Training"
+        )
 
 
 def follow_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:

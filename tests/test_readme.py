@@ -1,4 +1,5 @@
-"""The READMEs tell the truth: tables, lists of files, commands, recipes and Python are those of the project."""
+"""The READMEs tell the truth: tables, lists of files, commands and recipes are those of the project. (Their Python runs in
+`test_serve.py` and beside the backbones.)"""
 
 import re
 import tomllib
@@ -6,10 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from eimf.store.artifact import Store
-from pipeline.cli import run
 from pipeline.recipe import load_recipe
-from tests import world as planted
 from tests.command_lines import check, shown
 from tests.readme import GUIDES, READMES, ROOT, filled
 
@@ -72,21 +70,6 @@ def test_recipes_and_plans_are_valid(tmp_path):
     assert set(plan["against"]) <= plan["variants"].keys()
     for settings in plan["variants"].values():
         load_recipe("ml-100k", None, settings)
-
-
-def test_the_example_of_serving_runs(tmp_path, monkeypatch, world_folder, capsys):
-    monkeypatch.chdir(tmp_path)
-    settings = [word for setting in (*planted.FAKES, "train.epochs=1") for word in ("-S", setting)]
-    assert run(["train", "-d", str(world_folder), "-p", "plain", *settings]) == 0
-    key = next(key for kind, key in Store(tmp_path / "artifacts").listing() if kind == "checkpoint")
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert code
-    values: dict[str, list] = {}
-    exec(code[1].replace("0123456789ab", key[:12]).replace("B0001", "i001").replace("B0002", "i002"), values)
-    (best,) = values["best"]
-    assert len(best) == 10 and len({item for item, _ in best} - {"i001", "i002"}) == 10
-    assert run(["recommend", key[:12], "i001", "i002"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-10:]] == [item for item, _ in best]
 
 
 def test_the_readme_is_short_and_its_picture_is_a_picture():
