@@ -12,23 +12,20 @@ import typer
 from eimf.errors import SettingError, UserError, shortened
 from eimf.store.artifact import Store
 from pipeline import cli_options as options
-from pipeline import parallel
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
+from pipeline.commands.check import run_probe
+from pipeline.commands.demo import run_demo
+from pipeline.commands.store import run_verify
+from pipeline.commands.sweep import run_plan
 from pipeline.console import complain, say
-from pipeline.jobs import (
-    check_backbone,
-    follow_train,
-    run_demo,
-    run_esim,
-    run_evaluate,
-    run_plan,
-    run_probe,
-    run_train,
-    run_verify,
-)
 from pipeline.recipe import Recipe, load_recipe, split_settings
-from pipeline.report import show_backbones, show_results, show_store
+from pipeline.report.backbones import show_backbones
+from pipeline.report.results import show_results
+from pipeline.report.store import show_store
+from pipeline.stages.stage_one import check_backbone, run_esim
+from pipeline.stages.stage_two import follow_train, run_evaluate, run_train
+from pipeline.training import processes
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
 _ARTIFACTS = Path("artifacts")
@@ -96,7 +93,7 @@ def train(
     store is not run again. After an interruption the same command resumes.
     """
     chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
-    if parallel.rank():
+    if processes.rank():
         follow_train(chosen, Store(store), esim)
     else:
         show_results([run_train(chosen, Store(store), esim)])
@@ -126,7 +123,7 @@ def recommend(
 
     Prints item ids, scores and titles. `eimf.serving.Recommender` does the same in Python.
     """
-    from pipeline import recommend as recommending
+    from pipeline.commands import recommend as recommending
 
     if output is None:
         recommending.show(Store(store), checkpoint, history or [], time, user, count, keep_seen)

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from eimf.train.sequences import Histories
-from eimf.train.supervision import Supervision
+from eimf.data.histories import Histories
+from eimf.semantics.supervision import Supervision
 
 TOPICS, ITEMS_EACH, USERS, LENGTH, TEXT = 8, 20, 400, 6, 32
 

@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,21 +14,32 @@ from tests import world as planted
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "errors": set(),
-    "schema": {"errors"},
     "types": set(),
+    "schema": {"errors"},
     "config": {"types"},
     "store": {"errors", "schema"},
     "data": {"errors", "schema", "config"},
     "esim": {"errors", "schema", "config", "store", "data"},
     "losses": set(),
-    "models": {"losses", "types"},
     "metrics": set(),
     "retrieval": {"schema"},
-    "abreast": set(),
-    "train": {"errors", "schema", "config", "models", "losses", "metrics", "retrieval"},
-    "evaluate": {"errors", "schema", "models", "metrics", "retrieval", "abreast", "train"},
-    "serve": {"errors", "schema", "config", "store", "models", "retrieval", "train"},
+    "backbones": {"errors", "types", "config", "losses"},
+    "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
+    "train": {"errors", "schema", "config", "data", "losses", "backbones", "semantics"},
+    "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
+    "serving": {"errors", "schema", "config", "store", "retrieval", "backbones"},
 }
+FLOORS = [
+    {"console", "recipe"},
+    {"backends"},
+    {"training"},
+    {"stages"},
+    {"report"},
+    {"sweeps"},
+    {"commands"},
+    {"cli"},
+]
+"""Of pipeline/, from the lowest: each imports its own and lower ones only."""
 TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}
 
 
@@ -57,10 +69,36 @@ def test_the_library_imports_downwards_only(path):
     assert parts(found) - {own} <= ALLOWED[own]
 
 
+def floor(name: str) -> int:
+    return next(number for number, names in enumerate(FLOORS) if name in names)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipeline").rglob("*.py")), ids=str)
+def test_orchestration_imports_downwards_only(path):
+    own = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("pipeline.")}
+    assert all(floor(name) <= floor(own) for name in used), used
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for folder in ("eimf", "pipeline")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    graph = {
+        name: {m for i in imports(path) for m in (i, i.rpartition(".")[0]) if m in modules}
+        for name, path in modules.items()
+    }
+    TopologicalSorter(graph).prepare()
+
+
 def test_vllm_is_imported_by_one_module_and_nothing_unpickles():
     for path in [*(ROOT / "eimf").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")]:
         found = {name.split(".")[0] for name in imports(path)}
-        assert "vllm" not in found or path.name == "engine_vllm.py"
+        assert "vllm" not in found or path.name == "vllm_engine.py"
         assert not found & {"pickle", "joblib", "dill"}
         assert "torch.load(" not in path.read_text()
 
@@ -96,7 +134,7 @@ main()
 @pytest.mark.parametrize("gate", ["true", "false"])
 def test_training_runs_with_nothing_else_installed(tmp_path, world_folder, gate):
     from eimf.store.artifact import Store
-    from pipeline.jobs import run_esim
+    from pipeline.stages.stage_one import run_esim
 
     run_esim(planted.recipe(world_folder), Store(tmp_path))
     settings = [part for setting in (*planted.FAKES, f"heads.gate={gate}") for part in ("--set", setting)]
@@ -121,9 +159,11 @@ def third_party(path: Path) -> set[str]:
 def test_stage_two_names_only_the_packages_of_a_training_node():
     for name in (
         "train",
-        "models",
+        "backbones",
+        "semantics",
+        "evaluation",
+        "serving",
         "losses",
-        "evaluate.py",
         "metrics.py",
         "retrieval.py",
         "store",
@@ -137,7 +177,7 @@ def test_stage_two_names_only_the_packages_of_a_training_node():
 
 def test_a_hit_loads_neither_torch_nor_polars_nor_a_model(tmp_path, world_folder):
     from eimf.store.artifact import Store
-    from pipeline.jobs import run_esim
+    from pipeline.stages.stage_one import run_esim
 
     run_esim(planted.recipe(world_folder), Store(tmp_path))
     settings = [part for setting in planted.FAKES for part in ("--set", setting)]

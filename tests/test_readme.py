@@ -1,5 +1,5 @@
 """The READMEs tell the truth: tables, lists of files, commands and recipes are those of the project.
-(Their Python runs in `test_serve.py` and beside the backbones.)"""
+(Their Python runs in the tests of serving and of the backbones.)"""
 
 import re
 import tomllib

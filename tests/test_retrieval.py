@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from eimf import retrieval, schema
+from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
-from eimf.evaluate import mean_metric, metrics_table, rank_users, slices, user_metric
+from eimf.data.histories import Histories, read_histories
+from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, slices, user_metric
 from eimf.retrieval import Seen, rank
-from eimf.train.build import build_backbone
-from eimf.train.sequences import Histories, read_histories
 from tests import world as planted
 
 

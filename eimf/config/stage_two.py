@@ -121,6 +121,11 @@ class HeadSettings(Answer):
         return "esim" if self.asks_llm else "item_vectors"
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Kinds of the artifacts that the training reads."""
+        return ("dataset", self.source) if self.source else ("dataset",)
+
+    @property
     def gated(self) -> bool:
         """True where the probe is to be asked whether the interests enter."""
         return self.gate and self.smooth_interests > 0

@@ -1,1 +1,1 @@
-"""Stage two: sequences, batches, the supervision read from an ESIM artifact, and the training loop."""
+"""Stage two: batches, the objective, and the training loop."""

@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eimf.backbones.base import Backbone
 from eimf.config import TrainSettings
+from eimf.data.histories import Histories
 from eimf.errors import DataError, SettingError
 from eimf.losses.softmax import Products
-from eimf.models.backbone import Backbone
-from eimf.train.group import ALONE, Group
-from eimf.train.objective import PARTS, Objective, Semantics
+from eimf.semantics.build import Semantics
+from eimf.train.batches import Batch, Batches, cut_windows
+from eimf.train.objective import PARTS, Objective
 from eimf.train.optimizer import Optimizer
-from eimf.train.sequences import Batch, Batches, Histories, cut_windows
+from eimf.train.process_group import ALONE, Group
 
 Losses = dict[str, float]
 

@@ -3,53 +3,26 @@
 Shapes: P target positions of this process, G of all processes, K interests, D width, N items.
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parametrize
 
-from eimf.config import HeadSettings, TrainSettings
+from eimf.backbones.base import Backbone, Pass
+from eimf.config import TrainSettings
+from eimf.data.histories import Histories, sent
 from eimf.losses.binary import binary_cross_entropy
 from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
 from eimf.losses.soft_labels import NamedItems, SoftLabels
 from eimf.losses.softmax import Products, cross_entropy, hard_cross_entropy, soft_cross_entropy
-from eimf.models.backbone import Backbone, Pass
-from eimf.models.heads import EimfHeads, hard_readout
-from eimf.models.soft_targets import InterestTargets, Neighbours
-from eimf.models.text import is_composed
-from eimf.train.group import Group
-from eimf.train.sequences import Batch, Histories, sent
-from eimf.train.supervision import Supervision
+from eimf.semantics.build import Semantics
+from eimf.semantics.heads import hard_readout
+from eimf.semantics.item_text import is_composed
+from eimf.train.batches import Batch
+from eimf.train.process_group import Group
 
 PARTS = ("loss", "rec", "soft", "penalty", "align_items", "align_users", "semantic")
 """Names of the losses, in the order in which they are shown."""
-
-
-@dataclass(frozen=True)
-class Semantics:
-    """What a training takes from an ESIM artifact: the modules that `settings` call for, and what supervises them."""
-
-    supervision: Supervision
-    settings: HeadSettings
-    heads: EimfHeads | None
-    near_items: Neighbours | None
-    near_history: Neighbours | None
-    near_interests: InterestTargets | None
-
-    def to(self, device: torch.device) -> "Semantics":
-        self.modules().to(device)
-        return replace(self, supervision=self.supervision.to(device))
-
-    def modules(self) -> nn.ModuleDict:
-        found = {
-            "heads": self.heads,
-            "near_items": self.near_items,
-            "near_history": self.near_history,
-            "near_interests": self.near_interests,
-        }
-        return nn.ModuleDict({name: module for name, module in found.items() if module is not None})
 
 
 class Objective:

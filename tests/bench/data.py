@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import torch
 
 from eimf import schema
+from eimf.data.histories import Histories
 from eimf.data.prepare import prepare
 from eimf.data.read import read_events, read_items
-from eimf.train.sequences import Histories
-from eimf.train.supervision import Supervision
+from eimf.semantics.supervision import Supervision
 
 TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
 

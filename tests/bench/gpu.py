@@ -33,13 +33,15 @@ from run import GENERATED
 from torch.autograd import DeviceType
 
 from eimf import schema
+from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, Speed, TrainSettings
-from eimf.evaluate import rank_users
+from eimf.data.histories import Histories, read_histories
+from eimf.evaluation.rank_users import rank_users
 from eimf.losses.softmax import Products
-from eimf.train.build import build_backbone, build_semantics
+from eimf.semantics.build import build_semantics
+from eimf.train.batches import Batches, cut_windows
 from eimf.train.loop import Trainer
-from eimf.train.sequences import Batches, Histories, cut_windows, read_histories
-from pipeline.machine import prepare_torch
+from pipeline.backends.device import prepare_torch
 
 GPU = torch.device("cuda")
 LENGTH, WIDTH, DROPOUT = 50, 64, 0.5

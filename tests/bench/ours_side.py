@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import common
 
 from eimf.config import HeadSettings, ModelSettings, Speed, TrainSettings
-from pipeline.machine import prepare_torch
+from pipeline.backends.device import prepare_torch
 
 CONFIG: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
 DEVICE = prepare_torch(Speed(threads=CONFIG["threads"]))
@@ -27,12 +27,13 @@ import torch  # noqa: E402
 from data import random_supervision  # noqa: E402
 
 from eimf import schema  # noqa: E402
-from eimf.evaluate import mean_metric, rank_users  # noqa: E402
+from eimf.backbones.build import build_backbone  # noqa: E402
+from eimf.data.histories import read_histories  # noqa: E402
+from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
 from eimf.losses.softmax import Products  # noqa: E402
 from eimf.retrieval import rank  # noqa: E402
-from eimf.train.build import build_backbone, build_semantics  # noqa: E402
+from eimf.semantics.build import build_semantics  # noqa: E402
 from eimf.train.loop import Progress, Trainer  # noqa: E402
-from eimf.train.sequences import read_histories  # noqa: E402
 
 
 class Enough(Exception):

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from eimf.errors import DataError, ModelError
 from eimf.esim.chat import ChatRenderer
 from eimf.esim.prompt import PromptWriter, load_template, messages
-from pipeline.assets import ASSETS, cache_folder
+from pipeline.backends.assets import ASSETS, cache_folder
 from tests.esim.chats import CHATS, Chat, write_chat
 
 ROOT = Path(__file__).parents[2]

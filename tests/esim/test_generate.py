@@ -3,7 +3,7 @@ import pytest
 
 from eimf import schema
 from eimf.errors import DataError
-from eimf.esim.bundle import esim_interests, esim_users
+from eimf.esim.assemble import esim_interests, esim_users
 from eimf.esim.encode import to_column
 from eimf.esim.fake import FakeGenerator, FakeRenderer
 from eimf.esim.generate import Replies, Reply, ask, interests_table, request_seed

@@ -6,7 +6,7 @@ from eimf import schema
 from eimf.esim.encode import encode_texts, normalise, to_column
 from eimf.esim.fake import FakeEncoder
 from eimf.esim.typical import nearest_to_centroid
-from eimf.esim.user_vectors import user_vectors
+from eimf.esim.vectors import user_vectors
 
 
 class CountingEncoder(FakeEncoder):
@@ -73,7 +73,7 @@ def test_user_vectors_in_many_blocks_and_of_a_history_longer_than_one(monkeypatc
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     events = rng.integers(1, 10, offsets[-1])
     whole = user_vectors(events, offsets, items)
-    monkeypatch.setattr("eimf.esim.user_vectors._BLOCK_EVENTS", 4)
+    monkeypatch.setattr("eimf.esim.vectors._BLOCK_EVENTS", 4)
     np.testing.assert_array_equal(user_vectors(events, offsets, items), whole)
 
 

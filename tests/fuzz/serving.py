@@ -17,18 +17,18 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from eimf.backbones.build import model_configuration, options_of
+from eimf.backbones.registry import BACKBONES
 from eimf.errors import UserError
-from eimf.models.catalogue import BACKBONES
-from eimf.serve import Recommender
+from eimf.serving.recommend import Recommender
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import FileEntry
-from eimf.train.build import model_configuration, options_of
-from pipeline.jobs import run_train
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.refs import settings_behind
-from pipeline.report import show_store
-from pipeline.sweep import read_plan
+from pipeline.report.store import show_store
+from pipeline.stages.lockfile import settings_behind
+from pipeline.stages.stage_two import run_train
+from pipeline.sweeps.plan import read_plan
 from tests import world as planted
 
 WEIGHTS = "model.safetensors"

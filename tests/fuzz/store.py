@@ -13,9 +13,12 @@ from typing import Any
 from eimf.errors import UserError
 from eimf.store import keys
 from eimf.store.artifact import Store
-from pipeline.jobs import run_esim, run_evaluate, run_probe, run_train, run_verify
+from pipeline.commands.check import run_probe
+from pipeline.commands.store import run_verify
 from pipeline.recipe import Recipe
-from pipeline.report import show_store
+from pipeline.report.store import show_store
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
 
 ODD: list[Any] = [None, True, -1, 0, 2**70, 1.5, float("nan"), "", "x", "../..", "\x1b[2J", "0" * 64, "x" * 5000]

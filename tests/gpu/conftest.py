@@ -10,8 +10,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import torch
 
 from eimf.config import Speed
-from eimf.train.sequences import Histories, read_histories
-from pipeline.machine import prepare_torch
+from eimf.data.histories import Histories, read_histories
+from pipeline.backends.device import prepare_torch
 from tests import world as planted
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eimf.models.catalogue import BACKBONES
+from eimf.backbones.registry import BACKBONES
 from tests.gpu.device import GPU
 from tests.gpu.test_training import APART, furthest, trainer
 from tests.train.test_loop import run

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from eimf import schema
+from eimf.backbones.base import Backbone
+from eimf.backbones.build import build_backbone
+from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
-from eimf.evaluate import Ranking, metrics_table, rank_users
-from eimf.models.backbone import Backbone
-from eimf.models.catalogue import BACKBONES
+from eimf.data.histories import Histories
+from eimf.evaluation.queries import queries
+from eimf.evaluation.rank_users import Ranking, metrics_table, rank_users
 from eimf.retrieval import Seen, best_items, nearest, rank
-from eimf.train.build import build_backbone
-from eimf.train.sequences import Histories, queries
 from tests.gpu.device import CPU, GPU
 
 SLACK = 1e-5

@@ -6,9 +6,10 @@ import shutil
 import pytest
 import torch
 
-from eimf.serve import Recommender
+from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Store
-from pipeline.jobs import run_esim, run_evaluate, run_train
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
 
 

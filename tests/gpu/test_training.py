@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from eimf.backbones.build import build_backbone
+from eimf.backbones.registry import BACKBONES
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
+from eimf.data.histories import Histories
 from eimf.losses.softmax import Products
-from eimf.models.catalogue import BACKBONES
-from eimf.train.build import build_backbone, build_semantics
+from eimf.semantics.build import build_semantics
+from eimf.semantics.supervision import read_supervision
 from eimf.train.loop import Trainer
-from eimf.train.sequences import Histories
-from eimf.train.supervision import read_supervision
 from tests.gpu.device import CPU, GPU, DrawnOnCpu
 from tests.train.test_loop import Stopped, run, same, tables
 

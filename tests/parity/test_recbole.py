@@ -24,9 +24,10 @@ recbole_shims.make_importable()
 from recbole.config import Config  # noqa: E402
 from recbole.utils import get_model  # noqa: E402
 
-from eimf.models.bert4rec import BERT4Rec  # noqa: E402
-from eimf.models.gru4rec import GRU4Rec  # noqa: E402
-from eimf.models.sasrec import Block, SASRec  # noqa: E402
+from eimf.backbones.bert4rec import BERT4Rec  # noqa: E402
+from eimf.backbones.gru4rec import GRU4Rec  # noqa: E402
+from eimf.backbones.layers.transformer import Block  # noqa: E402
+from eimf.backbones.sasrec import SASRec  # noqa: E402
 
 N, D, F_, B, T = 40, 16, 24, 32, 12
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}

@@ -21,10 +21,10 @@ from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models import matching
 from torch_rechub.models.matching.mind import dynamic_interest_mask
 
-from eimf.models.comirec_dr import ComiRecDR
-from eimf.models.comirec_sa import ComiRecSA
-from eimf.models.mind import MIND
-from eimf.models.sine import SINE
+from eimf.backbones.comirec_dr import ComiRecDR
+from eimf.backbones.comirec_sa import ComiRecSA
+from eimf.backbones.mind import MIND
+from eimf.backbones.sine import SINE
 
 N, D, T, K = 40, 8, 12, 4
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}

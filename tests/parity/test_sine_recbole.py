@@ -17,7 +17,7 @@ from torch.nn import functional as F
 pytest.importorskip("recbole")
 from recbole.model.sequential_recommender.sine import SINE as Theirs
 
-from eimf.models.sine import SINE
+from eimf.backbones.sine import SINE
 
 torch.autograd.set_detect_anomaly(False)  # its module turns it on for whoever imports it
 

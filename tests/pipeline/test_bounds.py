@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from eimf.backbones.build import model_configuration, options_of
+from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
 from eimf.errors import SettingError
-from eimf.models.catalogue import BACKBONES
-from eimf.train.build import model_configuration, options_of
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.sweep import Plan
+from pipeline.sweeps.plan import Plan
 
 WORDS = ("1e30", "-1e30", "1e-300", "-1", "0", "1", "nan", "inf", "-inf", "true", '"x"')
 ODD = (*WORDS, "1" * 400, str(10**18), str(-(10**18)))

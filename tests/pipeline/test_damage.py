@@ -8,9 +8,12 @@ import pytest
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
-from pipeline.jobs import run_esim, run_probe, run_train, run_verify
-from pipeline.refs import read_ref_file
-from pipeline.report import show_store
+from pipeline.commands.check import run_probe
+from pipeline.commands.store import run_verify
+from pipeline.report.store import show_store
+from pipeline.stages.lockfile import read_ref_file
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_train
 from tests import world as planted
 
 FLIPS = 100

@@ -16,7 +16,7 @@ import pytest
 
 from eimf.store.artifact import Store
 from pipeline.cli import run
-from pipeline.jobs import run_esim
+from pipeline.stages.stage_one import run_esim
 from tests import world as planted
 
 

@@ -13,9 +13,9 @@ import pytest
 from eimf import schema
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
-from pipeline.jobs import run_esim, run_train
-from pipeline.report import Result
-from pipeline.training import STREAM, Saved
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import Result, run_train
+from pipeline.training.state import STREAM, Saved
 from tests import world as planted
 
 ALWAYS = ("speed.save_seconds=0", "train.batch_positions=100")
@@ -28,8 +28,9 @@ from pathlib import Path
 from eimf.esim.fake import FakeGenerator
 from eimf.store.artifact import Store
 from eimf.train.loop import Trainer
-from pipeline.engines import Engines
-from pipeline.jobs import run_esim, run_train
+from pipeline.backends.engines import Engines
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_train
 from tests import world as planted
 
 job, folder, store, last = sys.argv[1], Path(sys.argv[2]), Store(Path(sys.argv[3])), int(sys.argv[4])

@@ -6,11 +6,11 @@ import pytest
 from pydantic import BaseModel
 
 from eimf import config
+from eimf.backbones.build import model_configuration
 from eimf.config import HeadSettings, ModelSettings
 from eimf.errors import SettingError
-from eimf.train.build import model_configuration
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
-from pipeline.sweep import read_plan
+from pipeline.sweeps.plan import read_plan
 
 ROOT = Path(__file__).parents[2]
 

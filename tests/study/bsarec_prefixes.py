@@ -1,4 +1,4 @@
-"""BSARec trained as its paper does it, to see what our deviations cost (eimf/models/bsarec.py names them).
+"""BSARec trained as its paper does it, to see what our deviations cost (eimf/backbones/bsarec.py names them).
 
     python tests/study/bsarec_prefixes.py artifacts/dataset/KEY/events.parquet --weight-decay 0.3
 
@@ -14,7 +14,7 @@ import argparse
 import sys
 
 from eimf.config import Speed
-from pipeline.machine import prepare_torch
+from pipeline.backends.device import prepare_torch
 
 prepare_torch(Speed(threads=1))
 
@@ -24,13 +24,13 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from eimf import schema  # noqa: E402
+from eimf.backbones.bsarec import BSARec, FilterBlock, low_pass  # noqa: E402
+from eimf.backbones.layers.dropout import dropout  # noqa: E402
 from eimf.config import TrainSettings  # noqa: E402
-from eimf.evaluate import mean_metric, rank_users  # noqa: E402
+from eimf.data.histories import Histories, read_histories  # noqa: E402
+from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
 from eimf.losses.softmax import Products, cross_entropy  # noqa: E402
-from eimf.models.bsarec import BSARec, FilterBlock, low_pass  # noqa: E402
-from eimf.models.dropout import dropout  # noqa: E402
 from eimf.train.optimizer import Optimizer  # noqa: E402
-from eimf.train.sequences import Histories, read_histories  # noqa: E402
 
 LENGTH, BATCH, PARTS = 50, 2048, 16
 

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from eimf import schema
+from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
+from eimf.data.histories import Histories, read_histories
 from eimf.errors import ArtifactError, SettingError
 from eimf.esim.encode import to_column
-from eimf.evaluate import mean_metric, rank_users
+from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.losses.softmax import Products
-from eimf.train.build import build_backbone, build_semantics
-from eimf.train.group import Group
+from eimf.semantics.build import build_semantics
+from eimf.semantics.supervision import nearest_interests, read_supervision, text_alone
 from eimf.train.loop import Progress, Trainer
-from eimf.train.sequences import Histories, read_histories
-from eimf.train.supervision import nearest_interests, read_supervision, text_alone
+from eimf.train.process_group import Group
 from tests import world as planted
 
 SETTINGS = TrainSettings(lr=5e-3, batch_positions=128, seed=7)

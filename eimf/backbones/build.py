@@ -1,0 +1,75 @@
+"""From settings to a backbone."""
+
+import inspect
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from eimf.backbones.base import Backbone
+from eimf.backbones.registry import BACKBONES
+from eimf.config import ModelSettings
+from eimf.errors import SettingError, refusal
+
+_COMMON = ("items", "width", "max_length", "dropout")
+
+
+def options_of(backbone: str) -> type[BaseModel]:
+    """A backbone's own settings, read from its constructor: names, types, defaults. Raises SettingError."""
+    if backbone not in BACKBONES:
+        raise SettingError("model.backbone", f"{backbone!r} is not known", f"use one of {', '.join(BACKBONES)}")
+    parameters = inspect.signature(BACKBONES[backbone]).parameters
+    fields: dict[str, Any] = {
+        name: (each.annotation, each.default) for name, each in parameters.items() if name not in _COMMON
+    }
+    return create_model(backbone, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
+
+
+def chosen_options(settings: ModelSettings) -> dict[str, Any]:
+    """Every option of the chosen backbone with its value. Raises SettingError."""
+    options = options_of(settings.backbone)
+    for name in settings.options.keys() - BACKBONES.keys():
+        raise SettingError(f"model.options.{name}", "no backbone has this name", f"use one of {', '.join(BACKBONES)}")
+    field = f"model.options.{settings.backbone}"
+    try:
+        return options.model_validate(settings.options.get(settings.backbone, {})).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{field}.{first['loc'][0]}"
+        if first["type"] == "extra_forbidden":
+            raise SettingError(name, "unknown option", f"use one of {sorted(options.model_fields)}") from error
+        raise SettingError(name, *refusal(first)) from error
+
+
+def chosen_dropout(settings: ModelSettings) -> float:
+    """The settings' dropout, or else the backbone's."""
+    return BACKBONES[settings.backbone].usual_dropout if settings.dropout is None else settings.dropout
+
+
+def model_configuration(settings: ModelSettings) -> dict[str, Any]:
+    """The settings that the chosen backbone reads, defaults filled in: what belongs into a key. Raises SettingError
+    where the backbone refuses them."""
+    outline(settings, items=1)
+    options = {settings.backbone: chosen_options(settings)}
+    return {**settings.model_dump(mode="json"), "dropout": chosen_dropout(settings), "options": options}
+
+
+def outline(settings: ModelSettings, items: int) -> Backbone:
+    """The backbone with the names, shapes and types of its weights, and no memory for them. Raises SettingError."""
+    with torch.device("meta"):
+        return build_backbone(settings, items, seed=0)
+
+
+def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
+    """A new backbone with weights drawn from `seed`; the caller's random state is left alone. Raises SettingError."""
+    options = chosen_options(settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        try:
+            return BACKBONES[settings.backbone](
+                items=items, width=settings.width, max_length=settings.max_length, dropout=chosen_dropout(settings),
+                **options,
+            )  # type: ignore[call-arg]  # fmt: skip
+        except ValueError as error:
+            found, _, remedy = str(error).partition("; ")
+            raise SettingError(f"model ({settings.backbone})", found, remedy) from error

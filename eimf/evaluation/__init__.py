@@ -1,0 +1,1 @@
+"""Full-ranking evaluation of a trained backbone."""

@@ -1,1 +1,0 @@
-"""Backbones and the EIMF heads. They know tensors only: no text, no store, no configuration."""

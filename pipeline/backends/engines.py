@@ -1,0 +1,177 @@
+"""The encoder and the LLM that a recipe names, opened only when something has to be computed."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from eimf.errors import MissingError
+from eimf.esim.encode import Encoder
+from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
+from eimf.esim.generate import Generator, Renderer
+from eimf.esim.prompt import reply_schema
+from eimf.store import keys
+from eimf.store.artifact import Store
+from pipeline.backends import watchdog
+from pipeline.backends.model_source import model_folder, model_identity, offline_environment
+from pipeline.backends.number_type import fastest_dtype, gpu_present
+from pipeline.console import say
+from pipeline.recipe import Recipe
+
+if TYPE_CHECKING:
+    from eimf.esim.chat import ChatRenderer
+
+_DTYPES = ("bfloat16", "float32", "float16")
+
+
+class Engines:
+    """The engines of a recipe's `encoder` and `llm` sections on this machine. Close it: an encoder, once loaded, is
+    kept for the next texts."""
+
+    def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
+        """`store` holds the replies that `llm.backend="replay"` looks for."""
+        self._recipe, self._store = recipe, store
+        self._on_gpu = gpu_present()
+        self._encoder: Encoder | None = None
+        self.seconds: dict[str, float] = {}
+        """How long each engine took to start, by its setting."""
+
+    @cached_property
+    def encoder_identity(self) -> dict[str, Any]:
+        """What determines a text's vector: part of the keys of rows 2 and 8."""
+        settings = self._recipe.encoder
+        if settings.backend == "fake":
+            return {"backend": "fake"}
+        identity = model_identity(settings.model, settings.revision, self._recipe.folder, "encoder.model")
+        return {
+            "backend": "vllm",
+            "model": identity,
+            "dtype": self._dtype(settings.dtype),
+            "max_tokens": settings.max_tokens,
+        }
+
+    @cached_property
+    def generator_identity(self) -> dict[str, Any]:
+        """All that determines a reply but the prompt: in every request key. A replayed reply is the model's own."""
+        settings = self._recipe.llm
+        fixed = {"sampling": self._sampling(), "seed": settings.seed, "schema": self._schema()}
+        if settings.backend == "fake":
+            return {"backend": "fake", **fixed}
+        model = model_identity(settings.model, settings.revision, self._recipe.folder, "llm.model")
+        identity = {"backend": "vllm", "model": model, "dtype": self._dtype(settings.dtype), **fixed}
+        if settings.backend == "replay" and settings.dtype == "auto":
+            return self._recorded(identity)
+        return identity
+
+    def _recorded(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The same in the number type of this machine if the store has replies in it, or else in one that it has."""
+        if self._store is not None:
+            for dtype in (identity["dtype"], *_DTYPES):
+                candidate = {**identity, "dtype": dtype}
+                if (self._store.root / "replies" / keys.digest(candidate)).is_dir():
+                    return candidate
+        return identity
+
+    def encoder(self) -> Encoder:
+        """The loaded encoder; kept until `close`, or until the LLM needs the GPU."""
+        if self._encoder is None:
+            self._encoder = self._load_encoder()
+        return self._encoder
+
+    def close(self) -> None:
+        """End the encoder, if it was loaded."""
+        if self._encoder is not None:
+            self._encoder.close()
+            self._encoder = None
+
+    def _load_encoder(self) -> Encoder:
+        settings, speed = self._recipe.encoder, self._recipe.speed
+        if settings.backend == "fake":
+            return FakeEncoder()
+        folder = model_folder(settings.model, settings.revision, self._recipe.folder, "encoder.model")
+        with self._starting("encoder"):
+            from eimf.esim.vllm_engine import VllmEncoder
+
+            return VllmEncoder(
+                folder,
+                max_tokens=settings.max_tokens,
+                dtype=self.encoder_identity["dtype"],
+                batch=speed.encode_batch,
+                memory=self._memory(gpus=1),
+                on_gpu=self._on_gpu,
+            )
+
+    def renderer(self) -> Renderer:
+        """The chat template of the LLM; loads its tokenizer, not its weights."""
+        return FakeRenderer() if self._recipe.llm.backend == "fake" else self._chat
+
+    @cached_property
+    def _chat(self) -> "ChatRenderer":
+        settings = self._recipe.llm
+        folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
+        offline_environment(self._on_gpu)
+        from eimf.esim.chat import ChatRenderer
+
+        return ChatRenderer(folder)
+
+    def generator(self) -> Generator:
+        """The loaded LLM. Raises MissingError under `replay`: this is called only for what no reply is recorded of."""
+        settings, speed = self._recipe.llm, self._recipe.speed
+        if settings.backend == "fake":
+            return FakeGenerator(settings.max_interests)
+        if settings.backend == "replay":
+            dtype = self.generator_identity["dtype"]
+            problem = f"replay, but the store holds no reply in {dtype} to some requests"
+            raise MissingError("llm.backend", problem, 'set llm.backend="vllm" once, or llm.dtype as it was then')
+        chat = self._chat  # fetches the model, if need be, before the hub is declared offline
+        if self._on_gpu:  # its memory is the LLM's
+            self.close()
+        with self._starting("llm"):
+            from eimf.esim.vllm_engine import VllmGenerator
+
+            return VllmGenerator(
+                chat, sampling=self._sampling(), json_schema=self._schema(),
+                max_prompt_tokens=settings.max_prompt_tokens, dtype=self.generator_identity["dtype"],
+                in_flight=speed.in_flight, memory=self._memory(speed.tensor_parallel), on_gpu=self._on_gpu,
+            )  # fmt: skip
+
+    @contextmanager
+    def _starting(self, section: str) -> Iterator[None]:
+        """Around the start of an engine: its surroundings, a line, and how long it took."""
+        dtype = (self.encoder_identity if section == "encoder" else self.generator_identity)["dtype"]
+        say(f"      starting {section}.model, {section}.dtype {dtype}")
+        offline_environment(self._on_gpu)
+        watchdog.watch()
+        begin = time.monotonic()
+        yield
+        self.seconds[section] = time.monotonic() - begin
+
+    def _dtype(self, setting: str) -> str:
+        return fastest_dtype(self._on_gpu) if setting == "auto" else setting
+
+    def _sampling(self) -> dict[str, Any]:
+        settings = self._recipe.llm
+        return {
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens,
+        }
+
+    def _schema(self) -> dict[str, Any]:
+        settings = self._recipe.llm
+        return reply_schema(
+            min_interests=settings.min_interests, max_interests=settings.max_interests,
+            interest_chars=settings.interest_chars, max_titles=self._recipe.prompt.max_titles,
+        )  # fmt: skip
+
+    def _memory(self, gpus: int) -> dict[str, Any]:
+        from eimf.esim.vllm_engine import memory_options
+
+        speed = self._recipe.speed
+        return memory_options(
+            on_gpu=self._on_gpu,
+            kv_cache_gb=speed.kv_cache_gb,
+            gpu_memory=speed.gpu_memory,
+            tensor_parallel=gpus,
+        )

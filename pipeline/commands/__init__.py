@@ -1,0 +1,1 @@
+"""The commands of `eimf` that are more than one call."""

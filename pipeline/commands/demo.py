@@ -1,0 +1,104 @@
+"""The end of `make demo`: typical users with the interests that the LLM inferred, where the time went, next steps."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from eimf import schema
+from eimf.config import HeadSettings
+from eimf.errors import printable
+from eimf.store.artifact import Artifact, Store
+from pipeline.backends.engines import Engines
+from pipeline.console import say, table
+from pipeline.recipe import Recipe
+from pipeline.report.results import show_paired, show_results
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_train
+
+_USERS, _TITLES, _CHARS = 5, 6, 60
+
+
+def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
+    """Of the largest clusters, the typical user's last titles that the LLM was shown, and its interests with the titles
+    that it gives as evidence."""
+    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
+    ids = artifacts["dataset"].table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
+    clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
+    cluster_of = dict(_pairs(artifacts["typical_users"].table("typical_users"), schema.USER, schema.CLUSTER))
+    shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
+    sizes = Counter(clusters)
+    members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
+    rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
+    rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
+    say(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM inferred:")
+    for row in rows[:_USERS]:
+        user, history = row[schema.USER], shown[row[schema.USER]]
+        say(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {_named(history, titles)}")
+        for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
+            say(f"    {_plain(interest)}: {_named(evidence, titles) or 'no titles as evidence'}")
+
+
+def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
+    """Seconds of everything that was built in the `whole`, by its label, and of every engine's start within it."""
+    seconds = {artifact.key: (label, artifact.manifest.seconds) for label, artifact in built.items()}.values()
+    rows = [[label, f"{value:.0f}"] for label, value in seconds if value >= 1]
+    rows += [[f"of these, starting {section}.model", f"{value:.0f}"] for section, value in starts.items()]
+    if built:
+        say(f"Where the time went, {whole:.0f} seconds in all:")
+        table(["", "seconds"], rows)
+        say()
+
+
+def show_next_steps() -> None:
+    """What the demo does not show, and commands to try next."""
+    say("The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help.")
+    say()
+    say("Next steps:")
+    say("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
+    say("  make signal-check                          do the interests predict what users do next?")
+    say("  make train SET=heads.require_gain=false    use the interests even if they do not")
+    say("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
+    say("  make status                                the artifacts in the store")
+
+
+def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
+    columns = rows.to_pydict()
+    return zip(columns[key], columns[value], strict=True)
+
+
+def _named(items: list[int], titles: list[str | None]) -> str:
+    """The last of these items by their titles."""
+    names = [_plain(titles[item - 1] or "") for item in items[-_TITLES:]]
+    return ("... " if len(items) > _TITLES else "") + "; ".join(names)
+
+
+def _plain(text: str) -> str:
+    """On one line, and not long."""
+    line = printable(text)
+    return line if len(line) <= _CHARS else f"{line[: _CHARS - 3]}..."
+
+
+def run_demo(recipe: Recipe, store: Store) -> None:
+    """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
+    with the texts and the LLM's interests, if these pass the gate. Then what the LLM said, and where the time went."""
+    begin, before, engines = time.monotonic(), set(store.listing()), Engines(recipe, store)
+    artifacts = run_esim(recipe, store, engines)
+    others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
+    results = [run_train(variant, store) for variant in (*others, recipe)]
+    say()
+    show_results(results)
+    for other in results[:-1]:
+        if other.checkpoint.key != results[-1].checkpoint.key:
+            show_paired(other, results[-1])
+    say()
+    show_typical_users(artifacts)
+    say()
+    finished = {**artifacts, **{result.label: result.checkpoint for result in results}}
+    built = {
+        name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before
+    }
+    show_seconds(built, time.monotonic() - begin, engines.seconds)
+    show_next_steps()

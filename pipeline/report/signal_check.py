@@ -1,0 +1,30 @@
+"""The table of the signal check."""
+
+from typing import TYPE_CHECKING
+
+from eimf.store.artifact import Artifact
+from pipeline.console import say, table
+
+if TYPE_CHECKING:
+    import torch
+
+
+def show_probe(probe: Artifact) -> None:
+    """One row a source: mean AUC over users, the paired difference of the LLM's interests to it, and what it adds to
+    the user's own history."""
+    from eimf.metrics import paired_difference
+    from eimf.semantics.signal_check import HISTORY, read_readings
+
+    found = read_readings(probe.table("readings"))
+
+    def cells(one: "torch.Tensor", other: "torch.Tensor") -> list[str]:
+        mean, error, p = paired_difference(one, other)
+        return [f"{mean:+.4f} ± {error:.4f}", f"{p:.2g}"]
+
+    rows = []
+    for name, source in found.items():
+        against = ["", ""] if name == "true" else cells(source.alone, found["true"].alone)
+        added = ["", ""] if name == HISTORY else cells(found[HISTORY].alone, source.with_history)
+        rows.append([name, f"{source.alone.mean():.4f}", *against, *added])
+    table(["", "AUC", "true minus it", "paired p", "it adds to history", "paired p"], rows)
+    say("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")

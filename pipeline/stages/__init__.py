@@ -1,0 +1,1 @@
+"""The stages of the flow table: how each artifact is configured, built and found."""

@@ -1,0 +1,77 @@
+"""Stages 3 to 5: user vectors, clusters, typical users."""
+
+from typing import Any
+
+from eimf import schema
+from eimf.store.artifact import Draft
+from pipeline.console import progress
+from pipeline.stages.stage import Artifacts, Facts, Run
+
+
+def training_events(made: Artifacts) -> tuple[Any, Any]:
+    """Training events of all users, user by user: item_idx [E] and offsets [U + 1]."""
+    import numpy as np
+
+    events = made["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT])
+    train = events[schema.SPLIT].to_numpy() == schema.TRAIN
+    user = events[schema.USER].to_numpy()
+    offsets = np.searchsorted(user[train], np.arange(int(user[-1]) + 2))
+    return events[schema.ITEM].to_numpy()[train], offsets
+
+
+def build_user_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import numpy as np
+    import pyarrow as pa
+
+    from eimf.esim.encode import to_column
+    from eimf.esim.vectors import user_vectors
+
+    items, offsets = training_events(made)
+    vectors = user_vectors(items, offsets, schema.vectors_of(made["item_vectors"].table("vectors")))
+    users = pa.array(np.arange(len(vectors), dtype=np.int32))
+    draft.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
+    return {"users": len(vectors)}
+
+
+def cluster_configuration(run: Run) -> dict[str, Any]:
+    return {"cluster": run.recipe.cluster.model_dump(mode="json")}
+
+
+def build_clusters(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import numpy as np
+    import pyarrow as pa
+
+    from eimf.esim.cluster import cluster_count, cluster_users, total_ticks
+    from eimf.esim.encode import to_column
+
+    settings, vectors = run.recipe.cluster, schema.vectors_of(made["user_vectors"].table("vectors"))
+    count = cluster_count(len(vectors), settings.count, settings.share, settings.max_count)
+    iterations, seed, threads = settings.iterations, settings.seed, run.recipe.speed.threads
+    with progress("clustering", total_ticks(len(vectors), count, iterations), "users") as tick:
+        clusters = cluster_users(vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=tick)
+    users = np.arange(len(vectors), dtype=np.int32)
+    draft.write_table("clusters", pa.table([users, clusters.cluster, clusters.similarity], schema=schema.CLUSTERS))
+    numbers = np.arange(len(clusters.centroids), dtype=np.int32)
+    centroids = pa.table([numbers, to_column(clusters.centroids)], schema=schema.centroids(vectors.shape[1]))
+    draft.write_table("centroids", centroids)
+    fewer = {"asked_for": count} if len(numbers) < count else {}  # there are fewer different users than clusters
+    return {"clusters": len(numbers), **fewer, "mean_similarity": round(float(clusters.similarity.mean()), 4)}
+
+
+def typical_configuration(run: Run) -> dict[str, Any]:
+    return {"typical": run.recipe.typical.model_dump(mode="json")}
+
+
+def build_typical_users(run: Run, made: Artifacts, draft: Draft) -> Facts:
+    import numpy as np
+
+    from eimf.esim.typical import nearest_to_centroid
+
+    clusters = made["clusters"].table("clusters")
+    _, offsets = training_events(made)
+    history, similarity = np.diff(offsets), clusters[schema.SIMILARITY].to_numpy()
+    chosen = nearest_to_centroid(
+        clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history
+    )
+    draft.write_table("typical_users", chosen)
+    return {"typical_users": chosen.num_rows}

@@ -1,0 +1,1 @@
+"""Plans of many trainings, their results and tables."""

@@ -1,0 +1,1 @@
+"""A training run on arrays: epochs, state on disk, processes."""

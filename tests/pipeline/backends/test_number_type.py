@@ -1,0 +1,59 @@
+"""`dtype = "auto"`: the type by machine; it is in the keys; replies of another machine are found."""
+
+import stat
+from dataclasses import dataclass
+
+import pytest
+
+from eimf.store import keys
+from eimf.store.artifact import Store
+from pipeline.backends import number_type
+from pipeline.backends.engines import Engines
+from pipeline.backends.number_type import fastest_dtype, gpu_capability
+from pipeline.recipe import load_recipe
+from pipeline.stages.lockfile import settings_behind
+
+
+@pytest.mark.parametrize(
+    ("said", "dtype"), [("9.0\n9.0\n", "bfloat16"), ("8.0\n7.5\n", "float16"), ("Field is not valid", "bfloat16")]
+)
+def test_what_a_gpu_multiplies(tmp_path, monkeypatch, said, dtype):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    gpu_capability.cache_clear()
+    assert number_type.gpu_present() and fastest_dtype(on_gpu=True) == dtype
+    gpu_capability.cache_clear()
+
+
+@dataclass
+class Machine:
+    """Engines as a machine with this number type would make them."""
+
+    dtype: str
+
+    def engines(self, *settings: str, store: Store | None = None) -> Engines:
+        engines = Engines(load_recipe("ml-100k", None, list(settings)), store)
+        engines._dtype = lambda setting: self.dtype if setting == "auto" else setting  # type: ignore[method-assign]
+        return engines
+
+
+def test_auto_is_in_the_identity_as_what_it_came_to_and_a_recipe_may_fix_it():
+    a, b = Machine("bfloat16"), Machine("float32")
+    assert (a.engines().generator_identity["dtype"], b.engines().generator_identity["dtype"]) == ("bfloat16", "float32")
+    assert a.engines().encoder_identity == b.engines().encoder_identity  # float32 by default
+    fixed = [machine.engines("llm.dtype=float16").generator_identity for machine in (a, b)]
+    assert fixed[0] == fixed[1] and fixed[0]["dtype"] == "float16"
+    # A training node finds what another machine made: refs go by the settings as written.
+    assert settings_behind(load_recipe("ml-100k", None, []), "esim")["llm"]["dtype"] == "auto"
+
+
+def test_replay_takes_the_replies_that_the_store_has(tmp_path):
+    there, here, store = Machine("bfloat16"), Machine("float32"), Store(tmp_path)
+    replay = ("llm.backend=replay",)
+    assert here.engines(*replay, store=store).generator_identity["dtype"] == "float32"  # none: to be asked for here
+    recorded = there.engines().generator_identity
+    (store.root / "replies" / keys.digest(recorded)).mkdir(parents=True)
+    assert here.engines(*replay, store=store).generator_identity == recorded
+    assert here.engines(store=store).generator_identity["dtype"] == "float32"  # only replay looks for others

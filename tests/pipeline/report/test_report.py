@@ -1,0 +1,95 @@
+"""`eimf backbones` names everything that the catalogue has."""
+
+import pytest
+
+from eimf.backbones.registry import BACKBONES
+from eimf.config import HeadSettings
+from eimf.store.artifact import Store
+from pipeline.recipe import load_recipe
+from pipeline.report.backbones import describe_backbone
+from pipeline.report.store import show_store
+from pipeline.stages.gain_test import Settled, Verdict
+from pipeline.stages.stage_two import label, run_train
+from tests import world as planted
+from tests.pipeline.test_errors import eimf
+
+D, T, F = 64, 50, 256  # default width, history length, and width inside
+
+
+def test_the_verb_lists_every_backbone():
+    result = eimf("backbones")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith((" ", "choose"))] == list(BACKBONES)
+    assert "layers=2 heads=2 feed_forward=256" in result.stdout
+    assert "dropout 0.5" in lines[1] and result.stdout.count("dropout 0.2") == 1  # bert4rec
+    assert all(len(line) <= 160 for line in lines)
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_every_backbone_is_told_in_a_line_and_its_options_are_settings(name):
+    about, vectors, parameters, options = describe_backbone(name)
+    assert about.endswith(".") and ": " in about and vectors >= 1 and parameters >= 0
+    overrides = [f"model.options.{name}.{option}={str(value).lower()}" for option, value in options.items()]
+    assert load_recipe("ml-100k", None, overrides).model.options.get(name, {}) == options
+
+
+def test_vectors_and_parameters_are_counted():
+    # positions T D, to_hidden D F, to_weight F K
+    assert describe_backbone("comirec-sa")[1:3] == (4, T * D + D * F + F * 4)
+    # positions, last norm 2 D; a block: 2 norms, qkv, out, expand, contract, each with a bias
+    block = 2 * 2 * D + (D + 1) * 3 * D + (D + 1) * D + (D + 1) * F + (F + 1) * D
+    assert describe_backbone("sasrec")[1:3] == (1, T * D + 2 * D + 2 * block)
+
+
+def test_the_store_tells_trainings_apart_and_a_plain_one_needs_no_stage_one(tmp_path, world_folder, capsys):
+    store = Store(tmp_path)
+    recipe = planted.recipe(world_folder, "heads.preset=plain", "train.epochs=2", "train.seed=5", "model.backbone=dnn")
+    trained = run_train(recipe, store)
+    out = capsys.readouterr().out
+    assert "built   1 dataset" in out and "training: epoch 2, valid 0." in out and "targets/s" in out
+    show_store(store)
+    dataset, checkpoint = trained.checkpoint.manifest.parents["dataset"][:12], trained.checkpoint.key[:12]
+    shown = capsys.readouterr().out
+    assert f"dnn seed=5 semantics=nothing dataset={dataset} epochs=2" in shown
+    assert f"checkpoint={checkpoint} ndcg@10=" in shown
+
+
+@pytest.mark.parametrize(
+    ("heads", "wanted"),
+    [
+        ({"preset": "plain"}, "sasrec plain"),
+        ({"preset": "plain", "table": "compose"}, "sasrec plain table=compose"),
+        ({"preset": "text"}, "sasrec text"),
+        ({"preset": "modern"}, "sasrec modern"),
+        ({"preset": "modern", "control": "titles", "smooth_text": 0.1}, "sasrec modern smooth_text=0.1 titles"),
+    ],
+)
+def test_a_training_is_called_by_its_preset_and_what_differs_from_it(world_folder, heads, wanted):
+    recipe = planted.recipe(world_folder)
+    recipe = recipe.model_copy(update={"heads": HeadSettings(**heads)})
+    assert label(Settled(recipe, {})) == wanted
+
+
+def test_a_shut_gate_is_no_difference_to_the_preset(world_folder):
+    recipe = planted.recipe(world_folder)
+    recipe = recipe.model_copy(update={"heads": HeadSettings().without_interests()})
+    assert label(Settled(recipe, {}, Verdict(False, ""))) == "sasrec modern, gate shut"
+
+
+def test_a_training_that_keeps_seen_items_is_told_apart(tmp_path, world_folder, capsys):
+    recipe = planted.recipe(world_folder, "heads.preset=plain", "train.epochs=1", "evaluate.keep_seen=true")
+    result = run_train(recipe, Store(tmp_path))
+    assert result.label == "sasrec plain, seen items kept"
+    capsys.readouterr()
+    show_store(Store(tmp_path))
+    assert " keep_seen epochs=1" in capsys.readouterr().out
+
+
+def test_a_store_whose_artifacts_are_all_of_another_format_is_not_called_empty(tmp_path, capsys):
+    folder = tmp_path / "dataset" / ("0" * 64)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"format": 1}')
+    show_store(Store(tmp_path))
+    said = capsys.readouterr().out
+    assert "format 1 of the store" in said and "no artifact yet" not in said

@@ -1,0 +1,59 @@
+"""Stage 1 by recipe: its lines and counts, data without titles, and a folder in the place of a file."""
+
+import polars as pl
+import pytest
+
+from eimf import schema
+from eimf.errors import DataError
+from eimf.store.artifact import Store
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_train
+from tests import world as planted
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_the_dataset_stage_says_what_it_left_out_and_what_is_odd(store, tmp_path, capsys):
+    raw = planted.world()
+    rows = [
+        ("short", "i000", 0),
+        ("short", "i001", 1),
+        ("u000", "gone", 9),
+        *(("nan", "i002", order) for order in range(4)),
+    ]
+    events = pl.concat([raw.interactions, pl.DataFrame(rows, schema=raw.interactions.schema, orient="row")])
+    titles = pl.when(pl.col("item_id") == "i003").then(pl.lit("Jazz &amp; <b>more</b>")).otherwise("title")
+    folder = planted.World(events, raw.items.with_columns(titles.alias("title"))).write(tmp_path / "odd")
+    made = run_esim(planted.recipe(folder, "dataset.bad_rows=reject"), store)["dataset"]
+    facts = made.manifest.facts
+    assert [facts[name] for name in ("users", "rejected", "short_users", "cleaned")] == [91, 1, 1, 1]
+    assert made.table("items")[schema.TITLE].to_pylist()[3] == "Jazz & more"
+    notice = "4 events have the user id 'nan': leave them out if it stands for a missing id"
+    assert facts["notices"] == [notice]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1] == f"       note: {notice}"
+    assert "rejected=1 short_users=1 cleaned=1 untitled=0" in printed[2] and "notices" not in printed[2]
+
+
+def test_without_titles_the_plain_backbone_is_trained_and_the_llm_is_what_misses_them(store, tmp_path):
+    raw = planted.world(users=20)
+    nameless = raw.items.with_columns(pl.lit(None, pl.String).alias("title"))
+    folder = planted.World(raw.interactions, nameless).write(tmp_path / "nameless")
+    result = run_train(planted.recipe(folder, "heads.preset=plain", "train.epochs=1"), store)
+    assert result.metrics.table("ranks").num_rows == 20
+    with pytest.raises(DataError, match=r"dataset\.columns\.title: no typical user of \d+ has an item with a title"):
+        run_esim(planted.recipe(folder), store)
+
+
+def test_a_folder_in_the_place_of_a_file_is_said_to_be_one(store, tmp_path):
+    # F5
+    folder = planted.world(users=20).write(tmp_path / "parts")
+    (folder / "interactions.parquet").rename(tmp_path / "part-0.parquet")
+    (folder / "interactions.parquet").mkdir()
+    with pytest.raises(
+        DataError, match=r"dataset\.interactions: .*interactions\.parquet is a folder; give the path of one"
+    ):
+        run_esim(planted.recipe(folder), store)

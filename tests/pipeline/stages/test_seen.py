@@ -1,0 +1,82 @@
+"""Whether items that a user has had may come back: one switch, from the command line to what is served."""
+
+import json
+
+import pytest
+
+from eimf import schema
+from eimf.serving.recommend import Recommender
+from eimf.store.artifact import Store
+from pipeline.cli import app
+from pipeline.stages.stage_two import run_evaluate, run_train
+from tests import world as planted
+
+PLAIN = ("heads.preset=plain",)
+CURVE = ("loss", "valid_ndcg@10")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def curve(result) -> list[dict[str, float]]:
+    return [json.loads(line) for line in result.checkpoint.file("curve.jsonl").read_text().splitlines()]
+
+
+def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world_folder, capsys):
+    left_out, kept = (
+        run_train(planted.recipe(world_folder, *PLAIN, f"evaluate.keep_seen={value}"), store)
+        for value in ("false", "true")
+    )
+    said = capsys.readouterr().out.splitlines()
+    dataset = store.get("dataset", kept.checkpoint.manifest.parents["dataset"])
+    events = dataset.table("events").to_pylist()
+    items: dict[int, list[int]] = {}
+    for row in events:
+        items.setdefault(row["user_idx"], []).append(row["item_idx"])
+    repeats = {user for user, each in items.items() if each[-1] in each[:-1]}
+    assert dataset.manifest.facts["repeated_targets"] == len(repeats)
+    # Told once, of the training that leaves them out.
+    line = f"{len(repeats) / len(items):.0%} of the test targets are items that the user had before"
+    (told,) = (text for text in said if line in text)
+    assert "evaluate.keep_seen=true (--keep-seen)" in told
+    # The same training, another validation: it is as good at finding targets among all items as among fewer, but for
+    # those that it could not be served.
+    losses, values = ([[row[name] for row in curve(each)] for each in (left_out, kept)] for name in CURVE)
+    assert losses[0] == losses[1] and values[0] != values[1]
+    before, after = (each.metrics.table("ranks")["rank"].to_pylist() for each in (kept, left_out))
+    for user, (all_items, fewer) in enumerate(zip(before, after, strict=True)):
+        assert fewer == schema.NEVER if user in repeats else fewer <= all_items
+    served = [Recommender.load(store, each.checkpoint.key) for each in (left_out, kept)]
+    assert [each.keep_seen for each in served] == [False, True]
+    everything = [each.recommend([each.items], 3) for each in served]
+    assert [len(best[0]) for best in everything] == [0, 3]
+
+
+def test_few_repeats_are_not_worth_a_line(store, world_folder, capsys, monkeypatch):
+    monkeypatch.setattr("pipeline.stages.stage_two._MANY_REPEATS", 1.0)
+    run_evaluate(planted.recipe(world_folder, *PLAIN), store)
+    assert "targets are items" not in capsys.readouterr().out
+
+
+def test_the_command_line_has_the_switch(store, world_folder, capsys):
+    settings = [part for setting in (*planted.FAKES, *PLAIN) for part in ("--set", setting)]
+    common = ["--dataset", str(world_folder), "--store", str(store.root), *settings]
+    wanted = run_train(planted.recipe(world_folder, *PLAIN, "evaluate.keep_seen=true"), store)
+    for verb in ("train", "evaluate"):
+        capsys.readouterr()
+        app([verb, *common, "--keep-seen"], standalone_mode=False)
+        out = capsys.readouterr().out
+        assert f"hit    12 metrics           {wanted.metrics.short}" in out and "targets are items" not in out
+    model = Recommender.load(store, wanted.checkpoint.key)
+    shown = []
+    for more in ([], ["--no-keep-seen"], ["--keep-seen"]):
+        capsys.readouterr()
+        arguments = ["recommend", wanted.checkpoint.key, "--store", str(store.root), "--count", "48", *more]
+        app([*arguments, "--", *model.items[:5]], standalone_mode=False)
+        shown.append([line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]])
+    assert shown[0] == shown[2] and set(shown[0]) == set(model.items)
+    assert set(shown[1]) == set(model.items[5:])
+    app([*arguments[:-1], "--no-keep-seen", "--", *model.items], standalone_mode=False)
+    assert "nothing is left to recommend" in capsys.readouterr().out

@@ -1,0 +1,290 @@
+"""Stage two end to end: frozen artifacts, the plain backbone, hits, refusals."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+from eimf.backbones.sasrec import SASRec
+from eimf.config import ModelSettings
+from eimf.errors import ArtifactError, SettingError
+from eimf.store.artifact import Store
+from pipeline.backends import device
+from pipeline.commands.check import run_probe
+from pipeline.recipe import load_recipe
+from pipeline.report.results import show_results
+from pipeline.stages.checkpoint import check_memory
+from pipeline.stages.lockfile import stage_two_inputs
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_evaluate, run_train
+from tests import world as planted
+
+PLAIN = ("heads.preset=plain",)
+CURVE = ("loss", "valid_ndcg@10")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, world_folder) -> Store:
+    store = Store(tmp_path_factory.mktemp("store"))
+    run_esim(planted.recipe(world_folder), store)
+    return store
+
+
+def curve(result) -> list[dict[str, float]]:
+    return [json.loads(line) for line in result.checkpoint.file("curve.jsonl").read_text().splitlines()]
+
+
+def test_two_backbones_share_one_artifact_and_no_request_is_sent(store, world_folder, capsys):
+    replies = sorted((store.root / "replies").rglob("*"))
+    results = [
+        run_train(planted.recipe(world_folder, f"model.backbone={name}"), store) for name in ("comirec-sa", "sasrec")
+    ]
+    parents = [result.checkpoint.manifest.parents for result in results]
+    assert parents[0] == parents[1] and set(parents[0]) == {"dataset", "esim"}
+    assert capsys.readouterr().out.count("is frozen; LLM requests: 0") == 2
+    assert sorted((store.root / "replies").rglob("*")) == replies
+
+
+@pytest.mark.parametrize("settings", [(), PLAIN])
+def test_the_probe_reads_the_artifact_and_trains_nothing(store, world_folder, capsys, settings):
+    before = sorted((store.root / "checkpoint").rglob("*"))
+    run_probe(planted.recipe(world_folder, *settings), store)
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert {"true", "shuffled", "random", "titles", "history"} <= rows.keys()
+    assert float(rows["history"][1]) > 0.6  # in the planted world a user's items share words
+    assert sorted((store.root / "checkpoint").rglob("*")) == before
+
+
+def test_a_second_run_is_a_hit_and_leaves_no_work_behind(store, world_folder):
+    first, second = (run_train(planted.recipe(world_folder), store) for _ in range(2))
+    assert first.checkpoint.key == second.checkpoint.key and first.metrics.key == second.metrics.key
+    assert not (store.root / "runs" / first.checkpoint.key).exists()
+
+
+def test_weights_of_zero_are_the_plain_backbone_which_needs_no_artifact(store, world_folder):
+    plain = run_train(planted.recipe(world_folder, *PLAIN), store)
+    assert set(plain.checkpoint.manifest.parents) == {"dataset"}
+    assert plain.checkpoint.manifest.configuration["heads"] is None
+    other_heads = run_train(planted.recipe(world_folder, *PLAIN, "heads.temperature=0.7"), store)
+    assert other_heads.checkpoint.key == plain.checkpoint.key
+    weights = [*PLAIN, *(f"heads.{name}=1e-30" for name in ("align_items", "align_users", "semantic"))]
+    tiny = run_train(planted.recipe(world_folder, *weights), store)
+    # Too small to change a float32: the same curve bit for bit, though the heads were there.
+    assert [line["valid_ndcg@10"] for line in curve(tiny)] == [line["valid_ndcg@10"] for line in curve(plain)]
+    assert [line["rec"] for line in curve(tiny)] == [line["loss"] for line in curve(plain)]
+    assert (
+        tiny.checkpoint.file("model.safetensors").read_bytes()
+        == plain.checkpoint.file("model.safetensors").read_bytes()
+    )
+
+
+def test_a_backbone_that_trains_another_model_now_is_trained_anew(store, world_folder, monkeypatch):
+    recipe = planted.recipe(world_folder, *PLAIN)
+    before = run_train(recipe, store)
+    monkeypatch.setattr(SASRec, "revision", 2)
+    after = run_train(recipe, store)
+    assert after.checkpoint.key != before.checkpoint.key
+    assert after.checkpoint.manifest.configuration["revision"] == 2
+    assert "revision" not in before.checkpoint.manifest.configuration
+
+
+@pytest.mark.parametrize("preset", ["paper", "modern"])
+def test_a_checkpoint_holds_the_backbone_alone(store, world_folder, preset):
+    from safetensors import safe_open
+
+    result = run_train(planted.recipe(world_folder, f"heads.preset={preset}"), store)
+    with safe_open(result.checkpoint.file("model.safetensors"), framework="pt") as stream:
+        names = set(stream.keys())
+        assert not any(32 in stream.get_slice(name).get_shape()[1:] and "text" in name for name in names)
+    assert not any(name.startswith(("heads", "project", "attention.")) for name in names)
+    assert "item_table.weight" in names
+
+
+def test_evaluate_measures_a_finished_training_again(store, world_folder, capsys):
+    trained = run_train(planted.recipe(world_folder), store)
+    again = run_evaluate(planted.recipe(world_folder, "evaluate.cutoffs=[1, 3]"), store)
+    assert again.checkpoint.key == trained.checkpoint.key and again.metrics.key != trained.metrics.key
+    assert {row["k"] for row in again.metrics.table("metrics").to_pylist()} == {1, 3}
+    for result, shown in ((again, "ndcg@1 recall@1 ndcg@3 recall@3 mrr@3"), (trained, "ndcg@10 recall@10 ndcg@20")):
+        capsys.readouterr()
+        show_results([result])
+        assert " ".join(capsys.readouterr().out.split()).startswith(shown)
+    with pytest.raises(ArtifactError, match="not trained yet; run `make train`"):
+        run_evaluate(planted.recipe(world_folder, "train.seed=77"), store)
+
+
+def test_a_copied_store_is_enough(store, world_folder, tmp_path):
+    # As on a training node: no raw data, no model, only what artifacts/README.md says to copy.
+    for kind in ("dataset", "item_vectors", "esim", "refs"):
+        shutil.copytree(store.root / kind, tmp_path / "copy" / kind)
+    for settings in ((), ("heads.preset=text",), PLAIN):
+        recipe = planted.recipe(world_folder, *settings)
+        result = run_train(recipe.model_copy(update={"folder": tmp_path / "nowhere"}), Store(tmp_path / "copy"))
+        assert result.metrics.key == run_train(recipe, store).metrics.key
+
+
+def test_a_training_with_texts_alone_does_not_depend_on_the_prompt(store, world_folder):
+    text, modern = [], []
+    for prompt in ("llm.max_interests=7", "llm.max_interests=8"):
+        run_esim(planted.recipe(world_folder, prompt), store)
+        text.append(run_train(planted.recipe(world_folder, prompt, "heads.preset=text"), store))
+        modern.append(run_train(planted.recipe(world_folder, prompt), store))
+    assert len({result.checkpoint.key for result in text}) == 1
+    assert set(text[0].checkpoint.manifest.parents) == {"dataset", "item_vectors"}
+    assert len({result.checkpoint.key for result in modern}) == 2
+
+
+def test_texts_are_found_by_the_key_of_an_esim_artifact_too(store, world_folder):
+    esim = run_esim(planted.recipe(world_folder), store)["esim"]
+    recipe = planted.recipe(world_folder, "heads.preset=text")
+    assert stage_two_inputs(store, recipe, esim.key) == stage_two_inputs(store, recipe, None)
+
+
+def test_an_artifact_of_another_dataset_is_refused(store, tmp_path, world_folder):
+    other_folder = planted.world(seed=9).write(tmp_path / "other")
+    other = run_esim(planted.recipe(other_folder), store)["esim"]
+    with pytest.raises(ArtifactError, match=f"esim: {other.short} was made from dataset .* this recipe's is"):
+        run_train(planted.recipe(world_folder), store, other.key[:16])
+
+
+def test_without_stage_one_there_is_nothing_to_train_on(tmp_path, world_folder):
+    with pytest.raises(
+        ArtifactError,
+        match=r"^dataset of 'world': .* none for this recipe's data and stage-one settings; run `make esim`",
+    ):
+        run_train(planted.recipe(world_folder), Store(tmp_path))
+
+
+def test_a_damaged_artifact_stops_the_training_and_nothing_is_kept(store, world_folder, tmp_path):
+    shutil.copytree(store.root, tmp_path / "copy")
+    copy = Store(tmp_path / "copy")
+    recipe = planted.recipe(world_folder, "train.seed=5")
+    path = stage_two_inputs(copy, recipe, None)["esim"].folder / "interests.parquet"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 4
+    path.write_bytes(data)
+    before = sorted((copy.root / "checkpoint").iterdir())
+    with pytest.raises(ArtifactError, match=r"interests\.parquet: damaged"):
+        run_train(recipe, copy)
+    assert sorted((copy.root / "checkpoint").iterdir()) == before
+
+
+def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
+    store = Store(tmp_path / "store")
+    folders = [planted.world(seed=seed).write(tmp_path / str(seed) / "export") for seed in (1, 2)]
+    made = [run_esim(planted.recipe(folder), store)["esim"].key for folder in folders]
+    recipes = [planted.recipe(folder) for folder in folders]
+    assert [stage_two_inputs(store, recipe, None)["esim"].key for recipe in recipes] == made
+    planted.world(seed=3).write(folders[0])  # the raw data changes after stage one
+    with pytest.raises(ArtifactError, match="holds none for this recipe's data"):
+        stage_two_inputs(store, recipes[0], None)
+
+
+def test_a_training_node_tells_folders_of_data_apart(tmp_path):
+    store = Store(tmp_path / "store")
+    folders = [planted.world(seed=seed).write(tmp_path / name) for seed, name in enumerate(("office", "beauty"))]
+    made = [run_esim(planted.recipe(folder), store)["dataset"].key for folder in folders]
+    assert made[0] != made[1]
+    for folder in folders:
+        for path in folder.iterdir():
+            path.unlink()  # no raw data there
+    found = [stage_two_inputs(store, planted.recipe(folder), None)["dataset"].key for folder in folders]
+    assert found == made
+    (ref,) = (path for path in (store.root / "refs" / "dataset").iterdir() if made[0] in path.read_text())
+    ref.write_text("")
+    with pytest.raises(ArtifactError, match=r"damaged .*; remove it, and run `make esim`"):
+        stage_two_inputs(store, planted.recipe(folders[0]), None)
+
+
+def test_interests_of_another_prompt_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('version = 1\nsystem = "Name the interests."\n')
+    recipe = planted.recipe(world_folder, f"prompt.template={mine}")
+    made = run_esim(recipe, store)["esim"]
+    mine.write_text('version = 1\nsystem = "Name them, please."\n')
+    with pytest.raises(ArtifactError, match=r"esim: what prompt\.template names has changed since .*; run `make esim`"):
+        stage_two_inputs(store, recipe, None)
+    mine.unlink()  # a training node has no template, and needs none
+    assert stage_two_inputs(store, recipe, None)["esim"].key == made.key
+
+
+def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    recipe = planted.recipe(world_folder, f"encoder.model={folder}", "heads.preset=text")
+    made = run_esim(recipe, store)["item_vectors"]
+    assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
+    (folder / "model.safetensors").write_text("{ }")
+    with pytest.raises(ArtifactError, match=r"item_vectors: what encoder\.model names has changed"):
+        stage_two_inputs(store, recipe, None)
+    shutil.rmtree(folder)
+    assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
+
+
+@pytest.mark.parametrize(
+    ("loss", "setting", "reads"),
+    [
+        ("softmax", "negatives=9", False), ("softmax", "calibration=0.1", False), ("in-batch", "negatives=9", False),
+        ("sampled", "negatives=9", True), ("sampled", "calibration=0.1", False), ("bce", "negatives=9", True),
+        ("bce", "calibration=0.1", False), ("gbce", "negatives=9", True), ("gbce", "calibration=0.1", True),
+    ],
+)  # fmt: skip
+def test_what_a_loss_does_not_read_trains_nothing_anew(store, world_folder, loss, setting, reads):
+    settings = (*PLAIN, "train.epochs=1", "train.negatives=5", f"train.loss={loss}")
+    plain, other = (
+        run_train(planted.recipe(world_folder, *settings, *more), store).checkpoint
+        for more in ((), (f"train.{setting}",))
+    )
+    assert (plain.key != other.key) is reads
+    if reads:  # and it is read: another training
+        curves = [each.file("curve.jsonl").read_bytes() for each in (plain, other)]
+        assert curves[0] != curves[1]
+
+
+def test_users_of_many_events_are_told_what_suits_them(store, world_folder, capsys, monkeypatch):
+    # No dropout chosen: 1,126 events of 90 users.
+    overrides = [setting for setting in planted.FAKES if not setting.startswith("model.dropout")]
+    recipe = load_recipe(str(world_folder), None, [*overrides, *PLAIN, "train.epochs=1"])
+    for many, told in ((12, True), (13, False)):
+        monkeypatch.setattr("pipeline.stages.stage_two._MANY_EVENTS", many)
+        run_train(recipe, store)
+        assert ("advice: 13 events a user: model.dropout=0.2" in capsys.readouterr().out) is told
+    monkeypatch.setattr("pipeline.stages.stage_two._MANY_EVENTS", 12)
+    run_train(planted.recipe(world_folder, *PLAIN, "train.epochs=1"), store)  # at a dropout of its own
+    assert "advice" not in capsys.readouterr().out
+
+
+def test_a_diverging_training_is_an_error_not_a_perfect_score(store, world_folder):
+    # Each step turns a weight w into w (1 - lr weight_decay) and more: after 13 of them beyond float32.
+    diverging = ("train.lr=1000", "train.weight_decay=1000", "train.clip=0")
+    with pytest.raises(SettingError, match=r"train\.lr: 1000\.0: the loss is (nan|inf) in epoch \d; lower it"):
+        run_train(planted.recipe(world_folder, *diverging), store)
+
+
+def test_bfloat16_is_refused_where_the_cpu_would_imitate_it(store, world_folder, monkeypatch):
+    recipe = planted.recipe(world_folder, *PLAIN, "train.precision=bfloat16", "train.epochs=1")
+    monkeypatch.setattr(device, "_NATIVE_BFLOAT16", set())
+    with pytest.raises(SettingError, match=r'train\.precision: bfloat16, which this CPU.*; set it to "float32"'):
+        run_train(recipe, store)
+    monkeypatch.setattr(device, "_NATIVE_BFLOAT16", device.cpu_flags() or {"none"})
+    if device.bfloat16_is_native():
+        trained = run_train(recipe, store)
+        monkeypatch.setattr(device, "_NATIVE_BFLOAT16", set())
+        # One that was trained elsewhere is measured anywhere.
+        assert run_evaluate(recipe, store).checkpoint.key == trained.checkpoint.key
+
+
+def test_a_backbone_that_no_memory_holds_is_refused_before_it_is_built(store, world_folder, monkeypatch):
+    monkeypatch.setattr("pipeline.stages.checkpoint.memory_of", lambda device: 64 << 30)  # on a larger machine too
+    begin = time.process_time()
+    recipe = planted.recipe(world_folder, *PLAIN, "model.width=8192", "model.options.sasrec.layers=64")
+    with pytest.raises(SettingError, match=r"model \(sasrec\): [\d,]+ parameters take [\d,.]+ GiB to train, here are"):
+        run_train(recipe, store)
+    assert time.process_time() - begin < 10
+    tables = 48 * 8 + 16 * 8  # weights of the items and positions, of which SASRec has more besides
+    with pytest.raises(SettingError, match=r"lower model\.width"):
+        check_memory(ModelSettings(width=8, max_length=16), 48, available=12 * tables)
+    check_memory(ModelSettings(width=8, max_length=16), 48, available=1 << 20)

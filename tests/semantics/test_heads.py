@@ -1,0 +1,194 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from eimf.losses.softmax import Products
+from eimf.semantics.heads import EimfHeads, hard_readout
+
+WIDTH, TEXT, ITEMS, CLUSTERS, MOST = 6, 10, 9, 3, 4
+WHOLE = Products()
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def heads(contrast_items: int = ITEMS) -> EimfHeads:
+    present = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
+    semantics = random(CLUSTERS, MOST, TEXT) * present.unsqueeze(-1)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return EimfHeads(
+            item_text=random(ITEMS, TEXT, seed=1),
+            semantics=semantics,
+            present=present,
+            width=WIDTH,
+            temperature=0.1,
+            contrast_items=contrast_items,
+        )
+
+
+def batch() -> dict[str, torch.Tensor]:
+    target = torch.tensor([1, 5, 5, 9, 2, 7, 1])
+    cluster = torch.tensor([0, 0, 1, 1, -1, 0, 1])
+    return {
+        "readout": random(7, WIDTH, seed=2),
+        "item_vectors": random(ITEMS, WIDTH, seed=3),
+        "target": target,
+        "cluster": cluster,
+    }
+
+
+def losses(model: EimfHeads, products: Products = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
+    """(L_align, L_sem) of the heads over a plain table of item vectors."""
+    table = values.pop("item_vectors")
+    found = model(
+        **values, vectors_of=lambda items: F.embedding(items - 1, table), sample=None, products=products,
+        generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    return found["align_items"] + found["align_users"], found["semantic"]
+
+
+def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[torch.Tensor, torch.Tensor]:
+    """METHOD, stage two, position by position."""
+    text = model.project(model.item_text)
+    known = [place for place in range(len(target)) if cluster[place] >= 0]
+    reads, semantic = {}, torch.zeros(())
+    for place in known:
+        z = model.project(model.semantics[cluster[place]])[model.present[cluster[place]]]
+        query, key, value = model.to_qkv(z).chunk(3, dim=-1)
+        z = z + model.to_out((query @ key.T / WIDTH**0.5).softmax(dim=-1) @ value)
+        best = int((z @ text[target[place] - 1]).argmax())
+        reads[place] = (int(cluster[place]), best, z[best])
+        semantic = semantic - F.log_softmax(text @ z[best], dim=0)[target[place] - 1] / len(target)
+    distinct = {(c, m): t for c, m, t in reads.values()}
+    align = torch.zeros(())
+    for place in range(len(target)):
+        own, items = target[place] - 1, target.unique() - 1
+        meaning = model.to_behaviour(text)
+        similar = F.cosine_similarity(item_vectors[own][None], meaning[items]) / 0.1
+        nce = -F.log_softmax(similar, dim=0)[(items == own).nonzero()[0, 0]]
+        align = align + (0.4 * nce + 0.1 * (1 - F.cosine_similarity(item_vectors[own], meaning[own], dim=0))) / len(
+            target
+        )
+    for place, (own_cluster, _, own) in reads.items():
+        rivals = [t for (c, m), t in distinct.items() if c != own_cluster]
+        candidates = model.to_behaviour(torch.stack([own, *rivals]))
+        similar = F.cosine_similarity(readout[place][None], candidates) / 0.1
+        distance = 1 - F.cosine_similarity(readout[place], candidates[0], dim=0)
+        align = align + (-0.4 * F.log_softmax(similar, dim=0)[0] + 0.1 * distance) / len(target)
+    return align, semantic
+
+
+def test_both_losses_equal_the_method_position_by_position():
+    model, values = heads(), batch()
+    found = losses(model, **values, products=Products(2))
+    torch.testing.assert_close(found, by_hand(model, **values))
+
+
+def test_equal_texts_get_equal_vectors():
+    # METHOD, fault 1: a projection of its own for every text.
+    model = heads()
+    text = random(1, TEXT, seed=5)
+    assert torch.equal(model.project(text), model.project(text.clone()))
+    assert sum(parameter.shape == (WIDTH, TEXT) for parameter in model.parameters()) == 1
+
+
+def test_the_text_tables_survive_a_parameter_reset_and_are_not_trained():
+    # METHOD, fault 2: a reset after loading overwrote the frozen table.
+    model = heads()
+    before = model.item_text.clone(), model.semantics.clone()
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    assert torch.equal(model.item_text, before[0]) and torch.equal(model.semantics, before[1])
+    names = {name for name, _ in model.named_parameters()}
+    assert not names & {"item_text", "semantics", "present"}
+    assert not model.state_dict().keys() & {"item_text", "semantics", "present"}
+
+
+def test_positions_without_semantics_train_item_alignment_only():
+    values = batch() | {"cluster": torch.full((7,), -1)}
+    align, semantic = losses(heads(), **values)
+    assert semantic == 0 and align > 0
+
+
+def test_gradients_reach_every_parameter():
+    model, values = heads(), batch()
+    values["readout"].requires_grad_()
+    values["item_vectors"].requires_grad_()
+    align, semantic = losses(model, **values)
+    (align + semantic).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    assert values["readout"].grad[4].abs().sum() == 0  # no cluster
+    assert values["item_vectors"].grad[2].abs().sum() == 0  # item 3 is no target
+
+
+def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss():
+    # Two orthogonal groups of items; Z holds both directions. With an identity projection the readout of a target is
+    # its own direction, so the loss tends to that of choosing within a group: log 2 as the scale grows.
+    text = torch.eye(2).repeat_interleave(2, dim=0)
+    model = EimfHeads(
+        item_text=text,
+        semantics=torch.eye(2)[None],
+        present=torch.ones(1, 2, dtype=torch.bool),
+        width=2,
+        temperature=1,
+        contrast_items=4,
+    )
+    with torch.no_grad():
+        model.project.weight.copy_(6 * torch.eye(2))
+        model.project.bias.zero_()
+        model.to_out.weight.zero_()
+        model.to_out.bias.zero_()
+    target = torch.tensor([1, 2, 3, 4])
+    _, semantic = losses(
+        model, readout=torch.randn(4, 2), item_vectors=torch.randn(4, 2), target=target,
+        cluster=torch.zeros(4, dtype=torch.int64),
+    )  # fmt: skip
+    assert float(semantic.detach()) == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_hard_readout_is_the_interest_nearest_to_the_target():
+    interests = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 2.0]]])
+    items = torch.tensor([[0.1, 1.0], [1.0, 0.1]])
+    assert hard_readout(interests, items, torch.tensor([2, 1])).tolist() == [[1, 0], [0, 2]]
+
+
+def test_items_are_contrasted_in_random_groups_of_the_given_size():
+    # All vectors alike, so every candidate is as good as another: a group of n has NCE log n, and cosines are 1.
+    values = batch() | {"item_vectors": torch.ones(ITEMS, WIDTH), "cluster": torch.full((5,), -1)}
+    values["target"] = torch.tensor([1, 5, 9, 2, 7])
+    values["readout"] = values["readout"][:5]
+    for size, groups in ((5, [5]), (3, [3, 2]), (4, [4, 1])):
+        model = heads(size)
+        with torch.no_grad():
+            model.to_behaviour.weight.zero_()
+            model.to_behaviour.bias.fill_(1)
+        align, _ = losses(model, **values)
+        wanted = 0.4 * sum(count * math.log(count) for count in groups) / 5
+        assert float(align.detach()) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_gradients_repeat_themselves_bit_for_bit_on_two_threads(threads):
+    # Many positions share items and clusters, and the tensors are large enough for torch to split them.
+    generator = torch.Generator().manual_seed(9)
+    model = EimfHeads(
+        item_text=random(50, TEXT), semantics=random(5, 4, TEXT), present=torch.ones(5, 4, dtype=torch.bool), width=64,
+        temperature=0.1, contrast_items=16,
+    )  # fmt: skip
+    target, cluster = (torch.randint(low, high, (4000,), generator=generator) for low, high in ((1, 51), (0, 5)))
+    readout, table = random(4000, 64), random(50, 64)
+
+    def gradients() -> list[torch.Tensor]:
+        align, semantic = losses(model, readout=readout, item_vectors=table, target=target, cluster=cluster)
+        return list(torch.autograd.grad(align + semantic, list(model.parameters())))
+
+    first = gradients()
+    assert all(all(map(torch.equal, first, gradients())) for _ in range(10))

@@ -1,0 +1,183 @@
+"""A trained backbone behind a function: the same ranking as the evaluation's, from item ids alone."""
+
+import math
+import re
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from eimf import schema
+from eimf.errors import ArtifactError, DataError, SettingError
+from eimf.evaluation.rank_users import rank_users
+from eimf.serving.recommend import Recommender
+from eimf.store.artifact import Artifact, Store
+from pipeline.commands import recommend as recommend_command
+from pipeline.commands.recommend import show, write_all
+from pipeline.stages.load import histories_of
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_train
+from tests import world as planted
+
+README = Path(__file__).parents[2] / "README.md"
+TIMED = ("dataset.columns.timestamp=order", "model.backbone=hstu", "model.options.hstu.time=true")
+
+
+@pytest.fixture(scope="module", params=["sasrec", "comirec-sa", "hstu"])
+def served(request, tmp_path_factory, world_folder) -> tuple[Recommender, Artifact, Artifact, Store]:
+    store = Store(tmp_path_factory.mktemp("store"))
+    timed = TIMED if request.param == "hstu" else (f"model.backbone={request.param}",)
+    recipe = planted.recipe(world_folder, *timed, "heads.preset=text", "train.epochs=3")
+    dataset = run_esim(recipe, store)["dataset"]
+    result = run_train(recipe, store)
+    return Recommender.load(store, result.checkpoint.key[:12]), dataset, result.metrics, store
+
+
+def histories(dataset: Artifact) -> dict[int, list[tuple[str, float]]]:
+    """Every user's events in order: item id and time."""
+    names = dataset.table("items")[schema.ITEM_ID].to_pylist()
+    found: dict[int, list[tuple[str, float]]] = {}
+    for row in dataset.table("events").to_pylist():
+        found.setdefault(row[schema.USER], []).append((names[row[schema.ITEM] - 1], row[schema.TIMESTAMP]))
+    return found
+
+
+@pytest.mark.parametrize("keep_seen", [False, True])
+@pytest.mark.parametrize("split", [schema.VALID, schema.TEST])
+def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, split):
+    """For every user and every k: the target is among the k items recommended if and only if its rank is at most k."""
+    model, dataset, _, _ = served
+    flat = histories_of({"dataset": dataset})
+    ranking = rank_users(
+        model.backbone, flat, split, max_length=model.max_length, keep_seen=keep_seen, block=16, cutoffs=(1, 10)
+    )
+    users = list(histories(dataset).values())
+    known = [events[: int(count)] for events, count in zip(users, flat.known(split), strict=True)]
+    past, times = ([[event[part] for event in events] for events in known] for part in (0, 1))
+    shown = model.recommend(past, count=len(model.items), times=times, keep_seen=keep_seen)
+    repeats = 0
+    for events, before, best, rank in zip(users, past, shown, ranking.ranks.tolist(), strict=True):
+        target, items = events[len(before)][0], [item for item, _ in best]
+        assert set(items) == set(model.items) - (set() if keep_seen else set(before))
+        assert [score for _, score in best] == sorted((score for _, score in best), reverse=True)
+        for k in (*range(1, len(model.items) + 1), 10_000):
+            assert (target in items[:k]) == (rank <= k)
+        repeats += target in before
+    assert repeats == int(flat.repeated(split).sum()) == (13 if split == schema.TEST else 0)
+    for k, exposure in ranking.exposure.items():
+        served_at_k = Counter(item for best in shown for item, _ in best[:k])
+        assert exposure.tolist() == [served_at_k[item] for item in model.items]
+
+
+def test_the_metrics_of_the_store_are_those_of_what_it_recommends(served):
+    model, dataset, metrics, _ = served
+    users = histories(dataset).values()
+    past, times = ([[event[part] for event in events[:-1]] for events in users] for part in (0, 1))
+    shown = model.recommend(past, count=10, times=times)
+    hits = [events[-1][0] in dict(best) for events, best in zip(users, shown, strict=True)]
+    rows = metrics.table("metrics").to_pylist()
+    (recall,) = (row["value"] for row in rows if (row["metric"], row["k"], row["slice"]) == ("recall", 10, "all"))
+    assert Fraction(recall).limit_denominator(10_000) == Fraction(sum(hits), len(hits))
+
+
+def test_a_user_alone_and_among_others_and_strangers_items(served):
+    model, dataset, _, _ = served
+    several = [events[:9] for events in list(histories(dataset).values())[:5]]
+    past, times = ([[event[part] for event in events] for events in several] for part in (0, 1))
+    together = model.recommend(past, times=times)
+    for history, own, best in zip(past, times, together, strict=True):
+        strange = ["unheard of", *history[:3], "another", *history[3:]]
+        alone = model.recommend([strange], times=[[0.0, *own[:3], 1.0, *own[3:]]])[0]
+        assert [item for item, _ in alone] == [item for item, _ in best]
+        assert [score for _, score in alone] == pytest.approx([score for _, score in best], abs=1e-5)
+    with_seen = model.recommend(past[:1], count=999, times=times[:1], keep_seen=True)[0]
+    assert len(with_seen) == len(model.items)
+    assert model.recommend([]) == []
+
+
+def test_what_it_cannot_serve(served):
+    model, _, _, store = served
+    with pytest.raises(DataError, match=r"number 1 has no item of the catalogue: .*nobody"):
+        model.recommend([model.items[:2], ["nobody"]], times=[[0, 1], [0]])
+    for history, odd in (
+        (model.items[0], f"is {model.items[0]!r} of type str, which is no list"),
+        (None, "is None of type NoneType, which is no list"),
+        ({model.items[0]: 1}, "of type dict, which is no list"),
+        ([model.items[0], 12], "has 12 of type int, which is no text"),
+    ):
+        with pytest.raises(DataError, match=f"histories: number 0 .*{odd}; give lists of ids such as"):
+            model.recommend([history], times=[[0.0, 1.0]])
+    for count in (0, -1, 1.5, "5", None, True, math.nan):
+        with pytest.raises(DataError, match=r"count: .*; ask for 1 item or more"):
+            model.recommend([model.items[:2]], count, times=[[0.0, 1.0]])
+    with pytest.raises(DataError) as caught:
+        model.recommend([["x" * 50_000, "y" * 50_000]], times=[[0.0, 1.0]])
+    assert len(str(caught.value)) < 300
+    with pytest.raises(ArtifactError, match="eimf status"):
+        Recommender.load(store, "0000")
+    if model.backbone.timed:
+        with pytest.raises(DataError, match="times: none"):
+            model.recommend([model.items[:2]])
+        with pytest.raises(DataError, match=r"times: number 0 has \[1.0, nan\]; give seconds"):
+            model.recommend([model.items[:2]], times=[[1.0, math.nan]])
+        for odd in (["a", 1], [1e300, 0], [10**400, 0], [[1], [2]], [1j, 0], [None, 1]):
+            with pytest.raises(DataError, match=r"times: number 0 has .*; give seconds"):
+                model.recommend([model.items[:2]], times=[odd])
+        with pytest.raises(DataError, match="times: not as many"):
+            model.recommend([model.items[:2]], times=[[1.0]])
+
+
+def test_the_readmes_example(served, capsys):
+    model, _, metrics, store = served
+    if model.backbone.timed:
+        return
+    key = metrics.manifest.parents["checkpoint"]
+    code = re.search(r"```python\n(from pathlib import Path\n.*?Recommender.*?)```", README.read_text(), re.DOTALL)
+    assert code
+    example = code[1].replace('"artifacts"', repr(str(store.root))).replace("0123456789ab", key[:12])
+    example = example.replace('"B0001"', repr(model.items[0])).replace('"B0002"', repr(model.items[1]))
+    found: dict[str, list[list[tuple[str, float]]]] = {}
+    exec(example, found)
+    assert len(found["best"][0]) == 10
+    show(store, key, model.items[:2], None, None, 10)
+    shown = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in shown] == [item for item, _ in found["best"][0]]
+
+
+def test_a_user_of_the_dataset_and_every_user(served, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recommend_command, "_BLOCK", 7)
+    monkeypatch.setattr("eimf.serving.recommend._TOGETHER", 5)
+    model, dataset, metrics, store = served
+    key, file = metrics.manifest.parents["checkpoint"], tmp_path / "all.parquet"
+    write_all(store, key, file, 4)
+    assert list(tmp_path.iterdir()) == [file]
+    found: dict[str, list[str]] = {}
+    for row in pq.read_table(file).to_pylist():
+        assert row[schema.RANK] == len(found.setdefault(row[schema.USER_ID], [])) + 1
+        found[row[schema.USER_ID]].append(row[schema.ITEM_ID])
+    names = dataset.table("users")[schema.USER_ID].to_pylist()
+    assert list(found) == names
+    for user in (0, 8, len(names) - 1):
+        items, times = zip(*histories(dataset)[user], strict=True)
+        alone = [item for item, _ in model.recommend([items], 4, times=[times])[0]]
+        assert found[names[user]] == alone
+        capsys.readouterr()
+        show(store, key, [], None, names[user], 4)
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == alone
+    with pytest.raises(SettingError, match=r"--output: no folder .*/nowhere; make it"):
+        write_all(store, key, tmp_path / "nowhere" / "all.parquet", 4)
+    with pytest.raises(DataError, match="--user: 'nobody' is no user of the dataset; give an id such as 'u000'"):
+        show(store, key, [], None, "nobody", 4)
+    with pytest.raises(SettingError, match="neither a history nor a user"):
+        show(store, key, [], None, None, 4)
+    with pytest.raises(SettingError, match="a history and a user"):
+        show(store, key, model.items[:1], None, names[0], 4)
+
+
+def test_weights_of_another_revision_are_not_served(served, monkeypatch):
+    model, _, metrics, store = served
+    monkeypatch.setattr(type(model.backbone), "revision", 9)
+    with pytest.raises(ArtifactError, match=r"revision 1 of \S+ made it, this is revision 9; train it again"):
+        Recommender.load(store, metrics.manifest.parents["checkpoint"])
