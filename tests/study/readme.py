@@ -29,7 +29,10 @@ def ndcg_only(text: str) -> str:
     for (data, *columns), _, *rows in tables:
         if columns != variants:
             raise ValueError(f"{data} has other variants than {tables[0][0][0]}")
-        lines += [[f"{data}, {backbone}", *(value.split(" / ")[0] for value in values)] for backbone, *values in rows]
+        lines += [
+            [f"{data}, {backbone}", *(value.split(" / ")[0].replace("0.", ".") for value in values)]
+            for backbone, *values in rows
+        ]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
