@@ -1,11 +1,10 @@
-"""The errors a user can cause. Each says which field, what was found, and what to do; the command line prints one
-line."""
+"""The errors a user can cause: each names the field, the problem and a hint, and is printed on one line."""
 
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-_LONGEST = {"field": 200, "found": 300, "remedy": 240}
+_LONGEST = {"field": 200, "problem": 300, "hint": 240}
 """Characters of each part of an error: it may quote a value of a megabyte."""
 
 
@@ -40,30 +39,30 @@ def on_one_line(error: BaseException) -> str:
 
 
 class UserError(ValueError):
-    """Something the user can mend: a setting, a file, a missing install.
+    """Something the user can fix: a setting, a file, a missing install.
 
-    `field` is what the user wrote or has to write (a recipe key, a path, a column), `found` what is wrong with it,
-    `remedy` the next thing to do.
+    `field` is what the user wrote or has to write (a recipe key, a path, a column), `problem` what is wrong with it,
+    `hint` the next thing to do.
     """
 
-    def __init__(self, field: str, found: str, remedy: str) -> None:
-        self.field, self.found, self.remedy = field, found, remedy
-        parts = {"field": field, "found": found, "remedy": remedy}
+    def __init__(self, field: str, problem: str, hint: str) -> None:
+        self.field, self.problem, self.hint = field, problem, hint
+        parts = {"field": field, "problem": problem, "hint": hint}
         short = {name: shortened(printable(part), _LONGEST[name]) for name, part in parts.items()}
-        super().__init__("{field}: {found}; {remedy}".format(**short))
+        super().__init__("{field}: {problem}; {hint}".format(**short))
 
 
-def refusal(error: Mapping[str, Any], source: str = "") -> tuple[str, str]:
-    """What was found, in `source`, and the remedy, of one error of pydantic (`ValidationError.errors()`)."""
+def describe_validation_error(error: Mapping[str, Any], source: str = "") -> tuple[str, str]:
+    """The problem, in `source`, and the hint, of one error of pydantic (`ValidationError.errors()`)."""
     where = f" in {source}" if source else ""
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "value_error":  # our own, which say both
-        found, _, remedy = message.partition("; ")
-        return found + where, remedy
-    return f"{error['input']!r}{where} is not allowed", _REMEDIES.get(kind) or message[0].lower() + message[1:]
+        problem, _, hint = message.partition("; ")
+        return problem + where, hint
+    return f"{error['input']!r}{where} is not allowed", _HINTS.get(kind) or message[0].lower() + message[1:]
 
 
-_REMEDIES = {
+_HINTS = {
     "string_pattern_mismatch": "use letters, digits, '.', '_' and '-' only, at most 64, the first a letter or a digit",
     "tuple_type": 'write a list such as ["a","b"], without blanks in SET',
     "list_type": 'write a list such as ["a","b"], without blanks in SET',

@@ -30,7 +30,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankResult:
     """1-based `rank` [B] of each user's target, `schema.NEVER` if it is not to be shown, and item_idx of the best items
     [B, top], best first; 0 where fewer are left to show."""
 
@@ -38,7 +38,7 @@ class Ranked:
     best: Tensor
 
 
-def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = None, *, top: int = 0) -> Ranked:
+def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = None, *, top: int = 0) -> RankResult:
     """Rank every item for the users with `interests` [B, K, D]: rows of `table` [N, D], row j is item j + 1; `target`
     [B] item_idx.
 
@@ -59,7 +59,7 @@ def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = N
     ranks = len(table) - below.long()
     if seen is not None:
         ranks[seen.rows[seen.items == target[seen.rows]]] = schema.NEVER
-    return Ranked(ranks, best.items)
+    return RankResult(ranks, best.items)
 
 
 def best_items(interests: Tensor, table: Tensor, seen: Seen | None, count: int) -> tuple[Tensor, Tensor]:
@@ -71,12 +71,12 @@ def best_items(interests: Tensor, table: Tensor, seen: Seen | None, count: int) 
     return best.items, best.scores
 
 
-def nearest(queries: Tensor, table: Tensor, count: int, *, own: bool = False) -> tuple[Tensor, Tensor]:
+def nearest(eval_batches: Tensor, table: Tensor, count: int, *, own: bool = False) -> tuple[Tensor, Tensor]:
     """Of each query [R, D] the rows of `table` [N, D] with the largest products, and these, [R, count] each, best
     first; fewer where the table has fewer. With `own`, query r is row r of the table, which is then left out."""
     rows, scores = [], []
-    for start in range(0, len(queries), _QUERIES):
-        part = queries[start : start + _QUERIES]
+    for start in range(0, len(eval_batches), _QUERIES):
+        part = eval_batches[start : start + _QUERIES]
         here = torch.arange(len(part), device=table.device)
         best = _Best(len(part), min(count, len(table) - own), table)
         for begin, block in _blocks(part.unsqueeze(1), table, Seen(here, here + start + 1) if own else None):

@@ -28,7 +28,7 @@ ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
 PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
 FINISH_REASON = "finish_reason"
 INTEREST, INTEREST_NO, INTERESTS, EVIDENCE = "interest", "interest_no", "interests", "evidence"
-SOURCE, ALONE, WITH_HISTORY = "source", "alone", "with_history"
+SOURCE, AUC, AUC_WITH_HISTORY = "source", "alone", "with_history"
 METRIC, K, SLICE, VALUE, USERS = "metric", "k", "slice", "value", "users"
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -157,7 +157,7 @@ count) or malformed; evidence: item_idx, a list for each interest."""
 ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32()), (LAST_READ, pa.int32())])
 """esim/users: each user's cluster, and the last position of the user's history that the LLM has read (-1: none)."""
 
-READINGS = pa.schema([(SOURCE, pa.string()), (USER, pa.int32()), (ALONE, pa.float64()), (WITH_HISTORY, pa.float64())])
+READINGS = pa.schema([(SOURCE, pa.string()), (USER, pa.int32()), (AUC, pa.float64()), (AUC_WITH_HISTORY, pa.float64())])
 """probe/readings: of a source and a supervised user, the AUC of the validation item, from the source alone and added to
 the user's own history."""
 

@@ -18,7 +18,7 @@ from pipeline.commands.check import run_probe
 from pipeline.commands.demo import run_demo
 from pipeline.commands.store import run_verify
 from pipeline.commands.sweep import run_plan
-from pipeline.console import complain, say
+from pipeline.console import info, print_error
 from pipeline.recipe import Recipe, load_recipe, split_settings
 from pipeline.report.backbones import show_backbones
 from pipeline.report.results import show_results
@@ -187,7 +187,7 @@ def recipe(
     """Print every setting and its value as JSON."""
     chosen = _recipe(dataset, recipe, settings)
     check_backbone(chosen.model)
-    say(chosen.model_dump_json(indent=2, exclude={"folder"}))
+    info(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
 
 _DISK = {
@@ -228,7 +228,7 @@ def run(arguments: list[str]) -> int:
     except _USAGE_ERROR as error:
         return _refuse(_usage(error))
     except (typer.Abort, KeyboardInterrupt):
-        complain("eimf: interrupted; the same command resumes")
+        print_error("eimf: interrupted; the same command resumes")
         return _INTERRUPTED
     except ModuleNotFoundError as error:
         if error.name not in _STAGE_ONE:
@@ -263,5 +263,5 @@ def _usage(error: Any) -> str:
 
 
 def _refuse(reason: str) -> int:
-    complain(f"eimf: {reason}")
+    print_error(f"eimf: {reason}")
     return 2

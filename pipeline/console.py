@@ -30,12 +30,12 @@ class _Output:
 _OUTPUT = _Output()
 
 
-def say(text: str = "") -> None:
+def info(text: str = "") -> None:
     """One line on standard output, or several. Characters that move the cursor or colour a terminal are written out."""
     _OUTPUT.write(printable(text, keep="\n\t"))
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """One line on standard error."""
     typer.echo(printable(" ".join(text.split())), err=True)
 
@@ -52,7 +52,7 @@ class Waiting:
     def __call__(self, holder: str) -> None:
         if time.monotonic() - self._told >= _QUIET_STAGE_SECONDS:
             self._told = time.monotonic()
-            say(f"       waiting for {holder or 'another process'}, which {self._what}")
+            info(f"       waiting for {holder or 'another process'}, which {self._what}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -79,7 +79,7 @@ class Bar:
         if self._bar is not None:
             self._bar.label = f"      {self._label}: {text}"
         elif not self._hidden:
-            say(f"       {self._label}: {text}, {self._rate():,.0f} {self._unit}/s")
+            info(f"       {self._label}: {text}, {self._rate():,.0f} {self._unit}/s")
 
     def line(self) -> str:
         """How far it has come, and the remaining time at this rate."""
@@ -134,7 +134,7 @@ def heartbeat(seconds: float, line: Callable[[], str]) -> Iterator[None]:
         with suppress(BrokenPipeError):  # nobody reads: the main thread meets the same at its next line
             while not done.wait(max(0.0, left())):
                 if left() <= 0:
-                    say(line())
+                    info(line())
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -153,4 +153,4 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             cell.ljust(width) if column == 0 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        say("  ".join(cells).rstrip())
+        info("  ".join(cells).rstrip())

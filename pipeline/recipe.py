@@ -19,12 +19,12 @@ from eimf.config import (
     LLMSettings,
     ModelSettings,
     PromptSettings,
-    Speed,
+    RuntimeSettings,
     TextSettings,
     TrainSettings,
     TypicalSettings,
 )
-from eimf.errors import SettingError, refusal
+from eimf.errors import SettingError, describe_validation_error
 
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'"
 _SETTING = re.compile(rf"(?:\[(?:{_QUOTED}|[^\]])*\]|\{{(?:{_QUOTED}|[^}}])*\}}|{_QUOTED}|\S)+")
@@ -57,7 +57,7 @@ class Recipe(BaseModel):
     """Stage 11."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """Stage 12."""
-    speed: Speed = Speed()
+    runtime: RuntimeSettings = RuntimeSettings()
     """All stages; in no key."""
 
     folder: Path = Path()
@@ -108,8 +108,8 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).lstrip("._-")[:64] or "data"
         files = {"name": name, "interactions": "interactions.parquet", "items": "items.parquet"}
         return {"dataset": files}, folder.resolve()
-    remedy = f"use one of {built_in_recipes()}, or a folder with interactions.parquet and items.parquet"
-    raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", remedy)
+    hint = f"use one of {built_in_recipes()}, or a folder with interactions.parquet and items.parquet"
+    raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", hint)
 
 
 def _is(check: Callable[[], bool]) -> bool:
@@ -195,7 +195,7 @@ def _setting_error(field: str, first: ErrorDetails, source: str) -> SettingError
         return SettingError(field, f"unknown setting in {source}", f"use one of {_siblings(first['loc'])}")
     if first["type"] == "missing":
         return SettingError(field, f"missing in {source}", "add it to the recipe")
-    return SettingError(field, *refusal(first, source))
+    return SettingError(field, *describe_validation_error(first, source))
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:

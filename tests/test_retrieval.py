@@ -18,7 +18,7 @@ def model(items: int, backbone: str = "comirec-sa"):
 def brute_force(backbone, histories: Histories, user: int, split: int, keep_seen: bool) -> int:
     """Rank of one user's target by sorting every item's score."""
     begin = int(histories.offsets[user])
-    known = int(histories.trained[user]) + (split == schema.TEST)
+    known = int(histories.num_train[user]) + (split == schema.TEST)
     past = histories.items[begin : begin + known].tolist()
     target = int(histories.items[begin + known])
     with torch.no_grad():
@@ -26,7 +26,7 @@ def brute_force(backbone, histories: Histories, user: int, split: int, keep_seen
         interests = backbone.interests(recent, torch.tensor([len(past[-6:])]))[0]
         score = {
             item: float((interests @ backbone.item_table.weight[item]).max())
-            for item in range(1, histories.catalogue + 1)
+            for item in range(1, histories.num_items + 1)
         }
     if not keep_seen and target in past:
         return schema.NEVER
@@ -37,7 +37,7 @@ def brute_force(backbone, histories: Histories, user: int, split: int, keep_seen
 @pytest.mark.parametrize("threads", [1, 3], indirect=True)
 def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter(threads):
     histories = read_histories(planted.prepared(planted.world(users=12)).events)
-    backbone = model(histories.catalogue)
+    backbone = model(histories.num_items)
     for split in (schema.VALID, schema.TEST):
         for keep_seen in (True, False):
             found = rank_users(backbone, histories, split, max_length=6, keep_seen=keep_seen, block=5).ranks.tolist()
@@ -59,7 +59,7 @@ def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
 
 def test_what_a_user_has_seen_does_not_count_as_shown():
     histories = read_histories(planted.prepared(planted.world(users=12)).events)
-    backbone, everything = model(histories.catalogue), histories.catalogue
+    backbone, everything = model(histories.num_items), histories.num_items
     options = {"max_length": 6, "block": 5, "cutoffs": (everything,)}
     kept, filtered = (
         rank_users(backbone, histories, schema.TEST, keep_seen=value, **options).exposure[everything]
@@ -149,7 +149,7 @@ def test_where_nothing_is_left_to_show_nothing_counts():
 def test_table_agrees_with_the_ranks_and_slices_split_the_users():
     histories = read_histories(planted.prepared(planted.world(users=30)).events)
     ranking = rank_users(
-        model(histories.catalogue), histories, schema.TEST, max_length=6, keep_seen=False, block=7, cutoffs=(1, 5)
+        model(histories.num_items), histories, schema.TEST, max_length=6, keep_seen=False, block=7, cutoffs=(1, 5)
     )
     rows = {
         (row["metric"], row["k"], row["slice"]): row for row in metrics_table(ranking, histories, (1, 5)).to_pylist()

@@ -101,9 +101,9 @@ FAKES = [
     "train.lr=3e-3",
     "train.epochs=4",
     "heads.gate=false",
-    "speed.device=cpu",
-    "speed.threads=1",
-    "speed.chunk=4",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+    "runtime.reply_chunk_size=4",
 ]
 
 

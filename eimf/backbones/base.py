@@ -50,7 +50,7 @@ Reader = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
-class Pass:
+class TrainOutput:
     """What a training step gets of a backbone: `interests` [B, T, K, D] to predict each place's next item from;
     `chosen` [B, T] bool, the places that are to predict at all this time (None: all); `penalty` [B, T], the backbone's
     own regulariser at each place, weighted (None: it has none)."""
@@ -67,11 +67,11 @@ class Backbone(nn.Module, ABC):
     interests at place t depend on items 0..t only.
     """
 
-    timed: bool = False
+    uses_timestamps: bool = False
     """Whether `forward` wants the times of the events."""
     revision: int = 1
     """Part of a training's key: one more whenever the same settings and seed come to train another model."""
-    usual_dropout: float = 0.5
+    default_dropout: float = 0.5
     """Dropout where the settings name none."""
     hardness: float = 0.0
     """beta of interest-aware hard negatives (`eimf.losses`); a backbone whose paper has them sets it."""
@@ -88,17 +88,17 @@ class Backbone(nn.Module, ABC):
         """Histories [B, T] (item_idx, padded with 0 at the end) to interests after each prefix [B, T, K, D]. `times`
         [B, T] are seconds, float64, for a `timed` backbone; None where there are none."""
 
-    def train_pass(self, items: Tensor, following: Tensor, times: Tensor | None = None) -> Pass:
+    def forward_train(self, items: Tensor, next_items: Tensor, times: Tensor | None = None) -> TrainOutput:
         """A training step's view of histories [B, T]; `following` [B, T] is the item after each, 0 at padding. A
         backbone that trains otherwise than it predicts, or has a regulariser, says so here."""
-        return Pass(self(items, times))
+        return TrainOutput(self(items, times))
 
     @property
     def item_vectors(self) -> Tensor:
         """Vectors of items 1..N, [N, D]: row j is item j + 1."""
         return self.item_table.weight[1:]
 
-    def plain_state(self) -> dict[str, Tensor]:
+    def serving_state_dict(self) -> dict[str, Tensor]:
         """The weights that serve, by name: whatever the item table is composed of is folded into it."""
         rest = {name: value for name, value in self.state_dict().items() if not name.startswith("item_table.")}
         return {"item_table.weight": self.item_table.weight.detach(), **rest}

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.backbones.base import INIT_STD, Backbone, Pass
+from eimf.backbones.base import INIT_STD, Backbone, TrainOutput
 from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.transformer import Block, check_heads
 from eimf.types import Few, Layers, Share, Size
@@ -35,7 +35,7 @@ class BERT4Rec(Backbone):
     """Bidirectional encoder with a mask vector."""
 
     revision = 2  # positions are counted back from the last place
-    usual_dropout = 0.2  # hidden items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
+    default_dropout = 0.2  # hidden items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
 
     def __init__(
         self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
@@ -65,14 +65,14 @@ class BERT4Rec(Backbone):
         ends = range(1, length + 1)
         return torch.stack([self.interests(items[:, :end], items.new_full((batch,), end)) for end in ends], dim=1)
 
-    def train_pass(self, items: Tensor, following: Tensor, times: Tensor | None = None) -> Pass:
+    def forward_train(self, items: Tensor, next_items: Tensor, times: Tensor | None = None) -> TrainOutput:
         """Hides some of each sequence's T + 1 items; place t stands for the item after it, at place t + 1 there."""
-        hidden = self._draw(following)  # [B, T]
-        sequence = torch.cat([items[:, :1], following], dim=1)  # [B, T + 1]: `following` repeats the others
+        hidden = self._draw(next_items)  # [B, T]
+        sequence = torch.cat([items[:, :1], next_items], dim=1)  # [B, T + 1]: `following` repeats the others
         x, seen = self._embed(sequence, F.pad(hidden, (1, 0)))
         for block in self.blocks:
             x = block(x, seen)
-        return Pass(self._read(x[:, 1:]).unsqueeze(2), chosen=hidden)  # [B, T, 1, D]
+        return TrainOutput(self._read(x[:, 1:]).unsqueeze(2), chosen=hidden)  # [B, T, 1, D]
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """One encoding of each history with the mask vector after it."""
@@ -87,14 +87,14 @@ class BERT4Rec(Backbone):
         x = last(x, seen)[rows, lengths] if self.training else last.at(x, lengths)
         return self._read(x).unsqueeze(1)  # [B, 1, D]
 
-    def _draw(self, following: Tensor) -> Tensor:
+    def _draw(self, next_items: Tensor) -> Tensor:
         """What to hide of `following` [B, T]: each with probability `mask`, and the one with the lowest draw, so that
         every sequence has something to predict; or, with probability `last` for a sequence, its last only."""
-        inside = following > 0
-        draw = torch.rand(following.shape, device=following.device).masked_fill(~inside, 1.0)
+        inside = next_items > 0
+        draw = torch.rand(next_items.shape, device=next_items.device).masked_fill(~inside, 1.0)
         hidden = (draw < self.mask) | (draw == draw.min(dim=1, keepdim=True).values)
         end = inside & ~F.pad(inside[:, 1:], (0, 1))
-        return torch.where(torch.rand(len(following), 1, device=following.device) < self.last, end, hidden)
+        return torch.where(torch.rand(len(next_items), 1, device=next_items.device) < self.last, end, hidden)
 
     def _embed(self, sequence: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Input [B, T + 1, D] of the blocks, and what they may see of it, [B, 1, 1, T + 1]."""

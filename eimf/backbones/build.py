@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from eimf.backbones.base import Backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
-from eimf.errors import SettingError, refusal
+from eimf.errors import SettingError, describe_validation_error
 
 _COMMON = ("items", "width", "max_length", "dropout")
 
@@ -38,12 +38,12 @@ def chosen_options(settings: ModelSettings) -> dict[str, Any]:
         name = f"{field}.{first['loc'][0]}"
         if first["type"] == "extra_forbidden":
             raise SettingError(name, "unknown option", f"use one of {sorted(options.model_fields)}") from error
-        raise SettingError(name, *refusal(first)) from error
+        raise SettingError(name, *describe_validation_error(first)) from error
 
 
 def chosen_dropout(settings: ModelSettings) -> float:
     """The settings' dropout, or else the backbone's."""
-    return BACKBONES[settings.backbone].usual_dropout if settings.dropout is None else settings.dropout
+    return BACKBONES[settings.backbone].default_dropout if settings.dropout is None else settings.dropout
 
 
 def model_configuration(settings: ModelSettings) -> dict[str, Any]:
@@ -71,5 +71,5 @@ def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
                 **options,
             )  # type: ignore[call-arg]  # fmt: skip
         except ValueError as error:
-            found, _, remedy = str(error).partition("; ")
-            raise SettingError(f"model ({settings.backbone})", found, remedy) from error
+            found, _, hint = str(error).partition("; ")
+            raise SettingError(f"model ({settings.backbone})", found, hint) from error

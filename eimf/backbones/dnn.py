@@ -32,7 +32,7 @@ class DNN(Backbone):
         """`layers` linear maps, all but the last giving `hidden` values. `max_length` is of no use here."""
         super().__init__(items=items, width=width)
         sizes = [width, *[hidden] * (layers - 1), width]
-        maps = [nn.Linear(size, following) for size, following in pairwise(sizes)]
+        maps = [nn.Linear(size, next_items) for size, next_items in pairwise(sizes)]
         for layer in maps:
             # torch's own start would make the biases, alike for all users, larger than what comes of the items.
             nn.init.zeros_(layer.bias)

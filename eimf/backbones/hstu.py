@@ -106,7 +106,7 @@ class HSTU(Backbone):
         data has to have timestamps. Raises ValueError where the heads cannot share the width."""
         check_heads(width, heads)
         super().__init__(items=items, width=width)
-        self.timed = time
+        self.uses_timestamps = time
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.layers = nn.ModuleList(
             Layer(width=width, heads=heads, max_length=max_length, dropout=dropout, time=time) for _ in range(layers)
@@ -136,4 +136,4 @@ class HSTU(Backbone):
         return dropout(x, self.dropout, self.training)
 
     def _buckets(self, times: Tensor | None) -> Tensor | None:
-        return time_buckets(times) if self.timed and times is not None else None
+        return time_buckets(times) if self.uses_timestamps and times is not None else None

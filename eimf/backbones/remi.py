@@ -25,7 +25,7 @@ Shapes: B batch, T length, K interests, D width.
 import torch
 from torch import Tensor
 
-from eimf.backbones.base import Pass
+from eimf.backbones.base import TrainOutput
 from eimf.backbones.comirec_sa import ComiRecSA
 from eimf.types import Few, Size, Weight
 
@@ -44,8 +44,8 @@ class REMI(ComiRecSA):
         )
         self.hardness, self.routing = hardness, routing
 
-    def train_pass(self, items: Tensor, following: Tensor, times: Tensor | None = None) -> Pass:
+    def forward_train(self, items: Tensor, next_items: Tensor, times: Tensor | None = None) -> TrainOutput:
         interests, attention = self.attend(items)
         shown = torch.arange(1, items.shape[1] + 1, device=items.device).unsqueeze(1)  # n of each prefix, [T, 1]
         variance = attention.square().sum(dim=3) - 1 / shown  # diag(C), [B, T, K]
-        return Pass(interests, penalty=self.routing * variance.square().sum(dim=2))
+        return TrainOutput(interests, penalty=self.routing * variance.square().sum(dim=2))

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eimf.backbones.base import INIT_STD, Backbone, Pass
+from eimf.backbones.base import INIT_STD, Backbone, TrainOutput
 from eimf.backbones.layers.chunked import in_parts
 from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.tanh import tanh
@@ -148,9 +148,9 @@ class SINE(Backbone):
         seen = torch.arange(items.shape[1], device=items.device) < lengths.view(-1, 1, 1)  # [B, 1, T]
         return self._prefixes(self._embed(items), seen).squeeze(1)  # [B, K or 1, D]
 
-    def train_pass(self, items: Tensor, following: Tensor, times: Tensor | None = None) -> Pass:
+    def forward_train(self, items: Tensor, next_items: Tensor, times: Tensor | None = None) -> TrainOutput:
         """With the regulariser, the same at every place."""
-        return Pass(self(items, times), penalty=(self.covariance * self.entanglement()).expand(items.shape))
+        return TrainOutput(self(items, times), penalty=(self.covariance * self.entanglement()).expand(items.shape))
 
     def entanglement(self) -> Tensor:
         """What the regulariser is before its weight: half the squared covariances of different prototypes."""

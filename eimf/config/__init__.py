@@ -1,7 +1,7 @@
-"""Every setting, declared once. `Answer` settings change a result and are part of a stage's key; `Speed` settings
-change how fast, and nothing that another seed would not, and are part of none."""
+"""Every setting, declared once. `HashedSettings` change a result and are part of a stage's key; `RuntimeSettings` change
+how fast, and nothing that another seed would not, and are part of none."""
 
-from eimf.config.base import Answer, Speed
+from eimf.config.base import HashedSettings, RuntimeSettings
 from eimf.config.stage_one import (
     ClusterSettings,
     ColumnSettings,
@@ -16,7 +16,7 @@ from eimf.config.stage_two import PRESETS, EvaluateSettings, HeadSettings, Model
 
 __all__ = [
     "PRESETS",
-    "Answer",
+    "HashedSettings",
     "ClusterSettings",
     "ColumnSettings",
     "DatasetSettings",
@@ -26,7 +26,7 @@ __all__ = [
     "LLMSettings",
     "ModelSettings",
     "PromptSettings",
-    "Speed",
+    "RuntimeSettings",
     "TextSettings",
     "TrainSettings",
     "TypicalSettings",

@@ -4,11 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from eimf.config.base import NAME, Answer
+from eimf.config.base import NAME, HashedSettings
 from eimf.types import Epochs, Few, Many, Seed, Size
 
 
-class ColumnSettings(Answer):
+class ColumnSettings(HashedSettings):
     """Names of the raw columns."""
 
     user: str = "user_id"
@@ -25,7 +25,7 @@ class ColumnSettings(Answer):
     """Column of the item table with the title: what the LLM reads."""
 
 
-class DatasetSettings(Answer):
+class DatasetSettings(HashedSettings):
     """The raw events and the item table."""
 
     name: str = Field(pattern=NAME)
@@ -45,7 +45,7 @@ class DatasetSettings(Answer):
     are left out and counted, whatever `bad_rows` says."""
 
 
-class TextSettings(Answer):
+class TextSettings(HashedSettings):
     """How an item becomes one line of text (METHOD, stage one, 1)."""
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("title", "categories", "brand")
@@ -56,7 +56,7 @@ class TextSettings(Answer):
     """Turn HTML entities of titles and texts into characters and drop known tags; the items changed are counted."""
 
 
-class EncoderSettings(Answer):
+class EncoderSettings(HashedSettings):
     """The frozen text encoder of items and interests."""
 
     backend: Literal["vllm", "fake"] = "vllm"
@@ -72,7 +72,7 @@ class EncoderSettings(Answer):
     """Longest text; the rest is cut."""
 
 
-class ClusterSettings(Answer):
+class ClusterSettings(HashedSettings):
     """Spherical k-means over user vectors (METHOD, stage one, 3)."""
 
     count: Many | None = None
@@ -88,14 +88,14 @@ class ClusterSettings(Answer):
     """Seed of the first centroids."""
 
 
-class TypicalSettings(Answer):
+class TypicalSettings(HashedSettings):
     """Which real users stand for a cluster (METHOD, stage one, 4)."""
 
     min_history: Size = 3
     """Fewest training events of a typical user; in a cluster without such a user the nearest one is taken."""
 
 
-class PromptSettings(Answer):
+class PromptSettings(HashedSettings):
     """What the LLM is asked (METHOD, stage one, 5)."""
 
     template: str = "products"
@@ -106,7 +106,7 @@ class PromptSettings(Answer):
     """Longest title shown; the rest is cut."""
 
 
-class LLMSettings(Answer):
+class LLMSettings(HashedSettings):
     """The generator of interests."""
 
     backend: Literal["vllm", "replay", "fake"] = "vllm"

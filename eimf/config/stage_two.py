@@ -4,14 +4,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from eimf.config.base import Answer
+from eimf.config.base import HashedSettings
 from eimf.types import Epochs, Many, Scale, Seed, Share, Size, Weight
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 """Of vectors."""
 
 
-class ModelSettings(Answer):
+class ModelSettings(HashedSettings):
     """The backbone."""
 
     backbone: str = "sasrec"
@@ -33,7 +33,7 @@ def _true(value: Any) -> Any:
     return "true" if value is True else value
 
 
-class HeadSettings(Answer):
+class HeadSettings(HashedSettings):
     """What stage two takes from the ESIM artifact (METHOD, stage two). `preset` sets all the others; any of them may
     be set beside it."""
 
@@ -165,7 +165,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """What each preset of `HeadSettings` sets."""
 
 
-class TrainSettings(Answer):
+class TrainSettings(HashedSettings):
     """The training loop."""
 
     seed: Seed = 2026
@@ -210,7 +210,7 @@ class TrainSettings(Answer):
         return self.model_copy(update=unread).model_dump(mode="json")
 
 
-class EvaluateSettings(Answer):
+class EvaluateSettings(HashedSettings):
     """What is measured."""
 
     cutoffs: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(min_length=1, max_length=100)] = (

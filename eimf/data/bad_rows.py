@@ -68,8 +68,8 @@ def stop_on_items(bad: pl.DataFrame, items: pl.DataFrame) -> None:
     if item is not None:
         first = items.filter(pl.col(schema.ITEM_ID) == item)[schema.ROW][0]
         where = f"id {item!r} stands in rows {first + 1} and {row + 1} below the header"
-    remedy = 'keep one row an item, or set dataset.bad_rows="reject" to keep the first of each and count the others'
-    raise DataError("dataset.items", f"{_counts(bad)}; {where}", remedy)
+    hint = 'keep one row an item, or set dataset.bad_rows="reject" to keep the first of each and count the others'
+    raise DataError("dataset.items", f"{_counts(bad)}; {where}", hint)
 
 
 def stop_on_events(marked: pl.DataFrame, items: pl.DataFrame) -> None:
@@ -81,11 +81,11 @@ def stop_on_events(marked: pl.DataFrame, items: pl.DataFrame) -> None:
     where = (
         f"row {first[schema.ROW] + 1} below the header, user {first[schema.USER_ID]!r}, item {first[schema.ITEM_ID]!r}"
     )
-    remedy = 'mend the file, or set dataset.bad_rows="reject" to leave such rows out'
+    hint = 'mend the file, or set dataset.bad_rows="reject" to leave such rows out'
     if (bad[schema.REASON] == _NO_ROW).sum() == len(marked):
-        remedy = _SAME_IDS
+        hint = _SAME_IDS
     problem = f"{_counts(bad)}; the first is {where}{_shown_items(bad, items)}"
-    raise DataError("dataset.interactions", problem, remedy)
+    raise DataError("dataset.interactions", problem, hint)
 
 
 def nothing_left(marked: pl.DataFrame, items: pl.DataFrame, min_events: int) -> DataError:
@@ -98,10 +98,10 @@ def nothing_left(marked: pl.DataFrame, items: pl.DataFrame, min_events: int) -> 
         )
         problem = f"users need {min_events} events, and the longest history has {longest}"
         problem += f" (left out before: {reasons}{_shown_items(bad, items)})" if reasons else ""
-        remedy = "give longer histories: one event to train on, one to validate and one to test"
+        hint = "give longer histories: one event to train on, one to validate and one to test"
         if min_events > 3:
-            remedy = "give longer histories, or lower dataset.min_events"
-        return DataError("dataset.interactions", problem, remedy)
+            hint = "give longer histories, or lower dataset.min_events"
+        return DataError("dataset.interactions", problem, hint)
     problem = f"none of {len(marked)} events is usable: {reasons}; the first is of item {marked[schema.ITEM_ID][0]!r}"
     return DataError("dataset.interactions", problem + _shown_items(bad, items), _SAME_IDS)
 

@@ -35,8 +35,8 @@ def read_columns(path: Path, field: str, wanted: Wanted) -> pa.Table:
     try:
         table = _read(path, field, wanted)
     except UNREADABLE as error:
-        remedy = "give a whole Parquet file, or a CSV or TSV file in UTF-8"
-        raise DataError(field, f"{path} cannot be read ({on_one_line(error)})", remedy) from error
+        hint = "give a whole Parquet file, or a CSV or TSV file in UTF-8"
+        raise DataError(field, f"{path} cannot be read ({on_one_line(error)})", hint) from error
     if table.num_rows == 0:
         raise DataError(field, f"{path} holds no rows", "give a file with at least one row")
     columns = {column: _plain(table[column], setting, column) for setting, column in wanted}

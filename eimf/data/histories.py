@@ -16,40 +16,40 @@ from eimf.errors import DataError
 
 @dataclass(frozen=True)
 class Histories:
-    """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `trained` [U] how many of a user's events
+    """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `num_train` [U] how many of a user's events
     are training events: they come first, then one for validation, then one for test (leave-one-out); `times` [E] in
     seconds, where the data has them. Raises DataError if that is not so."""
 
     items: np.ndarray
     offsets: np.ndarray
-    trained: np.ndarray
-    catalogue: int
+    num_train: np.ndarray
+    num_items: int
     times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.offsets) != self.users + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
             raise _broken(f"offsets of {self.users} users do not span the {len(self.items)} events")
         lengths = np.diff(self.offsets)
-        if (wrong := (self.trained < 1) | (lengths != self.trained + 2)).any():
+        if (wrong := (self.num_train < 1) | (lengths != self.num_train + 2)).any():
             user = int(wrong.argmax())
-            raise _broken(f"user {user} has {lengths[user]} events, {self.trained[user]} of them for training")
-        if self.users == 0 or self.items.min() < 1 or self.items.max() > self.catalogue:
-            raise _broken(f"items are not 1 to {self.catalogue}")
+            raise _broken(f"user {user} has {lengths[user]} events, {self.num_train[user]} of them for training")
+        if self.users == 0 or self.items.min() < 1 or self.items.max() > self.num_items:
+            raise _broken(f"items are not 1 to {self.num_items}")
         if self.times is not None and len(self.times) != len(self.items):
             raise _broken(f"{len(self.times)} times of {len(self.items)} events")
 
     @property
     def users(self) -> int:
-        return len(self.trained)
+        return len(self.num_train)
 
     @property
     def training_targets(self) -> int:
         """Events that an epoch predicts: every training event but a user's first."""
-        return int((self.trained - 1).clip(0).sum())
+        return int((self.num_train - 1).clip(0).sum())
 
     def known(self, split: int) -> np.ndarray:
         """How many events of each user come before the validation or the test event, [U]."""
-        return self.trained + (0 if split == schema.VALID else 1)
+        return self.num_train + (0 if split == schema.VALID else 1)
 
     def targets(self, split: int) -> np.ndarray:
         """Each user's validation or test item, [U] item_idx."""
@@ -64,11 +64,11 @@ class Histories:
     def frequency(self) -> np.ndarray:
         """How often each item occurs in training, [N]."""
         _, event = self.training_events()
-        return np.bincount(self.items[event], minlength=self.catalogue + 1)[1:]
+        return np.bincount(self.items[event], minlength=self.num_items + 1)[1:]
 
     def training_events(self) -> tuple[np.ndarray, np.ndarray]:
         """All training events, flat: the user of each, and its place in `items`."""
-        return self.first_events(np.arange(self.users), self.trained)
+        return self.first_events(np.arange(self.users), self.num_train)
 
     def first_events(self, user: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first `count` [B] events of each `user` [B], flat [S]: the row in `user` of each, and its place in

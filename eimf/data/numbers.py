@@ -130,9 +130,9 @@ def check_usable(values: pl.Series, numbers: pl.Series, field: str) -> None:
     if not bad.any():
         return
     row = int(bad.arg_max() or 0)
-    reason, remedy = _reason(values, row)
+    reason, hint = _reason(values, row)
     problem = f"column {values.name!r}, row {row + 1} below the header: {reason}"
-    raise DataError(field, problem, f'{remedy}, or set dataset.bad_rows="reject" to leave such rows out')
+    raise DataError(field, problem, f'{hint}, or set dataset.bad_rows="reject" to leave such rows out')
 
 
 def _reason(values: pl.Series, row: int) -> tuple[str, str]:
@@ -141,8 +141,8 @@ def _reason(values: pl.Series, row: int) -> tuple[str, str]:
     # Only texts are looked at: polars panics on times that Python does not have.
     first = values.drop_nulls().head(1).to_list() if values.dtype == pl.String else []
     if not isinstance(value, str) or not _first_is_date(values) or value == first[0]:
-        remedy = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
-        return f"{value!r} is no number and no date", remedy
+        hint = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
+        return f"{value!r} is no number and no date", hint
     zones = [re.search(_ZONE, text[10:]) is not None for text in (value, first[0])]
     if not re.match(_ISO_DATE, value) or zones[0] == zones[1]:
         return f"{value!r} is no date, or is not written like {first[0]!r} in the first row", "write all dates alike"

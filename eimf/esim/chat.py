@@ -28,14 +28,14 @@ def wants_code(model: Path) -> str | None:
     return ", ".join(names) or None
 
 
-def cannot_load(model: Path, field: str, error: Exception, problem: str, remedy: str) -> ModelError:
+def cannot_load(model: Path, field: str, error: Exception, problem: str, hint: str) -> ModelError:
     """The error of a model that does not load: as given, or, if that is why, that it wants code of its own. (Most that
     bring code load without it.)"""
     files = wants_code(model)
     if files and "trust_remote_code" in str(error):
         problem = f"{model} wants Python code of its own (auto_map in {files}), and EIMF runs none"
         return ModelError(field, problem, "give a model that transformers and vLLM serve without such code")
-    return ModelError(field, f"{model} {problem}", remedy)
+    return ModelError(field, f"{model} {problem}", hint)
 
 
 class ChatRenderer:
@@ -46,14 +46,14 @@ class ChatRenderer:
         try:
             from transformers import AutoTokenizer
         except ImportError as error:
-            remedy = "run `make esim`, or install the esim extra (esim-cpu without a GPU)"
-            raise MissingError("transformers", f"not usable here ({error})", remedy) from error
+            hint = "run `make esim`, or install the esim extra (esim-cpu without a GPU)"
+            raise MissingError("transformers", f"not usable here ({error})", hint) from error
         self.model = model
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, ImportError, AttributeError, KeyError, TypeError) as error:
-            remedy = "give the whole model directory"
-            raise cannot_load(model, "llm.model", error, "has no tokenizer that loads", remedy) from error
+            hint = "give the whole model directory"
+            raise cannot_load(model, "llm.model", error, "has no tokenizer that loads", hint) from error
         if not self._tokenizer.chat_template:
             raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
 

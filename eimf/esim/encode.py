@@ -20,7 +20,7 @@ class Encoder(Protocol):
         """Free what the model holds; nothing is encoded after it."""
 
 
-def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, tick: Callable[[int], None]) -> Vectors:
+def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, on_progress: Callable[[int], None]) -> Vectors:
     """L2-normalised vectors [n, S] float32. Equal texts are encoded once and get equal vectors (METHOD, fault 1).
 
     Longest first, so that a batch holds texts of like length. `tick` is told how many texts each batch finished.
@@ -29,7 +29,7 @@ def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, tick: Calla
     blocks = []
     for start in range(0, len(distinct), batch):
         blocks.append(np.asarray(encoder.encode(distinct[start : start + batch]), dtype=np.float32))
-        tick(len(blocks[-1]))
+        on_progress(len(blocks[-1]))
     table = normalise(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
     place = {text: row for row, text in enumerate(distinct)}
     return table[[place[text] for text in texts]]

@@ -97,7 +97,7 @@ def ask(
     *,
     chunk: int,
     save: Callable[[list[Row]], None],
-    tick: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> int:
     """Ask until every request is answered or out of retries; returns how many requests were sent.
 
@@ -116,7 +116,7 @@ def ask(
                 save(rows)
                 for row in rows:
                     replies.add(row)
-                tick(len(rows))
+                on_progress(len(rows))
             sent += len(due)
             due = _due(prompts, replies)
     return sent

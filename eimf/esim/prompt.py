@@ -77,8 +77,8 @@ def _template_file(name: str, folder: Path) -> bytes:
             return built_in.read_bytes()
         if path.is_file():
             return path.read_bytes()
-    remedy = "use movies, products, or the path of a TOML file like those"
-    raise SettingError("prompt.template", f"no template {name[:200]!r} that can be read", remedy)
+    hint = "use movies, products, or the path of a TOML file like those"
+    raise SettingError("prompt.template", f"no template {name[:200]!r} that can be read", hint)
 
 
 def numbered(titles: Sequence[str]) -> str:

@@ -17,9 +17,9 @@ def check_any(interests: pa.Table) -> None:
     reasons = Counter(interests[schema.REASON].to_pylist())
     if interests.num_rows and reasons[None] == 0:
         reason, count = reasons.most_common(1)[0]
-        remedy = "raise llm.max_tokens" if reason.startswith("cut by") else "use another llm.model or prompt.template"
+        hint = "raise llm.max_tokens" if reason.startswith("cut by") else "use another llm.model or prompt.template"
         problem = f"no reply of the LLM held a usable interest ({count} of {interests.num_rows}: {reason})"
-        raise DataError("interests", problem, remedy)
+        raise DataError("interests", problem, hint)
 
 
 def counts(interests: pa.Table) -> dict[str, int]:

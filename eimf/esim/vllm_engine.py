@@ -37,8 +37,8 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
         lines = [line for line in str(error).splitlines() if line.strip() and "errors.pydantic.dev" not in line]
         problem = f"cannot be loaded by vLLM ({lines[-1].strip()[:200] if lines else type(error).__name__})"
-        remedy = "give a model that vLLM serves, and enough memory"
-        raise cannot_load(model, field, error, problem, remedy) from error
+        hint = "give a model that vLLM serves, and enough memory"
+        raise cannot_load(model, field, error, problem, hint) from error
 
 
 @contextmanager
@@ -58,7 +58,7 @@ class VllmGenerator:
 
     def __init__(
         self, chat: ChatRenderer, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any],
-        max_prompt_tokens: int, dtype: str, in_flight: int, memory: Mapping[str, Any], on_gpu: bool,
+        max_prompt_tokens: int, dtype: str, concurrent_requests: int, memory: Mapping[str, Any], on_gpu: bool,
     ) -> None:  # fmt: skip
         """The model of `chat`. `sampling` are vLLM sampling parameters less the seed; `memory` is what `memory_options`
         returns."""
@@ -75,7 +75,7 @@ class VllmGenerator:
             on_gpu,
             dtype=dtype,
             max_model_len=length,
-            max_num_seqs=in_flight,
+            max_num_seqs=concurrent_requests,
             **batch,
             **memory,
         )
@@ -155,8 +155,8 @@ class VllmEncoder:
         _shut_down(self._llm, self._threads)
 
 
-def memory_options(*, on_gpu: bool, kv_cache_gb: float, gpu_memory: float, tensor_parallel: int) -> dict[str, Any]:
+def memory_options(*, on_gpu: bool, cpu_kv_cache_gib: float, gpu_memory: float, tensor_parallel: int) -> dict[str, Any]:
     """The engine's memory settings for this machine."""
     if on_gpu:
         return {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
-    return {"kv_cache_memory_bytes": int(kv_cache_gb * _GIB)}
+    return {"kv_cache_memory_bytes": int(cpu_kv_cache_gib * _GIB)}

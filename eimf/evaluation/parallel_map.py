@@ -16,7 +16,7 @@ _MOST = 8
 """Threads that Python can keep busy with small operations; where there are more, they share in the operations."""
 
 
-def abreast(
+def parallel_map(
     work: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     keep: Callable[[Piece, Result], None],

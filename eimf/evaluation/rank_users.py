@@ -13,10 +13,10 @@ from torch.nn.utils import parametrize
 from eimf import metrics, schema
 from eimf.backbones.base import Backbone
 from eimf.data.histories import Histories
-from eimf.evaluation.parallel_map import abreast
-from eimf.evaluation.queries import Query, queries
-from eimf.retrieval import Ranked, Seen, rank
-from eimf.train.process_group import ALONE, Group
+from eimf.evaluation.eval_batches import EvalBatch, eval_batches
+from eimf.evaluation.parallel_map import parallel_map
+from eimf.retrieval import RankResult, Seen, rank
+from eimf.train.process_group import SINGLE_PROCESS, Group
 
 HEAD_SHARE = 0.2
 """Items that count as head: the most frequent ones in training that make up this share of the catalogue."""
@@ -42,7 +42,7 @@ class Ranking:
 @parametrize.cached()  # a composed item table is put together once
 def rank_users(
     backbone: Backbone, histories: Histories, split: int, *, max_length: int, keep_seen: bool, block: int,
-    cutoffs: tuple[int, ...] = (), tick: Callable[[int], None] = lambda _: None, group: Group = ALONE,
+    cutoffs: tuple[int, ...] = (), on_progress: Callable[[int], None] = lambda _: None, group: Group = SINGLE_PROCESS,
 ) -> Ranking:  # fmt: skip
     """Rank every user's validation or test event as it would be served, `block` users at a time; exposure is counted
     for `cutoffs` only. With `keep_seen` among all items; without it items that the user had before are left out, and a
@@ -53,22 +53,22 @@ def rank_users(
     ranks = torch.zeros(histories.users, dtype=torch.int64)
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     positions = _POSITIONS if device.type == "cpu" else block * max_length
-    blocks = queries(histories, split, max_length, block, positions)
-    read = backbone.reader(int(histories.trained.clip(max=max_length).sum()))
+    blocks = eval_batches(histories, split, max_length, block, positions)
+    read = backbone.reader(int(histories.num_train.clip(max=max_length).sum()))
 
-    def ranked(query: Query) -> Ranked:
+    def ranked(query: EvalBatch) -> RankResult:
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if not keep_seen else None
-        times = query.times.to(device) if query.times is not None and backbone.timed else None
+        times = query.times.to(device) if query.times is not None and backbone.uses_timestamps else None
         interests = read(query.items.to(device), query.lengths.to(device), times)
         return rank(interests, table, query.target.to(device), seen, top=max(cutoffs, default=0))
 
-    def keep(query: Query, found: Ranked) -> None:
+    def keep(query: EvalBatch, found: RankResult) -> None:
         ranks[query.user] = found.rank.cpu()
         for k, times_shown in exposure.items():
             times_shown += torch.bincount(found.best[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
-        tick(len(query.user))
+        on_progress(len(query.user))
 
-    abreast(ranked, itertools.islice(blocks, group.rank, None, group.size), keep, device)
+    parallel_map(ranked, itertools.islice(blocks, group.rank, None, group.size), keep, device)
     if group.size > 1:
         whole = [value.to(device) for value in (ranks, *exposure.values())]
         group.sum(whole)
@@ -109,11 +109,11 @@ def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
     longer than the median; by whether the user had the target before."""
     frequency = histories.frequency()
     order = np.argsort(-frequency, kind="stable")
-    head = np.zeros(histories.catalogue, bool)
-    head[order[: max(1, round(HEAD_SHARE * histories.catalogue))]] = True
+    head = np.zeros(histories.num_items, bool)
+    head[order[: max(1, round(HEAD_SHARE * histories.num_items))]] = True
     popular = torch.from_numpy(head)[ranking.targets - 1]
     repeated = torch.from_numpy(histories.repeated(ranking.split))
-    long = torch.from_numpy(histories.trained > np.median(histories.trained))
+    long = torch.from_numpy(histories.num_train > np.median(histories.num_train))
     everyone = torch.ones(histories.users, dtype=torch.bool)
     return {
         "all": everyone,

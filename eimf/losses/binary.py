@@ -11,12 +11,12 @@ Shapes: R rows, C draws, n other items of a row's label, N items, D width.
 from torch import Tensor
 from torch.nn import functional as F
 
-from eimf.losses.soft_labels import NamedItems
+from eimf.losses.soft_labels import SoftLabelVectors
 
 
 def binary_cross_entropy(
     hidden: Tensor, own: Tensor, drawn: Tensor, target: Tensor, items: Tensor, weight: Tensor, *, calibration: float,
-    catalogue: int, soft: NamedItems | None = None,
+    catalogue: int, soft: SoftLabelVectors | None = None,
 ) -> Tensor:  # fmt: skip
     """Weighted sum over rows of the mean of -beta log sigmoid(<hidden, own>) and -log sigmoid(-<hidden, drawn_j>).
 

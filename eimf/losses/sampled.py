@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eimf.losses.soft_labels import NamedItems, drawn_among, repeated
+from eimf.losses.soft_labels import SoftLabelVectors, drawn_among, repeated
 
 POWER = 0.75
 """Draws go by (frequency + 1) to this power: Mikolov et al. 2013, section 2.2, with items never seen kept possible."""
@@ -58,7 +58,7 @@ class Sampler:
 
 def sampled_cross_entropy(
     hidden: Tensor, own: Tensor, drawn: Tensor, target: Tensor, sample: Sample, weight: Tensor, hardness: float = 0.0,
-    soft: NamedItems | None = None,
+    soft: SoftLabelVectors | None = None,
 ) -> Tensor:  # fmt: skip
     """Weighted sum over rows of log(estimated mass) - <hidden, own>; with `soft`, less the mean score of the label.
 

@@ -26,7 +26,7 @@ class SoftLabels:
 
 
 @dataclass(frozen=True)
-class NamedItems:
+class SoftLabelVectors:
     """Soft labels for a loss that does not score the catalogue: with the `vectors` [R, n, D] of their items."""
 
     labels: SoftLabels

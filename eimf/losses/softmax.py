@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eimf.losses.soft_labels import NamedItems, SoftLabels
+from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
 
 _CPU_BLOCK, _GPU_BLOCK = 2**25, 2**27
 """Most logits of one block: at a million items there are fewer rows in it, and memory stays flat."""
@@ -36,7 +36,7 @@ _COLUMNS = 64
 
 
 @dataclass(frozen=True)
-class Products:
+class MatmulOptions:
     """How the products with the catalogue are computed: `rows` in a block, 0: by the device; `half`: of bfloat16
     factors, summed in float32, and blocks of bfloat16."""
 
@@ -65,7 +65,7 @@ class _BlockedSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, soft: SoftLabels | None,
-        products: Products,
+        products: MatmulOptions,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden_grad = torch.empty_like(hidden) if wanted else None
@@ -147,7 +147,7 @@ def _exponentiate(block: Tensor, safe: bool) -> tuple[Tensor, Tensor | float]:
     return block.sum(dim=1, dtype=torch.promote_types(block.dtype, torch.float32)), peak
 
 
-def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, products: Products) -> Tensor:
+def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, products: MatmulOptions) -> Tensor:
     """Weighted full softmax cross entropy: sum over rows of weight * -log softmax(hidden @ table.T)[target].
 
     `hidden` [R, D], `table` [N, D], `target` [R] rows of `table`, `weight` [R]. A row that is to be masked has weight
@@ -158,21 +158,21 @@ def cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor,
 
 
 def soft_cross_entropy(
-    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, soft: SoftLabels, products: Products
+    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, soft: SoftLabels, products: MatmulOptions
 ) -> tuple[Tensor, Tensor]:
     """`cross_entropy` with soft labels, and how much of it is theirs: the difference to the plain one. They cost a few
     numbers a row, for the block of logits is there anyway."""
     return _entropy(hidden, table, weight, target, soft, products)
 
 
-def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: Products) -> Tensor:
+def weighted_logsumexp(hidden: Tensor, table: Tensor, weight: Tensor, products: MatmulOptions) -> Tensor:
     """sum over rows of weight * logsumexp(hidden @ table.T): the part of a cross entropy that rows can share."""
     return _apply(hidden, table, weight, None, None, products)[0]
 
 
 def hard_cross_entropy(
-    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, hardness: float, products: Products,
-    soft: NamedItems | None = None,
+    hidden: Tensor, table: Tensor, target: Tensor, weight: Tensor, hardness: float, products: MatmulOptions,
+    soft: SoftLabelVectors | None = None,
 ) -> Tensor:  # fmt: skip
     """`cross_entropy` with interest-aware hard negatives: an item weighs in the mass by N softmax(beta <hidden, e_j>),
     beta the `hardness`, so that items near to the interest count for more (REMI, arXiv 2302.14532, its importance
@@ -188,14 +188,14 @@ def hard_cross_entropy(
 
 
 def _entropy(
-    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor, soft: SoftLabels | None, products: Products
+    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor, soft: SoftLabels | None, products: MatmulOptions
 ) -> tuple[Tensor, Tensor]:
     whole = products.at_once(len(hidden), len(table), hidden.device)
     return (_at_once if whole else _apply)(hidden, table, weight, target, soft, products)
 
 
 def _at_once(
-    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor, soft: SoftLabels | None, products: Products
+    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor, soft: SoftLabels | None, products: MatmulOptions
 ) -> tuple[Tensor, Tensor]:
     """As `_apply`, with all logits held, by torch's own operators: a quarter of the kernels. A GPU finishes most of
     them before it is told of the next."""
@@ -210,7 +210,12 @@ def _at_once(
 
 
 def _apply(
-    hidden: Tensor, table: Tensor, weight: Tensor, target: Tensor | None, soft: SoftLabels | None, products: Products
+    hidden: Tensor,
+    table: Tensor,
+    weight: Tensor,
+    target: Tensor | None,
+    soft: SoftLabels | None,
+    products: MatmulOptions,
 ) -> tuple[Tensor, Tensor]:
     # Some rows of weight 0, so that the last block comes in few shapes: kernels are made for each.
     more = -len(hidden) % _GRAIN

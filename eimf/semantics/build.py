@@ -10,7 +10,7 @@ from eimf.backbones.base import Backbone
 from eimf.config import HeadSettings
 from eimf.data.histories import Histories
 from eimf.retrieval import nearest
-from eimf.semantics.controls import derive, own_texts
+from eimf.semantics.controls import apply_control, user_text_vectors
 from eimf.semantics.heads import EimfHeads
 from eimf.semantics.item_text import compose, start_from, whiten
 from eimf.semantics.soft_targets import InterestTargets, Neighbours
@@ -18,7 +18,7 @@ from eimf.semantics.supervision import Supervision, nearest_interests
 
 
 @dataclass(frozen=True)
-class Semantics:
+class SideInformation:
     """What a training takes from an ESIM artifact: the modules that `settings` call for, and what supervises them."""
 
     supervision: Supervision
@@ -28,7 +28,7 @@ class Semantics:
     near_history: Neighbours | None
     near_interests: InterestTargets | None
 
-    def to(self, device: torch.device) -> "Semantics":
+    def to(self, device: torch.device) -> "SideInformation":
         self.modules().to(device)
         return replace(self, supervision=self.supervision.to(device))
 
@@ -42,15 +42,15 @@ class Semantics:
         return nn.ModuleDict({name: module for name, module in found.items() if module is not None})
 
 
-def build_semantics(
+def build_side_information(
     backbone: Backbone, supervision: Supervision, histories: Histories, settings: HeadSettings, seed: int,
     device: torch.device | None = None,
-) -> Semantics:  # fmt: skip
+) -> SideInformation:  # fmt: skip
     """The modules that `settings` call for; the item table of `backbone` starts from the text, or is composed with it,
     where they say so. Drawn from a stream of their own, so the backbone's start does not depend on them. Nearest texts
     are found on `device`, by default the CPU."""
     width = backbone.item_table.embedding_dim
-    found = derive(supervision, settings.control, histories, seed) if settings.asks_llm else supervision
+    found = apply_control(supervision, settings.control, histories, seed) if settings.asks_llm else supervision
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed + 1)
         heads = _heads(found, settings, width)
@@ -72,12 +72,12 @@ def build_semantics(
     near_items = near(found.item_text, by_item, own=True) if settings.smooth_text else None
     near_history, near_interests = None, None
     if settings.smooth_history:
-        near_history = near(own_texts(supervision, histories), faded(histories.trained))
+        near_history = near(user_text_vectors(supervision, histories), faded(histories.num_train))
     if settings.smooth_interests:
         interests = near(found.semantics.flatten(0, 1))
         of_event = by_item[torch.from_numpy(histories.items) - 1]  # [E]
         near_interests = InterestTargets(nearest_interests(found, histories), interests, of_event)
-    return Semantics(found, settings, heads, near_items, near_history, near_interests)
+    return SideInformation(found, settings, heads, near_items, near_history, near_interests)
 
 
 def _heads(supervision: Supervision, settings: HeadSettings, width: int) -> EimfHeads | None:

@@ -25,7 +25,7 @@ from eimf.semantics.supervision import Supervision
 _EVENTS = 2**16
 
 
-def derive(supervision: Supervision, control: str, histories: Histories, seed: int) -> Supervision:
+def apply_control(supervision: Supervision, control: str, histories: Histories, seed: int) -> Supervision:
     """The supervision itself (`true`), or one of its controls; `seed` draws them. Raises SettingError where there is
     nothing to shuffle."""
     generator = torch.Generator().manual_seed(seed)
@@ -74,7 +74,7 @@ def _titles(supervision: Supervision, histories: Histories) -> Tensor:
     return mean_texts(supervision, histories.items[event], cluster[users][row], len(supervision.present))
 
 
-def own_texts(supervision: Supervision, histories: Histories) -> Tensor:
+def user_text_vectors(supervision: Supervision, histories: Histories) -> Tensor:
     """Mean text [U, S] of every user's training items."""
     user, event = histories.training_events()
     return mean_texts(supervision, histories.items[event], user, histories.users)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from eimf.losses.contrastive import info_nce
 from eimf.losses.sampled import Sample, sampled_cross_entropy
-from eimf.losses.softmax import Products, weighted_logsumexp
+from eimf.losses.softmax import MatmulOptions, weighted_logsumexp
 
 
 class EimfHeads(nn.Module):
@@ -54,7 +54,7 @@ class EimfHeads(nn.Module):
 
     def forward(
         self, readout: Tensor, vectors_of: Callable[[Tensor], Tensor], target: Tensor, cluster: Tensor,
-        sample: Sample | None, products: Products, generator: torch.Generator,
+        sample: Sample | None, products: MatmulOptions, generator: torch.Generator,
     ) -> dict[str, Tensor]:  # fmt: skip
         """The losses at work, each a mean over positions: `align_items` and `align_users`, the two halves of L_align,
         and `semantic`, L_sem.
@@ -123,7 +123,7 @@ class EimfHeads(nn.Module):
 
     def _predict(
         self, read: Tensor, slot: Tensor, own: Tensor, target: Tensor, weight: Tensor, sample: Sample | None,
-        products: Products,
+        products: MatmulOptions,
     ) -> Tensor:  # fmt: skip
         """Cross entropy of <read, x_j> over all items j at the target, whose projected text is `own`. Over the whole
         catalogue, each distinct readout is scored once."""

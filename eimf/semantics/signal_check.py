@@ -20,7 +20,7 @@ from torch import Tensor
 from eimf import schema
 from eimf.data.histories import Histories
 from eimf.metrics import paired_difference
-from eimf.semantics.controls import can_shuffle, derive, own_texts
+from eimf.semantics.controls import apply_control, can_shuffle, user_text_vectors
 from eimf.semantics.supervision import Supervision
 
 CONTROLS = ("shuffled", "random", "cluster", "titles")
@@ -37,14 +37,14 @@ _BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Reading:
+class SourceAUC:
     """AUC of every user read for, [U] float64: of a source `alone`, and of the user's history together with it."""
 
     alone: Tensor
     with_history: Tensor
 
 
-Readings = dict[str, Reading]
+Readings = dict[str, SourceAUC]
 """By the name of the source."""
 
 
@@ -61,12 +61,12 @@ def probe(
     names = ["true", *(name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision))]
     if not len(users):
         nobody = torch.zeros(0, dtype=torch.float64)
-        return users, {name: Reading(nobody, nobody) for name in (*names, HISTORY)}
-    target = torch.from_numpy(histories.items[histories.offsets[:-1] + histories.trained])[users]
+        return users, {name: SourceAUC(nobody, nobody) for name in (*names, HISTORY)}
+    target = torch.from_numpy(histories.items[histories.offsets[:-1] + histories.num_train])[users]
     frequency = torch.from_numpy(histories.frequency()).double()
     others = torch.multinomial(frequency, len(users) * drawn, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), others.view(-1, drawn)], dim=1)  # [U, 1 + n]
-    sources = [derive(supervision, name, histories, seed) for name in names]
+    sources = [apply_control(supervision, name, histories, seed) for name in names]
     sources.append(_own_texts(supervision, histories))
     half = torch.randperm(len(users), generator=generator) < len(users) // 2
     blocks = zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True)
@@ -75,10 +75,10 @@ def probe(
         torch.cat(parts, dim=1) for parts in zip(*(_read(sources, histories, *block) for block in blocks), strict=True)
     )
     found = {
-        name: Reading(each, _other_half_decides(both, half))
+        name: SourceAUC(each, _other_half_decides(both, half))
         for name, each, both in zip(names, alone, mixed, strict=False)
     }
-    return users, {**found, HISTORY: Reading(alone[-1], alone[-1])}
+    return users, {**found, HISTORY: SourceAUC(alone[-1], alone[-1])}
 
 
 def gain(found: Readings, source: str) -> tuple[float, float]:
@@ -94,8 +94,8 @@ def readings_table(found: Readings, users: Tensor) -> pa.Table:
         {
             schema.SOURCE: np.repeat(list(found), len(users)),
             schema.USER: np.tile(users.numpy(), len(found)),
-            schema.ALONE: torch.cat([reading.alone for reading in found.values()]).numpy(),
-            schema.WITH_HISTORY: torch.cat([reading.with_history for reading in found.values()]).numpy(),
+            schema.AUC: torch.cat([reading.alone for reading in found.values()]).numpy(),
+            schema.AUC_WITH_HISTORY: torch.cat([reading.with_history for reading in found.values()]).numpy(),
         },
         schema=schema.READINGS,
     )
@@ -104,9 +104,9 @@ def readings_table(found: Readings, users: Tensor) -> pa.Table:
 def read_readings(table: pa.Table) -> Readings:
     """What `readings_table` made."""
     source = table[schema.SOURCE].to_numpy()
-    columns = [table[name].to_numpy() for name in (schema.ALONE, schema.WITH_HISTORY)]
+    columns = [table[name].to_numpy() for name in (schema.AUC, schema.AUC_WITH_HISTORY)]
     names = dict.fromkeys(source.tolist())
-    return {name: Reading(*(torch.from_numpy(column[source == name]) for column in columns)) for name in names}
+    return {name: SourceAUC(*(torch.from_numpy(column[source == name]) for column in columns)) for name in names}
 
 
 def _read(sources: list[Supervision], histories: Histories, users: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,9 +121,9 @@ def _read(sources: list[Supervision], histories: Histories, users: Tensor, candi
 
 def _known(histories: Histories, users: Tensor, candidates: Tensor) -> Tensor:
     """Which of each user's candidates [U, 1 + n] do not count beside the first: it again, and training items."""
-    row, event = histories.first_events(users.numpy(), histories.trained[users])
-    had = torch.from_numpy(row * (histories.catalogue + 1) + histories.items[event])
-    each = torch.arange(len(users)).unsqueeze(1) * (histories.catalogue + 1) + candidates
+    row, event = histories.first_events(users.numpy(), histories.num_train[users])
+    had = torch.from_numpy(row * (histories.num_items + 1) + histories.items[event])
+    each = torch.arange(len(users)).unsqueeze(1) * (histories.num_items + 1) + candidates
     return torch.isin(each, had) | (candidates == candidates[:, :1])
 
 
@@ -137,7 +137,7 @@ def _own_texts(supervision: Supervision, histories: Histories) -> Supervision:
     """Every user a cluster of its own, with one interest: the mean text of its training items."""
     return replace(
         supervision,
-        semantics=own_texts(supervision, histories).unsqueeze(1),
+        semantics=user_text_vectors(supervision, histories).unsqueeze(1),
         present=torch.ones(histories.users, 1, dtype=torch.bool),
         cluster=torch.arange(histories.users),
     )

@@ -101,8 +101,8 @@ def text_alone(items: pa.Table, histories: Histories) -> Supervision:
 
 
 def _check_items(kind: str, items: pa.Table, histories: Histories) -> None:
-    if items.num_rows != histories.catalogue:
-        found = f"{items.num_rows} items, the dataset has {histories.catalogue}"
+    if items.num_rows != histories.num_items:
+        found = f"{items.num_rows} items, the dataset has {histories.num_items}"
         raise ArtifactError(kind, found, f"give the {kind} artifact that was made from this dataset")
 
 
@@ -111,7 +111,7 @@ def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
     if users.num_rows != histories.users:
         found = f"{users.num_rows} users, the dataset has {histories.users}"
         raise ArtifactError("esim", found, "give the esim artifact that was made from this dataset")
-    late = users[schema.LAST_READ].to_numpy() >= histories.trained
+    late = users[schema.LAST_READ].to_numpy() >= histories.num_train
     if late.any():
         user = int(np.flatnonzero(late)[0])
         found = (

@@ -22,7 +22,7 @@ from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone, outline
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
-from eimf.errors import ArtifactError, DataError, SettingError, refusal
+from eimf.errors import ArtifactError, DataError, SettingError, describe_validation_error
 from eimf.retrieval import Seen, best_items
 from eimf.store.artifact import Artifact, Store
 
@@ -46,7 +46,9 @@ def read_trained(checkpoint: Artifact) -> Trained:
         return Trained.model_validate(checkpoint.manifest.configuration)
     except ValidationError as error:
         first = error.errors()[0]
-        problem = f"damaged: configuration.{'.'.join(map(str, first['loc']))}: {refusal(first)[0]:.200}"
+        problem = (
+            f"damaged: configuration.{'.'.join(map(str, first['loc']))}: {describe_validation_error(first)[0]:.200}"
+        )
         raise checkpoint.damaged(problem) from error
 
 
@@ -61,12 +63,12 @@ def load_backbone(checkpoint: Artifact, items: int) -> Backbone:
             name: (list(value.shape), value.dtype) for name, value in outline(settings, items).state_dict().items()
         }
     except SettingError as error:
-        raise checkpoint.damaged(f"damaged: {error.field}: {error.found:.200}") from error
+        raise checkpoint.damaged(f"damaged: {error.field}: {error.problem:.200}") from error
     revision = BACKBONES[settings.backbone].revision
     if trained.revision != revision:
         problem = f"revision {trained.revision} of {settings.backbone} made it, this is revision {revision}"
-        remedy = "train it again, or serve it by the code it is from"
-        raise ArtifactError(f"checkpoint {checkpoint.short}", problem, remedy)
+        hint = "train it again, or serve it by the code it is from"
+        raise ArtifactError(f"checkpoint {checkpoint.short}", problem, hint)
     if wrong := _misfit(wanted, path):
         raise checkpoint.damaged(f"damaged: {path.name} {wrong}")
     backbone = build_backbone(settings, items, seed=0)
@@ -160,7 +162,7 @@ class Recommender:
 
     def _clocks(self, times: object, known: list[np.ndarray]) -> list[np.ndarray] | None:
         """Seconds of each event, if the backbone wants them."""
-        if not self.backbone.timed:
+        if not self.backbone.uses_timestamps:
             return None
         wanted = "this backbone knows how long ago an event was: give seconds for each"
         if times is None:

@@ -102,7 +102,7 @@ class Artifact:
 
     def fact(self, name: str) -> float:
         """A number that was kept with the artifact. Raises ArtifactError where it is missing or no number."""
-        value = self.manifest.facts.get(name)
+        value = self.manifest.summary.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.damaged(f"its fact {name!r} is {value!r}, no number")
         return value
@@ -112,15 +112,15 @@ class Artifact:
         return ArtifactError(f"{self.manifest.kind} {self.short}", problem, BUILD_AGAIN)
 
 
-class Draft:
+class Staging:
     """A folder being filled; `work` is a second one that outlives a kill, for what a later attempt can go on from.
 
     Only `Store.draft` makes one.
     """
 
     def __init__(self, folder: Path, work: Path) -> None:
-        self.folder, self.work = folder, work
-        self.facts: dict[str, Any] = {}
+        self.folder, self.resume_dir = folder, work
+        self.summary: dict[str, Any] = {}
         self._rows: dict[str, int] = {}
 
     def write_table(self, name: str, table: pa.Table) -> None:
@@ -201,9 +201,9 @@ class Store:
                 raise ArtifactError(f"store {self.root}", problem, "give a folder that you may write to") from error
             yield
 
-    def seal(
+    def commit(
         self,
-        draft: Draft,
+        staging: Staging,
         kind: str,
         key: str,
         version: int,
@@ -220,18 +220,18 @@ class Store:
             key=key,
             stage_version=version,
             parents=dict(parents),
-            files=draft.entries(),
-            facts=_finite(draft.facts),
+            files=staging.entries(),
+            summary=_finite(staging.summary),
             **record,
         ).signed()
-        write_atomic(draft.folder / NAME, manifest.model_dump_json(indent=1).encode())
-        fsync(draft.folder)
+        write_atomic(staging.folder / NAME, manifest.model_dump_json(indent=1).encode())
+        fsync(staging.folder)
         target = self.folder(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         self.set_aside(kind, key)
-        draft.folder.rename(target)
+        staging.folder.rename(target)
         fsync(target.parent)
-        self._remove_run(draft.work)
+        self._remove_run(staging.resume_dir)
         return Artifact(target, manifest)
 
     def set_aside(self, kind: str, key: str) -> Path | None:
@@ -243,15 +243,15 @@ class Store:
         paths = (target.with_name(f"{key}.incomplete-{number}") for number in itertools.count(1))
         return target.rename(next(path for path in paths if not os.path.lexists(path)))
 
-    def work(self, key: str) -> Path:
+    def resume_dir(self, key: str) -> Path:
         """Where an attempt at `key` leaves what a later one can go on from."""
         return self.root / _RUNS / key
 
     @contextmanager
-    def draft(self, key: str) -> Iterator[Draft]:
+    def staging(self, key: str) -> Iterator[Staging]:
         """A temporary folder in the store, gone again unless it was sealed."""
         with temporary_dir(self.root / _TMP) as folder:
-            yield Draft(folder, self.work(key))
+            yield Staging(folder, self.resume_dir(key))
 
     def remove_stale(self) -> int:
         """Remove what killed processes have left: temporary folders and files, and the state of trainings that are

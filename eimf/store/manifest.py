@@ -64,7 +64,7 @@ class Manifest(Signed):
     """Every setting that is part of the key."""
     files: Annotated[dict[FileName, FileEntry], Field(min_length=1)]
     """Every data file of the artifact."""
-    facts: dict[str, Any]
+    summary: dict[str, Any]
     """Counts worth knowing later: users asked, tokens, rejected rows, best epoch."""
     tools: dict[str, str]
     """Versions of Python, the machine's device and the libraries that made it; not part of the key."""

@@ -61,13 +61,13 @@ class ReplyStore:
         """Every part: those in the list, and those that a kill has kept out of it."""
         files = sorted(self.folder.glob("*.parquet"))
         if not (self.folder / _LIST).exists() and not all(keys.is_key(path.stem) for path in files):
-            remedy = "begin a new store, or move that folder away: its requests are asked again"
-            raise ArtifactError(str(self.folder), "replies of another format", remedy)
+            hint = "begin a new store, or move that folder away: its requests are asked again"
+            raise ArtifactError(str(self.folder), "replies of another format", hint)
         listed = self._listed() if files or (self.folder / _LIST).exists() else []
         for name in listed:
             if not (self.folder / f"{name}.parquet").is_file():
-                remedy = "copy it from where it was written, or take its line out of the list: it is asked again"
-                raise ArtifactError(str(self.folder / _LIST), f"part {name}.parquet is missing", remedy)
+                hint = "copy it from where it was written, or take its line out of the list: it is asked again"
+                raise ArtifactError(str(self.folder / _LIST), f"part {name}.parquet is missing", hint)
         return files
 
     def _listed(self) -> list[str]:
@@ -75,10 +75,8 @@ class ReplyStore:
         try:
             *lines, _ = read_file(path).decode("ascii", "replace").split("\n")  # a kill may have cut the last one
         except OSError as error:
-            remedy = f"write the names of the parts, without ending, a line each, into {path}"
-            raise ArtifactError(
-                str(path), f"the list of the parts cannot be read ({error.strerror})", remedy
-            ) from error
+            hint = f"write the names of the parts, without ending, a line each, into {path}"
+            raise ArtifactError(str(path), f"the list of the parts cannot be read ({error.strerror})", hint) from error
         for number, line in enumerate(lines, 1):
             if not keys.is_key(line):
                 raise ArtifactError(str(path), f"damaged: line {number} is no name of a part", "correct that line")
@@ -96,20 +94,20 @@ def _end_last_line(stream: BinaryIO) -> None:
 
 
 def _read_part(path: Path) -> pa.Table:
-    remedy = f"move the file away, and its line out of {_LIST}: its requests are asked again"
+    hint = f"move the file away, and its line out of {_LIST}: its requests are asked again"
     try:
         data = read_file(path)
     except OSError as error:
-        raise ArtifactError(str(path), f"damaged reply part ({error.strerror})", remedy) from error
+        raise ArtifactError(str(path), f"damaged reply part ({error.strerror})", hint) from error
     if keys.bytes_digest(data) != path.stem:
-        raise ArtifactError(str(path), "damaged reply part: its bytes differ from the sha256 in its name", remedy)
+        raise ArtifactError(str(path), "damaged reply part: its bytes differ from the sha256 in its name", hint)
     try:
         table = pq.read_table(pa.BufferReader(data))
         table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(str(path), "damaged reply part: no Parquet file", remedy) from error
+        raise ArtifactError(str(path), "damaged reply part: no Parquet file", hint) from error
     if fault := _fault(table):
-        raise ArtifactError(str(path), f"damaged reply part: {fault}", remedy)
+        raise ArtifactError(str(path), f"damaged reply part: {fault}", hint)
     return table
 
 

@@ -36,7 +36,7 @@ def cut_windows(histories: Histories, max_length: int, context: int, rng: np.ran
     the `context` inputs before it (fewer near the beginning), so that no target is predicted from a past shorter
     than that.
     """
-    targets = np.maximum(histories.trained - 1, 0)
+    targets = np.maximum(histories.num_train - 1, 0)
     step = max_length - context
     shift = np.where(targets > max_length, rng.integers(1, step + 1, len(targets)), np.minimum(targets, max_length))
     more = -(-np.maximum(targets - shift, 0) // step)  # windows after the first
@@ -50,7 +50,7 @@ def cut_windows(histories: Histories, max_length: int, context: int, rng: np.ran
 
 @dataclass(frozen=True)
 class Batch:
-    """`items` [B, T] padded with 0 at the end, `following` [B, T] the item after each, `times` [B, T] of `items`;
+    """`items` [B, T] padded with 0 at the end, `next_items` [B, T] the item after each, `times` [B, T] of `items`;
     `place` [P] indices of target positions in the flattened [B * T]; `target` [P] item_idx; `event` [P], each target's
     place in `Histories.items`; `user` [P]; `position` [P] of the target in the user's history.
 
@@ -58,7 +58,7 @@ class Batch:
     """
 
     items: Tensor
-    following: Tensor
+    next_items: Tensor
     times: Tensor | None
     place: Tensor
     target: Tensor
@@ -116,15 +116,15 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
     inside = place < length  # [B, T]
     event = np.where(inside, first + place, 0)
     supervised = inside & (place >= context)
-    following = np.where(inside, histories.items[event + 1], 0)
+    next_items = np.where(inside, histories.items[event + 1], 0)
     at = (event + 1)[supervised]
     user_at = np.broadcast_to(user, event.shape)[supervised]
     return Batch(
         items=torch.from_numpy(np.where(inside, histories.items[event], 0)),
-        following=torch.from_numpy(following),
+        next_items=torch.from_numpy(next_items),
         times=event_times(histories, event),
         place=torch.from_numpy(np.flatnonzero(supervised)),
-        target=torch.from_numpy(following[supervised]),
+        target=torch.from_numpy(next_items[supervised]),
         event=torch.from_numpy(at),
         user=torch.from_numpy(user_at.copy()),
         position=torch.from_numpy(at - histories.offsets[user_at]),

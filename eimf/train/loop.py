@@ -16,12 +16,12 @@ from eimf.backbones.base import Backbone
 from eimf.config import TrainSettings
 from eimf.data.histories import Histories
 from eimf.errors import DataError, SettingError
-from eimf.losses.softmax import Products
-from eimf.semantics.build import Semantics
+from eimf.losses.softmax import MatmulOptions
+from eimf.semantics.build import SideInformation
 from eimf.train.batches import Batch, Batches, cut_windows
 from eimf.train.objective import PARTS, Objective
 from eimf.train.optimizer import Optimizer
-from eimf.train.process_group import ALONE, Group
+from eimf.train.process_group import SINGLE_PROCESS, Group
 
 Losses = dict[str, float]
 
@@ -30,19 +30,20 @@ class Trainer:
     """One backbone in training."""
 
     def __init__(
-        self, backbone: Backbone, semantics: Semantics | None, histories: Histories, settings: TrainSettings,
-        *, max_length: int, products: Products, device: torch.device, group: Group = ALONE, compiled: bool = False,
+        self, backbone: Backbone, semantics: SideInformation | None, histories: Histories, settings: TrainSettings,
+        *, max_length: int, products: MatmulOptions, device: torch.device, group: Group = SINGLE_PROCESS,
+        compiled: bool = False,
     ) -> None:  # fmt: skip
-        if int(histories.trained.max()) < 2:
+        if int(histories.num_train.max()) < 2:
             raise DataError(
                 "dataset.interactions", "no user has two training events", "give longer histories (4 events or more)"
             )
         if settings.loss != "softmax" and group.size > 1:
             found = f"{settings.loss}, with {group.size} processes"
             raise SettingError("train.loss", found, 'train in one process, or set it to "softmax"')
-        if backbone.timed and histories.times is None:
-            found, remedy = "no times, which this backbone wants", "name the column and build the dataset again"
-            raise SettingError("dataset.columns.timestamp", found, f"{remedy}, or set the backbone's option time=false")
+        if backbone.uses_timestamps and histories.times is None:
+            found, hint = "no times, which this backbone wants", "name the column and build the dataset again"
+            raise SettingError("dataset.columns.timestamp", found, f"{hint}, or set the backbone's option time=false")
         if settings.loss in ("gbce", "bce") and backbone.hardness:
             found = f"{settings.loss}, with the hard negatives of this backbone"
             raise SettingError("train.loss", found, "set the backbone's option hardness=0, or take another loss")
@@ -62,7 +63,7 @@ class Trainer:
         self.steps_done, self.targets_done = 0, 0  # of the epoch under way; 0 between epochs
         self._sums: dict[str, Tensor] = {}
 
-    def epoch(self, number: int, tick: Callable[[int], None]) -> Losses:
+    def epoch(self, number: int, on_progress: Callable[[int], None]) -> Losses:
         """One pass over the training events, or what is left of it after `load`; `tick` is told the targets of each
         step, and may take the `state` there. Returns mean losses."""
         rng = np.random.default_rng([self.settings.seed, number])
@@ -76,7 +77,7 @@ class Trainer:
                     whole = self._sums.setdefault(name, value.new_zeros((), dtype=torch.float64))
                     whole.add_(value, alpha=batch.targets)
                 self.steps_done, self.targets_done = step + 1, self.targets_done + batch.targets
-                tick(batch.targets)
+                on_progress(batch.targets)
         losses = {name: value / windows.targets for name, value in self._summed().items()}
         self.steps_done, self.targets_done, self._sums = 0, 0, {}
         if not math.isfinite(losses["loss"]):

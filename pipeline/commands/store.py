@@ -6,7 +6,7 @@ from functools import partial
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
 from eimf.store.replies import ReplyStore
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.stages.lockfile import read_ref_file
 
 
@@ -25,12 +25,12 @@ def run_verify(store: Store) -> None:
         try:
             check()
         except ArtifactError as error:
-            say(f"damaged: {error}")
+            info(f"damaged: {error}")
             damaged.append(error)
     whole = len(checks) - len(damaged)
     artifacts = len(checks) - len(replies) - len(refs)
     counts = f"{artifacts} artifacts, replies of {len(replies)} generators, {len(refs)} refs"
-    say(f"{whole} of {len(checks)} are whole: {counts}")
+    info(f"{whole} of {len(checks)} are whole: {counts}")
     if damaged:
         raise damaged[0]
 

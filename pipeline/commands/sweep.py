@@ -4,7 +4,7 @@ from pathlib import Path
 
 from eimf.store.artifact import Store
 from eimf.store.files import remove_stale_files, write_atomic
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.sweeps.plan import read_plan, tasks_of
 from pipeline.sweeps.run import run_sweep
 from pipeline.sweeps.table import comparison
@@ -28,5 +28,5 @@ def run_plan(path: Path, store: Store, results: Path | None, workers: int) -> No
         run_sweep(tasks, store, results, workers, keep_table)
     finally:
         table = keep_table()
-        say()
-        say(table)
+        info()
+        info(table)

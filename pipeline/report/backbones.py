@@ -4,7 +4,7 @@ import inspect
 import json
 from typing import TYPE_CHECKING
 
-from pipeline.console import say
+from pipeline.console import info
 
 if TYPE_CHECKING:
     pass
@@ -18,12 +18,12 @@ def show_backbones() -> None:
     for name in BACKBONES:
         about, vectors, parameters, options = describe_backbone(name)
         many = "one vector" if vectors == 1 else f"{vectors} vectors"
-        say(f"{name:<12}  {about}")
-        usual = f"dropout {BACKBONES[name].usual_dropout:g} unless model.dropout says another"
-        say(f"{'':<12}  {many} a user, {parameters:,} parameters beside the item table, {usual}")
+        info(f"{name:<12}  {about}")
+        usual = f"dropout {BACKBONES[name].default_dropout:g} unless model.dropout says another"
+        info(f"{'':<12}  {many} a user, {parameters:,} parameters beside the item table, {usual}")
         if options:
-            say(f"{'':<12}  {' '.join(f'{option}={json.dumps(value)}' for option, value in options.items())}")
-    say("choose by --backbone NAME, an option by --set model.options.NAME.OPTION=VALUE")
+            info(f"{'':<12}  {' '.join(f'{option}={json.dumps(value)}' for option, value in options.items())}")
+    info("choose by --backbone NAME, an option by --set model.options.NAME.OPTION=VALUE")
 
 
 def describe_backbone(name: str) -> tuple[str, int, int, dict[str, object]]:

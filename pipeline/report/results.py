@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from eimf import schema
 from eimf.store.artifact import Artifact
-from pipeline.console import say, table
+from pipeline.console import info, table
 from pipeline.stages.stage_two import Result
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ def show_paired(plain: Result, other: Result) -> None:
     ]
     mean, spread, p = paired_difference(*[user_metric(each, "ndcg", 10) for each in ranks])
     certainty = f"standard error {spread:.4f} over users, paired p = {p:.2g}"
-    say(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")
+    info(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")

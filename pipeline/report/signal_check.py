@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from eimf.store.artifact import Artifact
-from pipeline.console import say, table
+from pipeline.console import info, table
 
 if TYPE_CHECKING:
     import torch
@@ -27,4 +27,4 @@ def show_probe(probe: Artifact) -> None:
         added = ["", ""] if name == HISTORY else cells(found[HISTORY].alone, source.with_history)
         rows.append([name, f"{source.alone.mean():.4f}", *against, *added])
     table(["", "AUC", "true minus it", "paired p", "it adds to history", "paired p"], rows)
-    say("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")
+    info("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")

@@ -2,7 +2,7 @@
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.stages.stage import counts
 
 
@@ -14,16 +14,16 @@ def show_store(store: Store) -> None:
             artifact = store.get(kind, key)
             about = _about(artifact)
         except ArtifactError as error:
-            say(f"damaged: {error}")
+            info(f"damaged: {error}")
             continue
         manifest = artifact.manifest
         size = sum(entry.size for entry in manifest.files.values()) / 1e6
         rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", about])
     if not listing:
-        say(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
+        info(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
         return
-    for kind, key, created, megabytes, facts in rows:
-        say(f"{kind:<17} {key}  {created}  {megabytes:>8} MB  {facts}")
+    for kind, key, created, megabytes, summary in rows:
+        info(f"{kind:<17} {key}  {created}  {megabytes:>8} MB  {summary}")
 
 
 def _about(artifact: Artifact) -> str:

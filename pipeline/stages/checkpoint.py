@@ -7,7 +7,7 @@ from typing import Any
 
 from eimf.config import ModelSettings
 from eimf.errors import SettingError
-from eimf.store.artifact import Draft
+from eimf.store.artifact import Staging
 from pipeline.backends.device import bfloat16_is_native, memory_of, prepare_torch
 from pipeline.stages.stage import Artifacts, Facts, Run
 from pipeline.training import processes
@@ -19,7 +19,7 @@ _BYTES_OF_A_WEIGHT = 12
 
 def checkpoint_configuration(run: Run) -> dict[str, Any]:
     recipe = run.recipe
-    prepare_torch(recipe.speed)
+    prepare_torch(recipe.runtime)
     from eimf.backbones.build import model_configuration
     from eimf.backbones.registry import BACKBONES
 
@@ -35,8 +35,8 @@ def checkpoint_configuration(run: Run) -> dict[str, Any]:
     return found if revision == 1 else {**found, "revision": revision}
 
 
-def build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
-    device = prepare_torch(run.recipe.speed)
+def build_checkpoint(run: Run, made: Artifacts, staging: Staging) -> Facts:
+    device = prepare_torch(run.recipe.runtime)
     if run.recipe.train.precision == "bfloat16" and device.type == "cpu" and not bfloat16_is_native():
         found = (
             "bfloat16, which this CPU has to imitate (no avx512_bf16, amx_bf16 or bf16): many times as slow as float32"
@@ -45,15 +45,15 @@ def build_checkpoint(run: Run, made: Artifacts, draft: Draft) -> Facts:
     check_memory(run.recipe.model, int(made["dataset"].fact("items")), memory_of(device))
     from pipeline.stages.load import histories_of, supervision_of
     from pipeline.training.run import train
-    from pipeline.training.state import Saved, json_lines
+    from pipeline.training.state import RunDirectory, json_lines
 
     processes.call(device)
     histories = histories_of(made)
     supervision = supervision_of({kind: made[kind] for kind in run.recipe.heads.reads}, histories)
-    standing = train(run.recipe, supervision, histories, draft.work, device, processes.join(device))
-    (draft.folder / "model.safetensors").write_bytes(Saved(draft.work).best(standing))
-    (draft.folder / "curve.jsonl").write_text(json_lines(standing.curve))
-    return standing.facts(histories.training_targets)
+    standing = train(run.recipe, supervision, histories, staging.resume_dir, device, processes.join(device))
+    (staging.folder / "model.safetensors").write_bytes(RunDirectory(staging.resume_dir).best(standing))
+    (staging.folder / "curve.jsonl").write_text(json_lines(standing.curve))
+    return standing.summary(histories.training_targets)
 
 
 def check_memory(model: ModelSettings, items: int, available: int) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 from eimf import schema
 from eimf.data.files import check_file
 from eimf.store import keys
-from eimf.store.artifact import Draft
+from eimf.store.artifact import Staging
 from pipeline.backends.assets import SCHEME, data_file, find_asset
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.stages.stage import Artifacts, Run
 
 
@@ -32,7 +32,7 @@ def _source(run: Run, spec: str, field: str) -> str:
     return f"sha256:{keys.file_digest(path)}"
 
 
-def build_dataset(run: Run, made: Artifacts, draft: Draft) -> dict[str, Any]:
+def build_dataset(run: Run, made: Artifacts, staging: Staging) -> dict[str, Any]:
     """Read, check and number; a line for each notice. Returns the counts of what was kept, left out and cleaned."""
     from eimf.data.prepare import prepare, repeated_targets
     from eimf.data.read import read_events, read_items
@@ -51,11 +51,11 @@ def build_dataset(run: Run, made: Artifacts, draft: Draft) -> dict[str, Any]:
         remove_html=text.clean_html,
     )
     for notice in ready.notices:
-        say(f"       note: {notice}")
-    draft.write_table("events", ready.events)
-    draft.write_table("items", ready.items)
-    draft.write_table("users", ready.users)
-    draft.write_table("rejected", ready.rejected)
+        info(f"       note: {notice}")
+    staging.write_table("events", ready.events)
+    staging.write_table("items", ready.items)
+    staging.write_table("users", ready.users)
+    staging.write_table("rejected", ready.rejected)
     return {
         "users": ready.users.num_rows,
         "items": ready.items.num_rows,

@@ -6,7 +6,7 @@ Heavy libraries are imported inside the build functions on purpose: if every sta
 from typing import TYPE_CHECKING, Any
 
 from eimf import schema
-from eimf.store.artifact import Draft
+from eimf.store.artifact import Staging
 from pipeline.stages.dataset import build_dataset, dataset_configuration
 from pipeline.stages.interests import (
     build_interests,
@@ -32,16 +32,16 @@ def _nothing(run: Run) -> dict[str, Any]:
     return {}
 
 
-def _build_esim(run: Run, made: Artifacts, draft: Draft) -> Facts:
+def _build_esim(run: Run, made: Artifacts, staging: Staging) -> Facts:
     from eimf.esim.assemble import esim_interests, esim_users
 
     typical = made["typical_users"].table("typical_users")
     interests = esim_interests(typical, made["interest_vectors"].table("vectors"))
     users = esim_users(made["clusters"].table("clusters"), made["requests"].table("requests"))
     items = made["item_vectors"].table("vectors")
-    draft.write_table("items", items)
-    draft.write_table("users", users)
-    draft.write_table("interests", interests)
+    staging.write_table("items", items)
+    staging.write_table("users", users)
+    staging.write_table("interests", interests)
     with_interests = len(interests[schema.CLUSTER].unique())
     return {
         "users": users.num_rows,

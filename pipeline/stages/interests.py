@@ -7,9 +7,9 @@ from eimf import schema
 from eimf.errors import DataError
 from eimf.esim.prompt import load_template
 from eimf.store import keys
-from eimf.store.artifact import Draft
+from eimf.store.artifact import Staging
 from eimf.store.replies import ReplyStore
-from pipeline.console import Waiting, progress, say
+from pipeline.console import Waiting, info, progress
 from pipeline.stages.stage import Artifacts, Facts, Run, this_process
 from pipeline.stages.users import training_events
 
@@ -27,7 +27,7 @@ def requests_configuration(run: Run) -> dict[str, Any]:
     }
 
 
-def build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
+def build_requests(run: Run, made: Artifacts, staging: Staging) -> Facts:
     import pyarrow as pa
 
     from eimf.esim.prompt import PromptWriter, shown_history
@@ -48,7 +48,7 @@ def build_requests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     if not rows:
         found = f"no typical user of {len(typical)} has an item with a title in training"
         raise DataError("dataset.columns.title", found, "name a column with titles: the LLM reads them")
-    draft.write_table("requests", pa.table(list(map(list, zip(*rows, strict=True))), schema=schema.REQUESTS))
+    staging.write_table("requests", pa.table(list(map(list, zip(*rows, strict=True))), schema=schema.REQUESTS))
     return {"requests": len(rows), "without_titles": len(typical) - len(rows)}
 
 
@@ -56,7 +56,7 @@ def interests_configuration(run: Run) -> dict[str, Any]:
     return {"retries": run.recipe.llm.retries}
 
 
-def build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
+def build_interests(run: Run, made: Artifacts, staging: Staging) -> Facts:
     from eimf.esim.generate import Replies, ask, interests_table
     from eimf.esim.parse import parse_reply
     from eimf.esim.summary import check_any, copied_evidence, counts
@@ -82,18 +82,18 @@ def build_interests(run: Run, made: Artifacts, draft: Draft) -> Facts:
     ):  # two runs do not ask about the users that they share twice
         replies = Replies(rows.read(), readable, settings.retries)
         due = sum(replies.next_attempt(key) is not None for key in prompts)
-        with progress("asking the LLM", due, "replies") as tick:
-            chunk = run.recipe.speed.chunk
-            sent = ask(run.engines.generator, prompts, replies, chunk=chunk, save=rows.append, tick=tick)
+        with progress("asking the LLM", due, "replies") as on_progress:
+            chunk = run.recipe.runtime.reply_chunk_size
+            sent = ask(run.engines.generator, prompts, replies, chunk=chunk, save=rows.append, on_progress=on_progress)
     table = interests_table(requests, replies, parse)
     check_any(table)
-    draft.write_table("interests", table)
-    facts = {"llm_requests": sent, **counts(table), "copied_evidence": copied_evidence(table, parse, template)}
-    _say_what_was_cut(facts, settings.max_tokens)
-    return facts
+    staging.write_table("interests", table)
+    summary = {"llm_requests": sent, **counts(table), "copied_evidence": copied_evidence(table, parse, template)}
+    _say_what_was_cut(summary, settings.max_tokens)
+    return summary
 
 
-def _say_what_was_cut(facts: Facts, max_tokens: int) -> None:
-    if facts["truncated"]:
-        cut = f"{facts['truncated']} of {facts['users']} replies were cut by llm.max_tokens={max_tokens}"
-        say(f"      {cut}: their whole entries are kept; a higher llm.max_tokens asks all users again")
+def _say_what_was_cut(summary: Facts, max_tokens: int) -> None:
+    if summary["truncated"]:
+        cut = f"{summary['truncated']} of {summary['users']} replies were cut by llm.max_tokens={max_tokens}"
+        info(f"      {cut}: their whole entries are kept; a higher llm.max_tokens asks all users again")

@@ -95,8 +95,8 @@ def _read_ref(store: Store, recipe: Recipe, kind: str, dataset: str | None = Non
     ref, current = read_ref_file(path), _contents(recipe, kind)
     for field, content in ref.contents.items():
         if field in current and current[field] != content:
-            remedy = "run `make esim` to make it anew, or take back the change"
-            raise ArtifactError(kind, f"what {field} names has changed since it was made", remedy)
+            hint = "run `make esim` to make it anew, or take back the change"
+            raise ArtifactError(kind, f"what {field} names has changed since it was made", hint)
     return store.find(kind, ref.key)
 
 
@@ -155,5 +155,5 @@ def _given(store: Store, key: str, dataset: Artifact) -> Artifact:
 
 def _missing(store: Store, recipe: Recipe, kind: str) -> NoReturn:
     found = f"{store.root} holds none for this recipe's data and stage-one settings"
-    remedy = "run `make esim` with the same recipe and settings, or copy the store from where that was done"
-    raise ArtifactError(f"{kind} of {recipe.dataset.name!r}", found, remedy)  # a sweep has several recipes
+    hint = "run `make esim` with the same recipe and settings, or copy the store from where that was done"
+    raise ArtifactError(f"{kind} of {recipe.dataset.name!r}", found, hint)  # a sweep has several recipes

@@ -10,10 +10,10 @@ from importlib import metadata
 from typing import Any
 
 from eimf.store import keys
-from eimf.store.artifact import Artifact, Draft, Store
+from eimf.store.artifact import Artifact, Staging, Store
 from pipeline.backends.engines import Engines
 from pipeline.backends.number_type import gpu_present
-from pipeline.console import Waiting, say, working
+from pipeline.console import Waiting, info, working
 from pipeline.recipe import Recipe
 
 Artifacts = Mapping[str, Artifact]
@@ -42,7 +42,7 @@ class Stage:
     version: int
     parents: tuple[str, ...]
     configuration: Callable[[Run], dict[str, Any]]
-    build: Callable[[Run, Artifacts, Draft], dict[str, Any]]
+    build: Callable[[Run, Artifacts, Staging], dict[str, Any]]
 
 
 def find(stage: Stage, run: Run, made: Artifacts) -> Artifact | None:
@@ -77,12 +77,12 @@ def make(stage: Stage, run: Run, made: Artifacts, configuration: dict[str, Any])
 
 
 def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dict[str, Any]) -> Artifact:
-    say(f"build  {stage.number:>2} {stage.kind:<17} {key[:12]}")
+    info(f"build  {stage.number:>2} {stage.kind:<17} {key[:12]}")
     if aside := run.store.set_aside(stage.kind, key):
-        say(f"       a folder without a manifest was in its place; it is now {aside}")
+        info(f"       a folder without a manifest was in its place; it is now {aside}")
     begin = time.monotonic()
-    with run.store.draft(key) as draft, working(stage.kind):
-        draft.facts = stage.build(run, made, draft)
+    with run.store.staging(key) as staging, working(stage.kind):
+        staging.summary = stage.build(run, made, staging)
         record = {
             "configuration": configuration,
             "tools": tools(),
@@ -90,7 +90,7 @@ def _build(stage: Stage, run: Run, made: Artifacts, key: str, configuration: dic
             "seconds": round(time.monotonic() - begin, 3),
         }
         parents = {kind: made[kind].key for kind in stage.parents}
-        artifact = run.store.seal(draft, stage.kind, key, stage.version, parents, record)
+        artifact = run.store.commit(staging, stage.kind, key, stage.version, parents, record)
     _report("built", stage, artifact)
     return artifact
 
@@ -103,13 +103,13 @@ def this_process() -> str:
 
 def _report(word: str, stage: Stage, artifact: Artifact) -> None:
     seconds = f"{artifact.manifest.seconds:.1f}s " if word == "built" else ""
-    say(f"{word:<6} {stage.number:>2} {stage.kind:<17} {artifact.short}  {seconds}{counts(artifact)}")
+    info(f"{word:<6} {stage.number:>2} {stage.kind:<17} {artifact.short}  {seconds}{counts(artifact)}")
 
 
 def counts(artifact: Artifact) -> str:
     """The facts of an artifact that fit on a line."""
-    facts = artifact.manifest.facts
-    return " ".join(f"{name}={value}" for name, value in facts.items() if not isinstance(value, dict | list))
+    summary = artifact.manifest.summary
+    return " ".join(f"{name}={value}" for name, value in summary.items() if not isinstance(value, dict | list))
 
 
 def tools() -> dict[str, str]:

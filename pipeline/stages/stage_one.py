@@ -5,7 +5,7 @@ from contextlib import closing
 from eimf.config import ModelSettings
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.engines import Engines
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.stages.esim import STAGES
 from pipeline.stages.lockfile import HANDED_OVER, save_ref
@@ -29,7 +29,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
             if stage.kind in HANDED_OVER:
                 save_ref(store, recipe, made[stage.kind])
     asked = made["interests"].fact("llm_requests") if "interests" in built else 0
-    say(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
+    info(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
     return made
 
 
@@ -47,4 +47,4 @@ def _name_commits(run: Run) -> None:
     for section, identity in named.items():
         model = identity.get("model", "")
         if model.startswith("hub ") and getattr(run.recipe, section).revision != model.rpartition("@")[2]:
-            say(f"{section}.model is {model.removeprefix('hub ')}; set {section}.revision to that commit to keep it")
+            info(f"{section}.model is {model.removeprefix('hub ')}; set {section}.revision to that commit to keep it")

@@ -7,7 +7,7 @@ from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import prepare_torch
 from pipeline.backends.engines import Engines
-from pipeline.console import say
+from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.stages.checkpoint import build_checkpoint, checkpoint_configuration
 from pipeline.stages.gain_test import Settled, settle
@@ -37,15 +37,15 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
     inputs = stage_two_inputs(store, recipe, esim_key)
     _tell_repeats(recipe, inputs["dataset"])
     origin = inputs[recipe.heads.source or "dataset"]
-    say(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
+    info(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
     _advise(recipe, inputs["dataset"])
     found = settle(recipe, store, inputs)
     if found.verdict:
-        say(found.verdict.reason)
+        info(found.verdict.reason)
     run, made = Run(found.recipe, store, Engines(recipe)), dict(found.inputs)
     for stage in train_stages(found.recipe):
         made[stage.kind], _ = make(stage, run, made, stage.configuration(run))
-    processes.finish(recipe.speed)
+    processes.finish(recipe.runtime)
     return Result(label(found), made["checkpoint"], made["metrics"])
 
 
@@ -54,14 +54,14 @@ def _tell_repeats(recipe: Recipe, dataset: Artifact) -> None:
     share = dataset.fact("repeated_targets") / max(1, dataset.fact("users"))
     if share > _MANY_REPEATS and not recipe.evaluate.keep_seen:
         repeats = f"{share:.0%} of the test targets are items that the user had before; these are left out: misses"
-        say(f"{repeats}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")
+        info(f"{repeats}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")
 
 
 def _advise(recipe: Recipe, dataset: Artifact) -> None:
     """The defaults suit users of some ten events; where they have many more, and nothing else was chosen, say so."""
     events = dataset.fact("events") / max(1, dataset.fact("users"))
     if recipe.model.dropout is None and events > _MANY_EVENTS:
-        say(
+        info(
             f"advice: {events:.0f} events a user: model.dropout=0.2 and a cosine schedule, see eimf/README.md, Training"
         )
 
@@ -102,9 +102,9 @@ def label(trained: Settled) -> str:
 
 def follow(run: Run, made: Artifacts) -> None:
     """What every process but the first does: train whenever that one does, until it is done."""
-    device = prepare_torch(run.recipe.speed)
+    device = prepare_torch(run.recipe.runtime)
     stage = train_stages(run.recipe)[0]
-    folder = run.store.work(stage_key(stage, keys_of(made), stage.configuration(run)))
+    folder = run.store.resume_dir(stage_key(stage, keys_of(made), stage.configuration(run)))
     while processes.called(device):
         from pipeline.stages.load import histories_of, supervision_of
         from pipeline.training.run import train

@@ -3,7 +3,7 @@
 from typing import Any
 
 from eimf import schema
-from eimf.store.artifact import Draft
+from eimf.store.artifact import Staging
 from pipeline.console import progress
 from pipeline.stages.stage import Artifacts, Facts, Run
 
@@ -19,7 +19,7 @@ def training_events(made: Artifacts) -> tuple[Any, Any]:
     return events[schema.ITEM].to_numpy()[train], offsets
 
 
-def build_user_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
+def build_user_vectors(run: Run, made: Artifacts, staging: Staging) -> Facts:
     import numpy as np
     import pyarrow as pa
 
@@ -29,7 +29,7 @@ def build_user_vectors(run: Run, made: Artifacts, draft: Draft) -> Facts:
     items, offsets = training_events(made)
     vectors = user_vectors(items, offsets, schema.vectors_of(made["item_vectors"].table("vectors")))
     users = pa.array(np.arange(len(vectors), dtype=np.int32))
-    draft.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
+    staging.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
     return {"users": len(vectors)}
 
 
@@ -37,7 +37,7 @@ def cluster_configuration(run: Run) -> dict[str, Any]:
     return {"cluster": run.recipe.cluster.model_dump(mode="json")}
 
 
-def build_clusters(run: Run, made: Artifacts, draft: Draft) -> Facts:
+def build_clusters(run: Run, made: Artifacts, staging: Staging) -> Facts:
     import numpy as np
     import pyarrow as pa
 
@@ -46,14 +46,16 @@ def build_clusters(run: Run, made: Artifacts, draft: Draft) -> Facts:
 
     settings, vectors = run.recipe.cluster, schema.vectors_of(made["user_vectors"].table("vectors"))
     count = cluster_count(len(vectors), settings.count, settings.share, settings.max_count)
-    iterations, seed, threads = settings.iterations, settings.seed, run.recipe.speed.threads
-    with progress("clustering", total_ticks(len(vectors), count, iterations), "users") as tick:
-        clusters = cluster_users(vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=tick)
+    iterations, seed, threads = settings.iterations, settings.seed, run.recipe.runtime.threads
+    with progress("clustering", total_ticks(len(vectors), count, iterations), "users") as on_progress:
+        clusters = cluster_users(
+            vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
+        )
     users = np.arange(len(vectors), dtype=np.int32)
-    draft.write_table("clusters", pa.table([users, clusters.cluster, clusters.similarity], schema=schema.CLUSTERS))
+    staging.write_table("clusters", pa.table([users, clusters.cluster, clusters.similarity], schema=schema.CLUSTERS))
     numbers = np.arange(len(clusters.centroids), dtype=np.int32)
     centroids = pa.table([numbers, to_column(clusters.centroids)], schema=schema.centroids(vectors.shape[1]))
-    draft.write_table("centroids", centroids)
+    staging.write_table("centroids", centroids)
     fewer = {"asked_for": count} if len(numbers) < count else {}  # there are fewer different users than clusters
     return {"clusters": len(numbers), **fewer, "mean_similarity": round(float(clusters.similarity.mean()), 4)}
 
@@ -62,7 +64,7 @@ def typical_configuration(run: Run) -> dict[str, Any]:
     return {"typical": run.recipe.typical.model_dump(mode="json")}
 
 
-def build_typical_users(run: Run, made: Artifacts, draft: Draft) -> Facts:
+def build_typical_users(run: Run, made: Artifacts, staging: Staging) -> Facts:
     import numpy as np
 
     from eimf.esim.typical import nearest_to_centroid
@@ -73,5 +75,5 @@ def build_typical_users(run: Run, made: Artifacts, draft: Draft) -> Facts:
     chosen = nearest_to_centroid(
         clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history
     )
-    draft.write_table("typical_users", chosen)
+    staging.write_table("typical_users", chosen)
     return {"typical_users": chosen.num_rows}

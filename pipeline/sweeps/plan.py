@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf.config.base import NAME
-from eimf.errors import SettingError, refusal
+from eimf.errors import SettingError, describe_validation_error
 from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
@@ -44,7 +44,7 @@ class Plan(BaseModel):
 
 
 @dataclass(frozen=True)
-class Task:
+class Trial:
     """One run of a plan."""
 
     recipe: Recipe
@@ -77,12 +77,12 @@ def read_plan(path: Path) -> Plan:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "missing"):
-            remedy = f"a plan has {sorted(Plan.model_fields)}"
-            raise SettingError(field, f"{path}: {first['msg'].lower()}", remedy) from error
-        raise SettingError(field, *refusal(first, str(path))) from error
+            hint = f"a plan has {sorted(Plan.model_fields)}"
+            raise SettingError(field, f"{path}: {first['msg'].lower()}", hint) from error
+        raise SettingError(field, *describe_validation_error(first, str(path))) from error
 
 
-def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
+def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     """Every run, the first seed of everything first. Raises SettingError for a setting that is not allowed and for
     runs of one name, and ArtifactError where the store lacks what a run is trained against."""
     for field in ("recipes", "backbones", "seeds"):
@@ -93,7 +93,7 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
     unknown = [name for name in plan.against if name not in plan.variants]
     if unknown:
         raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
-    tasks: list[Task] = []
+    tasks: list[Trial] = []
     inputs: dict[str, dict[str, Artifact]] = {}
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
         for variant, own in plan.variants.items():
@@ -104,7 +104,7 @@ def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Task]:
             inputs[group] = inputs.get(group) or stage_two_inputs(store, recipe, None)
             found = settle(recipe, store, inputs[group])
             key = metrics_key(found.recipe, store, found.inputs)
-            tasks.append(Task(recipe, backbone, variant, seed, key, found.shut))
+            tasks.append(Trial(recipe, backbone, variant, seed, key, found.shut))
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

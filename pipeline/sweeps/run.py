@@ -15,25 +15,25 @@ from eimf import schema
 from eimf.errors import ArtifactError, SettingError, UserError
 from eimf.store.artifact import Store
 from pipeline.backends import watchdog
-from pipeline.console import say
-from pipeline.sweeps.plan import Task
+from pipeline.console import info
+from pipeline.sweeps.plan import Trial
 from pipeline.sweeps.results import pack, read_result, share_result, write_result
 
 
-def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
+def run_sweep(tasks: list[Trial], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
     """Run what has no result file yet, `workers` trainings at a time, each in a process of its own with one thread;
     `kept` is called after new result files. Runs that come to the same training share one. A run that fails, or whose
     process is killed, stops nothing; the first error, in the plan's order, is raised in the end. An interrupt ends the
     trainings under way; a later start resumes them."""
     results.mkdir(parents=True, exist_ok=True)
-    by_key: dict[str, list[Task]] = {}
+    by_key: dict[str, list[Trial]] = {}
     for task in tasks:
         by_key.setdefault(task.key, []).append(task)
     shared = [share_result(results, same) for same in by_key.values()]
     if any(shared):
         kept()
     open_tasks = [same[0] for same in by_key.values() if read_result(results, same[0]) is None]
-    say(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")
+    info(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")
     failed: dict[str, str] = {}
     watchdog.watch()  # killed, it leaves no trainings behind
     trainings = _Trainings(store.root, results / "log")
@@ -44,12 +44,12 @@ def run_sweep(tasks: list[Task], store: Store, results: Path, workers: int, kept
             task, found = running[future], future.result()
             if "error" in found:
                 failed[task.name] = found["error"]
-                say(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
+                info(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
                 continue
             write_result(results, task, found)
             share_result(results, by_key[task.key])
             kept()
-            say(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
+            info(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
     finally:
         trainings.stop()  # an interrupt reaches this process, and not always theirs
         pool.shutdown(cancel_futures=True)
@@ -66,7 +66,7 @@ class _Trainings:
         self._lock, self._stopped = Lock(), False
         self._alive: set[SpawnProcess] = set()
 
-    def run(self, task: Task) -> dict[str, Any]:
+    def run(self, task: Trial) -> dict[str, Any]:
         """The result of a run, or its `error`."""
         spawn = get_context("spawn")
         receiver, sender = spawn.Pipe(duplex=False)
@@ -95,7 +95,7 @@ class _Trainings:
                 process.terminate()
 
 
-def _work(task: Task, root: Path, log: Path, sender: Connection) -> None:
+def _work(task: Trial, root: Path, log: Path, sender: Connection) -> None:
     """In the run's process: train, and send the result, or its `error`. What a training prints, and the traceback of
     an error, go to a log file."""
     log.mkdir(parents=True, exist_ok=True)
@@ -109,10 +109,10 @@ def _work(task: Task, root: Path, log: Path, sender: Connection) -> None:
             sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})
 
 
-def _result(task: Task, root: Path) -> dict[str, Any]:
+def _result(task: Trial, root: Path) -> dict[str, Any]:
     from pipeline.stages.stage_two import run_train
 
-    recipe = task.recipe.model_copy(update={"speed": task.recipe.speed.model_copy(update={"threads": 1})})
+    recipe = task.recipe.model_copy(update={"runtime": task.recipe.runtime.model_copy(update={"threads": 1})})
     result = run_train(recipe, Store(root))
     if result.metrics.key != task.key:
         raise ArtifactError(task.name, "stage one was run anew meanwhile", "start the sweep again")
@@ -120,7 +120,7 @@ def _result(task: Task, root: Path) -> dict[str, Any]:
     return {
         "key": task.key,
         "checkpoint": result.checkpoint.key,
-        **result.metrics.manifest.facts,
+        **result.metrics.manifest.summary,
         **{name: result.checkpoint.fact(name) for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
         "ranks": pack(ranks),
     }

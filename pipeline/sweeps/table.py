@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.sweeps.plan import Plan, Task
+from pipeline.sweeps.plan import Plan, Trial
 from pipeline.sweeps.results import read_result, unpack
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ Runs = dict[int, dict[str, Any]]
 """Results of one variant by seed."""
 
 
-def comparison(plan: Plan, tasks: list[Task], results: Path) -> str:
+def comparison(plan: Plan, tasks: list[Trial], results: Path) -> str:
     """Two Markdown tables for each dataset of the finished runs, a row for each backbone. First the test NDCG@10 /
     Recall@10 of every variant, mean and standard deviation over seeds; where some seeds are still missing, it says
     which it is of. Then what every variant has over those of `plan.against`: the difference of the mean over the common

@@ -5,7 +5,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from eimf.config import Speed
+from eimf.config import RuntimeSettings
 from pipeline.backends.device import prepare_torch
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def call(device: "torch.device") -> None:
         _broadcast(device, 1)
 
 
-def finish(speed: Speed) -> None:
+def finish(runtime: RuntimeSettings) -> None:
     """The first process tells the others that all is done, and leaves."""
     if size() > 1:
-        _broadcast(prepare_torch(speed), 0)
+        _broadcast(prepare_torch(runtime), 0)
         leave()
 
 

@@ -10,14 +10,14 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import Products
-from eimf.semantics.build import build_semantics
+from eimf.losses.softmax import MatmulOptions
+from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import Supervision
 from eimf.train.loop import Trainer
 from eimf.train.process_group import Group
-from pipeline.console import Bar, progress, say
+from pipeline.console import Bar, info, progress
 from pipeline.recipe import Recipe
-from pipeline.training.state import Saved, Standing
+from pipeline.training.state import RunDirectory, RunState
 
 
 class _Job:
@@ -33,7 +33,7 @@ class _Job:
         group: Group,
     ) -> None:
         self.recipe, self.group = recipe, group
-        self.histories, self.saved = histories, Saved(folder)
+        self.histories, self.saved = histories, RunDirectory(folder)
         self.trainer = _trainer(recipe, supervision, self.histories, device, group)
         self.standing = self.saved.load(self.trainer)
         self.clock = self.kept = time.monotonic()
@@ -54,7 +54,7 @@ class _Job:
     def _tick(self, bar: Bar, targets: int) -> None:
         bar(targets)
         # The sums of an epoch under way are spread over the processes of a group: those save after epochs only.
-        if self.group.size == 1 and time.monotonic() - self.kept > self.recipe.speed.save_seconds:
+        if self.group.size == 1 and time.monotonic() - self.kept > self.recipe.runtime.save_interval_seconds:
             self._keep()
 
     def _keep(self, line: dict[str, Any] | None = None) -> None:
@@ -69,7 +69,7 @@ class _Job:
     def _validate(self) -> float:
         ranking = rank_users(
             self.trainer.backbone, self.histories, schema.VALID, max_length=self.recipe.model.max_length,
-            keep_seen=self.recipe.evaluate.keep_seen, block=self.recipe.speed.rank_users, group=self.group,
+            keep_seen=self.recipe.evaluate.keep_seen, block=self.recipe.runtime.eval_batch_size, group=self.group,
         )  # fmt: skip
         return mean_metric(ranking, "ndcg", 10)
 
@@ -81,7 +81,7 @@ def train(
     folder: Path,
     device: torch.device,
     group: Group,
-) -> Standing:
+) -> RunState:
     """Train to the end, from the state in `folder` where there is one; leaves the best weights there (`Saved.best`)."""
     job, lead = _Job(recipe, supervision, histories, folder, device, group), group.rank == 0
     group.wait()  # nobody saves before everybody has loaded
@@ -89,7 +89,7 @@ def train(
         job.saved.begin_stream(job.standing.curve)
         if job.standing.seconds:
             within = f", {job.trainer.targets_done} targets into the next" if job.trainer.steps_done else ""
-            say(f"       resuming after epoch {job.standing.progress.epochs}{within}")
+            info(f"       resuming after epoch {job.standing.progress.epochs}{within}")
     with progress("training", recipe.train.epochs * job.histories.training_targets, "targets", hidden=not lead) as bar:
         job.run(bar)
     return job.standing
@@ -98,12 +98,12 @@ def train(
 def _trainer(
     recipe: Recipe, supervision: Supervision | None, histories: Histories, device: torch.device, group: Group
 ) -> Trainer:
-    backbone = build_backbone(recipe.model, histories.catalogue, recipe.train.seed)
+    backbone = build_backbone(recipe.model, histories.num_items, recipe.train.seed)
     semantics = None
     if supervision is not None:
-        semantics = build_semantics(backbone, supervision, histories, recipe.heads, recipe.train.seed, device)
-    products = Products(recipe.speed.loss_rows, half=recipe.train.precision == "bfloat16")
+        semantics = build_side_information(backbone, supervision, histories, recipe.heads, recipe.train.seed, device)
+    products = MatmulOptions(recipe.runtime.softmax_block_rows, half=recipe.train.precision == "bfloat16")
     return Trainer(
         backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, products=products,
-        device=device, group=group, compiled=recipe.speed.compile,
+        device=device, group=group, compiled=recipe.runtime.compile,
     )  # fmt: skip

@@ -17,7 +17,7 @@ STREAM, _NOTE = "metrics.jsonl", "run.json"
 
 
 @dataclass
-class Standing:
+class RunState:
     """How far a training has come: its progress, one line an epoch, seconds of work, and the file of its best
     weights."""
 
@@ -26,7 +26,7 @@ class Standing:
     seconds: float
     best: str | None = None
 
-    def facts(self, per_epoch: int) -> dict[str, Any]:
+    def summary(self, per_epoch: int) -> dict[str, Any]:
         """What a finished training says of itself; `per_epoch` targets were trained in each epoch."""
         return {
             "epochs": self.progress.epochs,
@@ -37,7 +37,7 @@ class Standing:
         }
 
 
-class Saved:
+class RunDirectory:
     """A training under way, on disk: its last state, its best weights, and its metrics as a stream of JSON lines.
 
     `run.json` is the note of how far it has come, and names the two files, each by the sha256 of its bytes: it is
@@ -47,14 +47,14 @@ class Saved:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, trainer: Trainer) -> Standing:
+    def load(self, trainer: Trainer) -> RunState:
         """The trainer takes up the saved state, if there is one. Raises ArtifactError where it is damaged."""
         note = self._note()
         if note is None:
-            return Standing(Progress(), [], 0.0)
+            return RunState(Progress(), [], 0.0)
         trainer.load(load(self._checked(note["state"])))
         best = note["best"]
-        standing = Standing(Progress(**note["progress"]), note["curve"], note["seconds"], best)
+        standing = RunState(Progress(**note["progress"]), note["curve"], note["seconds"], best)
         if best is not None:
             self._checked(best)
         return standing
@@ -82,10 +82,10 @@ class Saved:
     def _damaged(self, path: Path) -> ArtifactError:
         return ArtifactError(str(path), "damaged", f"remove {self.folder}: the training begins again")
 
-    def save(self, trainer: Trainer, standing: Standing) -> None:
+    def save(self, trainer: Trainer, standing: RunState) -> None:
         """The state, and the best weights where this epoch has made them."""
         if not trainer.steps_done and standing.progress.best_epoch == standing.progress.epochs:
-            weights = {name: value.cpu() for name, value in trainer.backbone.plain_state().items()}
+            weights = {name: value.cpu() for name, value in trainer.backbone.serving_state_dict().items()}
             standing.best = self._write("best", save(weights))
         progress = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
         state = self._write("state", save(trainer.state()))
@@ -100,7 +100,7 @@ class Saved:
         write_atomic(self.folder / name, data)
         return name
 
-    def best(self, standing: Standing) -> bytes:
+    def best(self, standing: RunState) -> bytes:
         """The best weights so far, as a safetensors file."""
         assert standing.best is not None, "an epoch has ended"
         return self._checked(standing.best)

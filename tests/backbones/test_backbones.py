@@ -11,7 +11,7 @@ from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings, TrainSettings
 from eimf.data.histories import read_histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import Products
+from eimf.losses.softmax import MatmulOptions
 from eimf.train.loop import Trainer
 from tests import world as planted
 from tests.backbones.world_interests import separated
@@ -110,7 +110,7 @@ def test_half_precision_trains(backbone):
     # As `train.precision = "bfloat16"` has it on a GPU: products in bfloat16, weights in float32.
     items, _ = histories(batch=20)
     with torch.autocast("cpu", torch.bfloat16):
-        made = backbone.train().train_pass(items, items)
+        made = backbone.train().forward_train(items, items)
     (made.interests.float() ** 2).sum().backward()
     assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in backbone.parameters())
 
@@ -119,8 +119,8 @@ def trained(name: str, epochs: int, users: int = planted.USERS, **options: objec
     settings = small(name, dropout=0.1, **options)
     data = read_histories(planted.prepared(planted.world(users=users)).events)
     train = TrainSettings(lr=RATES.get(name, 1e-2), batch_positions=128, seed=4)
-    model = build_backbone(settings, data.catalogue, seed=4)
-    trainer = Trainer(model, None, data, train, max_length=12, products=Products(64), device=torch.device("cpu"))
+    model = build_backbone(settings, data.num_items, seed=4)
+    trainer = Trainer(model, None, data, train, max_length=12, products=MatmulOptions(64), device=torch.device("cpu"))
     return trainer, [trainer.epoch(number, lambda _: None)["loss"] for number in range(epochs)]
 
 

@@ -31,11 +31,11 @@ def windows(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("mask", [0.0, 0.2, 0.6])
 def test_a_share_of_the_places_is_hidden_and_never_none(mask):
-    items, following, lengths = windows(20_000)
-    chosen = model(mask).train_pass(items[:4000], following[:4000]).chosen
-    assert chosen.any(dim=1).all() and not chosen[following[:4000] == 0].any()
+    items, next_items, lengths = windows(20_000)
+    chosen = model(mask).forward_train(items[:4000], next_items[:4000]).chosen
+    assert chosen.any(dim=1).all() and not chosen[next_items[:4000] == 0].any()
     # Of n places each is hidden with probability p, and one more where none was, with probability (1 - p)^n.
-    hidden = model(mask)._draw(following).sum(1).float()
+    hidden = model(mask)._draw(next_items).sum(1).float()
     for n in range(1, LENGTH + 1):
         counts = hidden[lengths == n]
         error = 4 * (mask * (1 - mask) * n / len(counts)) ** 0.5
@@ -43,31 +43,31 @@ def test_a_share_of_the_places_is_hidden_and_never_none(mask):
 
 
 def test_a_share_of_the_sequences_hides_its_last_item_only():
-    _, following, lengths = windows(20_000)
+    _, next_items, lengths = windows(20_000)
     long = lengths >= 8  # there, .6^8 / 8 or less of the others hide the last only
     end = torch.arange(LENGTH) == lengths.unsqueeze(1) - 1
-    share = float((model(0.6, last=0.3)._draw(following) == end).all(dim=1)[long].float().mean())
+    share = float((model(0.6, last=0.3)._draw(next_items) == end).all(dim=1)[long].float().mean())
     chance = 0.3 + 0.7 * (0.4**7 * 0.6 + 0.4**8 / 8)
     assert share == pytest.approx(chance, abs=4 * (0.3 * 0.7 / int(long.sum())) ** 0.5)
 
 
 def test_a_hidden_place_knows_both_sides_but_not_itself():
-    items, following, lengths = windows(30)
+    items, next_items, lengths = windows(30)
     bert = model()
 
     def rows(*, row: int, place: int, item: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The pass over the same sequences, with another item at one place."""
-        changed = following.clone()
+        changed = next_items.clone()
         changed[row, place] = item
         torch.manual_seed(8)
-        made = bert.train_pass(torch.cat([items[:, :1], changed[:, :-1] * (items[:, 1:] > 0)], dim=1), changed)
+        made = bert.forward_train(torch.cat([items[:, :1], changed[:, :-1] * (items[:, 1:] > 0)], dim=1), changed)
         return made.interests[row, :, 0], made.chosen[row]
 
     row = int(lengths.argmax())
-    before, chosen = rows(row=row, place=0, item=int(following[row, 0]))
+    before, chosen = rows(row=row, place=0, item=int(next_items[row, 0]))
     assert 1 < int(chosen.sum()) < LENGTH
     for place in range(LENGTH):
-        after, same = rows(row=row, place=place, item=int(following[row, place]) % ITEMS + 1)
+        after, same = rows(row=row, place=place, item=int(next_items[row, place]) % ITEMS + 1)
         assert torch.equal(chosen, same)
         if chosen[place]:
             assert torch.equal(after, before)  # nobody sees it
@@ -77,9 +77,9 @@ def test_a_hidden_place_knows_both_sides_but_not_itself():
 
 def test_a_hidden_last_item_is_predicted_as_in_ranking():
     # Row t of the pass predicts item t + 1 from items 0..t and a mask at t + 1: what `interests` does with t + 1 items.
-    items, following, lengths = windows(60)
+    items, next_items, lengths = windows(60)
     bert = model(mask=0.0, last=0.99)
-    made = bert.train_pass(items, following)
+    made = bert.forward_train(items, next_items)
     end = torch.arange(LENGTH) == lengths.unsqueeze(1) - 1
     at_end = (made.chosen == end).all(dim=1)
     assert int(at_end.sum()) > 50

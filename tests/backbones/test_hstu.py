@@ -14,7 +14,7 @@ from eimf.backbones.hstu import HSTU, Layer, time_buckets
 from eimf.config import ModelSettings, TrainSettings
 from eimf.data.histories import read_histories
 from eimf.evaluation.rank_users import rank_users
-from eimf.losses.softmax import Products
+from eimf.losses.softmax import MatmulOptions
 from eimf.train.loop import Trainer
 from tests import world as planted
 
@@ -121,7 +121,7 @@ def test_what_stands_in_the_padding_does_not_matter(items, times):
 
 
 def test_times_are_wanted_only_where_asked_for(items, times):
-    assert built(True).timed and not built(False).timed
+    assert built(True).uses_timestamps and not built(False).uses_timestamps
     assert not any("by_time" in name for name in built(False).state_dict())
     torch.testing.assert_close(built(False)(items, times), built(False)(items))
 
@@ -129,12 +129,12 @@ def test_times_are_wanted_only_where_asked_for(items, times):
 def test_training_and_ranking_hand_the_times_over():
     data = read_histories(planted.prepared(planted.world()).events)
     times = np.random.default_rng(0).exponential(DAY, len(data.items)).cumsum()
-    model = built(True, data.catalogue, enlarged=False)
+    model = built(True, data.num_items, enlarged=False)
     start = [layer.by_time.detach().clone() for layer in model.layers]
     histories = dataclasses.replace(data, times=times)
     trainer = Trainer(
         model, None, histories, TrainSettings(lr=1e-2, batch_positions=128, seed=4), max_length=LONGEST,
-        products=Products(64), device=torch.device("cpu"),
+        products=MatmulOptions(64), device=torch.device("cpu"),
     )  # fmt: skip
     for number in range(3):
         trainer.epoch(number, lambda _: None)

@@ -32,7 +32,7 @@ def test_penalty_is_the_squared_variances_of_each_prefixs_own_routing(items):
         model.to_weight.weight.mul_(300)  # uneven routing
     e = model.item_table(items)
     weight = model.to_weight(torch.tanh(model.to_hidden(e + model.position[:8]))).detach()
-    penalty = model.train_pass(items, items).penalty.detach()
+    penalty = model.forward_train(items, items).penalty.detach()
     assert penalty.shape == (3, 8)
     for row, length in enumerate((8, 5, 8)):
         for end in range(1, length + 1):
@@ -48,9 +48,9 @@ def test_penalty_is_nothing_for_even_routing_and_largest_for_one_item_each():
     items = torch.arange(1, 9).unsqueeze(0)
     with torch.no_grad():
         model.to_weight.weight.zero_()
-        assert float(model.train_pass(items, items).penalty.abs().max()) < 1e-10
+        assert float(model.forward_train(items, items).penalty.abs().max()) < 1e-10
         model.to_weight.weight.copy_(torch.randn(4, 256, generator=torch.Generator().manual_seed(0)) * 1e5)
-        collapsed = model.train_pass(items, items).penalty[0]
+        collapsed = model.forward_train(items, items).penalty[0]
     torch.testing.assert_close(collapsed, 4 * (1 - 1 / torch.arange(1.0, 9.0)) ** 2)  # K (1 - 1/n)^2
 
 
@@ -58,5 +58,5 @@ def test_it_predicts_as_comirec_does_and_says_how_hard_its_negatives_are(items):
     ours, theirs = built(hardness=2.5), built("comirec-sa")
     assert isinstance(ours, REMI) and (ours.hardness, theirs.hardness) == (2.5, 0.0)
     assert torch.equal(ours(items), theirs(items))
-    assert torch.equal(ours.train_pass(items, items).interests, theirs(items))
-    assert theirs.train_pass(items, items).penalty is None
+    assert torch.equal(ours.forward_train(items, items).interests, theirs(items))
+    assert theirs.forward_train(items, items).penalty is None

@@ -28,7 +28,7 @@ def test_saved_loaded_and_exported_agree(name):
     trained, fresh = (build_backbone(small(name), ITEMS, seed=seed).eval() for seed in (1, 2))
     text = torch.randn(ITEMS, 7, generator=torch.Generator().manual_seed(0))
     compose(trained, whiten(text, 5), scale=0.5)  # what is saved has no text, however it was trained
-    fresh.load_state_dict(load(save({key: value.contiguous() for key, value in trained.plain_state().items()})))
+    fresh.load_state_dict(load(save({key: value.contiguous() for key, value in trained.serving_state_dict().items()})))
     items, lengths = histories()
     wanted = trained.interests(items, lengths)
     assert torch.equal(fresh.interests(items, lengths), wanted)

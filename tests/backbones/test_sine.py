@@ -95,7 +95,7 @@ def test_regulariser_is_the_squared_covariance_of_different_prototypes():
     backbone = model(covariance=0.5)
     covariance = torch.cov(backbone.concepts, correction=0)  # [L, L], over D
     wanted = sum(covariance[i, j] ** 2 for i in range(L) for j in range(L) if i < j)
-    penalty = backbone.train_pass(drawn(), drawn()).penalty
+    penalty = backbone.forward_train(drawn(), drawn()).penalty
     assert penalty.shape == (4, T)
     torch.testing.assert_close(penalty, (wanted / 2).expand(4, T))
 

@@ -67,8 +67,8 @@ class Driver:
         self._targets, self._begin, self._limit = 0, 0.0, 0.0
         self._waiting: dict[str, Any] | None = None
 
-    def tell(self, **facts: Any) -> None:
-        self._out.write(json.dumps(facts) + "\n")
+    def tell(self, **summary: Any) -> None:
+        self._out.write(json.dumps(summary) + "\n")
 
     def next(self) -> dict[str, Any]:
         """The next command; ends the process where the driver is gone."""
@@ -84,7 +84,7 @@ class Driver:
         """Begin a slice of training."""
         self._targets, self._limit, self._begin = 0, seconds, time.perf_counter()
 
-    def tick(self, targets: int) -> bool:
+    def on_progress(self, targets: int) -> bool:
         """After each step. At the end of a slice: report it, and wait. False where training shall end."""
         self._targets += targets
         if time.perf_counter() - self._begin < self._limit:

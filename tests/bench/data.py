@@ -60,6 +60,6 @@ def random_supervision(histories: Histories) -> Supervision:
     present = torch.rand(clusters, INTERESTS, generator=generator) < 0.7
     present[:, 0] = True
     return Supervision(
-        unit(histories.catalogue, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), present,
+        unit(histories.num_items, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), present,
         torch.randint(clusters, (histories.users,), generator=generator), torch.full((histories.users,), -1),
     )  # fmt: skip

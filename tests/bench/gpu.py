@@ -34,11 +34,11 @@ from torch.autograd import DeviceType
 
 from eimf import schema
 from eimf.backbones.build import build_backbone
-from eimf.config import HeadSettings, ModelSettings, Speed, TrainSettings
+from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
 from eimf.data.histories import Histories, read_histories
 from eimf.evaluation.rank_users import rank_users
-from eimf.losses.softmax import Products
-from eimf.semantics.build import build_semantics
+from eimf.losses.softmax import MatmulOptions
+from eimf.semantics.build import build_side_information
 from eimf.train.batches import Batches, cut_windows
 from eimf.train.loop import Trainer
 from pipeline.backends.device import prepare_torch
@@ -88,20 +88,20 @@ class Ours:
     def __init__(self, choice: Choice, histories: Histories) -> None:
         model = ModelSettings(backbone=choice.model, width=WIDTH, max_length=LENGTH, dropout=DROPOUT)
         train = TrainSettings(batch_positions=choice.batch, precision=choice.precision, loss=choice.loss)  # type: ignore[arg-type]
-        backbone, semantics = build_backbone(model, histories.catalogue, 1), None
+        backbone, semantics = build_backbone(model, histories.num_items, 1), None
         if choice.preset != "plain":
             settings = HeadSettings(preset=choice.preset, gate=False)  # type: ignore[arg-type]
-            semantics = build_semantics(backbone, random_supervision(histories), histories, settings, 1, GPU)
-        products = Products(Speed().loss_rows, half=choice.precision == "bfloat16")
+            semantics = build_side_information(backbone, random_supervision(histories), histories, settings, 1, GPU)
+        products = MatmulOptions(RuntimeSettings().softmax_block_rows, half=choice.precision == "bfloat16")
         self.trainer = Trainer(
             backbone, semantics, histories, train, max_length=LENGTH, products=products, device=GPU,
             compiled=choice.compiled,
         )  # fmt: skip
         self.number = 0
 
-    def train(self, tick: Callable[[int], None]) -> None:
+    def train(self, on_progress: Callable[[int], None]) -> None:
         while True:
-            self.trainer.epoch(self.number, tick)
+            self.trainer.epoch(self.number, on_progress)
             self.number += 1
 
 
@@ -117,7 +117,7 @@ class Plain:
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0, fused=True)
         self.step, self.half = torch.compile(model) if choice.compiled else model, choice.precision == "bfloat16"
 
-    def train(self, tick: Callable[[int], None]) -> None:
+    def train(self, on_progress: Callable[[int], None]) -> None:
         while True:
             order = torch.randperm(len(self.inputs))
             parts = zip(order.split(self.rows)[:-1], order.to(GPU).split(self.rows)[:-1], strict=True)
@@ -127,14 +127,14 @@ class Plain:
                     loss = self.step(self.inputs[here], self.targets[here])
                 loss.backward()
                 self.optimizer.step()
-                tick(int(self.counts[rows].sum()))
+                on_progress(int(self.counts[rows].sum()))
 
 
 def turn(side: Ours | Plain, seconds: float) -> float:
     """Targets a second."""
     targets, begin = 0, 0.0
 
-    def tick(count: int) -> None:
+    def on_progress(count: int) -> None:
         nonlocal targets, begin
         if not begin:
             torch.cuda.synchronize()
@@ -145,7 +145,7 @@ def turn(side: Ours | Plain, seconds: float) -> float:
             raise Enough
 
     with contextlib.suppress(Enough):
-        side.train(tick)
+        side.train(on_progress)
     torch.cuda.synchronize()
     return targets / (time.perf_counter() - begin)
 
@@ -157,12 +157,12 @@ def profile(side: Ours, steps: int = 12) -> dict[str, Any]:
     def go(count: int) -> None:
         left = iter(range(count - 1))
 
-        def tick(_: int) -> None:
+        def on_progress(_: int) -> None:
             if next(left, None) is None:
                 raise Enough
 
         with contextlib.suppress(Enough):
-            side.train(tick)
+            side.train(on_progress)
         torch.cuda.synchronize()
 
     go(3)
@@ -207,7 +207,7 @@ def ranking(side: Ours, histories: Histories, seconds: float) -> float:
     while done < 0 or time.perf_counter() - begin < seconds:
         rank_users(
             side.trainer.backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=False,
-            block=Speed().rank_users,
+            block=RuntimeSettings().rank_users,
         )  # fmt: skip
         done, begin = (0, time.perf_counter()) if done < 0 else (done + histories.users, begin)
     return done / (time.perf_counter() - begin)
@@ -215,10 +215,10 @@ def ranking(side: Ours, histories: Histories, seconds: float) -> float:
 
 def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     histories = read_histories(pq.read_table(events))
-    yield "sizes", {"users": histories.users, "items": histories.catalogue, "targets": histories.training_targets}
+    yield "sizes", {"users": histories.users, "items": histories.num_items, "targets": histories.training_targets}
     sides: dict[str, Ours | Plain] = {}
     speeds: dict[str, list[float]] = {}
-    facts: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     for choice in CHOICES:
         if not re.search(options.sides, choice.name) or (choice.compiled and not options.compile):
             continue
@@ -230,16 +230,16 @@ def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, An
             made = Plain(choice, events) if "plain" in choice.model else Ours(choice, histories)
             turn(made, options.seconds)
         except (torch.OutOfMemoryError, RuntimeError) as error:  # said, and the others go on
-            facts[choice.name] = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
+            summary[choice.name] = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
             continue
         sides[choice.name] = made
         sys.stderr.write(f"{choice.name}: {time.perf_counter() - begin:.1f} s\n")
         peak = (torch.cuda.max_memory_allocated() - before) / 2**20
-        facts[choice.name] = {"peak_mb": round(peak), "start_s": round(time.perf_counter() - begin, 1)}
+        summary[choice.name] = {"peak_mb": round(peak), "start_s": round(time.perf_counter() - begin, 1)}
     for _ in range(options.rounds):
         for name, side in sides.items():
             speeds.setdefault(name, []).append(turn(side, options.seconds))
-        yield "speeds", {name: {**fact, "targets_per_second": speeds.get(name, [])} for name, fact in facts.items()}
+        yield "speeds", {name: {**fact, "targets_per_second": speeds.get(name, [])} for name, fact in summary.items()}
     for name in ("sasrec, 2,048, float32", "sasrec, 32,768, float32", "sasrec, 32,768, bfloat16"):
         if isinstance(side := sides.get(name), Ours):
             yield f"profile {name}", profile(side)
@@ -274,7 +274,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    prepare_torch(Speed(device="cuda"))
+    prepare_torch(RuntimeSettings(device="cuda"))
     result: dict[str, Any] = {
         "date": date.today().isoformat(), "gpu": torch.cuda.get_device_name(), "torch": torch.__version__,
         "rounds": options.rounds, "seconds": options.seconds, "sets": {},

@@ -14,11 +14,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import common
 
-from eimf.config import HeadSettings, ModelSettings, Speed, TrainSettings
+from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
 from pipeline.backends.device import prepare_torch
 
 CONFIG: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-DEVICE = prepare_torch(Speed(threads=CONFIG["threads"]))
+DEVICE = prepare_torch(RuntimeSettings(threads=CONFIG["threads"]))
 
 import faiss  # noqa: E402
 import numpy as np  # noqa: E402
@@ -30,9 +30,9 @@ from eimf import schema  # noqa: E402
 from eimf.backbones.build import build_backbone  # noqa: E402
 from eimf.data.histories import read_histories  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
-from eimf.losses.softmax import Products  # noqa: E402
+from eimf.losses.softmax import MatmulOptions  # noqa: E402
 from eimf.retrieval import rank  # noqa: E402
-from eimf.semantics.build import build_semantics  # noqa: E402
+from eimf.semantics.build import build_side_information  # noqa: E402
 from eimf.train.loop import Progress, Trainer  # noqa: E402
 
 
@@ -51,11 +51,11 @@ class Side:
             backbone=CONFIG["model"], width=CONFIG["width"], max_length=CONFIG["length"], dropout=CONFIG["dropout"]
         )
         settings = TrainSettings(batch_positions=CONFIG["batch"], precision=CONFIG["precision"], loss=CONFIG["loss"])
-        backbone, semantics = build_backbone(model, self.histories.catalogue, 1), None
+        backbone, semantics = build_backbone(model, self.histories.num_items, 1), None
         if CONFIG["heads"]:
             supervision = random_supervision(self.histories)
-            semantics = build_semantics(backbone, supervision, self.histories, HeadSettings(), 1)
-        products = Products(Speed().loss_rows, half=CONFIG["precision"] == "bfloat16")
+            semantics = build_side_information(backbone, supervision, self.histories, HeadSettings(), 1)
+        products = MatmulOptions(RuntimeSettings().softmax_block_rows, half=CONFIG["precision"] == "bfloat16")
         return Trainer(
             backbone, semantics, self.histories, settings,
             max_length=CONFIG["length"], products=products, device=DEVICE,
@@ -73,19 +73,19 @@ class Side:
             epoch += 1
 
     def _tick(self, targets: int) -> None:
-        if not self.driver.tick(targets):
+        if not self.driver.on_progress(targets):
             raise Enough
 
     def profile(self) -> dict[str, float]:
         """Where the steps of some seconds go: share of each operator's own time, the largest ones."""
         end = time.perf_counter() + 3
 
-        def tick(_: int) -> None:
+        def on_progress(_: int) -> None:
             if time.perf_counter() > end:
                 raise Enough
 
         with torch.profiler.profile() as profiler, contextlib.suppress(Enough):
-            self._trainer().epoch(0, tick)
+            self._trainer().epoch(0, on_progress)
         spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
         whole = sum(spent.values())
         largest = sorted(spent, key=lambda name: -spent[name])[:12]
@@ -103,10 +103,10 @@ class Side:
             self.driver.tell(epoch=standing.epochs, seconds=spent, cpu_seconds=spent_cpu, ndcg=value)
         self.driver.tell(done=True)
 
-    def _ranking(self, tick=lambda _: None):
+    def _ranking(self, on_progress=lambda _: None):
         return rank_users(
             self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], keep_seen=False,
-            block=Speed().rank_users, tick=tick,
+            block=RuntimeSettings().rank_users, on_progress=on_progress,
         )  # fmt: skip
 
     def operations(self) -> int:
@@ -119,7 +119,7 @@ class Side:
         """Encode every user, rank the validation target among all items, again and again for about so long."""
         users, begin = 0, time.perf_counter()
 
-        def tick(count: int) -> None:
+        def on_progress(count: int) -> None:
             nonlocal users
             users += count
             if time.perf_counter() - begin >= seconds:
@@ -127,7 +127,7 @@ class Side:
 
         try:
             while True:
-                self._ranking(tick)
+                self._ranking(on_progress)
         except Enough:
             return {"users": users, "seconds": time.perf_counter() - begin}
 
@@ -135,7 +135,7 @@ class Side:
     def rank_vectors(self, seconds: float) -> dict[str, float]:
         """Users a second for given user vectors: our exact ranks, and FAISS's flat search for the ten best."""
         table = self.trainer.backbone.item_vectors
-        most = Speed().rank_users
+        most = RuntimeSettings().rank_users
         vectors = torch.randn(2048, table.shape[1], device=DEVICE)
         target = torch.randint(1, len(table) + 1, (len(vectors),), device=DEVICE)
         index = faiss.IndexFlatIP(table.shape[1])

@@ -8,19 +8,19 @@ from typing import Any
 median = statistics.median
 
 
-def rows(facts: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a data set and side: speeds, how often ours is faster than a peer, and how far ours is from its floor."""
     found = []
-    for result in facts["results"]:
+    for result in summary["results"]:
         for name, side in result["ours"].items():
             row = _row(result["set"], name, side)
             precision = "bfloat16" if "bfloat16" in name else "float32"
             if name in ("EIMF", "EIMF, bfloat16"):
-                row["floor"] = result["floor"][precision] / row["speed"]
+                row["floor"] = result["floor"][precision] / row["runtime"]
             found.append(row)
         for name, peer in result["peers"].items():
             row = _row(result["set"], name, peer["training"][name])
-            row["times"] = median(peer["training"][peer["rival"]]["targets_per_second"]) / row["speed"]
+            row["times"] = median(peer["training"][peer["rival"]]["targets_per_second"]) / row["runtime"]
             if "users_per_second" in peer:
                 row["users"] = median(peer["users_per_second"][name])
                 row["rank_times"] = median(peer["users_per_second"]["EIMF"]) / row["users"]
@@ -31,31 +31,31 @@ def rows(facts: dict[str, Any]) -> list[dict[str, Any]]:
 def _row(data: str, name: str, side: dict[str, Any]) -> dict[str, Any]:
     speeds = side["targets_per_second"]
     return {
-        "set": data, "side": name, "speed": median(speeds), "low": min(speeds), "high": max(speeds),
+        "set": data, "side": name, "runtime": median(speeds), "low": min(speeds), "high": max(speeds),
         "peak_mb": side["peak_mb"],
     }  # fmt: skip
 
 
-def table(facts: dict[str, Any]) -> str:
+def table(summary: dict[str, Any]) -> str:
     lines = [
         "| data | side | targets/s: median (range) | ours faster | step / floor | users/s | ours faster | MB |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for row in rows(facts):
+    for row in rows(summary):
         spread = f"{row['speed']:,.0f} ({row['low']:,.0f}-{row['high']:,.0f})"
         cells = [row["set"], row["side"], spread]
         cells += [_number(row, "times", "{:.1f} x"), _number(row, "floor", "{:.2f}"), _number(row, "users", "{:,.0f}")]
         cells += [_number(row, "rank_times", "{:.1f} x"), f"{row['peak_mb']:,}"]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([_conditions(facts), "", *lines, "", *[_notes(result) for result in facts["results"]]]) + "\n"
+    return "\n".join([_conditions(summary), "", *lines, "", *[_notes(result) for result in summary["results"]]]) + "\n"
 
 
 def _number(row: dict[str, Any], name: str, form: str) -> str:
     return form.format(row[name]) if name in row else ""
 
 
-def _conditions(facts: dict[str, Any]) -> str:
-    return f"{facts['date']}, {facts['cpu']}, {facts['threads']} threads, {facts['rounds']} rounds in turns."
+def _conditions(summary: dict[str, Any]) -> str:
+    return f"{summary['date']}, {summary['cpu']}, {summary['threads']} threads, {summary['rounds']} rounds in turns."
 
 
 def _notes(result: dict[str, Any]) -> str:
@@ -78,7 +78,7 @@ def _notes(result: dict[str, Any]) -> str:
     return note
 
 
-def plot(facts: dict[str, Any], target: Path) -> None:
+def plot(summary: dict[str, Any], target: Path) -> None:
     """Targets a second, a group of bars a data set; logarithmic. Without matplotlib there is none."""
     try:
         import matplotlib
@@ -88,23 +88,23 @@ def plot(facts: dict[str, Any], target: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "eimf"
     import matplotlib.pyplot as plt
 
-    sets = [result["set"] for result in facts["results"]]
-    names = list(dict.fromkeys(row["side"] for row in rows(facts)))
+    sets = [result["set"] for result in summary["results"]]
+    names = list(dict.fromkeys(row["side"] for row in rows(summary)))
     figure, axis = plt.subplots(figsize=(9, 4.5))
     for place, name in enumerate(names):
-        mine = {row["set"]: row["speed"] for row in rows(facts) if row["side"] == name}
+        mine = {row["set"]: row["runtime"] for row in rows(summary) if row["side"] == name}
         spots = [sets.index(each) + (place - len(names) / 2 + 0.5) * 0.8 / len(names) for each in mine]
         axis.bar(spots, list(mine.values()), width=0.8 / len(names), label=name)
     axis.set_yscale("log")
     axis.set_xticks(range(len(sets)), sets)
     axis.set_ylabel("trained targets a second")
-    axis.set_title(f"{facts['threads']} CPU threads, width 64, length 50, full softmax unless said")
+    axis.set_title(f"{summary['threads']} CPU threads, width 64, length 50, full softmax unless said")
     axis.legend(fontsize=7, ncol=2)
     figure.tight_layout()
     figure.savefig(target, metadata={"Date": None})
 
 
 def write_report(folder: Path) -> None:
-    facts = json.loads((folder / "results.json").read_text())
-    (folder / "table.md").write_text(table(facts))
-    plot(facts, folder / "plot.svg")
+    summary = json.loads((folder / "results.json").read_text())
+    (folder / "table.md").write_text(table(summary))
+    plot(summary, folder / "plot.svg")

@@ -273,11 +273,11 @@ def main() -> None:
                 fit(name, events, options, scratch)
                 continue
             results.append(measure(name, events, options, scratch))
-            facts = {
+            summary = {
                 "date": date.today().isoformat(), "threads": options.threads, "cpu": cpu(), "rounds": options.rounds,
                 "seconds": options.seconds, "python": platform.python_version(), "results": results,
             }  # fmt: skip
-            (options.out / "results.json").write_text(json.dumps(facts, indent=1) + "\n")
+            (options.out / "results.json").write_text(json.dumps(summary, indent=1) + "\n")
             write_report(options.out)
     if results:
         print((options.out / "table.md").read_text())

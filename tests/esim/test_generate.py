@@ -26,7 +26,7 @@ def run(generator: FakeGenerator, known: list[dict], retries: int, chunk: int = 
     """Replies after asking, the saved chunks, and the requests sent."""
     replies = Replies(pa.Table.from_pylist(known, schema=schema.REPLIES), readable, retries)
     chunks: list[list[dict]] = []
-    sent = ask(lambda: generator, PROMPTS, replies, chunk=chunk, save=chunks.append, tick=lambda _: None)
+    sent = ask(lambda: generator, PROMPTS, replies, chunk=chunk, save=chunks.append, on_progress=lambda _: None)
     return replies, chunks, sent
 
 
@@ -47,7 +47,7 @@ def test_what_was_answered_is_never_asked_again_and_the_model_not_loaded():
         raise AssertionError("nothing is due")
 
     replies = Replies(pa.Table.from_pylist(known, schema=schema.REPLIES), readable, 0)
-    assert ask(unloadable, PROMPTS, replies, chunk=3, save=chunks.append, tick=lambda _: None) == 0
+    assert ask(unloadable, PROMPTS, replies, chunk=3, save=chunks.append, on_progress=lambda _: None) == 0
 
 
 def test_malformed_replies_are_retried_with_another_seed_and_counted():
@@ -145,7 +145,7 @@ def test_a_reply_that_was_cut_is_an_answer_if_it_has_a_whole_entry():
 
     prompts = {digest(number): str(number) for number in range(3)}
     replies = Replies(schema.REPLIES.empty_table(), readable, retries=1)
-    assert ask(lambda: Cut(4), prompts, replies, chunk=8, save=lambda rows: None, tick=lambda _: None) == 3 + 1
+    assert ask(lambda: Cut(4), prompts, replies, chunk=8, save=lambda rows: None, on_progress=lambda _: None) == 3 + 1
     requests = pa.Table.from_pylist(
         [{schema.REQUEST_KEY: key, schema.USER: user, schema.HISTORY: [7, 8, 9]} for user, key in enumerate(prompts)],
         schema=schema.REQUESTS,

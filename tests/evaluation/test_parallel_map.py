@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from eimf.evaluation.parallel_map import abreast
+from eimf.evaluation.parallel_map import parallel_map
 
 pytestmark = pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
 CPU = torch.device("cpu")
@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 def run(work, pieces):
     kept = []
-    abreast(work, pieces, lambda piece, found: kept.append((piece, found)), CPU)
+    parallel_map(work, pieces, lambda piece, found: kept.append((piece, found)), CPU)
     return kept
 
 
@@ -29,7 +29,7 @@ def test_results_are_kept_in_order_by_the_calling_thread(threads):
         return piece * piece
 
     kept = []
-    abreast(work, range(20), lambda *found: kept.append((*found, threading.get_ident())), CPU)
+    parallel_map(work, range(20), lambda *found: kept.append((*found, threading.get_ident())), CPU)
     assert kept == [(piece, piece * piece, here) for piece in range(20)]
 
 
@@ -54,7 +54,7 @@ def test_pieces_are_made_as_they_are_needed(threads):
         nonlocal most
         most = max(most, made - piece)
 
-    abreast(lambda piece: None, pieces(), keep, CPU)
+    parallel_map(lambda piece: None, pieces(), keep, CPU)
     assert made == 100 and most <= 2 * threads + 1
 
 
@@ -68,7 +68,7 @@ def test_an_error_ends_it_and_the_threads_are_as_before(threads, where):
         return piece
 
     with pytest.raises(KeyError):
-        abreast(
+        parallel_map(
             lambda piece: seen.append(piece) or fail("work", piece), (fail("pieces", piece) for piece in range(1000)),
             lambda piece, _: fail("keep", piece), CPU,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 import tests.fuzz
-from pipeline.console import say, table
+from pipeline.console import info, table
 
 LONGEST_LINE = 1000
 SLOWEST = 20.0
@@ -61,13 +61,13 @@ def main() -> int:
             for number in range(options.first, options.first + -(-options.inputs // len(chosen))):
                 end = one(kind, options.seed, number, Path(folder))
                 if end not in ("ok", "refused"):
-                    say(f"{end}: python -m tests.fuzz --seed {options.seed} --only {kind} --first {number} --inputs 1")
+                    info(f"{end}: python -m tests.fuzz --seed {options.seed} --only {kind} --first {number} --inputs 1")
                 ends[end] += 1
         wrong = sum(ends.values()) - ends["ok"] - ends["refused"]
         faults += wrong
         counts = [sum(ends.values()), ends["ok"], ends["refused"], wrong, time.monotonic() - begin]
         rows.append([kind, *(f"{count:,.0f}" for count in counts)])
-    say(f"seed {options.seed}")
+    info(f"seed {options.seed}")
     table(["", "inputs", "taken", "refused", "faults", "seconds"], rows)
     return int(faults > 0)
 

@@ -9,7 +9,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
-from eimf.config import Speed
+from eimf.config import RuntimeSettings
 from eimf.data.histories import Histories, read_histories
 from pipeline.backends.device import prepare_torch
 from tests import world as planted
@@ -17,7 +17,7 @@ from tests import world as planted
 
 @pytest.fixture(autouse=True, scope="session")
 def _prepared() -> None:
-    prepare_torch(Speed(device="cuda", threads=1))
+    prepare_torch(RuntimeSettings(device="cuda", threads=1))
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +25,12 @@ def data() -> Histories:
     """The planted world, with a time for each event."""
     found = read_histories(planted.prepared().events)
     hours = np.random.default_rng(0).integers(1, 5000, len(found.items)).cumsum()
-    return Histories(found.items, found.offsets, found.trained, found.catalogue, hours * 3600.0)
+    return Histories(found.items, found.offsets, found.num_train, found.num_items, hours * 3600.0)
 
 
 @pytest.fixture
 def deterministic() -> Iterator[None]:
-    """A GPU that repeats itself, as speed.deterministic asks for it."""
-    prepare_torch(Speed(device="cuda", deterministic=True))
+    """A GPU that repeats itself, as runtime.deterministic asks for it."""
+    prepare_torch(RuntimeSettings(device="cuda", deterministic=True))
     yield
     torch.use_deterministic_algorithms(False)

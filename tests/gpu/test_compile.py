@@ -1,4 +1,4 @@
-"""speed.compile on a GPU, which takes a minute a backbone: by itself."""
+"""runtime.compile on a GPU, which takes a minute a backbone: by itself."""
 
 import pytest
 

@@ -11,7 +11,7 @@ from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
 from eimf.data.histories import Histories
-from eimf.evaluation.queries import queries
+from eimf.evaluation.eval_batches import eval_batches
 from eimf.evaluation.rank_users import Ranking, metrics_table, rank_users
 from eimf.retrieval import Seen, best_items, nearest, rank
 from tests.gpu.device import CPU, GPU
@@ -22,7 +22,7 @@ SLACK = 1e-5
 
 def model(data: Histories, backbone: str) -> Backbone:
     settings = ModelSettings(backbone=backbone, width=32, max_length=10, options={"hstu": {"time": True}})
-    drawn = build_backbone(settings, data.catalogue, seed=0).eval()
+    drawn = build_backbone(settings, data.num_items, seed=0).eval()
     with torch.no_grad():  # at the start all scores are near 0, and alike
         drawn.item_table.weight.mul_(20)
     return drawn
@@ -33,7 +33,7 @@ def bounds(backbone: Backbone, data: Histories, split: int, keep_seen: bool) -> 
     """Ranks [U] between which each user's must lie: from scores on the CPU in float64. Without `keep_seen` a target
     that the user had before is never shown."""
     table, least, most = backbone.item_vectors.double(), torch.zeros(data.users).long(), torch.zeros(data.users).long()
-    for query in queries(data, split, 10, 64, 6400):
+    for query in eval_batches(data, split, 10, 64, 6400):
         interests = backbone.interests(query.items, query.lengths, query.times).double()
         scores = (interests @ table.T).amax(dim=1)
         slack = SLACK * interests.norm(dim=2).amax(dim=1, keepdim=True) * table.norm(dim=1).max()
@@ -91,9 +91,9 @@ def test_ranks_and_best_items_of_given_vectors(items):
 
 def test_nearest_rows_of_a_table():
     torch.manual_seed(0)
-    table, queries = torch.randn(5000, 64), torch.randn(300, 64)
+    table, eval_batches = torch.randn(5000, 64), torch.randn(300, 64)
     for own in (False, True):
-        asked = table[:300] if own else queries
+        asked = table[:300] if own else eval_batches
         here = nearest(asked, table, 10, own=own)
         there = nearest(asked.to(GPU), table.to(GPU), 10, own=own)
         torch.testing.assert_close(there[1].cpu(), here[1], rtol=1e-4, atol=1e-4)

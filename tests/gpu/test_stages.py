@@ -24,7 +24,12 @@ def store(tmp_path_factory, world_folder) -> Store:
 def test_checkpoints_are_measured_on_either_device(store, world_folder, tmp_path, preset):
     def recipe(device: str, *more: str):
         return planted.recipe(
-            world_folder, f"heads.preset={preset}", "model.dropout=0", "train.epochs=3", f"speed.device={device}", *more
+            world_folder,
+            f"heads.preset={preset}",
+            "model.dropout=0",
+            "train.epochs=3",
+            f"runtime.device={device}",
+            *more,
         )
 
     curves = []
@@ -47,7 +52,7 @@ def test_a_deterministic_training_is_repeated_bit_for_bit(store, world_folder, t
     try:
         for number in range(2):
             shutil.copytree(store.root, tmp_path / str(number))
-            settings = ("speed.device=cuda", "speed.deterministic=true", "train.epochs=2")
+            settings = ("runtime.device=cuda", "runtime.deterministic=true", "train.epochs=2")
             trained = run_train(planted.recipe(world_folder, *settings), Store(tmp_path / str(number)))
             found.append(trained.checkpoint.file("model.safetensors").read_bytes())
     finally:

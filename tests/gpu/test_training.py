@@ -14,8 +14,8 @@ from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.data.histories import Histories
-from eimf.losses.softmax import Products
-from eimf.semantics.build import build_semantics
+from eimf.losses.softmax import MatmulOptions
+from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import read_supervision
 from eimf.train.loop import Trainer
 from tests.gpu.device import CPU, GPU, DrawnOnCpu
@@ -42,10 +42,10 @@ def trainer(
     model = ModelSettings(backbone=backbone, width=16, max_length=10, dropout=dropout, options=options)
     settings = HeadSettings(preset=preset, gate=False, contrast_items=16, neighbours=5, text_features=8)  # type: ignore[arg-type]
     train = TrainSettings(lr=5e-3, batch_positions=128, negatives=64, seed=7).model_copy(update=changes)
-    made, semantics = build_backbone(model, data.catalogue, 7), None
+    made, semantics = build_backbone(model, data.num_items, 7), None
     if not settings.plain:
-        semantics = build_semantics(made, read_supervision(*tables(data), data), data, settings, 7)
-    products = Products(rows, half=train.precision == "bfloat16")
+        semantics = build_side_information(made, read_supervision(*tables(data), data), data, settings, 7)
+    products = MatmulOptions(rows, half=train.precision == "bfloat16")
     return Trainer(made, semantics, data, train, max_length=10, products=products, device=device, compiled=compiled)
 
 
@@ -60,13 +60,13 @@ def stopped_after(job: Trainer, steps: int) -> dict[str, torch.Tensor]:
     """The state of a training after so many steps of its first epoch."""
     state: dict[str, torch.Tensor] = {}
 
-    def tick(_: int) -> None:
+    def on_progress(_: int) -> None:
         if job.steps_done == steps:
             state.update({name: value.clone() for name, value in job.state().items()})
             raise Stopped
 
     with pytest.raises(Stopped):
-        job.epoch(0, tick)
+        job.epoch(0, on_progress)
     return state
 
 
@@ -190,9 +190,9 @@ def test_dropout_draws_alike_in_every_run_and_leaves_the_outer_state_alone(data)
 def test_what_is_saved_of_a_gpu_loads_into_a_plain_backbone_of_a_cpu(data):
     job = trainer(data, GPU, "comirec-sa", "text")
     run(job, range(1))
-    state = {name: value.cpu() for name, value in job.backbone.plain_state().items()}
+    state = {name: value.cpu() for name, value in job.backbone.serving_state_dict().items()}
     plain = build_backbone(
-        ModelSettings(backbone="comirec-sa", width=16, max_length=10, dropout=0.0), data.catalogue, 1
+        ModelSettings(backbone="comirec-sa", width=16, max_length=10, dropout=0.0), data.num_items, 1
     )
     plain.load_state_dict(state)
     assert np.array_equal(plain.item_vectors.detach().numpy(), job.backbone.item_vectors.detach().cpu().numpy())

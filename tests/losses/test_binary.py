@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eimf.losses.binary import binary_cross_entropy
-from eimf.losses.soft_labels import NamedItems, SoftLabels
+from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -16,7 +16,7 @@ def test_gbce_equals_its_formula_row_by_row(calibration, soft):
     target, items, weight = torch.tensor([1, 4, 10]), torch.tensor([2, 4, 4, 7]), torch.tensor([0.5, 0.2, 0.3])
     beta = (4 / 9) * (calibration * (1 - 9 / 4) + 9 / 4)
     others, shares = torch.tensor([[2, 2], [0, 9], [9, 5]]), torch.tensor([[0.1, 0.1], [0.0, 0.3], [0.2, 0.05]])
-    named = NamedItems(SoftLabels(others, shares), table[others]) if soft else None
+    named = SoftLabelVectors(SoftLabels(others, shares), table[others]) if soft else None
     wanted = 0.0
     for row in range(3):
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
-from eimf.losses.soft_labels import NamedItems, SoftLabels
+from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
 
 ROWS, ITEMS, WIDTH = 11, 7, 5
 
@@ -28,12 +28,12 @@ def test_every_item_drawn_once_is_the_full_softmax_with_both_gradients():
     torch.testing.assert_close(found, wanted)
 
 
-def soft_labels(table: torch.Tensor, target: torch.Tensor) -> NamedItems:
+def soft_labels(table: torch.Tensor, target: torch.Tensor) -> SoftLabelVectors:
     """Three other items a row, one of which comes twice, and one may be the target."""
     generator = torch.Generator().manual_seed(4)
     items = torch.randint(0, ITEMS, (ROWS, 3), generator=generator)
     items[:, 1], items[:4, 2] = items[:, 0], target[:4] - 1
-    return NamedItems(SoftLabels(items, torch.rand(ROWS, 3, generator=generator).double() * 0.2), table[items])
+    return SoftLabelVectors(SoftLabels(items, torch.rand(ROWS, 3, generator=generator).double() * 0.2), table[items])
 
 
 @pytest.mark.parametrize("drawn", [[1, 2, 3, 4, 5, 6, 7], [7, 3, 5, 3], [2]])

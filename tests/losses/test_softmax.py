@@ -3,9 +3,9 @@ import torch
 from torch.nn import functional as F
 
 from eimf.losses import softmax
-from eimf.losses.soft_labels import NamedItems, SoftLabels
+from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
 from eimf.losses.softmax import (
-    Products,
+    MatmulOptions,
     cross_entropy,
     hard_cross_entropy,
     soft_cross_entropy,
@@ -27,7 +27,7 @@ def test_blocked_equals_plain_with_both_gradients(rows):
     hidden, table, target, weight = tensors()
     plain = (weight * F.cross_entropy(hidden @ table.T, target, reduction="none")).sum()
     wanted = torch.autograd.grad(3 * plain, (hidden, table))
-    blocked = cross_entropy(hidden, table, target, weight, Products(rows))
+    blocked = cross_entropy(hidden, table, target, weight, MatmulOptions(rows))
     found = torch.autograd.grad(3 * blocked, (hidden, table))
     torch.testing.assert_close(blocked, plain)
     torch.testing.assert_close(found, wanted)
@@ -35,22 +35,22 @@ def test_blocked_equals_plain_with_both_gradients(rows):
 
 def test_gradients_by_finite_differences():
     hidden, table, target, weight = tensors(4, 6, 3)
-    assert torch.autograd.gradcheck(lambda h, t: cross_entropy(h, t, target, weight, Products(3)), (hidden, table))
-    assert torch.autograd.gradcheck(lambda h, t: weighted_logsumexp(h, t, weight, Products(3)), (hidden, table))
+    assert torch.autograd.gradcheck(lambda h, t: cross_entropy(h, t, target, weight, MatmulOptions(3)), (hidden, table))
+    assert torch.autograd.gradcheck(lambda h, t: weighted_logsumexp(h, t, weight, MatmulOptions(3)), (hidden, table))
 
 
 def test_large_logits_do_not_overflow():
     hidden, table = torch.full((2, 1), 1e4), torch.tensor([[1.0], [0.0]])
-    loss = cross_entropy(hidden, table, torch.tensor([0, 1]), torch.ones(2), Products(8))
+    loss = cross_entropy(hidden, table, torch.tensor([0, 1]), torch.ones(2), MatmulOptions(8))
     assert loss == 1e4  # -log softmax([1e4, 0]) is [0, 1e4]
 
 
 def test_evaluation_makes_no_gradient_and_gives_the_same():
     hidden, table, target, weight = tensors()
     with torch.no_grad():
-        quiet = cross_entropy(hidden, table, target, weight, Products(8))
+        quiet = cross_entropy(hidden, table, target, weight, MatmulOptions(8))
     assert not quiet.requires_grad
-    torch.testing.assert_close(quiet, cross_entropy(hidden, table, target, weight, Products(8)).detach())
+    torch.testing.assert_close(quiet, cross_entropy(hidden, table, target, weight, MatmulOptions(8)).detach())
 
 
 def test_hard_negatives_weigh_every_item_by_its_share():
@@ -62,7 +62,7 @@ def test_hard_negatives_weigh_every_item_by_its_share():
         scores = hidden @ table.T
         mass = 9 * ((hardness * scores).softmax(dim=1) * scores.exp()).sum(dim=1)
         wanted = (weight * (mass.log() - scores[torch.arange(5), target])).sum()
-        found = hard_cross_entropy(hidden, table, target, weight, hardness, Products(2))
+        found = hard_cross_entropy(hidden, table, target, weight, hardness, MatmulOptions(2))
         torch.testing.assert_close(found, wanted)
         both = [torch.autograd.grad(loss, (hidden, table)) for loss in (found, wanted)]
         torch.testing.assert_close(both[0], both[1], rtol=1e-4, atol=1e-6)
@@ -80,15 +80,15 @@ def test_soft_labels_equal_a_dense_label_with_both_gradients(scale):
     label = label.scatter_add(1, items, shares)
     scores = hidden @ table.T
     wanted = -(weight.unsqueeze(1) * label * scores.log_softmax(dim=1)).sum()
-    found, added = soft_cross_entropy(hidden, table, target, weight, SoftLabels(items, shares), Products(8))
+    found, added = soft_cross_entropy(hidden, table, target, weight, SoftLabels(items, shares), MatmulOptions(8))
     torch.testing.assert_close(found, wanted)
-    plain = cross_entropy(hidden, table, target, weight, Products(8))
+    plain = cross_entropy(hidden, table, target, weight, MatmulOptions(8))
     torch.testing.assert_close(found - plain, added)
     both = [torch.autograd.grad(loss, (hidden, table)) for loss in (found, wanted)]
     torch.testing.assert_close(both[0], both[1])
     # Of hard negatives with hardness 0 nothing is left but this.
-    named = NamedItems(SoftLabels(items, shares), table[items])
-    hard = hard_cross_entropy(hidden, table, target, weight, 1e-12, Products(8), named)
+    named = SoftLabelVectors(SoftLabels(items, shares), table[items])
+    hard = hard_cross_entropy(hidden, table, target, weight, 1e-12, MatmulOptions(8), named)
     torch.testing.assert_close(hard, wanted)
 
 
@@ -101,7 +101,7 @@ def test_all_logits_at_once_are_the_blocks(half):
         found = []
         for way in (softmax._apply, softmax._at_once):
             h, t = hidden.clone().requires_grad_(), table.clone().requires_grad_()
-            loss, added = way(h, t, weight, target, soft, Products(16, half))
+            loss, added = way(h, t, weight, target, soft, MatmulOptions(16, half))
             loss.backward()
             found.append((loss.detach(), added, h.grad, t.grad))
         for blocked, whole in zip(*found, strict=True):

@@ -186,11 +186,11 @@ def test_our_bert4rec_is_recboles_parts_in_our_order(bert4recs):
 def test_our_cloze_is_recboles_parts_in_our_order(bert4recs):
     ours, theirs = bert4recs
     items, lengths = histories()
-    following = torch.where(items > 0, items.roll(5, dims=1).clamp_min(1), 0)  # whatever, but none at padding
+    next_items = torch.where(items > 0, items.roll(5, dims=1).clamp_min(1), 0)  # whatever, but none at padding
     torch.manual_seed(2)
     with torch.inference_mode():
-        made = ours.train().train_pass(items, following)
-        sequence = torch.cat([items[:, :1], following.masked_fill(made.chosen, MASK)], dim=1)
+        made = ours.train().forward_train(items, next_items)
+        sequence = torch.cat([items[:, :1], next_items.masked_fill(made.chosen, MASK)], dim=1)
         wanted = in_our_order(theirs, sequence)[:, 1:]
     assert B <= int(made.chosen.sum()) < int(lengths.sum())
     torch.testing.assert_close(made.interests[:, :, 0][made.chosen], wanted[made.chosen], **CLOSE)

@@ -42,7 +42,7 @@ OPTIONS = [(backbone, name) for backbone in BACKBONES for name, _ in numbers(opt
 
 
 def test_the_walk_finds_the_numbers():
-    assert {"speed.threads", "model.dropout", "evaluate.cutoffs", "cluster.count", "train.lr"} <= set(SETTINGS)
+    assert {"runtime.threads", "model.dropout", "evaluate.cutoffs", "cluster.count", "train.lr"} <= set(SETTINGS)
     assert ("sasrec", "layers") in OPTIONS and ("sine", "temperature") in OPTIONS
 
 
@@ -90,8 +90,8 @@ def test_the_largest_model_costs_nothing_before_it_is_trained(backbone):
 
 def test_a_refusal_names_the_bound():
     with pytest.raises(
-        SettingError, match=r"speed\.threads: 100000 in --set is not allowed; .* less than or equal to 1024"
+        SettingError, match=r"runtime\.threads: 100000 in --set is not allowed; .* less than or equal to 1024"
     ):
-        load_recipe("ml-100k", None, ["speed.threads=100000"])
+        load_recipe("ml-100k", None, ["runtime.threads=100000"])
     with pytest.raises(SettingError, match=r"model\.width: 0 in --set is not allowed; .* greater than or equal to 1"):
         load_recipe("ml-100k", None, ["model.width=0"])

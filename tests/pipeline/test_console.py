@@ -17,7 +17,7 @@ def test_without_a_terminal_a_long_silence_is_broken(capsys):
 
 
 def test_a_heartbeat_does_not_begin_with_a_line(capsys):
-    console.say("long ago")
+    console.info("long ago")
     time.sleep(0.1)
     with console.heartbeat(0.1, lambda: "still at work"):
         time.sleep(0.05)
@@ -27,7 +27,7 @@ def test_a_heartbeat_does_not_begin_with_a_line(capsys):
 def test_a_heartbeat_waits_while_something_else_is_said(capsys):
     with console.heartbeat(0.2, lambda: "still at work"):
         for number in range(20):
-            console.say(str(number))
+            console.info(str(number))
             time.sleep(0.02)
     assert "still" not in capsys.readouterr().out
 

@@ -155,7 +155,7 @@ def test_facts_that_were_forged_are_refused(world_folder, tmp_path):
     run_probe(recipe, store)
     (path,) = store.root.glob("probe/*/manifest.json")
     values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "facts": {**values["facts"], "adds": values["facts"]["adds"] + 0.5}}))
+    path.write_text(json.dumps({**values, "summary": {**values["summary"], "adds": values["summary"]["adds"] + 0.5}}))
     with pytest.raises(ArtifactError, match="its bytes differ from its digest"):
         run_train(recipe, store)
     with pytest.raises(ArtifactError, match="differ from its digest"):
@@ -183,7 +183,7 @@ def test_a_killed_training_is_cleaned_up_by_the_next(world_folder, tmp_path):
     store, recipe = Store(tmp_path), planted.recipe(world_folder, "heads.preset=plain", "train.epochs=1")
     run_esim(recipe, store)
     result = run_train(recipe, store)
-    left = store.work(result.checkpoint.key)
+    left = store.resume_dir(result.checkpoint.key)
     left.mkdir(parents=True)
     (left / "run.json").write_text("sealed already")
     (store.root / "tmp" / HEX).mkdir()

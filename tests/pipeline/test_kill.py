@@ -15,10 +15,10 @@ from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import Result, run_train
-from pipeline.training.state import STREAM, Saved
+from pipeline.training.state import STREAM, RunDirectory
 from tests import world as planted
 
-ALWAYS = ("speed.save_seconds=0", "train.batch_positions=100")
+ALWAYS = ("runtime.save_interval_seconds=0", "train.batch_positions=100")
 """The state is saved after every step."""
 
 # A real run in a process of its own, which kills itself with SIGKILL: at the reply, or after the epoch, of that number.
@@ -108,7 +108,7 @@ def test_killed_while_asking(world_folder, tmp_path, whole):
     assert len(finished) == 2
     before = {path: path.stat().st_mtime_ns for path in store.root.glob("*/*/manifest.json")}
     made = run_esim(planted.recipe(world_folder), store)
-    assert made["interests"].manifest.facts["llm_requests"] == 15 - 8
+    assert made["interests"].manifest.summary["llm_requests"] == 15 - 8
     assert {path: path.stat().st_mtime_ns for path in before} == before  # rows 1 to 6 were not built again
     wanted = {kind: whole.get(kind, made[kind].key) for kind in made}
     for kind in ("interests", "interest_vectors", "esim"):
@@ -154,7 +154,7 @@ def test_a_state_that_is_damaged_is_not_taken_up(world_folder, tmp_path, whole):
 
 def test_the_stream_of_a_resumed_training_keeps_its_lines(tmp_path):
     curve = [{"epoch": epoch, "valid_ndcg@10": epoch / 10} for epoch in (1, 2, 3)]
-    saved = Saved(tmp_path)
+    saved = RunDirectory(tmp_path)
     saved.begin_stream([])
     for line in curve[:2]:
         saved.stream({**line, "seconds": 1.5})

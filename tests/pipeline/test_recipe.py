@@ -36,8 +36,8 @@ def test_every_setting_is_documented_and_read_by_something(kind):
 
 def test_speed_and_answer_are_different_types():
     kinds = {name: field.annotation for name, field in Recipe.model_fields.items() if name != "folder"}
-    assert kinds.pop("speed") is config.Speed
-    assert all(issubclass(kind, config.Answer) for kind in kinds.values())
+    assert kinds.pop("runtime") is config.RuntimeSettings
+    assert all(issubclass(kind, config.HashedSettings) for kind in kinds.values())
 
 
 @pytest.mark.parametrize("name", built_in_recipes())

@@ -8,7 +8,7 @@ import torch
 
 from eimf.data.histories import Histories
 from eimf.errors import SettingError
-from eimf.semantics.controls import derive
+from eimf.semantics.controls import apply_control
 from eimf.semantics.supervision import Supervision
 
 CONTROLS = ["shuffled", "random", "cluster", "titles"]
@@ -43,7 +43,7 @@ def supervision() -> Supervision:
 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_shapes_lengths_and_what_is_supervised_stay(supervision, histories, control):
-    made = derive(supervision, control, histories, 7)
+    made = apply_control(supervision, control, histories, 7)
     assert made.semantics.shape == supervision.semantics.shape
     norms = made.semantics.norm(dim=-1)
     torch.testing.assert_close(norms, made.present.float())  # unit vectors where present, zero elsewhere
@@ -51,17 +51,17 @@ def test_shapes_lengths_and_what_is_supervised_stay(supervision, histories, cont
     for name in ("item_text", "cluster", "last_read"):
         assert torch.equal(getattr(made, name), getattr(supervision, name))
     assert not torch.equal(made.semantics, supervision.semantics)
-    again = derive(supervision, control, histories, 7)
+    again = apply_control(supervision, control, histories, 7)
     assert torch.equal(again.semantics, made.semantics)
 
 
 def test_true_is_the_supervision_itself(supervision, histories):
-    assert derive(supervision, "true", histories, 7) is supervision
+    assert apply_control(supervision, "true", histories, 7) is supervision
 
 
 def test_shuffled_keeps_all_meanings_and_gives_none_back_to_its_cluster(supervision, histories):
     for seed in range(20):
-        made = derive(supervision, "shuffled", histories, seed)
+        made = apply_control(supervision, "shuffled", histories, seed)
         sources = [
             [c for c in range(3) if torch.equal(supervision.semantics[c], made.semantics[row])] for row in range(3)
         ]
@@ -74,17 +74,17 @@ def test_shuffled_keeps_all_meanings_and_gives_none_back_to_its_cluster(supervis
 def test_one_cluster_alone_cannot_be_shuffled(supervision, histories):
     alone = replace(supervision, present=supervision.present & (torch.arange(CLUSTERS) == 0).unsqueeze(1))
     with pytest.raises(SettingError, match=r"heads.control: shuffled, .* of 1 cluster"):
-        derive(alone, "shuffled", histories, 7)
+        apply_control(alone, "shuffled", histories, 7)
 
 
 def test_random_is_nothing_but_noise(supervision, histories):
-    made = derive(supervision, "random", histories, 7).semantics[supervision.present]
+    made = apply_control(supervision, "random", histories, 7).semantics[supervision.present]
     assert (made @ made.T - torch.eye(len(made))).abs().max() < 0.99
-    assert not torch.equal(made, derive(supervision, "random", histories, 8).semantics[supervision.present])
+    assert not torch.equal(made, apply_control(supervision, "random", histories, 8).semantics[supervision.present])
 
 
 def test_cluster_tells_the_cluster_and_no_more(supervision, histories):
-    made = derive(supervision, "cluster", histories, 7)
+    made = apply_control(supervision, "cluster", histories, 7)
     for row in range(3):
         own = made.semantics[row][made.present[row]]
         assert torch.equal(own, own[:1].expand_as(own))
@@ -93,7 +93,7 @@ def test_cluster_tells_the_cluster_and_no_more(supervision, histories):
 
 
 def test_titles_are_the_mean_text_up_to_what_the_llm_has_read(supervision, histories):
-    made = derive(supervision, "titles", histories, 7)
+    made = apply_control(supervision, "titles", histories, 7)
     for row in range(3):
         read = histories.items[6 * row : 6 * row + 3]
         mean = torch.stack([supervision.item_text[item - 1] for item in read]).sum(dim=0)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eimf.losses.softmax import Products
+from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.heads import EimfHeads, hard_readout
 
 WIDTH, TEXT, ITEMS, CLUSTERS, MOST = 6, 10, 9, 3, 4
-WHOLE = Products()
+WHOLE = MatmulOptions()
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -41,7 +41,7 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
-def losses(model: EimfHeads, products: Products = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(model: EimfHeads, products: MatmulOptions = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
     """(L_align, L_sem) of the heads over a plain table of item vectors."""
     table = values.pop("item_vectors")
     found = model(
@@ -84,7 +84,7 @@ def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[t
 
 def test_both_losses_equal_the_method_position_by_position():
     model, values = heads(), batch()
-    found = losses(model, **values, products=Products(2))
+    found = losses(model, **values, products=MatmulOptions(2))
     torch.testing.assert_close(found, by_hand(model, **values))
 
 

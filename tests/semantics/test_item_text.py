@@ -58,8 +58,8 @@ def test_a_composed_table_is_free_vectors_plus_mapped_text_and_folds_into_a_plai
     torch.testing.assert_close((features @ mapped.T).square().sum(dim=1).mean(), torch.tensor(0.25))
 
     plain = backbone().eval()
-    assert model.plain_state().keys() == plain.state_dict().keys()
-    plain.load_state_dict(model.plain_state())
+    assert model.serving_state_dict().keys() == plain.state_dict().keys()
+    plain.load_state_dict(model.serving_state_dict())
     items, lengths = torch.tensor([[3, 7, 1], [2, 0, 0]]), torch.tensor([3, 1])
     assert torch.equal(plain.interests(items, lengths), model.interests(items, lengths))
 

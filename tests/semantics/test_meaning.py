@@ -6,8 +6,8 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.evaluation.rank_users import rank_users
-from eimf.losses.softmax import Products
-from eimf.semantics.build import build_semantics
+from eimf.losses.softmax import MatmulOptions
+from eimf.semantics.build import build_side_information
 from eimf.train.loop import Trainer
 from tests.meaning import planted_meaning
 
@@ -18,10 +18,10 @@ SETTINGS = TrainSettings(lr=1e-2, batch_positions=256, seed=3)
 def validation(heads: HeadSettings) -> float:
     """Mean rank of the validation items, from 1, for SASRec after some epochs with these heads."""
     supervision, histories = planted_meaning()
-    backbone = build_backbone(MODEL, histories.catalogue, SETTINGS.seed)
-    semantics = build_semantics(backbone, supervision, histories, heads, SETTINGS.seed)
+    backbone = build_backbone(MODEL, histories.num_items, SETTINGS.seed)
+    semantics = build_side_information(backbone, supervision, histories, heads, SETTINGS.seed)
     job = Trainer(
-        backbone, semantics, histories, SETTINGS, max_length=MODEL.max_length, products=Products(),
+        backbone, semantics, histories, SETTINGS, max_length=MODEL.max_length, products=MatmulOptions(),
         device=torch.device("cpu"),
     )  # fmt: skip
     for epoch in range(15):

@@ -8,7 +8,7 @@ import torch
 from eimf.semantics.signal_check import (
     CONTROLS,
     HISTORY,
-    Reading,
+    SourceAUC,
     _other_half_decides,
     gain,
     probe,
@@ -46,9 +46,9 @@ def test_only_what_the_history_does_not_say_is_added_to_it(world):
 
 def test_a_gain_is_a_mean_over_users_with_its_standard_error():
     history, both = torch.tensor([0.5, 0.5, 0.5]).double(), torch.tensor([0.6, 0.5, 0.7]).double()
-    found = {HISTORY: Reading(history, history), "true": Reading(both, both)}
+    found = {HISTORY: SourceAUC(history, history), "true": SourceAUC(both, both)}
     assert gain(found, "true") == pytest.approx((0.1, 0.1 / 3**0.5))
-    one = {name: Reading(each.alone[:1], each.with_history[:1]) for name, each in found.items()}
+    one = {name: SourceAUC(each.alone[:1], each.with_history[:1]) for name, each in found.items()}
     assert gain(one, "true") == (0, 0)  # one user says nothing of the spread
 
 

@@ -157,9 +157,9 @@ def sealed(store: Store, kind: str, parents: dict[str, str], configuration: dict
     """An artifact whose manifest is whole, whatever it says."""
     key = keys.stage_key(kind, 1, parents, configuration)
     record = {"configuration": configuration, "tools": {}, "created": "2026-01-01T00:00:00+00:00", "seconds": 1.0}
-    with store.draft(key) as draft:
-        (draft.folder / WEIGHTS).write_bytes(b"none")
-        return store.seal(draft, kind, key, 1, parents, record)
+    with store.staging(key) as staging:
+        (staging.folder / WEIGHTS).write_bytes(b"none")
+        return store.commit(staging, kind, key, 1, parents, record)
 
 
 def test_a_checkpoint_without_weights_or_without_a_dataset(trained, tmp_path):
@@ -195,7 +195,7 @@ def test_what_does_not_tell_what_was_trained_is_listed_as_damaged(tmp_path, caps
 def test_a_count_that_is_no_number_is_damage(trained, value):
     checkpoint, _ = trained
     with pytest.raises(ArtifactError, match=r"its fact .epochs. is"):
-        forged(checkpoint, facts={"epochs": value} if value is not None else {}).fact("epochs")
+        forged(checkpoint, summary={"epochs": value} if value is not None else {}).fact("epochs")
 
 
 def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataType | None = None) -> pa.Table:
@@ -218,7 +218,7 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
         with pytest.raises(ArtifactError, match=part):
             read_histories(changed(events, name, values, kind))
     histories = histories_of({"dataset": dataset})
-    users, items = histories.users, histories.catalogue
+    users, items = histories.users, histories.num_items
     vectors = pa.array([[0.6, 0.8]] * items, schema.vector_type(2))
     texts = pa.table([pa.array(range(1, items + 1), pa.int32()), vectors], schema=schema.item_vectors(2))
     text_alone(texts, histories)

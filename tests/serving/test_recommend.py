@@ -28,8 +28,8 @@ TIMED = ("dataset.columns.timestamp=order", "model.backbone=hstu", "model.option
 @pytest.fixture(scope="module", params=["sasrec", "comirec-sa", "hstu"])
 def served(request, tmp_path_factory, world_folder) -> tuple[Recommender, Artifact, Artifact, Store]:
     store = Store(tmp_path_factory.mktemp("store"))
-    timed = TIMED if request.param == "hstu" else (f"model.backbone={request.param}",)
-    recipe = planted.recipe(world_folder, *timed, "heads.preset=text", "train.epochs=3")
+    uses_timestamps = TIMED if request.param == "hstu" else (f"model.backbone={request.param}",)
+    recipe = planted.recipe(world_folder, *uses_timestamps, "heads.preset=text", "train.epochs=3")
     dataset = run_esim(recipe, store)["dataset"]
     result = run_train(recipe, store)
     return Recommender.load(store, result.checkpoint.key[:12]), dataset, result.metrics, store
@@ -117,7 +117,7 @@ def test_what_it_cannot_serve(served):
     assert len(str(caught.value)) < 300
     with pytest.raises(ArtifactError, match="eimf status"):
         Recommender.load(store, "0000")
-    if model.backbone.timed:
+    if model.backbone.uses_timestamps:
         with pytest.raises(DataError, match="times: none"):
             model.recommend([model.items[:2]])
         with pytest.raises(DataError, match=r"times: number 0 has \[1.0, nan\]; give seconds"):
@@ -131,7 +131,7 @@ def test_what_it_cannot_serve(served):
 
 def test_the_readmes_example(served, capsys):
     model, _, metrics, store = served
-    if model.backbone.timed:
+    if model.backbone.uses_timestamps:
         return
     key = metrics.manifest.parents["checkpoint"]
     code = re.search(r"```python\n(from pathlib import Path\n.*?Recommender.*?)```", README.read_text(), re.DOTALL)

@@ -21,10 +21,10 @@ TABLE = pa.table({"x": [1, 2, 3]})
 
 
 def build(store: Store, key: str = KEY) -> Artifact:
-    with store.draft(key) as draft:
-        draft.write_table("numbers", TABLE)
-        draft.facts = {"rows": 3}
-        return store.seal(draft, "numbers", key, 1, {}, RECORD)
+    with store.staging(key) as staging:
+        staging.write_table("numbers", TABLE)
+        staging.summary = {"rows": 3}
+        return store.commit(staging, "numbers", key, 1, {}, RECORD)
 
 
 def test_what_was_written_is_read_back(tmp_path):
@@ -39,8 +39,8 @@ def test_what_was_written_is_read_back(tmp_path):
 
 def test_nothing_is_found_before_it_is_sealed(tmp_path):
     store = Store(tmp_path)
-    with store.draft(KEY) as draft:
-        draft.write_table("numbers", TABLE)
+    with store.staging(KEY) as staging:
+        staging.write_table("numbers", TABLE)
         assert store.find("numbers", KEY) is None
     assert store.find("numbers", KEY) is None
     assert not list((tmp_path / "tmp").iterdir())
@@ -73,8 +73,8 @@ def test_an_artifact_moved_to_another_key_is_refused(tmp_path):
 
 def _die_while_building(root: Path) -> None:
     store = Store(root)
-    with store.lock(KEY), store.draft(KEY) as draft:
-        draft.write_table("numbers", TABLE)
+    with store.lock(KEY), store.staging(KEY) as staging:
+        staging.write_table("numbers", TABLE)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -87,7 +87,7 @@ def test_a_killed_builder_leaves_no_artifact_and_no_lock(tmp_path):
     assert store.find("numbers", KEY) is None
     with store.lock(KEY):  # returns at once: the kernel freed it
         pass
-    with store.draft(OTHER) as mine:
+    with store.staging(OTHER) as mine:
         assert store.remove_stale() == 1  # the dead one's, not mine
         assert [path.name for path in (tmp_path / "tmp").iterdir() if path.is_dir()] == [mine.folder.name]
     assert not list((tmp_path / "tmp").iterdir())
@@ -174,11 +174,11 @@ def test_what_is_no_manifest_is_refused(tmp_path, content):
 
 def test_a_number_that_is_none_does_not_enter_a_manifest(tmp_path):
     store = Store(tmp_path)
-    with store.draft(KEY) as draft:
-        draft.write_table("numbers", TABLE)
-        draft.facts = {"loss": float("nan"), "nested": [float("inf"), 1.5]}
-        store.seal(draft, "numbers", KEY, 1, {}, RECORD)
-    assert store.get("numbers", KEY).manifest.facts == {"loss": None, "nested": [None, 1.5]}
+    with store.staging(KEY) as staging:
+        staging.write_table("numbers", TABLE)
+        staging.summary = {"loss": float("nan"), "nested": [float("inf"), 1.5]}
+        store.commit(staging, "numbers", KEY, 1, {}, RECORD)
+    assert store.get("numbers", KEY).manifest.summary == {"loss": None, "nested": [None, 1.5]}
 
 
 @pytest.mark.parametrize("key", ["../../x", "..", "", KEY.upper(), KEY + "0", "0" * 5000, "\x1b[2J", KEY[:-1] + "\n"])
@@ -197,7 +197,7 @@ def test_what_is_no_key_finds_nothing(tmp_path, key):
 def test_a_fact_that_is_no_number_is_refused(tmp_path, value):
     artifact = build(Store(tmp_path))
     assert artifact.fact("rows") == 3
-    artifact.manifest.facts["rows"] = value
+    artifact.manifest.summary["rows"] = value
     with pytest.raises(ArtifactError, match=f"its fact 'rows' is {re.escape(repr(value))}, no number"):
         artifact.fact("rows")
 
@@ -205,9 +205,9 @@ def test_a_fact_that_is_no_number_is_refused(tmp_path, value):
 def test_a_folder_of_runs_that_is_a_link_is_left_alone(tmp_path):
     store, outside = Store(tmp_path / "store"), tmp_path / "home"
     key = keys.stage_key("checkpoint", 1, {}, {})
-    with store.draft(key) as draft:
-        draft.write_table("numbers", TABLE)
-        store.seal(draft, "checkpoint", key, 1, {}, RECORD)
+    with store.staging(key) as staging:
+        staging.write_table("numbers", TABLE)
+        store.commit(staging, "checkpoint", key, 1, {}, RECORD)
     (outside / key).mkdir(parents=True)
     (outside / key / "run.json").write_text("precious")
     (store.root / "runs").symlink_to(outside)
@@ -220,15 +220,15 @@ def test_commands_that_clean_up_at_once_do_not_get_in_each_others_way(tmp_path):
     store = Store(tmp_path)
     sealed = [keys.stage_key("checkpoint", 1, {}, {"seed": seed}) for seed in range(20)]
     for seed, key in enumerate(sealed):
-        with store.draft(key) as draft:
-            draft.write_table("numbers", TABLE)
-            store.seal(draft, "checkpoint", key, 1, {}, RECORD | {"configuration": {"seed": seed}})
+        with store.staging(key) as staging:
+            staging.write_table("numbers", TABLE)
+            store.commit(staging, "checkpoint", key, 1, {}, RECORD | {"configuration": {"seed": seed}})
 
     def leave() -> None:
         for key in sealed:
-            store.work(key).mkdir(parents=True)
+            store.resume_dir(key).mkdir(parents=True)
             for name in ("run.json", "metrics.jsonl", f".eimf-{'0' * 32}.tmp"):
-                (store.work(key) / name).write_text("left")
+                (store.resume_dir(key) / name).write_text("left")
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -248,16 +248,16 @@ def test_a_sealed_training_leaves_nothing_of_its_run_and_nothing_else_is_touched
     names = ("run.json", f"state-{'0' * 16}.safetensors", f"best-{'f' * 16}.safetensors", "metrics.jsonl")
 
     def run(key: str, *more: str) -> Path:
-        store.work(key).mkdir(parents=True)
+        store.resume_dir(key).mkdir(parents=True)
         for name in (*names, *more):
-            (store.work(key) / name).write_text(name)
-        return store.work(key)
+            (store.resume_dir(key) / name).write_text(name)
+        return store.resume_dir(key)
 
     key = keys.stage_key("checkpoint", 1, {}, {})
     mine, under_way = run(key), run(OTHER)
-    with store.draft(key) as draft:
-        draft.write_table("numbers", TABLE)
-        store.seal(draft, "checkpoint", key, 1, {}, RECORD)
+    with store.staging(key) as staging:
+        staging.write_table("numbers", TABLE)
+        store.commit(staging, "checkpoint", key, 1, {}, RECORD)
     assert not mine.exists()
     run(key, "notes.txt")  # a kill before it was removed, and a file of somebody else
     assert store.remove_stale() == 1

@@ -13,10 +13,10 @@ Shapes: P prefixes, B of a batch, T their longest, D width, L = 50.
 import argparse
 import sys
 
-from eimf.config import Speed
+from eimf.config import RuntimeSettings
 from pipeline.backends.device import prepare_torch
 
-prepare_torch(Speed(threads=1))
+prepare_torch(RuntimeSettings(threads=1))
 
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
@@ -29,7 +29,7 @@ from eimf.backbones.layers.dropout import dropout  # noqa: E402
 from eimf.config import TrainSettings  # noqa: E402
 from eimf.data.histories import Histories, read_histories  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
-from eimf.losses.softmax import Products, cross_entropy  # noqa: E402
+from eimf.losses.softmax import MatmulOptions, cross_entropy  # noqa: E402
 from eimf.train.optimizer import Optimizer  # noqa: E402
 
 LENGTH, BATCH, PARTS = 50, 2048, 16
@@ -98,7 +98,7 @@ def train_epoch(model: WholeFilter, optimizer: Optimizer, prefixes: Prefixes, or
             items, padding, target = prefixes.batch(part)
             share = torch.full((len(part),), 1 / len(chosen))
             hidden = model.last(items, padding)
-            cross_entropy(hidden, model.item_vectors, target - 1, share, Products(256, half=True)).backward()
+            cross_entropy(hidden, model.item_vectors, target - 1, share, MatmulOptions(256, half=True)).backward()
         optimizer.step(begin + step / steps)
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     histories = read_histories(pq.read_table(options.events))
-    prefixes, model = Prefixes(histories), WholeFilter(histories.catalogue)
+    prefixes, model = Prefixes(histories), WholeFilter(histories.num_items)
     optimizer = Optimizer(dict(model.named_parameters()), (), settings)
 
     def ndcg(split: int) -> float:

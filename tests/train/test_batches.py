@@ -6,7 +6,7 @@ import torch
 from eimf import schema
 from eimf.data.histories import Histories, read_histories
 from eimf.errors import DataError
-from eimf.evaluation.queries import queries
+from eimf.evaluation.eval_batches import eval_batches
 from eimf.train.batches import Batches, cut_windows
 from tests import world as planted
 
@@ -65,7 +65,7 @@ def test_every_training_event_but_the_first_is_a_target_exactly_once(context, se
         assert torch.equal(batch.target, inputs + 1)  # the next event
         assert torch.equal(batch.target - 1, torch.from_numpy(data.offsets)[batch.user] + batch.position)
         found += batch.target.tolist()
-    wanted = [data.offsets[user] + place + 1 for user, count in enumerate(data.trained) for place in range(1, count)]
+    wanted = [data.offsets[user] + place + 1 for user, count in enumerate(data.num_train) for place in range(1, count)]
     assert sorted(found) == wanted
     assert windows.targets == len(wanted)
 
@@ -94,9 +94,9 @@ def test_queries_hold_the_past_of_each_split_and_all_that_was_seen():
     data = histories([3, 12])
     for split, more in ((schema.VALID, 0), (schema.TEST, 1)):
         seen_users = []
-        for query in queries(data, split, max_length=4, block=1, positions=4):
+        for query in eval_batches(data, split, max_length=4, block=1, positions=4):
             user = int(query.user)
-            first, known = int(data.offsets[user]) + 1, int(data.trained[user]) + more
+            first, known = int(data.offsets[user]) + 1, int(data.num_train[user]) + more
             past = list(range(first, first + known))
             assert query.items[0, : int(query.lengths)].tolist() == past[-4:]
             assert query.seen_items.tolist() == past
@@ -107,5 +107,5 @@ def test_queries_hold_the_past_of_each_split_and_all_that_was_seen():
 
 def test_reading_the_planted_world():
     data = read_histories(planted.prepared().events)
-    assert (data.users, data.catalogue) == (planted.USERS, len(planted.GROUPS) * planted.SIZE)
-    assert (np.diff(data.offsets) == data.trained + 2).all()
+    assert (data.users, data.num_items) == (planted.USERS, len(planted.GROUPS) * planted.SIZE)
+    assert (np.diff(data.offsets) == data.num_train + 2).all()

@@ -13,8 +13,8 @@ from eimf.data.histories import Histories, read_histories
 from eimf.errors import ArtifactError, SettingError
 from eimf.esim.encode import to_column
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import Products
-from eimf.semantics.build import build_semantics
+from eimf.losses.softmax import MatmulOptions
+from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import nearest_interests, read_supervision, text_alone
 from eimf.train.loop import Progress, Trainer
 from eimf.train.process_group import Group
@@ -35,8 +35,8 @@ def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Tab
     rng = np.random.default_rng(0)
     users = np.arange(data.users, dtype=np.int32)
     read = np.full(data.users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
-    vectors = rng.standard_normal((data.catalogue, 12)).astype(np.float32)
-    items = pa.table({schema.ITEM: np.arange(1, data.catalogue + 1, dtype=np.int32), schema.VECTOR: to_column(vectors)})
+    vectors = rng.standard_normal((data.num_items, 12)).astype(np.float32)
+    items = pa.table({schema.ITEM: np.arange(1, data.num_items + 1, dtype=np.int32), schema.VECTOR: to_column(vectors)})
     user_table = pa.table([users, users % CLUSTERS, np.ones(data.users, np.float32), read], schema=schema.ESIM_USERS)
     interests = pa.table(
         [
@@ -54,19 +54,19 @@ def trainer(
     half: bool = False, compiled: bool = False, **changes,
 ) -> Trainer:  # fmt: skip
     model = MODEL.model_copy(update={"dropout": dropout})
-    backbone, semantics = build_backbone(model, data.catalogue, 7), None
+    backbone, semantics = build_backbone(model, data.num_items, 7), None
     given = {"align_items": align, "align_users": align, "semantic": semantic} if align or semantic else {}
     settings = HeadSettings(preset=preset, contrast_items=16, **given)
     if not settings.plain:
         supervision = read_supervision(*tables(data), data)
-        semantics = build_semantics(backbone, supervision, data, settings, 7)
+        semantics = build_side_information(backbone, supervision, data, settings, 7)
     return Trainer(
         backbone,
         semantics,
         data,
         SETTINGS.model_copy(update=changes),
         max_length=10,
-        products=Products(64, half),
+        products=MatmulOptions(64, half),
         device=torch.device("cpu"),
         compiled=compiled,
     )
@@ -103,14 +103,14 @@ def test_a_training_stopped_within_an_epoch_goes_on_bit_for_bit(data, loss):
     kept: dict[str, torch.Tensor] = {}
     steps = []
 
-    def tick(targets: int) -> None:
+    def on_progress(targets: int) -> None:
         steps.append(targets)
         if len(steps) == 3:
             kept.update({name: value.clone() for name, value in first.state().items()})
             raise Stopped
 
     with pytest.raises(Stopped):
-        first.epoch(0, tick)
+        first.epoch(0, on_progress)
     second.load(kept)
     assert second.steps_done == 3 and second.targets_done == sum(steps)
     assert run(second, range(2)) == curve
@@ -139,8 +139,8 @@ def test_a_backbone_with_times_needs_them(data):
     model = ModelSettings(backbone="hstu", width=16, max_length=10, options={"hstu": {"time": True}})
     with pytest.raises(SettingError, match=r"dataset.columns.timestamp: no times, .* time=false"):
         Trainer(
-            build_backbone(model, data.catalogue, 7), None, replace(data, times=None), SETTINGS,
-            max_length=10, products=Products(), device=torch.device("cpu"),
+            build_backbone(model, data.num_items, 7), None, replace(data, times=None), SETTINGS,
+            max_length=10, products=MatmulOptions(), device=torch.device("cpu"),
         )  # fmt: skip
 
 
@@ -148,8 +148,8 @@ def test_a_backbone_with_times_needs_them(data):
 def test_losses_that_draw_items_train_in_one_process(data, loss):
     with pytest.raises(SettingError, match=f"train.loss: {loss}, with 2 processes"):
         Trainer(
-            build_backbone(MODEL, data.catalogue, 7), None, data, SETTINGS.model_copy(update={"loss": loss}),
-            max_length=10, products=Products(), device=torch.device("cpu"), group=Group(0, 2),
+            build_backbone(MODEL, data.num_items, 7), None, data, SETTINGS.model_copy(update={"loss": loss}),
+            max_length=10, products=MatmulOptions(), device=torch.device("cpu"), group=Group(0, 2),
         )  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def test_a_cluster_without_interests_supervises_nobody(data):
 
 def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(data):
     read = np.full(data.users, -1)
-    read[2] = data.trained[2]  # the validation event
+    read[2] = data.num_train[2]  # the validation event
     with pytest.raises(ArtifactError, match=r"the LLM has read position .* of user_idx 2, which is to be predicted"):
         read_supervision(*tables(data, read), data)
     items, users, interests = tables(data)
@@ -244,11 +244,11 @@ def test_supervision_moves_whole(data):
 def test_the_history_spreads_mass_over_the_items_that_read_like_its_mean(data):
     supervision = read_supervision(*tables(data), data)
     settings = HeadSettings(preset="plain", smooth_history=0.2, neighbours=3)
-    semantics = build_semantics(build_backbone(MODEL, data.catalogue, 7), supervision, data, settings, 7)
+    semantics = build_side_information(build_backbone(MODEL, data.num_items, 7), supervision, data, settings, 7)
     assert semantics.near_history is not None and settings.source == "item_vectors"
     near = semantics.near_history(torch.tensor([3, 8]))
     for row, user in enumerate((3, 8)):
-        own = data.items[data.offsets[user] : data.offsets[user] + data.trained[user]]
+        own = data.items[data.offsets[user] : data.offsets[user] + data.num_train[user]]
         mean = torch.nn.functional.normalize(supervision.item_text[own - 1].mean(dim=0), dim=0)
         wanted = (supervision.item_text @ mean).topk(3)
         assert near.items[row].tolist() == wanted.indices.tolist()
@@ -260,14 +260,14 @@ def test_shares_fade_with_the_events_of_target_or_user(data):
     settings = HeadSettings(
         preset="plain", smooth_text=0.2, smooth_history=0.2, smooth_interests=0.2, smooth_fade=0.3, neighbours=3
     )
-    semantics = build_semantics(build_backbone(MODEL, data.catalogue, 7), supervision, data, settings, 7)
+    semantics = build_side_information(build_backbone(MODEL, data.num_items, 7), supervision, data, settings, 7)
     assert semantics.near_items and semantics.near_history and semantics.near_interests
     _, event = data.training_events()
-    seen = np.array([(data.items[event] == item).sum() for item in range(1, data.catalogue + 1)])
+    seen = np.array([(data.items[event] == item).sum() for item in range(1, data.num_items + 1)])
     by_item = torch.from_numpy(1 / (1 + 0.3 * seen)).float()
-    everyone, items = torch.arange(data.users), torch.arange(data.catalogue)
+    everyone, items = torch.arange(data.users), torch.arange(data.num_items)
     torch.testing.assert_close(semantics.near_items(items).shares.sum(dim=1), by_item)
-    by_user = torch.from_numpy(1 / (1 + 0.3 * data.trained)).float()
+    by_user = torch.from_numpy(1 / (1 + 0.3 * data.num_train)).float()
     torch.testing.assert_close(semantics.near_history(everyone).shares.sum(dim=1), by_user)
     found = semantics.near_interests(torch.from_numpy(event)).shares.sum(dim=1)
     told = nearest_interests(supervision, data)[event] >= 0
@@ -290,12 +290,18 @@ def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss
     )
     jobs = []
     for _ in range(2):
-        backbone = build_backbone(MODEL, data.catalogue, 7)
-        semantics = build_semantics(backbone, supervision, data, heads, 7)
+        backbone = build_backbone(MODEL, data.num_items, 7)
+        semantics = build_side_information(backbone, supervision, data, heads, 7)
         settings = SETTINGS.model_copy(update={"loss": loss, "negatives": 40})
         jobs.append(
             Trainer(
-                backbone, semantics, data, settings, max_length=10, products=Products(64), device=torch.device("cpu")
+                backbone,
+                semantics,
+                data,
+                settings,
+                max_length=10,
+                products=MatmulOptions(64),
+                device=torch.device("cpu"),
             )
         )
     losses = run(jobs[0], range(3))
@@ -303,6 +309,6 @@ def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss
     assert 0 < losses[-1]["loss"] < losses[0]["loss"]
     assert run(jobs[1], range(3)) == losses
     # What is saved is a plain backbone.
-    plain = build_backbone(MODEL, data.catalogue, 1)
-    plain.load_state_dict(jobs[0].backbone.plain_state())
+    plain = build_backbone(MODEL, data.num_items, 1)
+    plain.load_state_dict(jobs[0].backbone.serving_state_dict())
     assert torch.equal(plain.item_vectors, jobs[0].backbone.item_vectors)

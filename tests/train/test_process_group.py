@@ -17,7 +17,7 @@ from tests import world as planted
 
 ROOT = Path(__file__).parents[2]
 # Dropout draws other masks in every process: off.
-SETTINGS = ("model.dropout=0", "train.epochs=3", "train.batch_positions=64", "speed.threads=1")
+SETTINGS = ("model.dropout=0", "train.epochs=3", "train.batch_positions=64", "runtime.threads=1")
 CHILD = """
 import sys
 from pathlib import Path

@@ -76,7 +76,7 @@ def main() -> None:
                     loss = step(inputs[rows].to(DEVICE), targets[rows].to(DEVICE))
                 loss.backward()
                 optimizer.step()
-                going = driver.tick(int((targets[rows] > 0).sum()))
+                going = driver.on_progress(int((targets[rows] > 0).sum()))
                 if not going:
                     break
 

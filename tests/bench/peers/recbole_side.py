@@ -56,7 +56,7 @@ class Side:
             self.model.train()
             for batch in self.train_data:
                 self._step(batch)
-                if not driver.tick(len(batch)):
+                if not driver.on_progress(len(batch)):
                     return
 
     def _step(self, batch) -> None:

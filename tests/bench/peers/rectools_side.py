@@ -42,7 +42,7 @@ class Pace(Callback):
         return self  # RecTools copies its trainer; there is one driver only
 
     def on_train_batch_end(self, trainer, module, outputs, batch, number) -> None:
-        if not self.driver.tick(int((batch["y"] != 0).sum())):
+        if not self.driver.on_progress(int((batch["y"] != 0).sum())):
             raise KeyboardInterrupt
 
 

@@ -107,7 +107,7 @@ asset_folder("tiny", "llm.model")
 
 
 def test_a_fetch_killed_halfway_leaves_nothing_behind_the_next_one(index, tmp_path):
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     digest = keys.file_digest(index / "tiny_asset-1.0-py3-none-any.whl")
     environment = {**os.environ, "PYTHONPATH": str(root)}
     child = subprocess.run(
@@ -204,9 +204,10 @@ def test_a_pinned_commit_is_known_without_the_model_and_the_hub_says_why_not(tmp
         ("llm", "llm.seed=5", True), ("llm", "llm.temperature=0.1", True), ("llm", "llm.top_p=0.5", True),
         ("llm", "llm.max_tokens=99", True), ("llm", "llm.max_interests=3", True), ("llm", "prompt.max_titles=9", True),
         ("llm", "llm.max_prompt_tokens=999", False), ("llm", "llm.backend=replay", False),
-        ("llm", "speed.tensor_parallel=2", False), ("encoder", "encoder.model=asset:smollm2-135m-instruct", True),
+        ("llm", "runtime.tensor_parallel_size=2", False),
+        ("encoder", "encoder.model=asset:smollm2-135m-instruct", True),
         ("encoder", "encoder.dtype=bfloat16", True), ("encoder", "encoder.max_tokens=99", True),
-        ("encoder", "speed.encode_batch=9", False),
+        ("encoder", "runtime.encode_batch_size=9", False),
     ],
 )  # fmt: skip
 def test_what_a_model_is_known_by(section, setting, changes):

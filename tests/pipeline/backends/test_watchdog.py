@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.backends.watchdog import marked
 from tests.processes import alive, wait_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # A parent that is guarded twice and starts a child, which starts one of its own, as an engine does; then it waits to be
 # killed. A process that it started before is no engine of this run.

@@ -28,7 +28,7 @@ def store(tmp_path) -> Store:
 
 
 def asked(made) -> int:
-    return made["interests"].manifest.facts["llm_requests"]
+    return made["interests"].manifest.summary["llm_requests"]
 
 
 def test_replay_uses_recorded_replies_and_refuses_to_ask(world_folder, store):
@@ -131,8 +131,8 @@ def test_evidence_copied_from_an_example_is_counted(world_folder, store, tmp_pat
         engines = Answering(recipe)
         reply[1]["items"] = items
         engines.reply = json.dumps(reply)
-        copied.append(run_esim(recipe, Store(store.root / str(items[0])), engines)["interests"].manifest.facts)
-    assert [facts["copied_evidence"] for facts in copied] == [15, 0]
+        copied.append(run_esim(recipe, Store(store.root / str(items[0])), engines)["interests"].manifest.summary)
+    assert [summary["copied_evidence"] for summary in copied] == [15, 0]
 
 
 def test_a_catalogue_of_chat_markers_and_line_breaks_makes_no_turn_and_no_title(store, tmp_path):

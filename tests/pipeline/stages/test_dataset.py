@@ -28,11 +28,11 @@ def test_the_dataset_stage_says_what_it_left_out_and_what_is_odd(store, tmp_path
     titles = pl.when(pl.col("item_id") == "i003").then(pl.lit("Jazz &amp; <b>more</b>")).otherwise("title")
     folder = planted.World(events, raw.items.with_columns(titles.alias("title"))).write(tmp_path / "odd")
     made = run_esim(planted.recipe(folder, "dataset.bad_rows=reject"), store)["dataset"]
-    facts = made.manifest.facts
-    assert [facts[name] for name in ("users", "rejected", "short_users", "cleaned")] == [91, 1, 1, 1]
+    summary = made.manifest.summary
+    assert [summary[name] for name in ("users", "rejected", "short_users", "cleaned")] == [91, 1, 1, 1]
     assert made.table("items")[schema.TITLE].to_pylist()[3] == "Jazz & more"
     notice = "4 events have the user id 'nan': leave them out if it stands for a missing id"
-    assert facts["notices"] == [notice]
+    assert summary["notices"] == [notice]
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == f"       note: {notice}"
     assert "rejected=1 short_users=1 cleaned=1 untitled=0" in printed[2] and "notices" not in printed[2]

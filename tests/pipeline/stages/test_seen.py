@@ -36,7 +36,7 @@ def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world
     for row in events:
         items.setdefault(row["user_idx"], []).append(row["item_idx"])
     repeats = {user for user, each in items.items() if each[-1] in each[:-1]}
-    assert dataset.manifest.facts["repeated_targets"] == len(repeats)
+    assert dataset.manifest.summary["repeated_targets"] == len(repeats)
     # Told once, of the training that leaves them out.
     line = f"{len(repeats) / len(items):.0%} of the test targets are items that the user had before"
     (told,) = (text for text in said if line in text)

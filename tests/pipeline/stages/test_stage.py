@@ -14,10 +14,10 @@ from pipeline.stages.stage import Run, Stage, make
 
 
 def _make(root: Path, together, built) -> None:
-    def build(run, made, draft):
+    def build(run, made, staging):
         built.put(os.getpid())
         time.sleep(0.5)
-        draft.write_table("numbers", pa.table({"x": [1, 2, 3]}))
+        staging.write_table("numbers", pa.table({"x": [1, 2, 3]}))
         return {}
 
     recipe = load_recipe("ml-100k", None, [])

@@ -32,7 +32,7 @@ def esim(store: Store, folder, *overrides: str):
 
 
 def asked(made) -> int:
-    return made["interests"].manifest.facts["llm_requests"]
+    return made["interests"].manifest.summary["llm_requests"]
 
 
 def test_a_second_run_builds_nothing(world_folder, store, capsys):
@@ -69,7 +69,14 @@ def test_other_clusters_ask_only_about_users_never_asked_before(world_folder, st
 
 
 @pytest.mark.parametrize(
-    "speed", ["speed.encode_batch=3", "speed.chunk=1", "speed.threads=2", "speed.in_flight=1", "speed.kv_cache_gb=1.0"]
+    "speed",
+    [
+        "runtime.encode_batch_size=3",
+        "runtime.reply_chunk_size=1",
+        "runtime.threads=2",
+        "runtime.concurrent_requests=1",
+        "runtime.cpu_kv_cache_gib=1.0",
+    ],
 )
 def test_speed_settings_rebuild_nothing(world_folder, store, speed):
     assert changed(esim(store, world_folder), esim(store, world_folder, speed)) == []
@@ -123,7 +130,7 @@ def test_the_share_of_users_is_capped_and_a_given_number_is_not(world_folder, st
     recipe = planted.recipe(world_folder)
     recipe = recipe.model_copy(update={"cluster": ClusterSettings(share=0.5, **settings)})  # half of 90 users
     clusters = run_esim(recipe, store)["clusters"]
-    assert clusters.manifest.facts["clusters"] == clusters.table("centroids").num_rows == count
+    assert clusters.manifest.summary["clusters"] == clusters.table("centroids").num_rows == count
     assert set(clusters.table("clusters")[schema.CLUSTER].to_pylist()) == set(range(count))
 
 

@@ -83,12 +83,12 @@ def test_ranks_survive_packing_up_to_fifty():
 def test_a_sweep_runs_everything_once_and_resumes_where_it_stopped(plan, store, tmp_path, capsys, monkeypatch):
     results, finished = tmp_path / "results", []
 
-    def say(line=""):
-        console.say(line)
+    def info(line=""):
+        console.info(line)
         if line.startswith("["):
             finished.append((results / "table.md").read_text().count(", seed 1 |"))
 
-    monkeypatch.setattr("pipeline.sweeps.run.say", say)
+    monkeypatch.setattr("pipeline.sweeps.run.say", info)
     run_plan(plan, store, results, workers=2)
     assert finished[:2] == [1, 2]  # the table grows with the sweep
     out = capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_a_sweep_runs_everything_once_and_resumes_where_it_stopped(plan, store, 
     # The same numbers as the training alone.
     alone = run_train(tasks[1].recipe, store)
     assert alone.metrics.key == tasks[1].key == found[tasks[1].name]["key"]
-    assert alone.metrics.manifest.facts["ndcg@10"] == found[tasks[1].name]["ndcg@10"]
+    assert alone.metrics.manifest.summary["ndcg@10"] == found[tasks[1].name]["ndcg@10"]
     table = (results / "table.md").read_text()
     assert "| world | plain | paper |\n" in table and "| world | paper minus plain |\n" in table
     plain = [found[f"world.sasrec.plain.{seed}"]["ndcg@10"] for seed in (1, 2)]
@@ -241,12 +241,12 @@ def test_a_plan_without_an_ending_is_refused(plan):
     ("field", "setting", "remedy"),
     [("settings", "train.seed=3", "seeds"), ("variants.plain", "model.backbone=dnn", "backbones")],
 )
-def test_what_tells_runs_apart_is_no_setting(plan, tmp_path, field, setting, remedy):
+def test_what_tells_runs_apart_is_no_setting(plan, tmp_path, field, setting, hint):
     text = plan.read_text()
     old = "train.epochs=2" if field == "settings" else "heads.preset=plain"
     changed = tmp_path / "plan.toml"
     changed.write_text(text.replace(old, setting))
-    with pytest.raises(SettingError, match=f"plan.{field}: '{setting}'; write it into {remedy} of the plan"):
+    with pytest.raises(SettingError, match=f"plan.{field}: '{setting}'; write it into {hint} of the plan"):
         tasks_of(read_plan(changed), plan.parent, Store(tmp_path))
 
 
@@ -270,7 +270,7 @@ def test_a_signal_to_a_sweep_alone_ends_it_with_its_trainings(plan, store, tmp_p
     long = tmp_path / "long.toml"
     settings = json.dumps([*planted.FAKES, "train.epochs=100000", "train.patience=100000"])
     long.write_text(PLAN.format(settings=settings).replace('"world.toml"', f'"{plan.parent / "world.toml"}"'))
-    root, results = Path(__file__).parents[2], tmp_path / "long"
+    root, results = Path(__file__).parents[3], tmp_path / "long"
     results.mkdir()
     (results / "kept.json").write_text("{}")
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "sweep", str(long), "--workers", "1"]

@@ -14,7 +14,7 @@ from eimf.data.histories import Histories, event_times
 
 
 @dataclass(frozen=True)
-class Query:
+class EvalBatch:
     """Users to rank for: `user` [B], `items` [B, T] their most recent history with its `times`, `lengths` [B], `target`
     [B], and what they have seen: flat item_idx [S] with each one's row [S], the target too if it was among it."""
 
@@ -27,7 +27,7 @@ class Query:
     seen_items: Tensor
 
 
-def queries(histories: Histories, split: int, max_length: int, block: int, positions: int) -> Iterator[Query]:
+def eval_batches(histories: Histories, split: int, max_length: int, block: int, positions: int) -> Iterator[EvalBatch]:
     """Every user once, in blocks of like length, longest first: the validation or the test event is the target, all
     before it the past. At most `block` users together, and `positions` of their histories."""
     known = histories.known(split)
@@ -39,7 +39,7 @@ def queries(histories: Histories, split: int, max_length: int, block: int, posit
         start = end
 
 
-def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length: int) -> Query:
+def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length: int) -> EvalBatch:
     begin, count = histories.offsets[user], known[user]
     lengths = np.minimum(count, max_length)
     place = np.arange(int(lengths.max()))
@@ -47,7 +47,7 @@ def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length
     event = np.where(inside, (begin + count - lengths)[:, None] + place, 0)
     target = histories.items[begin + count]
     rows, events = histories.first_events(user, count)
-    return Query(
+    return EvalBatch(
         user=torch.from_numpy(user),
         items=torch.from_numpy(np.where(inside, histories.items[event], 0)),
         times=event_times(histories, event),
