@@ -167,7 +167,38 @@ def test_a_sweep_resumes_where_it_stopped_and_a_failure_stops_no_other(plan, sto
     # A result that is there is not made again; one that a merge has spoilt is, beside one whose weights run away.
     results = Path(shutil.copytree(finished.results, tmp_path / "results"))
     spoilt = results / "world.sasrec.text.1.json"
-    spoilt.write_text("def test_a_result_file_with_another_number_is_done_again(finished, tmp_path):
+    spoilt.write_text("<<<<<<< HEAD")
+    kept = (results / "world.sasrec.plain.1.json").stat()
+    path = plan.with_name("more.toml")
+    text = finished.path.read_text().replace("seeds = [1, 2]", "seeds = [1]")
+    diverging = 'bad = ["heads.preset=plain", "train.lr=1000", "train.weight_decay=1000"]\n'
+    path.write_text(text.replace("plain = [", diverging + "plain = [").replace("modern = ", "# "))  # it runs first
+    with pytest.raises(SettingError, match=r"world.sasrec.bad.1: train.lr: 1000.0: the loss is .*; 1 runs failed, see"):
+        run_plan(path, store, results, workers=1)
+    out = capsys.readouterr().out
+    assert "1 of 3 runs are finished" in out
+    assert "[1/2] world.sasrec.bad.1  failed: train.lr" in out and "[2/2] world.sasrec.text.1  ndcg@10" in out
+    assert "Traceback" in (results / "log" / "world.sasrec.bad.1.txt").read_text()
+    assert spoilt.read_bytes() == (finished.results / spoilt.name).read_bytes()
+    assert (results / "world.sasrec.plain.1.json").stat().st_mtime_ns == kept.st_mtime_ns
+    assert "| world | plain | text |\n" in (results / "table.md").read_text()
+
+
+def test_results_of_other_settings_do_not_count(plan, store, finished):
+    other = plan.with_name("other.toml")
+    other.write_text(finished.path.read_text().replace("train.epochs=1", "train.epochs=3"))
+    tasks = tasks_of(read_plan(other), plan.parent, store)
+    assert [read_result(finished.results, task) for task in tasks] == [None] * 6
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b"\xff", b"[" * 100_000, b'{"key": 1}', b""])
+def test_a_result_file_that_is_none_is_done_again(plan, store, tmp_path, content):
+    task = tasks_of(read_plan(plan), plan.parent, store)[0]
+    (tmp_path / f"{task.name}.json").write_bytes(content)
+    assert read_result(tmp_path, task) is None
+
+
+def test_a_result_file_with_another_number_is_done_again(finished, tmp_path):
     task = finished.tasks[0]
     path = tmp_path / f"{task.name}.json"
     whole = (finished.results / path.name).read_bytes()
