@@ -1,7 +1,8 @@
 """Which settings the code reads, by type: `x.count` reads a setting if x is of the settings class that has it.
 
-Types follow from annotations (of parameters, fields and return values) and from assignments, as plain code needs. What a settings class reads of itself counts if something outside reads the property or method that does so, up to
-those that only make a key of the settings.
+Types follow from annotations (of parameters, fields and return values) and from assignments, as plain code needs. What
+a settings class reads of itself counts if something outside reads the property or method that does so, up to those that
+only make a key of the settings.
 """
 
 import ast

@@ -297,7 +297,7 @@ def test_a_plan_without_an_ending_is_refused(plan):
 
 
 @pytest.mark.parametrize(
-    ("field", "setting", "remedy"),
+    ("field", "setting", "hint"),
     [("settings", "train.seed=3", "seeds"), ("variants.plain", "model.backbone=dnn", "backbones")],
 )
 def test_what_tells_runs_apart_is_no_setting(plan, tmp_path, field, setting, hint):
