@@ -1,4 +1,4 @@
-"""The end of `make demo`: a few typical users with the interests that the LLM gave them, and where the time went."""
+"""The end of `make demo`: typical users with the interests that the LLM inferred, where the time went, next steps."""
 
 import time
 from collections import Counter
@@ -32,12 +32,12 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
     rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
     rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
-    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and what the LLM said of them:")
+    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM inferred:")
     for row in rows[:_USERS]:
         user, history = row[schema.USER], shown[row[schema.USER]]
-        info(f"  user {_plain(ids[user])}, who stands for {members[user]} users, last read: {_named(history, titles)}")
+        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {_named(history, titles)}")
         for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            info(f"    {_plain(interest)}: {_named(evidence, titles) or 'no title named'}")
+            info(f"    {_plain(interest)}: {_named(evidence, titles) or 'no titles as evidence'}")
 
 
 def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
@@ -49,6 +49,20 @@ def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[st
         info(f"Where the time went, {whole:.0f} seconds in all:")
         table(["", "seconds"], rows)
         info()
+
+
+def show_next_steps() -> None:
+    """What the demo does not show, and commands to try next."""
+    info(
+        "The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help."
+    )
+    info()
+    info("Next steps:")
+    info("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
+    info("  make signal-check                          do the interests predict what users do next?")
+    info("  make train SET=heads.require_gain=false    use the interests even if they do not")
+    info("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
+    info("  make status                                the artifacts in the store")
 
 
 def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
@@ -88,11 +102,4 @@ def run_demo(recipe: Recipe, store: Store) -> None:
         name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before
     }
     show_seconds(built, time.monotonic() - begin, engines.seconds)
-    info("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
-    info()
-    info("Go on from here:")
-    info("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
-    info("  make probe                                     what the LLM's interests foretell")
-    info("  make train SET=heads.gate=false                the interests in the training, whatever they foretell")
-    info("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
-    info("  make status                                    what the store holds")
+    show_next_steps()
