@@ -15,7 +15,7 @@ from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import Result, run_train
-from pipeline.training.state import STREAM, RunDirectory
+from pipeline.training.state import LOG, RunDirectory
 from tests import world as planted
 
 ALWAYS = ("runtime.save_interval_seconds=0", "train.batch_positions=100")
@@ -29,7 +29,7 @@ from eimf.esim.fake import FakeGenerator
 from eimf.store.artifact import Store
 from eimf.train.loop import Trainer
 from pipeline.backends.engines import Engines
-from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_one import engines_of, run_esim
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
 
@@ -65,7 +65,7 @@ class DyingWithin(Trainer):
         return super().epoch(number, dying)
 
 if job == "esim":
-    run_esim(recipe, store, DyingEngines(recipe))
+    run_esim(recipe, store, engines_of(recipe, store, DyingEngines))
 else:
     import eimf.train.loop
     eimf.train.loop.Trainer = DyingWithin if job == "within" else DyingTrainer
@@ -127,7 +127,7 @@ def test_killed_while_training(world_folder, tmp_path, whole, trained, job, last
     result = run_train(planted.recipe(world_folder, *ALWAYS), store)
     resumed = f"resuming after epoch {last}" in capsys.readouterr().out
     assert resumed == (job == "within" or last > 0)
-    for name in ("curve.jsonl", "model.safetensors"):
+    for name in ("epochs.jsonl", "model.safetensors"):
         assert result.checkpoint.file(name).read_bytes() == trained.checkpoint.file(name).read_bytes()
     assert result.metrics.manifest.files == trained.metrics.manifest.files
 
@@ -137,7 +137,7 @@ def test_a_state_that_is_damaged_is_not_taken_up(world_folder, tmp_path, whole):
     killed("train", world_folder, store, 1, *settings)
     recipe = planted.recipe(world_folder, *settings)
     (run,) = (store.root / "runs").iterdir()
-    files = sorted(path for path in run.iterdir() if path.name != STREAM)
+    files = sorted(path for path in run.iterdir() if path.name != LOG)
     assert [path.name.partition("-")[0] for path in files] == ["best", "run.json", "state"]
     for path in files:
         whole = path.read_bytes()
@@ -148,20 +148,20 @@ def test_a_state_that_is_damaged_is_not_taken_up(world_folder, tmp_path, whole):
             with pytest.raises(ArtifactError, match=r"damaged; remove .*: the training begins again"):
                 run_train(recipe, store)
         path.write_bytes(whole)
-    (run / STREAM).write_bytes(b"\xff\n")  # for people: nothing is read from it
+    (run / LOG).write_bytes(b"\xff\n")  # for people: nothing is read from it
     assert run_train(recipe, store).checkpoint.file("model.safetensors")
 
 
-def test_the_stream_of_a_resumed_training_keeps_its_lines(tmp_path):
+def test_the_log_of_a_resumed_training_keeps_its_lines(tmp_path):
     curve = [{"epoch": epoch, "valid_ndcg@10": epoch / 10} for epoch in (1, 2, 3)]
     saved = RunDirectory(tmp_path)
-    saved.begin_stream([])
+    saved.begin_log([])
     for line in curve[:2]:
-        saved.stream({**line, "seconds": 1.5})
-    with (tmp_path / STREAM).open("a") as file:
+        saved.log({**line, "seconds": 1.5})
+    with (tmp_path / LOG).open("a") as file:
         file.write('{"epoch": 3, "val')  # killed while writing
-    saved.begin_stream(curve)
-    found = [json.loads(line) for line in (tmp_path / STREAM).read_text().splitlines()]
+    saved.begin_log(curve)
+    found = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert found == [{**curve[0], "seconds": 1.5}, {**curve[1], "seconds": 1.5}, curve[2]]
-    saved.begin_stream(curve[:1])  # the state is of an epoch before
-    assert len((tmp_path / STREAM).read_text().splitlines()) == 1
+    saved.begin_log(curve[:1])  # the state is of an epoch before
+    assert len((tmp_path / LOG).read_text().splitlines()) == 1

@@ -26,7 +26,7 @@ from pipeline.stages import stage_two
 from pipeline.training import processes
 from tests import world as planted
 recipe, store = planted.recipe(Path(sys.argv[1]), *sys.argv[3:]), Store(Path(sys.argv[2]))
-stage_two.follow_train(recipe, store) if processes.rank() else stage_two.run_train(recipe, store)
+stage_two.run_worker(recipe, store) if processes.rank() else stage_two.run_train(recipe, store)
 """
 
 
@@ -53,12 +53,12 @@ def by_one_and_by_two(folder: Path, scratch: Path, *settings: str) -> list[Resul
 
 
 def only_epoch(result: Result) -> dict[str, float]:
-    return json.loads(result.checkpoint.file("curve.jsonl").read_text())
+    return json.loads(result.checkpoint.file("epochs.jsonl").read_text())
 
 
 @pytest.mark.parametrize("world", [planted.world, planted.wordy_world])
-def test_all_processes_hear_the_same_from_the_gate(tmp_path, world):
-    # Nobody has read the probe yet.
+def test_all_processes_get_the_same_answer_from_the_gain_test(tmp_path, world):
+    # Nobody has done the signal check yet.
     settings = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", *SETTINGS, "train.epochs=1")
     one, two = by_one_and_by_two(world().write(tmp_path / "world"), tmp_path, *settings)
     for made in (one, two):
@@ -80,7 +80,7 @@ def test_two_processes_train_what_one_does(world_folder, tmp_path):
     settings = (*SETTINGS, "model.backbone=comirec-sa", "heads.preset=paper", "heads.positions=40")
     one, two = by_one_and_by_two(world_folder, tmp_path, *settings)
     assert one.checkpoint.key == two.checkpoint.key
-    lines = [each.checkpoint.file("curve.jsonl").read_text().splitlines() for each in (one, two)]
+    lines = [each.checkpoint.file("epochs.jsonl").read_text().splitlines() for each in (one, two)]
     curves = [[json.loads(line) for line in each] for each in lines]
     assert len(curves[0]) == len(curves[1]) == 3
     for line, other in zip(*curves, strict=True):

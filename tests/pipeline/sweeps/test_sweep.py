@@ -20,7 +20,7 @@ from pipeline import console
 from pipeline.commands.sweep import run_plan
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
-from pipeline.sweeps.plan import read_plan, tasks_of
+from pipeline.sweeps.plan import prepare_plan, read_plan, tasks_of
 from pipeline.sweeps.results import pack, read_result, unpack, write_result
 from pipeline.sweeps.run import _work, run_sweep
 from pipeline.sweeps.table import comparison
@@ -253,6 +253,7 @@ def test_what_tells_runs_apart_is_no_setting(plan, tmp_path, field, setting, hin
 def test_a_folder_of_data_lies_beside_the_plan(plan, tmp_path):
     changed = plan.parent / "folders.toml"
     changed.write_text(plan.read_text().replace('["world.toml"]', '["../world"]').replace("paper = ", "# "))
+    prepare_plan(read_plan(changed), plan.parent, Store(tmp_path))
     tasks = tasks_of(read_plan(changed), plan.parent, Store(tmp_path))
     assert [task.dataset for task in tasks] == ["world", "world"]
 
