@@ -12,7 +12,6 @@ from eimf.store.replies import ReplyStore
 from pipeline.backends.engines import Engines
 from pipeline.console import Waiting, info, progress
 from pipeline.stages.stage import Artifacts, Stage, Summary, this_process
-from pipeline.stages.users import training_events
 
 
 def requests_stage(settings: PromptSettings, template: Template, engines: Engines) -> Stage:
@@ -40,15 +39,16 @@ def _build_requests(
     import pyarrow as pa
 
     from eimf.esim.prompt import PromptWriter, prompt_history
+    from pipeline.stages.load import histories_of
 
     generator = engines.generator_identity
     writer = PromptWriter(template, engines.renderer())
-    items, offsets = training_events(artifacts)
+    train = histories_of(artifacts).training()
     titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
     typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
     rows = []
     for user in typical:
-        item_idx = items[offsets[user] : offsets[user + 1]]
+        item_idx = train.item_idx[train.offsets[user] : train.offsets[user + 1]]
         history = prompt_history(item_idx, titles, settings.max_titles, settings.title_chars)
         if history is not None:
             prompt = writer.write(history.titles)
