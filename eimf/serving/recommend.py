@@ -23,7 +23,7 @@ from eimf.backbones.build import build_backbone, outline
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
 from eimf.errors import ArtifactError, DataError, SettingError, describe_validation_error
-from eimf.retrieval import Seen, best_items
+from eimf.retrieval import Exclude, best_item_idx
 from eimf.store.artifact import Artifact, Store
 
 _TOGETHER = 256
@@ -186,8 +186,8 @@ class Recommender:
         if not keep_seen:
             items = list(map(np.unique, kept))
             rows = np.repeat(np.arange(len(items)), [len(each) for each in items])
-            seen = Seen(torch.from_numpy(rows), torch.from_numpy(np.concatenate(items)))
-        best, scores = best_items(interests, self.backbone.item_vectors, seen, count)
+            seen = Exclude(torch.from_numpy(rows), torch.from_numpy(np.concatenate(items)))
+        best, scores = best_item_idx(interests, self.backbone.item_vectors, seen, count)
         return [
             [(self.items[item - 1], score) for item, score in zip(*each, strict=True) if item]
             for each in zip(best.tolist(), scores.tolist(), strict=True)

@@ -30,14 +30,17 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
     sizes = Counter(clusters)
     members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
-    rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
-    rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
-    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM inferred:")
-    for row in rows[:_USERS]:
-        user, history = row[schema.USER], shown[row[schema.USER]]
-        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {_named(history, titles)}")
-        for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            info(f"    {_plain(interest)}: {_named(evidence, titles) or 'no titles as evidence'}")
+    interests: dict[int, list[dict[str, Any]]] = {}
+    for row in artifacts["interests"].table("interests").to_pylist():
+        interests.setdefault(row[schema.USER], []).append(row)
+    users = sorted(interests, key=lambda user: (-members[user], user))[:_USERS]
+    info(f"Typical users of the {len(users)} largest clusters, and the interests that the LLM inferred:")
+    for user in users:
+        latest = _named(shown[user], titles)
+        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {latest}")
+        for row in interests[user]:
+            evidence = _named(row[schema.EVIDENCE], titles) or "no titles as evidence"
+            info(f"    {_plain(row[schema.INTEREST])}: {evidence}")
 
 
 def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:

@@ -97,5 +97,5 @@ def _users(model: Recommender) -> list[str]:
 def _past(model: Recommender, histories: Histories, users: range) -> tuple[list[list[str]], list[list[float]] | None]:
     """The items of all events of these users, oldest first, and their times where the data has them."""
     spans = [slice(*histories.offsets[user : user + 2]) for user in users]
-    items = [[model.items[item - 1] for item in histories.items[span]] for span in spans]
-    return items, None if histories.times is None else [histories.times[span].tolist() for span in spans]
+    items = [[model.items[item - 1] for item in histories.item_idx[span]] for span in spans]
+    return items, None if histories.timestamps is None else [histories.timestamps[span].tolist() for span in spans]

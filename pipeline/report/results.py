@@ -40,14 +40,10 @@ def show_results(results: list[Result]) -> None:
 
 def show_paired(plain: Result, other: Result) -> None:
     """Mean difference of NDCG@10 over the same users, with its standard error and the paired p."""
-    import torch
-
-    from eimf.evaluation.rank_users import user_metric
+    from eimf.evaluation.rank_users import table_metric
     from eimf.metrics import paired_difference
 
-    ranks = [
-        torch.from_numpy(result.metrics.table("ranks")[schema.RANK].to_numpy().copy()) for result in (plain, other)
-    ]
-    mean, spread, p = paired_difference(*[user_metric(each, "ndcg", 10) for each in ranks])
+    ndcg = [table_metric(result.metrics.table("ranks"), "ndcg", 10) for result in (plain, other)]
+    mean, spread, p = paired_difference(*ndcg)
     certainty = f"standard error {spread:.4f} over users, paired p = {p:.2g}"
     info(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")

@@ -72,7 +72,7 @@ def _arrays(job: TrainingJob, artifacts: Artifacts) -> "tuple[Histories, Supervi
     from pipeline.stages.load import histories_of, supervision_of
 
     histories = histories_of(artifacts)
-    return histories, supervision_of({kind: artifacts[kind] for kind in job.heads.reads}, histories)
+    return histories, supervision_of(artifacts, histories)
 
 
 def check_memory(model: ModelSettings, num_items: int, available: int) -> None:

@@ -1,10 +1,11 @@
-"""Stage 9: the ESIM artifact, all that stage two needs of texts and interests."""
+"""Stage 9: the ESIM artifact, all that stage two needs of users and interests."""
 
 from eimf import schema
 from eimf.store.artifact import Staging
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
-_PARENTS = ("dataset", "item_vectors", "clusters", "typical_users", "requests", "interest_vectors")
+_PARENTS = ("dataset", "item_vectors", "clusters", "requests", "interests", "interest_vectors")
+"""`item_vectors` too: stage two reads the vectors of the items from there, so this one does not repeat them."""
 
 
 def esim_stage() -> Stage:
@@ -15,17 +16,15 @@ def esim_stage() -> Stage:
 def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
     from eimf.esim.assemble import esim_interests, esim_users
 
-    typical = artifacts["typical_users"].table("typical_users")
-    interests = esim_interests(typical, artifacts["interest_vectors"].table("vectors"))
-    users = esim_users(artifacts["clusters"].table("clusters"), artifacts["requests"].table("requests"))
-    items = artifacts["item_vectors"].table("vectors")
-    staging.write_table("items", items)
+    clusters = artifacts["clusters"].table("clusters")
+    users = esim_users(clusters, artifacts["requests"].table("requests"))
+    vectors = artifacts["interest_vectors"].table("vectors")
+    interests = esim_interests(clusters, artifacts["interests"].table("interests"), vectors)
     staging.write_table("users", users)
     staging.write_table("interests", interests)
-    with_interests = len(interests[schema.CLUSTER].unique())
     return {
         "users": users.num_rows,
-        "clusters": typical.num_rows,
-        "with_interests": with_interests,
+        "clusters": len(users[schema.CLUSTER].unique()),
+        "with_interests": len(interests[schema.CLUSTER].unique()),
         "interests": interests.num_rows,
     }

@@ -1,24 +1,32 @@
 """From artifacts to the arrays and tensors that training and evaluation work on."""
 
-from eimf import schema
+from typing import TYPE_CHECKING
+
 from eimf.data.histories import Histories, read_histories
-from eimf.semantics.supervision import Supervision, read_supervision, text_alone
 from pipeline.stages.stage import Artifacts
 
+if TYPE_CHECKING:
+    from eimf.semantics.supervision import Supervision
 
-def supervision_of(artifacts: Artifacts, histories: Histories) -> Supervision | None:
-    """What supervises a training: the `esim` artifact, or the `item_vectors` if there is no `esim`; None if there is
-    neither."""
-    if "esim" not in artifacts and "item_vectors" not in artifacts:
+
+def supervision_of(artifacts: Artifacts, histories: Histories) -> "Supervision | None":
+    """What supervises a training: `item_vectors`, and users and interests of the `esim` artifact if there is one; None
+    without `item_vectors`."""
+    if "item_vectors" not in artifacts:
         return None
+    from eimf.semantics.supervision import read_supervision, text_alone
+
+    item_vectors = artifacts["item_vectors"].table("vectors")
     if "esim" not in artifacts:
-        return text_alone(artifacts["item_vectors"].table("vectors"), histories)
-    items, users, interests = (artifacts["esim"].table(name) for name in ("items", "users", "interests"))
-    return read_supervision(items, users, interests, histories)
+        return text_alone(item_vectors, histories)
+    users, interests = (artifacts["esim"].table(name) for name in ("users", "interests"))
+    return read_supervision(item_vectors, users, interests, histories)
 
 
 def histories_of(artifacts: Artifacts) -> Histories:
-    """The events of the `dataset` artifact."""
+    """The events and evaluation cases of the `dataset` artifact. Loads no torch: stage one reads them too."""
+    dataset = artifacts["dataset"]
     return read_histories(
-        artifacts["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT])
-    )
+        dataset.table("events"), dataset.table("eval_cases"),
+        num_users=int(dataset.fact("users")), num_items=int(dataset.fact("items")),
+    )  # fmt: skip

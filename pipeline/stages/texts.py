@@ -23,7 +23,7 @@ def interest_vectors_stage(engines: Engines, batch_size: int) -> Stage:
 
 
 def _encode(engines: Engines, batch_size: int, texts: list[str], label: str) -> Any:
-    """Unit vectors of `texts` as an Arrow column; the encoder is loaded only if there is a text."""
+    """Unit vectors of `texts` as an Arrow column, or None without texts. Loads the encoder only if there is a text."""
     from eimf.esim.encode import encode_texts, to_column
 
     if not texts:
@@ -46,11 +46,11 @@ def _build_item_vectors(engines: Engines, batch_size: int, artifacts: Artifacts,
 def _build_interest_vectors(engines: Engines, batch_size: int, artifacts: Artifacts, staging: Staging) -> Summary:
     import pyarrow as pa
 
-    rows = artifacts["interests"].table("interests", [schema.USER, schema.INTERESTS]).to_pylist()
-    flat = [(row[schema.USER], number, text) for row in rows for number, text in enumerate(row[schema.INTERESTS])]
-    vectors = _encode(engines, batch_size, [text for _, _, text in flat], "encoding interests")
-    width = vectors.type.list_size if vectors is not None else 1
-    columns = [pa.array([row[0] for row in flat], pa.int32()), pa.array([row[1] for row in flat], pa.int32())]
-    column = vectors if vectors is not None else pa.array([], schema.vector_type(width))
-    staging.write_table("vectors", pa.table([*columns, column], schema=schema.interest_vectors(width)))
-    return {"interests": len(flat), "distinct": len({text for _, _, text in flat})}
+    interests = artifacts["interests"].table("interests", [schema.INTEREST_ID, schema.INTEREST])
+    texts = interests[schema.INTEREST].to_pylist()
+    vectors = _encode(engines, batch_size, texts, "encoding interests")
+    if vectors is None:
+        vectors = pa.array([], schema.vector_type(1))
+    table_schema = schema.interest_vectors(vectors.type.list_size)
+    staging.write_table("vectors", pa.table([interests[schema.INTEREST_ID], vectors], schema=table_schema))
+    return {"interests": len(texts), "distinct": len(set(texts))}

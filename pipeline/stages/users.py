@@ -1,7 +1,6 @@
 """Stages 3 to 5: user vectors, clusters, typical users."""
 
 from functools import partial
-from typing import Any
 
 from eimf import schema
 from eimf.config import ClusterSettings
@@ -27,28 +26,20 @@ def typical_users_stage(min_history: int) -> Stage:
     return Stage(5, "typical_users", 2, ("dataset", "clusters"), {"min_history": min_history}, build)
 
 
-def training_events(artifacts: Artifacts) -> tuple[Any, Any]:
-    """Training events of all users, user by user: item_idx [E] and offsets [U + 1]."""
-    import numpy as np
-
-    events = artifacts["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT])
-    train = events[schema.SPLIT].to_numpy() == schema.TRAIN
-    user = events[schema.USER].to_numpy()
-    offsets = np.searchsorted(user[train], np.arange(int(user[-1]) + 2))
-    return events[schema.ITEM].to_numpy()[train], offsets
-
-
 def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
     import numpy as np
     import pyarrow as pa
 
     from eimf.esim.encode import to_column
-    from eimf.esim.vectors import user_vectors
+    from eimf.vectors import mean_unit_vectors
+    from pipeline.stages.load import histories_of
 
-    items, offsets = training_events(artifacts)
-    vectors = user_vectors(items, offsets, schema.vectors_of(artifacts["item_vectors"].table("vectors")))
-    users = pa.array(np.arange(len(vectors), dtype=np.int32))
-    staging.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
+    histories = histories_of(artifacts)
+    of_user, event_index = histories.training_events()
+    item_vectors = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
+    vectors = mean_unit_vectors(item_vectors, histories.item_idx[event_index] - 1, of_user, histories.num_users)
+    user_idx, table_schema = np.arange(len(vectors), dtype=np.int32), schema.user_vectors(vectors.shape[1])
+    staging.write_table("vectors", pa.table([user_idx, to_column(vectors)], schema=table_schema))
     return {"users": len(vectors)}
 
 
@@ -76,13 +67,11 @@ def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifact
 
 
 def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:
-    import numpy as np
-
     from eimf.esim.typical import nearest_to_centroid
+    from pipeline.stages.load import histories_of
 
     clusters = artifacts["clusters"].table("clusters")
-    _, offsets = training_events(artifacts)
-    history, similarity = np.diff(offsets), clusters[schema.SIMILARITY].to_numpy()
-    chosen = nearest_to_centroid(clusters[schema.CLUSTER].to_numpy(), similarity, history, min_history)
-    staging.write_table("typical_users", chosen)
-    return {"typical_users": chosen.num_rows}
+    cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
+    typical = nearest_to_centroid(cluster, similarity, histories_of(artifacts).num_train, min_history)
+    staging.write_table("typical_users", typical)
+    return {"typical_users": typical.num_rows}

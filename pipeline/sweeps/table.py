@@ -92,6 +92,7 @@ def _difference(base: Runs, runs: Runs) -> str:
 def _ndcg(run: dict[str, Any]) -> "torch.Tensor":
     import torch
 
-    from eimf.evaluation.rank_users import user_metric
+    from eimf.metrics import per_case
 
-    return user_metric(torch.from_numpy(unpack(run["ranks"])), "ndcg", 10)
+    ranks = torch.from_numpy(unpack(run["ranks"]))
+    return per_case("ndcg", ranks, torch.arange(len(ranks)), len(ranks), 10)  # leave-one-out: one item a case

@@ -11,7 +11,6 @@ from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings, TrainSettings
-from eimf.data.histories import read_histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.losses.softmax import MatmulOptions
 from eimf.train.loop import Trainer
@@ -134,7 +133,7 @@ def trained(
     name: str, epochs: int, users: int = planted.USERS, lr: float = 1e-2, batch: int = 128, **options: object
 ) -> tuple[Trainer, list[float]]:
     settings = small(name, dropout=0.1, **options)
-    data = read_histories(planted.prepared(planted.world(users=users)).events)
+    data = planted.histories(planted.world(users=users))
     train = TrainSettings(lr=lr, batch_positions=batch, seed=1)
     model = build_backbone(settings, data.num_items, seed=1)
     trainer = Trainer(model, None, data, train, max_length=12, products=MatmulOptions(64), device=torch.device("cpu"))

@@ -135,7 +135,7 @@ def test_killed_while_asking(world_folder, killed, whole):
     wanted = {kind: whole.get(kind, made[kind].key) for kind in made}
     for kind in ("interests", "interest_vectors", "esim"):
         assert made[kind].manifest.files == wanted[kind].manifest.files  # byte for byte
-    assert made["interests"].table("interests")[schema.STATUS].to_pylist() == ["ok"] * 15
+    assert made["interests"].table("replies")[schema.STATUS].to_pylist() == ["ok"] * 15
 
 
 @pytest.mark.parametrize(("job", "last"), TRAININGS)

@@ -207,18 +207,20 @@ def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataT
 
 def test_tables_of_other_columns_types_and_values_are_refused(trained):
     _, dataset = trained
-    events = dataset.table("events")
-    count = events.num_rows
+    events, cases = dataset.table("events"), dataset.table("eval_cases")
+    count, sizes = events.num_rows, {"num_users": 1, "num_items": 1}
     for name, values, kind, part in (
-        (schema.SPLIT, None, None, "has no column split"),
+        (schema.TRAIN, None, None, "has no column train"),
         (schema.ITEM, [1.5] * count, pa.float64(), "has double, not int32"),
         (schema.ITEM, ["i"] * count, pa.string(), "has string, not int32"),
         (schema.ITEM, [None, *[1] * (count - 1)], None, "has 1 empty cells"),
     ):
         with pytest.raises(ArtifactError, match=part):
-            read_histories(changed(events, name, values, kind))
+            read_histories(changed(events, name, values, kind), cases, **sizes)
+    with pytest.raises(ArtifactError, match="has no column history_end"):
+        read_histories(events, changed(cases, schema.HISTORY_END, None), num_users=100, num_items=100)
     histories = histories_of({"dataset": dataset})
-    users, items = histories.users, histories.num_items
+    users, items = histories.num_users, histories.num_items
     vectors = pa.array([[0.6, 0.8]] * items, schema.vector_type(2))
     texts = pa.table([pa.array(range(1, items + 1), pa.int32()), vectors], schema=schema.item_vectors(2))
     text_alone(texts, histories)
@@ -226,22 +228,24 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
         wide = [[0.6, 0.8, 0.0][: 3 if kind == pa.list_(pa.float32(), 3) else 2]] * items
         other = changed(texts, schema.VECTOR, wide, kind)
         with pytest.raises(ArtifactError):
-            read_supervision(other, users_table(users), interests_table([0], [0]), histories)
-    read_supervision(texts, users_table(users), interests_table([0], [0]), histories)
-    for cluster, number in ((1, 0), (-1, 0), (0, -1), (0, 256), (0, 2**31 - 1)):
-        with pytest.raises(ArtifactError, match="esim: interests of clusters without users, or of numbers"):
-            read_supervision(texts, users_table(users), interests_table([cluster], [number]), histories)
+            read_supervision(other, users_table(users), interests_table(0), histories)
+    read_supervision(texts, users_table(users), interests_table(0), histories)
+    for clusters in ((1,), (-1,), (2**31 - 1,), (1, 0), (0,) * 257):
+        with pytest.raises(ArtifactError, match="esim: interests are not sorted by cluster, of clusters without users"):
+            read_supervision(texts, users_table(users), interests_table(*clusters), histories)
     for cluster in (-1, users, 2**31 - 1):
         with pytest.raises(ArtifactError, match="esim: clusters"):
-            read_supervision(texts, users_table(users, cluster), interests_table([0], [0]), histories)
+            read_supervision(texts, users_table(users, cluster), interests_table(0), histories)
 
 
 def users_table(users: int, cluster: int = 0) -> pa.Table:
     """All users in cluster 0, but the last."""
     clusters = [*[0] * (users - 1), cluster]
-    columns = [list(range(users)), clusters, [1.0] * users, [-1] * users]
+    columns = [list(range(users)), clusters, [-1] * users]
     return pa.table(columns, schema=schema.ESIM_USERS)
 
 
-def interests_table(clusters: list[int], numbers: list[int]) -> pa.Table:
-    return pa.table([clusters, numbers, [[0.6, 0.8]] * len(clusters)], schema=schema.esim_interests(2))
+def interests_table(*clusters: int) -> pa.Table:
+    """One interest for each of the `clusters`."""
+    columns = [list(range(len(clusters))), list(clusters), [[0.6, 0.8]] * len(clusters)]
+    return pa.table(columns, schema=schema.esim_interests(2))

@@ -7,7 +7,7 @@ import torch
 from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
 from eimf.errors import SettingError
 from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.losses.softmax import MatmulOptions
@@ -24,7 +24,7 @@ MODEL = ModelSettings(backbone="comirec-sa", width=16, max_length=10, dropout=0.
 
 @pytest.fixture(scope="module")
 def data() -> Histories:
-    return read_histories(planted.prepared().events)
+    return planted.histories()
 
 
 def trainer(
@@ -125,7 +125,7 @@ def test_a_backbone_with_times_needs_them(data):
     model = ModelSettings(backbone="hstu", width=16, max_length=10, options={"hstu": {"time": True}})
     with pytest.raises(SettingError, match=r"dataset.columns.timestamp: no times, .* time=false"):
         Trainer(
-            build_backbone(model, data.num_items, 7), None, replace(data, times=None), SETTINGS,
+            build_backbone(model, data.num_items, 7), None, replace(data, timestamps=None), SETTINGS,
             max_length=10, products=MatmulOptions(), device=torch.device("cpu"),
         )  # fmt: skip
 

@@ -46,7 +46,7 @@ def test_replay_uses_recorded_replies_and_refuses_to_ask(world_folder, store):
     ReplyStore(store.root, keys.digest(identity)).append(rows)
     artifacts = run_esim(recipe, store, engines_of(recipe, store, Replaying))
     assert asked(artifacts) == 0
-    assert artifacts["interests"].table("interests")[schema.INTERESTS].to_pylist() == [["recorded"]] * len(rows)
+    assert artifacts["interests"].table("interests")[schema.INTEREST].to_pylist() == ["recorded"] * len(rows)
 
 
 class Replaying(Engines):
@@ -104,7 +104,7 @@ def test_cut_replies_keep_their_whole_entries_and_the_line_names_the_setting(wor
     made = run_esim(planted.recipe(world_folder), store, engines)
     assert "15 of 15 replies were cut by llm.max_tokens=240" in (said := capsys.readouterr().out)
     assert "truncated=15" in said and asked(made) == 15  # each once
-    assert made["interests"].table("interests")[schema.INTERESTS].to_pylist() == [["crime"]] * 15
+    assert made["interests"].table("interests")[schema.INTEREST].to_pylist() == ["crime"] * 15
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def store(tmp_path_factory, world_folder) -> Store:
     [
         (("heads.preset=plain",), {"dataset"}, False),
         (("heads.preset=text",), {"dataset", "item_vectors"}, False),
-        (("heads.preset=modern",), {"dataset", "esim"}, False),
+        (("heads.preset=modern",), {"dataset", "item_vectors", "esim"}, False),
         (("cluster.count=1", *GAIN), {"dataset", "item_vectors"}, True),  # one cluster tells users nothing apart
     ],
 )
@@ -68,7 +68,7 @@ def test_a_training_has_the_keys_that_resolve_found(store, world_folder, setting
     result = run_train(recipe, store)
     assert (result.checkpoint.key, result.metrics.key) == (training.checkpoint_key, training.metrics_key)
     assert result.label == training.label
-    assert set(result.checkpoint.manifest.parents) == kinds
+    assert set(result.checkpoint.manifest.parents) == set(training.job.heads.reads)
 
 
 def test_listing_a_sweep_changes_no_byte_of_the_store(store, world_folder, tmp_path):

@@ -18,7 +18,7 @@ import torch
 
 from eimf import schema
 from eimf.errors import ArtifactError, SettingError
-from eimf.evaluation.rank_users import user_metric
+from eimf.metrics import per_case
 from eimf.store.artifact import Store
 from pipeline.commands.sweep import run_plan
 from pipeline.recipe import load_recipe
@@ -121,7 +121,8 @@ def test_ranks_survive_packing_up_to_fifty():
     assert unpack(pack(ranks)).tolist() == [1, 50, 51, 3, 51, 2, 51]
     long = np.random.default_rng(0).integers(1, 5000, 20_000)
     assert len(pack(long)) < 1000  # nearly all beyond 50
-    a, b = (user_metric(torch.from_numpy(each), "ndcg", 50) for each in (long, unpack(pack(long))))
+    case = torch.arange(len(long))
+    a, b = (per_case("ndcg", torch.from_numpy(each), case, len(long), 50) for each in (long, unpack(pack(long))))
     assert torch.equal(a, b)
 
 
