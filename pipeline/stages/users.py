@@ -34,13 +34,11 @@ def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
     from eimf.vectors import mean_unit_vectors
     from pipeline.stages.load import histories_of
 
-    train, item_vectors = (
-        histories_of(artifacts).training(),
-        schema.vectors_of(artifacts["item_vectors"].table("vectors")),
-    )
-    user_idx = np.arange(train.num_users, dtype=np.int32)
-    vectors = mean_unit_vectors(item_vectors, train.item_idx - 1, np.repeat(user_idx, train.num_train), len(user_idx))
-    table_schema = schema.user_vectors(vectors.shape[1])
+    histories = histories_of(artifacts)
+    of_user, event_index = histories.training_events()
+    item_vectors = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
+    vectors = mean_unit_vectors(item_vectors, histories.item_idx[event_index] - 1, of_user, histories.num_users)
+    user_idx, table_schema = np.arange(len(vectors), dtype=np.int32), schema.user_vectors(vectors.shape[1])
     staging.write_table("vectors", pa.table([user_idx, to_column(vectors)], schema=table_schema))
     return {"users": len(vectors)}
 
@@ -73,7 +71,7 @@ def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Stagin
     from pipeline.stages.load import histories_of
 
     clusters = artifacts["clusters"].table("clusters")
-    history, similarity = histories_of(artifacts).num_train, clusters[schema.SIMILARITY].to_numpy()
-    chosen = nearest_to_centroid(clusters[schema.CLUSTER].to_numpy(), similarity, history, min_history)
-    staging.write_table("typical_users", chosen)
-    return {"typical_users": chosen.num_rows}
+    cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
+    typical = nearest_to_centroid(cluster, similarity, histories_of(artifacts).num_train, min_history)
+    staging.write_table("typical_users", typical)
+    return {"typical_users": typical.num_rows}

@@ -119,8 +119,8 @@ def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(worl
     made = esim(store, world_folder)
     users, interests = made["esim"].table("users"), made["esim"].table("interests")
     assert interests.schema.types == [pa.int32(), pa.int32(), schema.vector_type(32)]
-    read = users[schema.LAST_PROMPTED_POSITION].to_numpy()
-    assert (read < histories_of(made).num_train).all() and (read >= 0).sum() == 15
+    last = users[schema.LAST_PROMPTED_POSITION].to_numpy()
+    assert (last < histories_of(made).num_train).all() and (last >= 0).sum() == 15
     np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
 
 
