@@ -1,17 +1,33 @@
-# One line explains each target: make help
+# `make help` explains every target (the text after ##, in groups that ##@ begins) and every variable (#:).
+#: DATASET=ml-100k       built-in dataset, or a folder with interactions.parquet and items.parquet
 DATASET  ?= ml-100k
-BACKBONE ?=
+#: RECIPE=my.toml        recipe of your own data, used instead of DATASET
 RECIPE   ?=
+#: STORE=artifacts       folder that holds all artifacts
 STORE    ?= artifacts
+#: ESIM=KEY              ESIM artifact to use; default: the one made from the recipe
 ESIM     ?=
+#: BACKBONE=sasrec       backbone to train; `make backbones` lists them
+BACKBONE ?=
+#: PRESET=modern         what the training takes from the artifact: plain, init, text, paper or modern
+PRESET   ?=
+#: SET="train.lr=5e-4"   settings to change, separated by blanks
 SET      ?=
+#: PROCESSES=2           processes that share one training (torchrun)
 PROCESSES ?=
+#: PLAN=study.toml       plan of `make sweep`
 PLAN     ?=
+#: WORKERS=2             trainings that `make sweep` runs at a time, one CPU thread each
 WORKERS  ?=
+#: DATA=folder           folder of data folders for `make bench`
 DATA     ?=
+#: SETS="ml-1m beauty"   data sets of `make bench`: folders below DATA, 100k-items, 1m-items
 SETS     ?=
+#: PYTHON=python3        interpreter that the environment is made with
 PYTHON   ?= python3
+#: VENV=.venv            folder of that environment
 VENV     ?= .venv
+#: PIP_ARGS="..."        arguments of every pip install, such as --index-url
 PIP_ARGS ?=
 
 BIN  := $(VENV)/bin
@@ -25,7 +41,7 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
 # Values that a user gives are never read as make's or the shell's own language: they go through the environment, and each
 # is one quoted word of a command.
-GIVEN := DATASET BACKBONE RECIPE STORE ESIM SET PROCESSES PLAN WORKERS DATA SETS
+GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES PLAN WORKERS DATA SETS
 define literally
 override $(1) := $$(value $(1))
 endef
@@ -33,78 +49,87 @@ $(foreach name,$(GIVEN),$(eval $(call literally,$(name))))
 export $(GIVEN)
 
 RECIPE_ARGS := $(if $(RECIPE),--recipe "$$RECIPE",--dataset "$$DATASET") --store "$$STORE" $(if $(SET),--settings "$$SET")
-TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(ESIM),--esim "$$ESIM")
+TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(PRESET),--preset "$$PRESET") $(if $(ESIM),--esim "$$ESIM")
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim train evaluate sweep probe backbones status verify test test-gpu parity fuzz lint check format bench clean
+.PHONY: help demo esim train evaluate sweep signal-check backbones status verify test test-gpu parity fuzz lint check format bench clean
 .DEFAULT_GOAL := help
 
-help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo
-	@echo '  DATASET=ml-100k or a folder with interactions.parquet and items.parquet    RECIPE=my.toml'
-	@echo '  BACKBONE=name, see make backbones    STORE=artifacts    ESIM=key of an artifact'
-	@echo '  SET="train.lr=5e-4 train.seed=1"    PIP_INDEX_URL=... in the environment: another package index'
-	@echo '  make bench DATA=folder SETS="ml-1m beauty 100k-items": data folders below it, or generated sets'
-	@echo '  PROCESSES=2: `make train` with torchrun, each batch shared by so many processes'
-	@echo '  WORKERS=2: trainings at a time of `make sweep`, one thread each'
+##@ Stages
 
-demo: $(VENV)/.esim ## from nothing to a table: SASRec on MovieLens-100K, plain, with texts, as published, with the LLM's interests
-	@$(if $(RECIPE),$(error the demo is of MovieLens-100K: `make esim` and `make train` take a RECIPE))\
+demo: $(VENV)/.esim ## run both stages on MovieLens-100K and print a table (about five minutes)
+	@$(if $(RECIPE),$(error the demo uses MovieLens-100K; with a RECIPE run `make esim` and `make train`))\
 	$(EIMF) demo --store "$$STORE" $(if $(SET),--settings "$$SET")
 
-esim: $(VENV)/.esim ## stage one: raw data to a frozen ESIM artifact (LLM, encoder, clusters)
+esim: $(VENV)/.esim ## build the frozen artifact from raw data: encoder, clusters, LLM (stage one)
 	@$(EIMF) esim $(RECIPE_ARGS)
 
-train: $(VENV)/.core ## stage two: train a backbone against the frozen artifact, and measure it
+train: $(VENV)/.core ## train a backbone on the artifact and measure it (stage two)
 	@$(TORCHRUN) $(EIMF) train $(TRAIN_ARGS)
 
-evaluate: $(VENV)/.core ## measure a finished training, perhaps with other evaluate settings
+evaluate: $(VENV)/.core ## measure a finished training again, with other evaluate settings
 	@$(EIMF) evaluate $(TRAIN_ARGS)
 
-sweep: $(VENV)/.core ## many trainings by a plan: make sweep PLAN=study.toml; a later start goes on
-	@$(if $(PLAN),,$(error PLAN=study.toml is missing: which plan?))$(if $(SET),$(error a sweep takes no SET: write it into settings of the plan))\
+##@ Experiments
+
+sweep: $(VENV)/.core ## run the trainings of a PLAN and compare them in a table
+	@$(if $(PLAN),,$(error PLAN is missing; write `make sweep PLAN=study.toml`))$(if $(SET),$(error a sweep takes no SET; write the settings into the plan))\
 	$(EIMF) sweep --store "$$STORE" $(if $(WORKERS),--workers "$$WORKERS") -- "$$PLAN"
 
-probe: $(VENV)/.core ## what the LLM's interests say about what users do next, beside their controls; no training
-	@$(EIMF) probe $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
+signal-check: $(VENV)/.core ## check whether the interests predict what users do next, without training
+	@$(EIMF) check $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
 
-backbones: $(VENV)/.core ## every backbone with its options
+backbones: $(VENV)/.core ## list the backbones and their options
 	@$(EIMF) backbones
 
-status: $(VENV)/.core ## what the store holds
+##@ Store
+
+status: $(VENV)/.core ## list the artifacts in the store
 	@$(EIMF) status --store "$$STORE"
 
-verify: $(VENV)/.core ## check every artifact against its sha256
+verify: $(VENV)/.core ## check every file in the store against its sha256
 	@$(EIMF) verify --store "$$STORE"
 
-test: $(VENV)/.dev ## all tests, without vLLM or network
+##@ Development
+
+test: $(VENV)/.dev ## run all tests; needs no LLM engine and no network
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8
 
-fuzz: $(VENV)/.dev ## 10,000 hostile inputs of every kind; FUZZ_ARGS="--seed 2 --inputs 500"
-	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
-
-test-gpu: $(VENV)/.dev ## stage two's tests on an NVIDIA GPU
-	@$(BIN)/python -m pytest tests/gpu
-
-parity: $(VENV)-parity/.done ## our backbones beside RecBole's and torch-rechub's, their weights copied into ours
-	@$(VENV)-parity/bin/python -m pytest tests/parity
-
-lint: $(VENV)/.dev ## format, lint, types
+lint: $(VENV)/.dev ## check format, style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
-check: lint test ## format, lint, types, tests
+check: lint test ## lint and test
 
-format: $(VENV)/.dev ## put the code into the project's format
+format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## ours beside RecBole and RecTools; see tests/bench/run.py
+fuzz: $(VENV)/.dev ## try 10,000 hostile inputs; FUZZ_ARGS="--seed 2 --inputs 500"
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+test-gpu: $(VENV)/.dev ## compare stage two on an NVIDIA GPU with a CPU
+	@$(BIN)/python -m pytest tests/gpu
+
+parity: $(VENV)-parity/.done ## compare our backbones with RecBole's and torch-rechub's, same weights
+	@$(VENV)-parity/bin/python -m pytest tests/parity
+
+bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## measure speed against RecBole and RecTools (tests/bench/README.md)
 	@$(BIN)/python tests/bench/run.py --recbole $(VENV)-recbole/bin/python --rectools $(VENV)-rectools/bin/python \
 		$(if $(DATA),--data "$$DATA") $(if $(SETS),--sets "$$SETS") $(BENCH_ARGS)
 
-clean: ## remove the environments and caches; the store stays
+clean: ## remove environments and caches; keeps the store
 	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools $(VENV)-parity .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+
+help: ## print this list
+	@echo 'Usage: make TARGET [VARIABLE=value]...'
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s:\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo 'Variables:'
+	@sed -n 's/^#: /  /p' $(MAKEFILE_LIST)
+	@echo; echo 'Examples:'
+	@echo '  make demo'
+	@echo '  make esim RECIPE=my.toml'
+	@echo '  make train RECIPE=my.toml BACKBONE=comirec-sa SET="train.seed=1 train.lr=5e-4"'
+	@echo; echo 'Targets install what they need into VENV. `eimf --help` lists the commands behind them.'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

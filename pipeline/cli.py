@@ -1,15 +1,19 @@
-"""The command line: parse, call, print. `eimf VERB --help` explains each verb."""
+"""The command line: parse, call, print. `eimf --help` lists the commands."""
 
 import errno
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from eimf.errors import SettingError, UserError, shortened
 from eimf.store.artifact import Store
+from pipeline import cli_options as options
+from pipeline.cli_examples import EXAMPLES
+from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
 from pipeline.commands.check import run_check
 from pipeline.commands.demo import run_demo
 from pipeline.commands.store import run_verify
@@ -23,140 +27,164 @@ from pipeline.stages.stage_one import check_chosen_backbone, run_esim
 from pipeline.stages.stage_two import run_evaluate, run_train, run_worker
 from pipeline.training import processes
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+_STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
+_ARTIFACTS = Path("artifacts")
 
-Dataset = Annotated[
-    str, typer.Option(help="A built-in recipe, or a folder with interactions.parquet and items.parquet.")
-]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A TOML recipe; takes the place of --dataset.")]
-StoreFolder = Annotated[Path, typer.Option("--store", help="Root of the artifact store.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting, section.key=value; may be repeated. --settings 'a.b=1 c.d=2': several."),
-]
-Backbone = Annotated[str | None, typer.Option(help="Short for --set model.backbone=...")]
-KeepSeen = Annotated[bool, typer.Option("--keep-seen", help="Short for --set evaluate.keep_seen=true.")]
-EsimKey = Annotated[str | None, typer.Option("--esim", help="Key of the ESIM artifact; default: the recipe's own.")]
+app = typer.Typer(
+    cls=GroupPage, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
+    epilog=EXAMPLES["eimf"],
+)  # fmt: skip
+command = partial(app.command, cls=CommandPage)
+
+
+@app.callback()
+def _program(version: options.Version = False) -> None:
+    """Train sequential recommenders on interests that an LLM inferred offline.
+
+    Stage one (esim) asks an LLM about a few typical users and freezes its answers as an artifact. Stage two (train,
+    evaluate, recommend) never needs the LLM again.
+    """
 
 
 def _recipe(
-    dataset: str, recipe: Path | None, settings: list[str] | None, backbone: str | None = None, keep_seen: bool = False
-) -> Recipe:
+    dataset: str, recipe: Path | None, settings: list[str] | None, backbone: str | None = None,
+    preset: str | None = None, keep_seen: bool = False,
+) -> Recipe:  # fmt: skip
     chosen = [f'model.backbone="{backbone}"'] if backbone else []
+    chosen += [f'heads.preset="{preset}"'] if preset else []
     chosen += ["evaluate.keep_seen=true"] if keep_seen else []
     return load_recipe(dataset, recipe, [*chosen, *(settings or [])])
 
 
-@app.command()
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["demo"])
+def demo(store: options.StoreFolder = _ARTIFACTS, settings: options.Settings = None) -> None:
+    """Run both stages on MovieLens-100K and print a table.
+
+    Downloads the dataset and two small models, asks the LLM about 38 typical users, and trains SASRec plain, with item
+    texts, by the published method, and with the LLM's interests. Takes about five minutes on two CPU cores.
+    """
+    run_demo(_recipe("ml-100k", None, settings), Store(store))
+
+
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["esim"])
 def esim(
-    dataset: Dataset = "ml-100k",
-    recipe: RecipeFile = None,
-    store: StoreFolder = Path("artifacts"),
-    settings: Settings = None,
-) -> None:
-    """Stage one: from raw data to a frozen ESIM artifact (stages 1 to 9)."""
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
+    settings: options.Settings = None,
+) -> None:  # fmt: skip
+    """Build the frozen artifact from raw data (stage one).
+
+    Reads and splits the data, encodes the items' texts, clusters the users, asks the LLM about the typical user of each
+    cluster, and encodes its answers. Stages that are already in the store are reused, and so is every LLM reply. After
+    an interruption the same command resumes.
+    """
     run_esim(_recipe(dataset, recipe, settings), Store(store))
 
 
-@app.command()
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["train"])
 def train(
-    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
-    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None, keep_seen: KeepSeen = False,
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
+    esim: options.EsimKey = None, backbone: options.Backbone = None, preset: options.Preset = None,
+    keep_seen: options.KeepSeen = False, settings: options.Settings = None,
 ) -> None:  # fmt: skip
-    """Stage two: train a backbone against the frozen artifact, and measure it (stages 10 to 12)."""
-    chosen = _recipe(dataset, recipe, settings, backbone, keep_seen)
+    """Train a backbone on the artifact and measure it (stage two).
+
+    Prints NDCG, Recall and MRR on the test events; the store keeps all metrics and every user's rank. A training in the
+    store is not run again. After an interruption the same command resumes.
+    """
+    chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
     if processes.rank():
         run_worker(chosen, Store(store), esim)
     else:
         show_results([run_train(chosen, Store(store), esim)])
 
 
-@app.command()
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["evaluate"])
 def evaluate(
-    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
-    settings: Settings = None, backbone: Backbone = None, esim: EsimKey = None, keep_seen: KeepSeen = False,
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
+    esim: options.EsimKey = None, backbone: options.Backbone = None, preset: options.Preset = None,
+    keep_seen: options.KeepSeen = False, settings: options.Settings = None,
 ) -> None:  # fmt: skip
-    """Measure a finished training, perhaps with other evaluate settings (stage 12)."""
-    chosen = _recipe(dataset, recipe, settings, backbone, keep_seen)
+    """Measure a finished training again.
+
+    Give the options of the training; only `evaluate` settings may differ.
+    """
+    chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
     show_results([run_evaluate(chosen, Store(store), esim)])
 
 
-@app.command()
-def demo(store: StoreFolder = Path("artifacts"), settings: Settings = None) -> None:
-    """MovieLens-100K from nothing to a table: the plain backbone, with item texts, with the LLM's interests."""
-    run_demo(_recipe("ml-100k", None, settings), Store(store))
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["recommend"])
+def recommend(
+    checkpoint: options.Checkpoint, history: options.History = None, store: options.StoreFolder = _ARTIFACTS,
+    user: options.User = None, time: options.Times = None, count: options.Count = 10, output: options.Output = None,
+    keep_seen: options.ServeSeen = None,
+) -> None:  # fmt: skip
+    """Recommend items with a trained backbone.
+
+    Prints item ids, scores and titles. `eimf.serving.Recommender` does the same in Python.
+    """
+    from pipeline.commands import recommend as recommending
+
+    if output is None:
+        recommending.show(Store(store), checkpoint, history or [], time, user, count, keep_seen)
+    elif history or user:
+        raise SettingError("recommend", "--output together with a history or a user", "ask for one of them")
+    else:
+        recommending.write_all(Store(store), checkpoint, output, count, keep_seen)
 
 
-@app.command()
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["sweep"])
 def sweep(
-    plan: Annotated[Path, typer.Argument(help="A TOML plan: recipes, backbones, seeds, variants.")],
-    store: StoreFolder = Path("artifacts"),
-    results: Annotated[Path | None, typer.Option(help="Where result files are kept; default: beside the plan.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = 2,
-) -> None:
-    """Many trainings by one plan; a later start goes on. Prints a table with paired tests."""
+    plan: options.Plan, store: options.StoreFolder = _ARTIFACTS, results: options.Results = None,
+    workers: options.Workers = 2,
+) -> None:  # fmt: skip
+    """Run the trainings of a plan and compare them in a table.
+
+    The table has means over seeds and paired tests over users. Finished trainings are not run again; after an
+    interruption the same command resumes.
+    """
     run_plan(plan, Store(store), results, workers)
 
 
-@app.command()
-def probe(
-    dataset: Dataset = "ml-100k", recipe: RecipeFile = None, store: StoreFolder = Path("artifacts"),
-    settings: Settings = None, esim: EsimKey = None,
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["check"])
+def check(
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
+    esim: options.EsimKey = None, settings: options.Settings = None,
 ) -> None:  # fmt: skip
-    """What the LLM's interests say about what users do next, beside their controls; without training."""
+    """Check whether the interests predict what users do next.
+
+    Takes seconds and trains nothing. Compares the LLM's interests with their controls, and tells whether they add
+    anything to the texts of the user's own items: `eimf train` leaves them out if they do not.
+    """
     run_check(_recipe(dataset, recipe, settings), Store(store), esim)
 
 
-@app.command()
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])
 def backbones() -> None:
-    """Every backbone that --backbone can name, with its options."""
+    """List the backbones and their options."""
     show_backbones()
 
 
-@app.command()
-def recommend(
-    checkpoint: Annotated[str, typer.Argument(help="Key of a checkpoint, as `train` and `status` print it.")],
-    history: Annotated[
-        list[str] | None,
-        typer.Argument(help="Item ids of a user, oldest first; write -- before ids that begin with a dash."),
-    ] = None,
-    store: StoreFolder = Path("artifacts"),
-    count: Annotated[int, typer.Option(min=1, help="Items to recommend.")] = 10,
-    time: Annotated[list[float] | None, typer.Option(help="Seconds of each event, for a timed backbone.")] = None,
-    user: Annotated[str | None, typer.Option(help="A user of the dataset, in place of a history.")] = None,
-    everyone: Annotated[
-        Path | None, typer.Option(help="A .parquet, .csv or .jsonl file to write, for all users.")
-    ] = None,
-    keep_seen: Annotated[
-        bool | None, typer.Option(help="Items of the history may come back; default: as it was trained.")
-    ] = None,
-) -> None:
-    """Print what a trained backbone recommends after a history: ids, scores, titles. In Python: `eimf.serving`."""
-    from pipeline.commands import recommend as recommending
-
-    if everyone is None:
-        recommending.show(Store(store), checkpoint, history or [], time, user, count, keep_seen)
-    elif history or user:
-        raise SettingError("recommend", "--everyone together with a history or a user", "ask for one of them")
-    else:
-        recommending.write_all(Store(store), checkpoint, everyone, count, keep_seen)
-
-
-@app.command()
-def status(store: StoreFolder = Path("artifacts")) -> None:
-    """What the store holds."""
+@command(rich_help_panel=_STORE, epilog=EXAMPLES["status"])
+def status(store: options.StoreFolder = _ARTIFACTS) -> None:
+    """List the artifacts in the store."""
     show_store(Store(store))
 
 
-@app.command()
-def verify(store: StoreFolder = Path("artifacts")) -> None:
-    """Check every file of every artifact against its sha256, and read every reply."""
+@command(rich_help_panel=_STORE, epilog=EXAMPLES["verify"])
+def verify(store: options.StoreFolder = _ARTIFACTS) -> None:
+    """Check every file in the store against its sha256.
+
+    Reads every LLM reply too. Exits with 2 if anything is damaged, and names it.
+    """
     run_verify(Store(store))
 
 
-@app.command()
-def recipe(dataset: Dataset = "ml-100k", recipe: RecipeFile = None, settings: Settings = None) -> None:
-    """Every setting with its value, as JSON."""
+@command(rich_help_panel=_STORE, epilog=EXAMPLES["recipe"])
+def recipe(
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, settings: options.Settings = None
+) -> None:
+    """Print every setting and its value as JSON."""
     chosen = _recipe(dataset, recipe, settings)
     check_chosen_backbone(chosen.model)
     info(chosen.model_dump_json(indent=2, exclude={"folder"}))
@@ -193,11 +221,12 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code. A mistake of the user, or a disk that fails, is one line on standard
     error and code 2."""
     try:
-        return int(app(_arguments(arguments), standalone_mode=False) or 0)
+        code = app(_arguments(arguments) or ["--help"], prog_name="eimf", standalone_mode=False)
+        return int(code or 0) if arguments else 2
     except UserError as error:
         return _refuse(str(error))
     except _USAGE_ERROR as error:
-        return _refuse(_usage(error)) if arguments else 2  # without any, the help was shown
+        return _refuse(_usage(error))
     except (typer.Abort, KeyboardInterrupt):
         print_error("eimf: interrupted; the same command resumes")
         return _INTERRUPTED

@@ -1,6 +1,38 @@
-"""What every backbone is.
+"""The interface of every backbone, and how to add one.
 
 Shapes: B batch, T history length, K interests, D width, N items. Item 0 is padding, and padding stands at the end.
+
+A backbone maps histories of item ids to interests: vectors that score the items. To add one, save a file such as this
+as `eimf/backbones/last_items.py`, import its class in `eimf/backbones/registry.py`, and add the line
+`"last-items": LastItems` there. The options, their checks, the keys and every command follow from the constructor:
+
+    '''LastItems: a learned mix of the last few items, one vector per user.
+
+    Shapes: B batch, T length, D width, K = 1.
+    '''
+
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    from eimf.backbones.base import Backbone
+    from eimf.backbones.layers.dropout import dropout
+    from eimf.types import Size
+
+
+    class LastItems(Backbone):
+        '''A convolution over the last `reach` items.'''
+
+        def __init__(self, *, items: int, width: int, max_length: int, dropout: float, reach: Size = 2) -> None:
+            super().__init__(items=items, width=width)
+            self.mix, self.reach, self.dropout = nn.Conv1d(width, width, reach), reach, dropout
+
+        def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
+            e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
+            before = F.pad(e, (0, 0, self.reach - 1, 0))  # nothing of the future
+            return self.mix(before.mT).mT.unsqueeze(2)  # [B, T, 1, D]
+
+When you change what a backbone computes, raise its `revision`; otherwise trainings of the old code are found under its
+key.
 """
 
 from abc import ABC, abstractmethod

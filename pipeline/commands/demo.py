@@ -1,4 +1,4 @@
-"""The end of `make demo`: a few typical users with the interests that the LLM gave them, and where the time went."""
+"""The end of `make demo`: typical users with the interests that the LLM inferred, where the time went, next steps."""
 
 import time
 from collections import Counter
@@ -34,12 +34,12 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     for row in artifacts["interests"].table("interests").to_pylist():
         interests.setdefault(row[schema.USER], []).append(row)
     users = sorted(interests, key=lambda user: (-members[user], user))[:_USERS]
-    info(f"Typical users of the {len(users)} largest clusters, and what the LLM said of them:")
+    info(f"Typical users of the {len(users)} largest clusters, and the interests that the LLM inferred:")
     for user in users:
-        last_read = _named(shown[user], titles)
-        info(f"  user {_plain(ids[user])}, who stands for {members[user]} users, last read: {last_read}")
+        latest = _named(shown[user], titles)
+        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {latest}")
         for row in interests[user]:
-            evidence = _named(row[schema.EVIDENCE], titles) or "no title named"
+            evidence = _named(row[schema.EVIDENCE], titles) or "no titles as evidence"
             info(f"    {_plain(row[schema.INTEREST])}: {evidence}")
 
 
@@ -52,6 +52,20 @@ def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[st
         info(f"Where the time went, {whole:.0f} seconds in all:")
         table(["", "seconds"], rows)
         info()
+
+
+def show_next_steps() -> None:
+    """What the demo does not show, and commands to try next."""
+    info(
+        "The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help."
+    )
+    info()
+    info("Next steps:")
+    info("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
+    info("  make signal-check                          do the interests predict what users do next?")
+    info("  make train SET=heads.require_gain=false    use the interests even if they do not")
+    info("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
+    info("  make status                                the artifacts in the store")
 
 
 def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
@@ -73,7 +87,7 @@ def _plain(text: str) -> str:
 
 def run_demo(recipe: Recipe, store: Store) -> None:
     """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
-    with the texts and, if they pass the gain test, the LLM's interests. Then what the LLM said, and where time went."""
+    with the texts and the LLM's interests, if these pass the gain test. Then what the LLM said, and the seconds."""
     begin, before, engines = time.monotonic(), set(store.listing()), engines_of(recipe, store)
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
@@ -91,11 +105,4 @@ def run_demo(recipe: Recipe, store: Store) -> None:
         name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before
     }
     show_seconds(built, time.monotonic() - begin, engines.seconds)
-    info("One seed and a 135M-parameter LLM: this shows that the pipeline runs, not that the meaning helps.")
-    info()
-    info("What to try next:")
-    info("  make train BACKBONE=comirec-sa                 another backbone, no LLM request")
-    info("  make signal-check                              what the LLM's interests predict")
-    info("  make train SET=heads.gate=false                the interests in the training, whatever they predict")
-    info("  make esim RECIPE=my.toml                       your own data and your own LLM, see README.md")
-    info("  make status                                    what the store holds")
+    show_next_steps()

@@ -59,10 +59,10 @@ def show(
 def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | None = None) -> None:
     """What the checkpoint `key` recommends to every user of its dataset after all events, as a Parquet, CSV or JSON
     lines file, by its ending."""
-    check_ending(path, "--everyone")
+    check_ending(path, "--output")
     folder = path.parent.resolve()
     if not folder.is_dir():
-        raise SettingError("--everyone", f"no folder {folder}", "make it, or name a file elsewhere")
+        raise SettingError("--output", f"no folder {folder}", "make it, or name a file elsewhere")
     model = Recommender.load(store, key)
     users = _users(model)
     remove_stale_files(folder)

@@ -26,10 +26,8 @@ def decision_of(signal_check: Artifact) -> GainDecision:
 
 def decide_by_gain(gain: float, standard_error: float) -> GainDecision:
     """The interests pass if they add more than two standard errors (over users) to what the users' own texts tell."""
-    passes = gain > 2 * standard_error
-    if passes:
-        outcome = "passes: they enter soft targets"
-    else:
-        outcome = "fails: they stay out of soft targets (heads.gate=false uses them anyway)"
     added = f"the interests add {gain:+.4f} ± {standard_error:.4f} to what the users' own texts tell"
-    return GainDecision(passes, f"gain test {outcome}; {added}")
+    if gain > 2 * standard_error:
+        return GainDecision(True, f"gain test passed: {added}; they enter soft targets")
+    outcome = "they stay out of soft targets (heads.require_gain=false uses them anyway)"
+    return GainDecision(False, f"gain test failed: {added}; {outcome}")

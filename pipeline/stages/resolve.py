@@ -24,15 +24,15 @@ from pipeline.training.job import TrainingJob
 
 @dataclass(frozen=True)
 class ResolvedTraining:
-    """One training: what it reads, its settings once the gain test was asked, and the stages with their keys."""
+    """One training: what it reads, its settings after the gain test, and its stages with their keys."""
 
     label: str
     """Short name for tables."""
     artifacts: dict[str, Artifact]
-    """By kind: the `dataset`, and what supervises, `item_vectors` or these and `esim`, if anything does."""
+    """By kind: the `dataset`; `item_vectors` if texts or interests supervise; `esim` if interests do."""
     job: TrainingJob
     decision: GainDecision | None
-    """What the gain test decided; None if these settings do not ask it."""
+    """Of the gain test; None if the settings require none."""
     checkpoint: Stage
     metrics: Stage
 
@@ -60,8 +60,8 @@ class ResolvedTraining:
 
 
 def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
-    """What a training needs and `resolve` does not do: refuse a backbone that cannot be built, build the dataset of a
-    training that needs nothing else of stage one, and run the signal check if the recipe asks the gain test.
+    """Do what `resolve` relies on: refuse a backbone that cannot be built, build the dataset if the training needs
+    nothing else of stage one, and run the signal check if the settings require the gain test.
 
     Raises SettingError, DataError or ArtifactError."""
     fit_process()
@@ -75,15 +75,15 @@ def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
 
 
 def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> ResolvedTraining:
-    """The training that a recipe stands for, against its own artifacts, or against the `esim` artifact of this key.
+    """The training that a recipe describes, against its own artifacts or against the `esim` artifact with this key.
 
-    Reads the store, the raw files if they are present, and nothing else: it builds nothing and does no work in torch.
-    Raises ArtifactError if the store lacks an artifact, or if the given one is of another dataset."""
+    Only reads: the store, and the raw files if they are present. It builds nothing and computes nothing in torch.
+    Raises ArtifactError if the store lacks an artifact, or if the given one belongs to another dataset."""
     return resolve_against(stage_two_artifacts(recipe, store, esim_key), recipe, store)
 
 
 def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store) -> ResolvedTraining:
-    """As `resolve`, with what `stage_two_artifacts` returned for these settings of stage one."""
+    """As `resolve`, given what `stage_two_artifacts` returns for the recipe."""
     heads, decision = recipe.heads, None
     if heads.gated:
         decision = decision_of(find_signal_check(store, artifacts) or _missing_signal_check(artifacts["esim"]))

@@ -46,9 +46,11 @@ def called(place: Path, *arguments: str) -> list[str]:
 @pytest.mark.parametrize("value", HOSTILE)
 def test_every_variable_is_one_word(place, value):
     assert called(place, "esim", f"DATASET={value}", f"STORE={value}") == ["esim", "--dataset", value, "--store", value]
-    words = called(place, "train", f"RECIPE={value}", f"BACKBONE={value}", f"ESIM={value}", f"SET={value}")
-    wanted = ["--recipe", value, "--store", "artifacts", "--settings", value, "--backbone", value, "--esim", value]
-    assert words == ["train", *wanted]
+    words = called(
+        place, "train", f"RECIPE={value}", f"BACKBONE={value}", f"PRESET={value}", f"ESIM={value}", f"SET={value}"
+    )
+    wanted = ["--recipe", value, "--store", "artifacts", "--settings", value, "--backbone", value, "--preset", value]
+    assert words == ["train", *wanted, "--esim", value]
     words = called(place, "sweep", f"PLAN={value}", f"WORKERS={value}")
     assert words == ["sweep", "--store", "artifacts", "--workers", value, "--", value]
     words = called(place, "train", f"PROCESSES={value}")

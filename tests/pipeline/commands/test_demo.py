@@ -5,6 +5,7 @@ import re
 from eimf.store.artifact import Store
 from pipeline.commands.demo import run_demo
 from tests import world as planted
+from tests.command_lines import check
 
 
 def test_the_demo_shows_the_published_method_five_typical_users_and_the_time(world_folder, tmp_path, capsys):
@@ -13,7 +14,7 @@ def test_the_demo_shows_the_published_method_five_typical_users_and_the_time(wor
     first = capsys.readouterr().out
     for label in ("sasrec plain", "sasrec text", "sasrec paper", "sasrec modern"):
         assert re.search(rf"^{label} .*0[.][0-9]{{4}} ", first, re.MULTILINE)
-    users = re.findall("user u[0-9]+, who stands for ([0-9]+) users, last read: (.+)\n((?:    .+\n)+)", first)
+    users = re.findall("user u[0-9]+, typical of ([0-9]+) users; latest titles: (.+)\n((?:    .+\n)+)", first)
     members = [int(count) for count, _, _ in users]
     assert len(users) == 5 and members == sorted(members, reverse=True)
     for _, titles, said in users:
@@ -21,6 +22,8 @@ def test_the_demo_shows_the_published_method_five_typical_users_and_the_time(wor
         groups = {word for title in titles.removeprefix("... ").split("; ") for word in title.split()[:2]}
         assert {line.split(":")[0].strip() for line in said.splitlines()} == groups
     assert "Where the time went, " in first
+    for command in re.findall(r"^  (make .*?)  ", first, re.MULTILINE):
+        check(command)
     run_demo(recipe, store)
     second = capsys.readouterr().out
-    assert "build   " not in second and "Where the time went" not in second and "who stands for" in second
+    assert "build   " not in second and "Where the time went" not in second and "typical of" in second

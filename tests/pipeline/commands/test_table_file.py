@@ -44,5 +44,5 @@ def test_scores_of_text_files_are_as_short_as_a_float32_can_be(tmp_path):
 
 @pytest.mark.parametrize("name", ["all", "all.txt", "all.json"])
 def test_other_endings_are_refused(name):
-    with pytest.raises(SettingError, match=r"--everyone: .* has the ending '.*'; end .* \.parquet, \.csv, \.jsonl"):
-        check_ending(Path(name), "--everyone")
+    with pytest.raises(SettingError, match=r"--output: .* has the ending '.*'; end .* \.parquet, \.csv, \.jsonl"):
+        check_ending(Path(name), "--output")

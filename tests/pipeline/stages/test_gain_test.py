@@ -26,7 +26,7 @@ def case(request, tmp_path_factory):
 def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
     folder, store, knows = case
     run_check(planted.recipe(folder, *ASKED), store)
-    said = "gain test passes" if knows else "gain test fails"
+    said = "gain test passed: " if knows else "gain test failed: "
     assert said in capsys.readouterr().out.splitlines()[-1]
     text, modern, forced = (
         run_train(planted.recipe(folder, *settings), store) for settings in (TEXT, ASKED, (*ASKED, "heads.gate=false"))

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -5,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -16,13 +20,13 @@ from eimf import schema
 from eimf.errors import ArtifactError, SettingError
 from eimf.metrics import per_case
 from eimf.store.artifact import Store
-from pipeline import console
 from pipeline.commands.sweep import run_plan
+from pipeline.recipe import load_recipe
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
-from pipeline.sweeps.plan import prepare_plan, read_plan, tasks_of
-from pipeline.sweeps.results import pack, read_result, unpack, write_result
-from pipeline.sweeps.run import _work, run_sweep
+from pipeline.sweeps.plan import Trial, prepare_plan, read_plan, tasks_of
+from pipeline.sweeps.results import pack, read_result, unpack
+from pipeline.sweeps.run import run_sweep
 from pipeline.sweeps.table import comparison
 from tests import world as planted
 from tests.processes import alive, wait_for
@@ -36,6 +40,18 @@ settings = {settings}
 [variants]
 plain = ["heads.preset=plain"]
 paper = ["heads.preset=paper"]
+"""
+# With one cluster the interests are the same for all users: the gate leaves them out, and `modern` is `text`.
+SHARED = """
+recipes = ["world.toml"]
+backbones = ["sasrec"]
+seeds = [1, 2]
+against = ["plain", "text"]
+settings = {settings}
+[variants]
+plain = ["heads.preset=plain"]
+text = ["heads.preset=text"]
+modern = ["heads.preset=modern", "heads.gate=true"]
 """
 RECIPE = """
 [dataset]
@@ -52,7 +68,7 @@ def plan(tmp_path_factory):
     folder = planted.world().write(tmp_path_factory.mktemp("sweep") / "world")
     (folder / "world.toml").write_text(RECIPE)
     path = folder / "plan.toml"
-    path.write_text(PLAN.format(settings=json.dumps([*planted.FAKES, "train.epochs=2"])))
+    path.write_text(PLAN.format(settings=json.dumps([*planted.FAKES, "train.epochs=1"])))
     return path
 
 
@@ -66,9 +82,38 @@ def store(plan, tmp_path_factory) -> Store:
 
 
 def tasks_recipe(plan, *more):
-    from pipeline.recipe import load_recipe
-
     return load_recipe("", plan.parent / "world.toml", [*planted.FAKES, *more])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep: its plan, tasks and folder of results, what it printed, and the seeds that its table was short
+    of when each training ended."""
+
+    path: Path
+    tasks: list[Trial]
+    results: Path
+    printed: str
+    short: list[int]
+
+
+@pytest.fixture(scope="module")
+def finished(plan, store, tmp_path_factory) -> Sweep:
+    run_esim(tasks_recipe(plan, "cluster.count=1"), store)
+    path = plan.with_name("finished.toml")
+    path.write_text(SHARED.format(settings=json.dumps([*planted.FAKES, "train.epochs=1", "cluster.count=1"])))
+    results, short = tmp_path_factory.mktemp("results"), []
+
+    class Watching(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("["):
+                short.append((results / "table.md").read_text().count(", seed 1 |"))
+            return super().write(text)
+
+    printed = Watching()
+    with redirect_stdout(printed):
+        run_plan(path, store, results, workers=2)
+    return Sweep(path, tasks_of(read_plan(path), path.parent, store), results, printed.getvalue(), short)
 
 
 def test_ranks_survive_packing_up_to_fifty():
@@ -81,42 +126,70 @@ def test_ranks_survive_packing_up_to_fifty():
     assert torch.equal(a, b)
 
 
-def test_a_sweep_runs_everything_once_and_resumes_where_it_stopped(plan, store, tmp_path, capsys, monkeypatch):
-    results, finished = tmp_path / "results", []
-
-    def info(line=""):
-        console.info(line)
-        if line.startswith("["):
-            finished.append((results / "table.md").read_text().count(", seed 1 |"))
-
-    monkeypatch.setattr("pipeline.sweeps.run.say", info)
-    run_plan(plan, store, results, workers=2)
-    assert finished[:2] == [1, 2]  # the table grows with the sweep
-    out = capsys.readouterr().out
-    assert "0 of 4 runs are finished" in out and "[4/4]" in out
-    tasks = tasks_of(read_plan(plan), plan.parent, store)
-    found = {task.name: read_result(results, task) for task in tasks}
-    assert len(found) == 4 and all(found.values())
+def test_a_sweep_runs_everything_once(store, finished):
+    assert "0 of 6 runs are finished" in finished.printed and "[4/4]" in finished.printed
+    assert finished.short[0] > 0 and finished.short[-1] == 0  # the table grows with the sweep
+    found = {task.name: read_result(finished.results, task) for task in finished.tasks}
+    assert len(found) == 6 and all(found.values())
     # The same numbers as the training alone.
-    alone = run_train(tasks[1].recipe, store)
-    assert alone.metrics.key == tasks[1].key == found[tasks[1].name]["key"]
-    assert alone.metrics.manifest.summary["ndcg@10"] == found[tasks[1].name]["ndcg@10"]
-    table = (results / "table.md").read_text()
-    assert "| world | plain | paper |\n" in table and "| world | paper minus plain |\n" in table
+    task = finished.tasks[1]
+    before = set((store.root / "checkpoint").iterdir())
+    alone = run_train(task.recipe, store)
+    assert set((store.root / "checkpoint").iterdir()) == before
+    assert alone.metrics.key == task.key == found[task.name]["key"]
+    assert alone.metrics.manifest.summary["ndcg@10"] == found[task.name]["ndcg@10"]
+    table = (finished.results / "table.md").read_text()
+    assert "| world | plain | text | modern (gate shut) |\n" in table
     plain = [found[f"world.sasrec.plain.{seed}"]["ndcg@10"] for seed in (1, 2)]
+    assert plain[0] != plain[1]
     assert f"| sasrec | {np.mean(plain):.4f} ± {np.std(plain, ddof=1):.4f} / " in table
 
-    # A result that is gone is made again, one that is there is not, and one of other settings does not count.
-    # So is one that a merge has spoilt.
-    (results / "world.sasrec.paper.2.json").unlink()
-    (results / "world.sasrec.plain.2.json").write_text("<<<<<<< HEAD")
-    run_plan(plan, store, results, workers=1)
+
+def test_runs_that_come_to_the_same_training_share_it(store, finished, tmp_path, capsys):
+    found = {task.name: (task.key, read_result(finished.results, task)) for task in finished.tasks}
+    for seed in (1, 2):
+        assert found[f"world.sasrec.text.{seed}"] == found[f"world.sasrec.modern.{seed}"]
+    assert len({key for key, _ in found.values()}) == 4
+    table = (finished.results / "table.md").read_text()
+    differences = [line.split(" | ") for line in table.splitlines() if line.startswith("| sasrec |")][1]
+    assert "| world | text minus plain | modern minus plain | modern minus text |\n" in table
+    assert differences[1] == differences[2] and differences[3] == "+0.0000 (p 1) |"
+    # The same where one of the two was finished before, elsewhere.
+    results = Path(shutil.copytree(finished.results, tmp_path / "results"))
+    (results / "world.sasrec.text.1.json").unlink()
+    tables = []
+    plan = read_plan(finished.path)
+    run_sweep(finished.tasks, store, results, 2, lambda: tables.append(comparison(plan, finished.tasks, results)))
+    assert "6 of 6 runs are finished" in capsys.readouterr().out
+    assert tables == [table]
+
+
+def test_a_sweep_resumes_where_it_stopped_and_a_failure_stops_no_other(plan, store, finished, tmp_path, capsys):
+    # A result that is there is not made again; one that a merge has spoilt is, beside one whose weights run away.
+    results = Path(shutil.copytree(finished.results, tmp_path / "results"))
+    spoilt = results / "world.sasrec.text.1.json"
+    spoilt.write_text("<<<<<<< HEAD")
+    kept = (results / "world.sasrec.plain.1.json").stat()
+    path = plan.with_name("more.toml")
+    text = finished.path.read_text().replace("seeds = [1, 2]", "seeds = [1]")
+    diverging = 'bad = ["heads.preset=plain", "train.lr=1000", "train.weight_decay=1000"]\n'
+    path.write_text(text.replace("plain = [", diverging + "plain = [").replace("modern = ", "# "))  # it runs first
+    with pytest.raises(SettingError, match=r"world.sasrec.bad.1: train.lr: 1000.0: the loss is .*; 1 runs failed, see"):
+        run_plan(path, store, results, workers=1)
     out = capsys.readouterr().out
-    assert "2 of 4 runs are finished" in out and "[1/2] world.sasrec.plain.2" in out and "[2/2] world.sa" in out
+    assert "1 of 3 runs are finished" in out
+    assert "[1/2] world.sasrec.bad.1  failed: train.lr" in out and "[2/2] world.sasrec.text.1  ndcg@10" in out
+    assert "Traceback" in (results / "log" / "world.sasrec.bad.1.txt").read_text()
+    assert spoilt.read_bytes() == (finished.results / spoilt.name).read_bytes()
+    assert (results / "world.sasrec.plain.1.json").stat().st_mtime_ns == kept.st_mtime_ns
+    assert "| world | plain | text |\n" in (results / "table.md").read_text()
+
+
+def test_results_of_other_settings_do_not_count(plan, store, finished):
     other = plan.with_name("other.toml")
-    other.write_text(plan.read_text().replace("train.epochs=2", "train.epochs=1"))
+    other.write_text(finished.path.read_text().replace("train.epochs=1", "train.epochs=3"))
     tasks = tasks_of(read_plan(other), plan.parent, store)
-    assert [read_result(results, task) for task in tasks] == [None] * 4
+    assert [read_result(finished.results, task) for task in tasks] == [None] * 6
 
 
 @pytest.mark.parametrize("content", [b"[]", b"null", b"\xff", b"[" * 100_000, b'{"key": 1}', b""])
@@ -126,70 +199,56 @@ def test_a_result_file_that_is_none_is_done_again(plan, store, tmp_path, content
     assert read_result(tmp_path, task) is None
 
 
-def test_a_result_file_with_another_number_is_done_again(plan, store, tmp_path):
-    task = tasks_of(read_plan(plan), plan.parent, store)[0]
-    write_result(tmp_path, task, {"key": task.key, "ndcg@10": 0.25, "ranks": pack(np.array([1, 2, 60]))})
+def test_a_result_file_with_another_number_is_done_again(finished, tmp_path):
+    task = finished.tasks[0]
     path = tmp_path / f"{task.name}.json"
-    assert read_result(tmp_path, task) is not None
-    whole = path.read_bytes()
-    for old, new in ((b"0.25", b"0.35"), (b'"ranks"', b'"rank5"'), (b'"sha256": "', b'"sha256": "0')):
+    whole = (finished.results / path.name).read_bytes()
+    path.write_bytes(whole)
+    result = read_result(tmp_path, task)
+    assert result is not None
+    ndcg = str(result["ndcg@10"]).encode()
+    for old, new in ((ndcg, ndcg[:-1] + b"00"), (b'"ranks"', b'"rank5"'), (b'"sha256": "', b'"sha256": "0')):
+        assert whole.count(old) == 1
         path.write_bytes(whole.replace(old, new))
         assert read_result(tmp_path, task) is None
 
 
-def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, capsys):
-    # With one cluster the interests are the same for all users: the gate leaves them out, and `modern` is `text`.
-    run_esim(tasks_recipe(plan, "cluster.count=1"), store)
-    same = plan.with_name("same.toml")
-    variants = 'text = ["heads.preset=text"]\nmodern = ["heads.preset=modern", "heads.gate=true"]\n'
-    settings = json.dumps([*planted.FAKES, "train.epochs=2", "cluster.count=1"])
-    text = PLAN.format(settings=settings).replace("seeds = [1, 2]", "seeds = [1]")
-    same.write_text(text[: text.index("plain =")].replace('["plain"]', '["text"]') + variants)
-    run_plan(same, store, tmp_path, workers=2)
-    assert "[1/1] world.sasrec.text.1" in capsys.readouterr().out
-    tasks = tasks_of(read_plan(same), plan.parent, store)
-    one, other = (read_result(tmp_path, task) for task in tasks)
-    assert one is not None and one == other
-    table = (tmp_path / "table.md").read_text()
-    assert "| world | text | modern (gate shut) |\n" in table and "| sasrec | +0.0000 (p 1) |" in table
-    # The same where one of the two was finished before, elsewhere.
-    (tmp_path / "world.sasrec.text.1.json").unlink()
-    tables = []
-    run_sweep(tasks, store, tmp_path, 2, lambda: tables.append(comparison(read_plan(same), tasks, tmp_path)))
-    assert "2 of 2 runs are finished" in capsys.readouterr().out
-    assert tables == [table]
+@contextmanager
+def killing(log: Path) -> Iterator[None]:
+    """Meanwhile kill the process of ours that opens this log file."""
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            for pid in below(os.getpid()):
+                try:
+                    opened = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
+                except OSError:  # it has ended meanwhile
+                    continue
+                if log in opened:
+                    os.kill(pid, signal.SIGKILL)
+                    return
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
-def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, capsys):
-    bad = plan.with_name("bad.toml")
-    text = plan.read_text().replace("seeds = [1, 2]", "seeds = [1]")
-    diverging = 'paper = ["heads.preset=paper", "train.lr=1000", "train.weight_decay=1000"]\n'
-    bad.write_text(text[: text.index("plain =")] + diverging + 'plain = ["heads.preset=plain"]\n')  # it runs first
-    with pytest.raises(SettingError, match=r"world.sasrec.paper.1: train.lr"):
-        run_plan(bad, store, tmp_path, workers=1)
-    assert "| world | plain |\n" in (tmp_path / "table.md").read_text()
-
-
-def test_a_run_whose_process_is_killed_stops_no_other(plan, store, tmp_path, monkeypatch, capsys):
-    tasks = tasks_of(read_plan(plan), plan.parent, store)[1:3]
-    monkeypatch.setattr("pipeline.sweeps.run._work", killed_once)
-    with pytest.raises(SettingError, match=r"world.sasrec.paper.1: its process ended with exit code -9"):
-        run_sweep(tasks, store, tmp_path, 1, lambda: None)
-    assert "failed" in capsys.readouterr().out
-    assert [read_result(tmp_path, task) is None for task in tasks] == [True, False]
-
-
-def killed_once(task, root, log, sender):
-    if task.name == "world.sasrec.paper.1":
-        os.kill(os.getpid(), signal.SIGKILL)
-    _work(task, root, log, sender)
-
-
-def test_what_stage_one_made_anew_meanwhile_is_not_filed_under_the_old_key(plan, store, tmp_path):
-    task = replace(tasks_of(read_plan(plan), plan.parent, store)[0], key="0" * 64)
-    with pytest.raises(SettingError, match=r"stage one was run anew meanwhile; start the sweep again"):
-        run_sweep([task], store, tmp_path, 1, lambda: None)
-    assert "Traceback" in (tmp_path / "log" / f"{task.name}.txt").read_text()
+def test_a_run_that_is_killed_or_finds_other_artifacts_stops_no_other(store, finished, tmp_path, capsys):
+    killed, moved = finished.tasks[1], replace(finished.tasks[0], key="0" * 64)
+    with (
+        killing(tmp_path / "log" / f"{killed.name}.txt"),
+        pytest.raises(SettingError, match=rf"{killed.name}: its process ended with exit code -9; 2 runs failed, see"),
+    ):
+        run_sweep([killed, moved], store, tmp_path, 1, lambda: None)
+    out = capsys.readouterr().out
+    assert f"[2/2] {moved.name}  failed: {moved.name}: stage one was run anew meanwhile; start the sweep again" in out
+    assert "Traceback" in (tmp_path / "log" / f"{moved.name}.txt").read_text()
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_variants_of_stage_one_are_trained_against_their_own_artifacts(plan, store):
@@ -239,12 +298,12 @@ def test_a_plan_without_an_ending_is_refused(plan):
 
 
 @pytest.mark.parametrize(
-    ("field", "setting", "remedy"),
+    ("field", "setting", "hint"),
     [("settings", "train.seed=3", "seeds"), ("variants.plain", "model.backbone=dnn", "backbones")],
 )
 def test_what_tells_runs_apart_is_no_setting(plan, tmp_path, field, setting, hint):
     text = plan.read_text()
-    old = "train.epochs=2" if field == "settings" else "heads.preset=plain"
+    old = "train.epochs=1" if field == "settings" else "heads.preset=plain"
     changed = tmp_path / "plan.toml"
     changed.write_text(text.replace(old, setting))
     with pytest.raises(SettingError, match=f"plan.{field}: '{setting}'; write it into {hint} of the plan"):

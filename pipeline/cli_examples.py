@@ -1,0 +1,81 @@
+"""The examples of every help page: a `# comment` above each `$ command`. Tests parse all of them."""
+
+EXAMPLES = {
+    "eimf": """\
+# See it work on MovieLens-100K
+$ eimf demo
+
+# Your own data: ask the LLM once, then train as often as you like
+$ eimf esim -r my.toml
+$ eimf train -r my.toml -b comirec-sa
+
+# Complete commands and options with the Tab key
+$ eimf --install-completion""",
+    "demo": """\
+# Into the folder artifacts
+$ eimf demo
+
+# Into a store of its own
+$ eimf demo -s /tmp/demo""",
+    "esim": """\
+# MovieLens-100K
+$ eimf esim
+
+# A folder with interactions.parquet and items.parquet
+$ eimf esim -d path/to/folder
+
+# Your own recipe, with another LLM
+$ eimf esim -r my.toml -S llm.model=/models/some-instruct-model""",
+    "train": """\
+# The default: SASRec, preset modern
+$ eimf train
+
+# Another backbone, the same artifact: no LLM request
+$ eimf train -b comirec-sa
+
+# The backbone alone, another seed
+$ eimf train -p plain -S train.seed=1""",
+    "evaluate": """\
+# Other cut-offs, without training again
+$ eimf evaluate -S 'evaluate.cutoffs=[1,10]'""",
+    "recommend": """\
+# After these two items
+$ eimf recommend 0123456789ab 242 302
+
+# To a user of the dataset
+$ eimf recommend 0123456789ab -u 196 -n 20
+
+# To every user of the dataset
+$ eimf recommend 0123456789ab -o recommended.parquet""",
+    "sweep": """\
+# Two trainings at a time, results in the folder study/
+$ eimf sweep study.toml
+
+# Eight at a time
+$ eimf sweep study.toml -w 8""",
+    "check": """\
+# MovieLens-100K
+$ eimf check
+
+# Your own recipe
+$ eimf check -r my.toml""",
+    "backbones": """\
+# What there is
+$ eimf backbones
+
+# Train with one of the options listed
+$ eimf train -b sasrec -S model.options.sasrec.layers=3""",
+    "status": """\
+# A store elsewhere
+$ eimf status -s /data/artifacts""",
+    "verify": """\
+# A store that was copied here
+$ eimf verify -s /data/artifacts""",
+    "recipe": """\
+# All defaults
+$ eimf recipe
+
+# Your own recipe with one setting changed
+$ eimf recipe -r my.toml -S train.lr=5e-4""",
+}
+"""By command; those of the program itself are under its own name."""

@@ -1,0 +1,127 @@
+"""Arguments and options of the commands, each declared once."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.recipe import built_in_recipes
+
+_DATA, _SETTINGS, _INPUT, _OUTPUT = "Data", "Settings", "Input", "Output"
+
+
+def _dataset_names(incomplete: str) -> list[str]:
+    """What a shell offers after --dataset: built-in recipes and folders."""
+    folders = [f"{path}/" for path in Path().glob(f"{incomplete}*") if path.is_dir()] if incomplete else []
+    return [name for name in built_in_recipes() if name.startswith(incomplete)] + folders
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eimf {metadata.version('eimf')}")
+        raise typer.Exit
+
+
+def _option(*names: str, panel: str, **more: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, **more)
+
+
+Dataset = Annotated[
+    str,
+    _option(
+        "--dataset", "-d", panel=_DATA, metavar="NAME|FOLDER", autocompletion=_dataset_names,
+        help="Built-in dataset, or folder with interactions.parquet and items.parquet.",
+    ),
+]  # fmt: skip
+RecipeFile = Annotated[
+    Path | None,
+    _option("--recipe", "-r", panel=_DATA, metavar="FILE", help="TOML recipe, used instead of --dataset."),
+]
+StoreFolder = Annotated[
+    Path, _option("--store", "-s", panel=_DATA, metavar="FOLDER", help="Folder that holds all artifacts.")
+]
+EsimKey = Annotated[
+    str | None,
+    _option(
+        "--esim",
+        "-e",
+        panel=_DATA,
+        metavar="KEY",
+        help="ESIM artifact to use.  [default: the one made from the recipe]",
+    ),
+]
+Backbone = Annotated[
+    str | None,
+    _option("--backbone", "-b", panel=_SETTINGS, metavar="NAME", help="Same as --set model.backbone=NAME."),
+]
+Preset = Annotated[
+    str | None,
+    _option(
+        "--preset", "-p", panel=_SETTINGS, metavar="NAME",
+        help="Same as --set heads.preset=NAME: plain, init, text, paper or modern.",
+    ),
+]  # fmt: skip
+KeepSeen = Annotated[
+    bool,
+    _option(
+        "--keep-seen", panel=_SETTINGS,
+        help="Same as --set evaluate.keep_seen=true: recommend items that the user already had, too.",
+    ),
+]  # fmt: skip
+Settings = Annotated[
+    list[str] | None,
+    _option(
+        "--set", "-S", panel=_SETTINGS, metavar="KEY=VALUE",
+        help="Change one setting of the recipe, such as train.lr=5e-4. Repeatable.",
+    ),
+]  # fmt: skip
+Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan: recipes, backbones, seeds, variants.")]
+Results = Annotated[
+    Path | None,
+    _option(
+        "--results", "-o", panel=_OUTPUT, metavar="FOLDER",
+        help="Folder for the results and the table.  [default: named like the plan, next to it]",
+    ),
+]  # fmt: skip
+Workers = Annotated[
+    int,
+    _option("--workers", "-w", panel="Resources", metavar="N", min=1, help="Trainings at a time, one CPU thread each."),
+]
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="Key of a checkpoint, as `eimf train` and `eimf status` print it.")
+]
+History = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ITEM", help="Item ids, oldest first. Put -- before ids that begin with a dash."),
+]
+User = Annotated[
+    str | None, _option("--user", "-u", panel=_INPUT, metavar="ID", help="A user of the dataset, instead of items.")
+]
+Times = Annotated[
+    list[float] | None,
+    _option(
+        "--time", "-t", panel=_INPUT, metavar="SECONDS",
+        help="Time of an item, for backbones that use times. Repeat once per item.",
+    ),
+]  # fmt: skip
+Count = Annotated[
+    int, _option("--count", "-n", panel=_OUTPUT, metavar="N", min=1, help="Number of items to recommend.")
+]
+Output = Annotated[
+    Path | None,
+    _option(
+        "--output", "-o", panel=_OUTPUT, metavar="FILE",
+        help="Recommend to every user of the dataset, and write a .parquet, .csv or .jsonl file.",
+    ),
+]  # fmt: skip
+ServeSeen = Annotated[
+    bool | None,
+    _option(
+        "--keep-seen/--no-keep-seen", panel=_OUTPUT,
+        help="Recommend items of the history again, or never.  [default: as in training]",
+    ),
+]  # fmt: skip
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
