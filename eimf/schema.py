@@ -5,7 +5,7 @@ has an external `user_id` and an internal `user_idx` (0..U-1). The two are mappe
 elsewhere.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,8 @@ TEXT, TITLE = "text", "title"
 ORDER = "order"
 FILE, ROW, REASON = "file", "row", "reason"
 VECTOR = "vector"
-CLUSTER, SIMILARITY, RANK = "cluster", "similarity", "rank"
+CLUSTER, SIMILARITY = "cluster", "similarity"
+RANK, SCORE = "rank", "score"
 REQUEST_KEY, PROMPT, HISTORY = "request_key", "prompt", "history"
 LAST_PROMPTED_POSITION = "last_prompted_position"
 ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
@@ -39,13 +40,26 @@ NEVER = 2**31 - 1
 every cut-off, even one larger than the catalogue."""
 
 
+_TEXT_PART = "text_"
+
+
+def text_part(number: int) -> str:
+    """Name of the column with the text of the `number`-th of `text.columns` in a raw item table."""
+    return f"{_TEXT_PART}{number}"
+
+
+def text_parts(columns: Iterable[str]) -> list[str]:
+    """The `columns` that `text_part` named, in their order."""
+    return [column for column in columns if column.startswith(_TEXT_PART)]
+
+
 def vector_type(width: int) -> pa.DataType:
     """A dense float32 vector column of `width` numbers."""
     return pa.list_(pa.float32(), width)
 
 
 def width_of(table: pa.Table) -> int:
-    """Numbers of each vector in its vector column. Raises ArtifactError if it has none."""
+    """Width of the vectors in the table's vector column. Raises ArtifactError if it has no such column."""
     column = table.schema.field(VECTOR).type if VECTOR in table.column_names else pa.null()
     if not pa.types.is_fixed_size_list(column) or column.list_size < 1:
         raise ArtifactError(f"column {VECTOR}", f"the table has {column}, not vectors", REBUILD)
@@ -53,7 +67,7 @@ def width_of(table: pa.Table) -> int:
 
 
 def vectors_of(table: pa.Table) -> np.ndarray:
-    """The vector column of a table, [n, S] float32; a view of the table where that is possible."""
+    """The vector column of a table, [n, S] float32; a view of the table if it has one chunk."""
     column = table[VECTOR]
     width = column.type.list_size
     parts = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, width) for chunk in column.chunks]
@@ -67,14 +81,14 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
     in a column that is not in MAY_BE_EMPTY. Raises ArtifactError otherwise."""
     for name in columns or wanted.names:
         if name not in table.column_names:
-            wrong = f"has no column {name}"
+            problem = f"has no column {name}"
         elif table.schema.field(name).type != wanted.field(name).type:
-            wrong = f"has {table.schema.field(name).type}, not {wanted.field(name).type}"
+            problem = f"has {table.schema.field(name).type}, not {wanted.field(name).type}"
         elif name not in MAY_BE_EMPTY and table[name].null_count:
-            wrong = f"has {table[name].null_count} empty cells"
+            problem = f"has {table[name].null_count} empty cells"
         else:
             continue
-        raise ArtifactError(f"column {name}", f"the table {wrong}", REBUILD)
+        raise ArtifactError(f"column {name}", f"the table {problem}", REBUILD)
     return table
 
 

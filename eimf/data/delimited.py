@@ -1,7 +1,7 @@
 """CSV and TSV files: read by Arrow, after the quotes of a file that has any were checked.
 
-Arrow is strict about the number of fields, but takes text behind a closing quote as part of the field, and the end of
-the file as the end of a quoted field.
+Arrow checks the number of fields, but reads text behind a closing quote as part of the field, and the end of the file
+as the end of a quoted field.
 """
 
 import csv
@@ -53,7 +53,7 @@ class _Dialect:
 
 
 def read_header(path: Path, ending: str, field: str) -> list[str]:
-    """Names of the columns. Raises DataError if there are none; UnicodeDecodeError if they are not UTF-8."""
+    """Names of the columns. Raises DataError if there are none, and UnicodeDecodeError if they are not UTF-8."""
     with _lines(path) as lines:
         try:
             header = next((row for row in _dialect(ending).reader(lines) if row), None)
@@ -65,10 +65,10 @@ def read_header(path: Path, ending: str, field: str) -> list[str]:
 
 
 def read_delimited(path: Path, ending: str, field: str, columns: Sequence[str]) -> pa.Table:
-    """These columns as text, null where a field is empty; empty lines are skipped.
+    """These columns as text, null for an empty field; empty lines are skipped.
 
-    Quotes are doubled within a quoted field, or have a backslash before them. Raises DataError with the first line
-    whose quotes are neither, or which has more or fewer fields than the header.
+    Quotes within a quoted field are doubled or have a backslash before them. Raises DataError with the first line
+    that has another kind of quote, or more or fewer fields than the header.
     """
     dialect = _dialect(ending)
     if dialect.quoted and _has_quotes(path):
@@ -83,7 +83,7 @@ def read_delimited(path: Path, ending: str, field: str, columns: Sequence[str]) 
         if "Empty CSV file" in str(error):  # a header without the end of its line
             return pa.table({column: pa.array([], pa.string()) for column in columns})
         if problem := _first_problem(path, dialect):
-            raise _refusal(path, problem, field) from error
+            raise _unreadable(path, problem, field) from error
         raise
 
 
@@ -120,13 +120,15 @@ def _checked(path: Path, dialect: _Dialect, field: str) -> _Dialect:
     with path.open("rb") as file:
         ambiguous = any(_BACKSLASH_ELSEWHERE.search(line) for line in file)
     if ambiguous or _first_problem(path, escaped) is not None:
-        raise _refusal(path, problem, field)
+        raise _unreadable(path, problem, field)
     return escaped
 
 
 def _is_strict(path: Path, separator: str) -> bool:
-    """Whether each quote opens a field, closes one, or is doubled within one. Quotes open and close in turn, a doubled
-    one does both; so one that opens stands behind a separator or a quote, one that closes before such a byte."""
+    """True if each quote opens a field, closes one, or is doubled within one.
+
+    Quotes open and close in turn, and a doubled one does both. So an opening quote has a separator or a quote before
+    it, and a closing one has such a byte behind it."""
     edges = np.zeros(256, bool)
     edges[[ord(byte) for byte in f'{separator}\r\n"']] = True
     inside, at_edge, closed = False, True, False  # of the byte before
@@ -135,8 +137,8 @@ def _is_strict(path: Path, separator: str) -> bool:
             file.seek(0)
         while block := file.read(_BLOCK):
             content = np.frombuffer(block, np.uint8)
-            at = np.flatnonzero(content == ord('"'))
-            closing, opening = (at[0::2], at[1::2]) if inside else (at[1::2], at[0::2])
+            quotes = np.flatnonzero(content == ord('"'))
+            closing, opening = (quotes[0::2], quotes[1::2]) if inside else (quotes[1::2], quotes[0::2])
             if closed and not edges[content[0]]:
                 return False
             before = edges[content[opening - 1]]
@@ -146,11 +148,11 @@ def _is_strict(path: Path, separator: str) -> bool:
             if not (before.all() and behind.all()):
                 return False
             closed = len(closing) > 0 and closing[-1] == len(content) - 1
-            inside, at_edge = inside != bool(len(at) % 2), bool(edges[content[-1]])
+            inside, at_edge = inside != bool(len(quotes) % 2), bool(edges[content[-1]])
     return not inside
 
 
-def _refusal(path: Path, problem: str, field: str) -> DataError:
+def _unreadable(path: Path, problem: str, field: str) -> DataError:
     return DataError(field, f"{path} cannot be read ({problem})", _FIX)
 
 
@@ -174,7 +176,7 @@ def _first_problem(path: Path, dialect: _Dialect) -> str | None:
 
 @contextmanager
 def _lines(path: Path) -> Iterator[Iterator[str]]:
-    """The lines of a text file with their ends, a character a byte, without the mark that some programs write first."""
+    """The lines of a text file with their ends, one character per byte, without a byte order mark."""
     with path.open("rb") as file:
         marked = file.read(3) == b"\xef\xbb\xbf"
     with path.open(encoding="latin-1", newline="") as file:

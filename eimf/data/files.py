@@ -26,10 +26,10 @@ def check_file(path: Path, field: str) -> None:
 
 def read_columns(path: Path, field: str, wanted: Wanted) -> pa.Table:
     """The wanted columns of a Parquet, CSV or TSV file (`.inter` and `.item`, RecBole's atomic files, are TSV without
-    quotes); a text file's are text, null where a field is empty.
+    quotes). Columns of a text file are text, null for an empty field.
 
-    Times with a zone come in UTC without it, dictionaries and binary text as text. Raises DataError if the file is
-    missing, unreadable or empty, or a column is not there; `field` is the setting that names the file.
+    Times with a zone are returned in UTC without it, dictionaries and binary text as text. Raises DataError if the file
+    is missing, unreadable or empty, or lacks a column; `field` is the setting that names the file.
     """
     check_file(path, field)
     try:
@@ -57,7 +57,7 @@ def _read(path: Path, field: str, wanted: Wanted) -> pa.Table:
 
 
 def _choose(header: Sequence[str], field: str, wanted: Wanted) -> list[str]:
-    """The wanted columns, each once. Raises DataError unless each stands in the header exactly once."""
+    """The wanted columns without repeats. Raises DataError unless the header has each of them exactly once."""
     for setting, column in wanted:
         count = list(header).count(column)
         if count == 0:
@@ -68,7 +68,7 @@ def _choose(header: Sequence[str], field: str, wanted: Wanted) -> list[str]:
 
 
 def _plain(values: pa.ChunkedArray, setting: str, column: str) -> pa.ChunkedArray:
-    """The same values in a type that polars reads. Raises DataError if there is none."""
+    """The same values in a type that polars reads. Raises DataError if there is no such type."""
     try:
         return _convert(values)
     except UNREADABLE as error:

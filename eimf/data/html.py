@@ -1,4 +1,4 @@
-"""HTML out of titles: entities become characters, tags go."""
+"""Remove HTML from titles: entities become characters, tags are dropped."""
 
 import html
 import re
@@ -41,6 +41,6 @@ def _clean(text: str) -> str | None:
 
 
 def _character(match: re.Match[str]) -> str:
-    """The character of an entity; a name that HTML does not know stays, as in `AT&T;`."""
+    """The character of an entity; an unknown name stays as it is, as in `AT&T;`."""
     name = match[1]
     return html.unescape(match[0]) if name[0] == "#" or f"{name};" in html5 else match[0]

@@ -1,4 +1,4 @@
-"""Notices about odd data that are used as they are: a line each, with counts."""
+"""Notices about odd data that is used as it is: one line each, with counts."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import polars as pl
 from eimf import schema
 
 _NOTHING = ("nan", "null", "none", "n/a", "<na>", "nat", "\\n", "undefined")
-"""Texts that programs write for a missing value, in lower case."""
+"""What programs write for a missing value, in lower case."""
 _FLOAT = r"^-?(\d(\.\d+)?[eE]\+\d+|\d{16,}\.0)$"
 """What programs write for a float of an id that had 16 digits or more."""
 _BANDS = {
@@ -23,7 +23,7 @@ _SHOWN = 40
 
 
 def notices(events: pl.DataFrame, items: pl.DataFrame) -> Iterator[str]:
-    """Lines about the events and items that are used, columns as `eimf.data.read` returns them."""
+    """Lines about the events and items that are used, with the columns that `eimf.data.read` returns."""
     for column, kind in ((schema.USER_ID, "user"), (schema.ITEM_ID, "item")):
         ids = events[column].unique()
         yield from _outer_spaces(ids, kind)

@@ -1,4 +1,4 @@
-"""Order keys and times out of a raw column: exact where the file is exact."""
+"""Sort keys and times from a raw column, without the loss of a digit."""
 
 import re
 
@@ -14,10 +14,10 @@ _DAY = 86400.0
 
 
 def exact_numbers(values: pl.Series, field: str) -> pl.Series:
-    """Integers, decimals, floats or dates, null where a value is missing, or is no number and no date.
+    """Integers, decimals, floats or dates; null for a missing value and for one that is neither number nor date.
 
-    Text of integers becomes Int64 or UInt64; text of dates in ISO 8601 becomes UTC (which is meant where they name no
-    zone), in nanoseconds if one has more than six decimals, otherwise in microseconds. Raises DataError on other types.
+    Text of integers becomes Int64 or UInt64. Text of dates in ISO 8601 becomes UTC (assumed if it names no zone), in
+    nanoseconds if one has more than six decimals, otherwise in microseconds. Raises DataError on other types.
     """
     kind = values.dtype
     if kind == pl.Null:
@@ -42,7 +42,7 @@ def _first_is_date(values: pl.Series) -> bool:
 
 
 def _numbers(text: pl.Series) -> pl.Series:
-    """Integers if every number is one that fits 64 bits, otherwise floats."""
+    """Integers if every number is an integer of at most 64 bits, otherwise floats."""
     integers = text.cast(pl.Int64, strict=False)
     others = text.filter(integers.is_null() & text.is_not_null())
     floats = others.cast(pl.Float64, strict=False)
@@ -67,7 +67,7 @@ def _dates(text: pl.Series) -> pl.Series:
 
 
 def as_order(numbers: pl.Series, field: str) -> pl.Series:
-    """Keys to sort by, without the loss of a digit: dates as integers of their own unit.
+    """Keys to sort by; dates become integers of their unit.
 
     Raises DataError on floats so large that they have lost digits.
     """
@@ -87,7 +87,7 @@ def as_seconds(numbers: pl.Series) -> pl.Series:
 
 
 def check_digits(values: pl.Series, numbers: pl.Series, field: str) -> None:
-    """Raise DataError if text has more digits than `numbers`, what `exact_numbers` made of it, can hold."""
+    """Raise DataError if text has more digits than `numbers`, the result of `exact_numbers`, can hold."""
     if values.dtype != pl.String:
         return
     if isinstance(numbers.dtype, pl.Datetime):
@@ -101,7 +101,7 @@ def check_digits(values: pl.Series, numbers: pl.Series, field: str) -> None:
 
 
 def _merged(text: pl.Series, numbers: pl.Series) -> pl.Series:
-    """Of decimals such as 1.25, those that became the same float as another one."""
+    """The decimals, such as 1.25, that became the same float as another one."""
     if not numbers.dtype.is_float() or not (text.str.len_chars() > 16).any():
         return text.clear()
     plain = text.str.contains(r"^[+-]?\d*\.\d*$") & numbers.is_not_null()
@@ -111,12 +111,12 @@ def _merged(text: pl.Series, numbers: pl.Series) -> pl.Series:
 
 
 def _exact_below(kind: pl.DataType) -> int:
-    """Below this a float holds every integer."""
+    """The bound below which a float holds every integer."""
     return 2**24 if kind == pl.Float32 else 2**53
 
 
 def has_lost_digits(values: pl.Series) -> bool:
-    """Whether these are floats too large to tell neighbouring integers apart."""
+    """True for floats too large to tell neighbouring integers apart."""
     return values.dtype.is_float() and bool((values.abs() >= _exact_below(values.dtype)).any())
 
 
@@ -125,7 +125,7 @@ def lost_digits(kind: pl.DataType) -> str:
 
 
 def check_usable(values: pl.Series, numbers: pl.Series, field: str) -> None:
-    """Raise DataError that names the first value which gave no number, and why."""
+    """Raise DataError with the first value that is not a number, and the reason, if there is one."""
     bad = numbers.is_null()
     if not bad.any():
         return
@@ -136,9 +136,9 @@ def check_usable(values: pl.Series, numbers: pl.Series, field: str) -> None:
 
 
 def _reason(values: pl.Series, row: int) -> tuple[str, str]:
-    """The reason why a value gave no number, and the remedy."""
+    """Why a value is not a number, and the hint."""
     value = values[row]
-    # Only texts are looked at: polars panics on times that Python does not have.
+    # Only texts: polars panics on times that Python does not have.
     first = values.drop_nulls().head(1).to_list() if values.dtype == pl.String else []
     if not isinstance(value, str) or not _first_is_date(values) or value == first[0]:
         hint = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"

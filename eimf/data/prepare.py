@@ -78,7 +78,7 @@ def _split(ordered: pl.DataFrame, num_users: int) -> tuple[pa.Table, pa.Table]:
 
 
 def _text_columns(items: pl.DataFrame) -> list[str]:
-    return [column for column in items.columns if column == schema.TITLE or column.startswith("text_")]
+    return [schema.TITLE, *schema.text_parts(items.columns)]
 
 
 def _without_html(items: pl.DataFrame) -> pl.DataFrame:
@@ -93,8 +93,7 @@ def _changed(before: pl.DataFrame, after: pl.DataFrame) -> int:
 
 def _item_text(items: pl.DataFrame, max_chars: int) -> pl.Expr:
     """The column `text`: the text columns joined, `untitled item` if all are null."""
-    columns = [column for column in items.columns if column.startswith("text_")]
-    text = pl.concat_str(columns, separator=" | ", ignore_nulls=True)
+    text = pl.concat_str(schema.text_parts(items.columns), separator=" | ", ignore_nulls=True)
     shortened = pl.when(text.str.len_chars() > 0).then(text.str.slice(0, max_chars))
     return shortened.otherwise(pl.lit(_UNTITLED)).alias(schema.TEXT)
 

@@ -30,8 +30,8 @@ def read_events(
     """Events with columns row (0-based, of the file, empty lines not counted), user_id, item_id (text), order (what to
     sort by: Int64, UInt64, Decimal or Float64) and timestamp (float64, null without such a column).
 
-    A row whose order or time is missing or is no number has a null order, or raises DataError with
-    `bad_rows="stop"`, or if there is no other row.
+    A row whose order or time is missing or not a number has a null order. With `bad_rows="stop"`, or if all rows are
+    like that, it raises DataError.
     """
     wanted = [("user", user), ("item", item), ("order", order)] + ([("timestamp", timestamp)] if timestamp else [])
     fields = [(f"dataset.columns.{setting}", column) for setting, column in wanted]
@@ -54,7 +54,8 @@ def read_events(
 
 
 def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.DataFrame:
-    """The item table: row (0-based, of the file), item_id (null where missing), title, and the text columns as text."""
+    """The item table: row (0-based, of the file), item_id (null if missing), title, and a column `schema.text_part` for
+    each of the columns in `text`."""
     fields = [("dataset.columns.item_key", key), ("dataset.columns.title", title)]
     table = read_columns(path, "dataset.items", [*fields, *(("text.columns", column) for column in text)])
     return pl.DataFrame(
@@ -62,7 +63,7 @@ def read_items(path: Path, key: str, title: str, text: tuple[str, ...]) -> pl.Da
             schema.ROW: pl.int_range(table.num_rows, dtype=pl.Int64, eager=True),
             schema.ITEM_ID: _ids(table, key, "dataset.columns.item_key"),
             schema.TITLE: _text(table, title, "dataset.columns.title"),
-            **{f"text_{index}": _text(table, column, "text.columns") for index, column in enumerate(text)},
+            **{schema.text_part(number): _text(table, column, "text.columns") for number, column in enumerate(text)},
         }
     )
 
@@ -79,8 +80,8 @@ def _numbers(table: pa.Table, column: str, field: str, bad_rows: BadRows, exact:
 
 @contextmanager
 def _readable(table: pa.Table, column: str, field: str) -> Iterator[pl.Series]:
-    """A column for polars. Raises DataError if polars cannot make of it what the caller wants; its panics are no
-    `Exception`."""
+    """A column as a polars series. Raises DataError if polars fails on it within the block; its panics are not
+    `Exception`s."""
     try:
         yield pl.Series(column, table[column])
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
@@ -89,15 +90,15 @@ def _readable(table: pa.Table, column: str, field: str) -> Iterator[pl.Series]:
 
 
 def _dates_as_text(table: pa.Table, column: str) -> pa.Table:
-    """`table`, this column as text if it holds dates or times: polars panics on those outside its calendar."""
+    """`table` with this column as text if it holds dates or times: polars panics on those outside its calendar."""
     if not pa.types.is_temporal(table[column].type) or pa.types.is_duration(table[column].type):
         return table
     return table.select([column]).cast(pa.schema([(column, pa.string())]))
 
 
 def _ids(table: pa.Table, column: str, field: str) -> pl.Series:
-    """Ids as text, null where there is none: nothing, blank text, no number. Whole numbers are written as such, for a
-    column of integers with gaps arrives as floats. Raises DataError on floats that have lost digits."""
+    """Ids as text; null for nothing, blank text and NaN. Whole numbers are written without decimals, because a column
+    of integers with gaps arrives as floats. Raises DataError on floats that have lost digits."""
     with _readable(_dates_as_text(table, column), column, field) as values:
         kind = values.dtype
         if not (kind.is_numeric() or kind in (pl.String, pl.Boolean, pl.Null)):
@@ -118,7 +119,7 @@ def _ids(table: pa.Table, column: str, field: str) -> pl.Series:
 
 
 def _text(table: pa.Table, column: str, field: str) -> pl.Series:
-    """Text on one line without outer or double white space, a list (of lists) joined by commas; null where nothing is
+    """Text on one line without outer or double white space, a list (of lists) joined by commas; null if nothing is
     left."""
     with _readable(_dates_as_text(table, column), column, field) as values:
         while isinstance(kind := values.dtype, (pl.List, pl.Array)):

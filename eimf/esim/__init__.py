@@ -1,1 +1,1 @@
-"""ESIM, stage one: text vectors, user clusters, typical users, LLM interests, and the sealed hand-over to stage two."""
+"""Stage one, ESIM: text vectors, user clusters, typical users, LLM interests, and the artifact that stage two reads."""

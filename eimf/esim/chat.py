@@ -1,6 +1,6 @@
-"""The chat template and the tokenizer of an LLM: messages to the exact text, and that text to the tokens that it reads.
+"""The chat template and the tokenizer of an LLM: from messages to the exact text, and from the text to its tokens.
 
-No Python of a model directory is ever run, and nobody is asked whether it may be.
+No Python code of a model directory is ever run.
 """
 
 import json
@@ -15,11 +15,11 @@ from eimf.esim.markers import Markers, is_marker, words_between
 
 _DAY = "01 Jan 2026"
 _CONTENTS = ("zqxsystem", "zqxuser", "zqxassistant", "zqxlast")
-"""Contents that no chat template writes by itself."""
+"""Contents that no chat template contains."""
 
 
 def wants_code(model: Path) -> str | None:
-    """Names of the files of a model directory that ask for Python code of its own (`auto_map`), or None."""
+    """Names of the files of a model directory that ask for its own Python code (`auto_map`), or None."""
     names = []
     for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
         with suppress(OSError, ValueError, RecursionError):
@@ -29,8 +29,8 @@ def wants_code(model: Path) -> str | None:
 
 
 def cannot_load(model: Path, field: str, error: Exception, problem: str, hint: str) -> ModelError:
-    """The error of a model that does not load: as given, or, if that is why, that it wants code of its own. (Most that
-    bring code load without it.)"""
+    """The error of a model that does not load: as given, or that it needs its own Python code, if that is the reason.
+    (Most models that bring code load without it.)"""
     files = wants_code(model)
     if files and "trust_remote_code" in str(error):
         problem = f"{model} wants Python code of its own (auto_map in {files}), and EIMF runs none"
@@ -58,8 +58,10 @@ class ChatRenderer:
             raise ModelError("llm.model", f"{model} has no chat template", "give an instruction-tuned model")
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Some templates refuse a system message: it then goes before the first user message. Some write the day:
-        they get a fixed one, or every prompt, and so every request key, would be new each day."""
+        """The exact text that the model reads.
+
+        If a template refuses a system message, it goes before the first user message. A template that writes the date
+        gets a fixed one: otherwise every prompt, and so every request key, would be new each day."""
         from jinja2 import TemplateError
 
         fails = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -75,11 +77,11 @@ class ChatRenderer:
             raise ModelError("llm.model", problem, "give a model that takes user and assistant turns") from error
 
     def tokens(self, prompt: str) -> list[int]:
-        """Token ids of a rendered prompt, just as the model reads it: the template has written every special token."""
+        """Token ids of a rendered prompt. The template has written every special token, so none is added."""
         return list(self._tokenizer.encode(prompt, add_special_tokens=False))
 
     def as_data(self, text: str) -> str:
-        """`text` with every marker broken by a blank. If the tokenizer still reads one (it may rewrite a text before it
+        """`text` with a blank inside every marker. If the tokenizer still reads one (it may rewrite a text before it
         looks for special tokens), only letters and digits are kept."""
         text = self._breaker.broken(text)
         if self._control.isdisjoint(self.tokens(text)):
@@ -87,13 +89,13 @@ class ChatRenderer:
         return self._breaker.broken(" ".join("".join(c if c.isalnum() else " " for c in text).split()))
 
     def markers(self, prompt: str) -> list[str]:
-        """Every special token that the model reads in `prompt`, in order, and then every marker in plain text."""
+        """Every special token that the model reads in `prompt`, in order, then every marker in plain text."""
         special = [str(token) for token in self.tokens(prompt) if token in self._control]
-        return special + self._written.found(prompt)
+        return special + self._written.find_all(prompt)
 
     @cached_property
     def _added(self) -> dict[int, str]:
-        """Id and text of every special token, and of every other that was added and looks like a marker."""
+        """Id and text of every special token, and of every other added token that looks like a marker."""
         added = {number: token.content for number, token in self._tokenizer.added_tokens_decoder.items()}
         special = set(self._tokenizer.all_special_ids)
         flagged = {number for number, token in self._tokenizer.added_tokens_decoder.items() if token.special}
@@ -107,15 +109,15 @@ class ChatRenderer:
     def _written(self) -> Markers:
         """Markers that the chat template writes as plain text between the turns: `[INST]`, `USER:`."""
         roles = ("system", "user", "assistant", "user")
-        talk = [{"role": role, "content": text} for role, text in zip(roles, _CONTENTS, strict=True)]
-        return Markers(words_between(self.render(talk), [*_CONTENTS, *self._added.values()]))
+        messages = [{"role": role, "content": text} for role, text in zip(roles, _CONTENTS, strict=True)]
+        return Markers(words_between(self.render(messages), [*_CONTENTS, *self._added.values()]))
 
     @cached_property
     def _breaker(self) -> Markers:
         return Markers([*self._added.values(), *self._tokenizer.all_special_tokens, *self._written.texts])
 
-    def _apply(self, talk: list[dict[str, str]]) -> str:
+    def _apply(self, messages: list[dict[str, str]]) -> str:
         text: Any = self._tokenizer.apply_chat_template(
-            talk, tokenize=False, add_generation_prompt=True, date_string=_DAY, strftime_now=lambda _: _DAY
+            messages, tokenize=False, add_generation_prompt=True, date_string=_DAY, strftime_now=lambda _: _DAY
         )
         return str(text)

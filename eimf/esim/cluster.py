@@ -1,7 +1,7 @@
-"""Spherical k-means of the users, seeded (METHOD, stage one, 3): how many clusters, which way, none of them empty.
+"""Seeded spherical k-means of the users, without empty clusters (METHOD, stage one, 3).
 
-The vectors are clustered as they are. Centring gains nothing and whitening loses, by the share of users whose
-validation item is nearer to their own cluster than to another's (tests/study/cluster_space.py).
+The vectors are clustered as they are: centring gains nothing and whitening loses, measured by the share of users whose
+validation item is nearer to their own cluster than to another (tests/studies/cluster_space.py).
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from eimf.esim.kmeans import Progress, assign, kmeans, occupy
 from eimf.esim.two_level import ROUNDS, two_level
 
 FLAT_WORK = 10**8
-"""Most users x clusters of flat k-means: fifty thousand users at the default share of 4 %. More are two-level."""
+"""Most users x clusters for flat k-means: fifty thousand users at the default share of 4 %. Beyond it, two levels."""
 _SAMPLE_PER_CLUSTER, _SMALLEST_SAMPLE = 256, 50_000
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """`centroids` [C, S] unit vectors; each user's nearest one [U] int32, and the cosine similarity to it [U]
-    float32."""
+    """`centroids` [C, S] unit vectors; the `cluster` [U] int32 of each user, that of the nearest centroid, and the
+    cosine `similarity` [U] float32 to it."""
 
     centroids: np.ndarray
     cluster: np.ndarray
@@ -29,20 +29,20 @@ class Clusters:
 
 
 def cluster_count(users: int, count: int | None, share: float, most: int) -> int:
-    """Number of clusters: as given, else a share of the users and at most `most`. Raises SettingError if there are
-    fewer users than clusters."""
+    """Number of clusters: `count` if given, otherwise a share of the users, at most `most`. Raises SettingError if
+    there are fewer users than clusters."""
     if count is not None and count > users:
         raise SettingError("cluster.count", f"{count} clusters for {users} users", f"set it to {users} or fewer")
     return count if count is not None else min(max(1, round(share * users)), most)
 
 
 def sample_size(users: int, count: int) -> int:
-    """How many of the users `fit` works with: all up to fifty thousand, at most 256 a cluster of more."""
+    """How many users `fit` samples: all up to fifty thousand, beyond that at most 256 per cluster."""
     return min(users, max(_SAMPLE_PER_CLUSTER * count, _SMALLEST_SAMPLE))
 
 
 def total_ticks(users: int, count: int, iterations: int) -> int:
-    """Users that `cluster_users` tells its `on_progress` of in all."""
+    """Sum of the counts that `cluster_users` gives to `on_progress`."""
     sample = sample_size(users, count)
     return users + sample * (iterations if sample * count <= FLAT_WORK else 1 + ROUNDS)
 
@@ -50,8 +50,8 @@ def total_ticks(users: int, count: int, iterations: int) -> int:
 def fit(
     vectors: np.ndarray, count: int, *, iterations: int, seed: int, on_progress: Progress, flat_work: int = FLAT_WORK
 ) -> np.ndarray:
-    """Centroids [`count`, S] of unit vectors [U, S]. Depends on nothing but the arguments and, in the last bits, on the
-    machine and its number of threads. Some may be nobody's nearest: `cluster_users` mends that."""
+    """Centroids [`count`, S] of unit vectors [U, S]. They depend on the arguments alone and, in the last bits, on the
+    machine and its number of threads. Some may have no member; `cluster_users` moves or drops these."""
     random = np.random.default_rng(seed)
     size = sample_size(len(vectors), count)
     if size < len(vectors):
@@ -70,10 +70,10 @@ def cluster_users(
     on_progress: Progress,
     flat_work: int = FLAT_WORK,
 ) -> Clusters:
-    """Cluster unit vectors [U, S] by cosine. Every cluster has a member, and every user is in that of the nearest
-    centroid. There are `count` clusters, or as many as there are different vectors if these are fewer.
+    """Cluster unit vectors [U, S] by cosine. Every cluster has a member, and every user is in the cluster of the
+    nearest centroid. There are `count` clusters, or as many as there are different vectors, if these are fewer.
 
-    A vector of zeros is in cluster 0 with similarity 0, and in no mean. `threads` 0 leaves FAISS its own choice.
+    A vector of zeros is in cluster 0 with similarity 0, and in no mean. With `threads` 0 FAISS chooses their number.
     """
     if threads:
         faiss.omp_set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Text to unit vectors, by whatever encoder stands behind the interface."""
+"""Encode texts as unit vectors, by any encoder behind the interface."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -15,17 +15,18 @@ class Encoder(Protocol):
     """A frozen text encoder."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors [n, S] float32 of `n` texts, in their order; need not be normalised."""
+        """Vectors [n, S] float32 of `n` texts, in their order; not necessarily of length 1."""
         ...
 
     def close(self) -> None:
-        """Free what the model holds; nothing is encoded after it."""
+        """Free what the model holds. Call nothing after it."""
 
 
 def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, on_progress: Callable[[int], None]) -> Vectors:
     """L2-normalised vectors [n, S] float32. Equal texts are encoded once and get equal vectors (METHOD, fault 1).
 
-    Longest first, so that a batch holds texts of like length. `tick` is told how many texts each batch finished.
+    The longest come first, so that the texts of a batch have similar lengths. `on_progress` gets the number of texts of
+    each finished batch.
     """
     distinct = sorted(set(texts), key=lambda text: (-len(text), text))
     blocks = []
@@ -33,8 +34,8 @@ def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, on_progress
         blocks.append(np.asarray(encoder.encode(distinct[start : start + batch]), dtype=np.float32))
         on_progress(len(blocks[-1]))
     table = normalise(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
-    place = {text: row for row, text in enumerate(distinct)}
-    return table[[place[text] for text in texts]]
+    row_of = {text: row for row, text in enumerate(distinct)}
+    return table[[row_of[text] for text in texts]]
 
 
 def to_column(vectors: Vectors) -> pa.Array:

@@ -1,7 +1,7 @@
-"""An encoder and a generator without a model: deterministic, fast, for tests and for a dry run of a recipe.
+"""An encoder and a generator without a model: deterministic and fast, for tests and for a dry run of a recipe.
 
-They are real implementations of the interfaces, not imitations of a model: texts that share words have similar
-vectors, and interests are the words that a history's titles share.
+They are real implementations of the interfaces: texts that share words have similar vectors, and interests are the
+words that a history's titles share.
 """
 
 import json
@@ -20,7 +20,7 @@ _TITLE = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 
 
 class FakeEncoder:
-    """Bag of words: each word has its own fixed Gaussian direction, a text is the sum of its words."""
+    """Bag of words: every word has a fixed Gaussian direction, and a text is the sum of its words."""
 
     def __init__(self, width: int = 32) -> None:
         self.width = width
@@ -44,7 +44,7 @@ class FakeEncoder:
 
 
 class FakeRenderer:
-    """A chat template of its own."""
+    """A plain chat template."""
 
     _turns = Markers(["<system>", "<user>", "<assistant>"])
 
@@ -55,13 +55,13 @@ class FakeRenderer:
         return self._turns.broken(text)
 
     def markers(self, prompt: str) -> list[str]:
-        return self._turns.found(prompt)
+        return self._turns.find_all(prompt)
 
 
 class FakeGenerator:
     """Names the words that most titles of a history share, with those titles as evidence.
 
-    A share `malformed` of the attempts, chosen by their seed, returns broken JSON.
+    The fraction `malformed` of the attempts, chosen by their seed, returns broken JSON.
     """
 
     def __init__(self, max_interests: int, malformed: float = 0.0) -> None:

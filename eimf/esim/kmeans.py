@@ -1,6 +1,6 @@
-"""Spherical k-means by Lloyd's rounds: FAISS finds the nearest centroids, numpy the new ones.
+"""Spherical k-means by Lloyd's rounds: FAISS finds the nearest centroids, numpy computes the new ones.
 
-FAISS's own k-means starts from any users, reports no rounds, and its last assignment can leave a cluster empty; its
+The k-means of FAISS starts from random users, reports no rounds, and its last assignment can leave a cluster empty;
 older releases cannot stop early. Shapes: U users, C clusters, S width. Every vector has length 1.
 """
 
@@ -16,12 +16,12 @@ _TOLERANCE = 1e-3
 
 
 def ignore(_: int) -> None:
-    """No progress to show."""
+    """Report no progress."""
 
 
 def assign(vectors: np.ndarray, centroids: np.ndarray, on_progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the nearest centroid [U] int32 and the cosine similarity to it [U] float32. Ties go to the lower
-    number. `on_progress` is told how many users were assigned."""
+    """The nearest centroid [U] int32 and the cosine similarity to it [U] float32. Ties go to the lower number.
+    `on_progress` gets the number of users of each assigned block."""
     cluster = np.empty(len(vectors), np.int32)
     similarity = np.empty(len(vectors), np.float32)
     index = faiss.IndexFlatIP(centroids.shape[1])
@@ -48,8 +48,8 @@ def mean_directions(vectors: np.ndarray, cluster: np.ndarray, centroids: np.ndar
 
 
 def worst_served(vectors: np.ndarray, similarity: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` users, the farthest from their centroids first, no two with the same vector, and none that is at
-    its centroid. Some, if there is any such user."""
+    """At most `count` users, the farthest from their centroids first, without equal vectors and without users at their
+    centroid. At least one, if there is such a user."""
     far = np.flatnonzero(similarity < 1 - _SAME)
     far = far[np.argsort(similarity[far], kind="stable")[:count]]
     _, first = np.unique(vectors[far], axis=0, return_index=True)
@@ -62,9 +62,9 @@ def empty_clusters(cluster: np.ndarray, count: int) -> np.ndarray:
 
 
 def lloyd(vectors: np.ndarray, centroids: np.ndarray, rounds: int, on_progress: Progress) -> np.ndarray:
-    """Centroids [C, S] after at most `rounds` rounds: fewer if the mean of 1 - cosine falls by less than a thousandth
-    of itself. A centroid without members moves to a user far from its own. `on_progress` is told of
-    len(vectors) x `rounds` users in all."""
+    """Centroids [C, S] after at most `rounds` rounds. Stops if the mean of 1 - cosine falls by less than a thousandth.
+    A centroid without members moves to a user that is far from its centroid. The counts given to `on_progress` add up
+    to len(vectors) x `rounds`."""
     before = -np.inf
     for done in range(rounds):
         cluster, similarity = assign(vectors, centroids, on_progress)
@@ -81,9 +81,9 @@ def lloyd(vectors: np.ndarray, centroids: np.ndarray, rounds: int, on_progress: 
 
 
 def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """`count` users drawn one after the other, each in proportion to 1 - cosine to the nearest of those before
-    (k-means++, Arthur and Vassilvitskii 2007). Deviation: an eighth as many as there are already are drawn together,
-    so that it takes one round's products and not one pass a cluster."""
+    """`count` users drawn one after another in proportion to 1 - cosine to the nearest one drawn before (k-means++,
+    Arthur and Vassilvitskii 2007). Deviation: an eighth as many as there are already are drawn together, so it takes
+    the products of one round instead of one pass per cluster."""
     chosen = random.choice(len(vectors), 1)
     nearest = np.full(len(vectors), -1, np.float32)
     batch = chosen
@@ -92,7 +92,7 @@ def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> 
         weight = np.where(nearest < 1 - _SAME, 1 - nearest.astype(np.float64), 0.0)
         weight[chosen] = 0
         size = min(count - len(chosen), max(1, len(chosen) // 8), int(np.count_nonzero(weight)))
-        if not size:  # every user's vector is drawn already: the rest will find no member
+        if not size:  # every distinct vector is drawn already: the rest will have no member
             return np.resize(chosen, count)
         batch = random.choice(len(vectors), size, replace=False, p=weight / weight.sum())
         chosen = np.concatenate([chosen, batch])
@@ -102,17 +102,17 @@ def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> 
 def kmeans(
     vectors: np.ndarray, count: int, rounds: int, random: np.random.Generator, on_progress: Progress
 ) -> np.ndarray:
-    """Centroids [C, S] of at most `rounds` rounds, from users that are spread out."""
+    """Centroids [C, S] after at most `rounds` rounds that start from spread-out users."""
     return lloyd(vectors, vectors[spread_out(vectors, count, random)], rounds, on_progress)
 
 
 def occupy(
     vectors: np.ndarray, centroids: np.ndarray, cluster: np.ndarray, similarity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centroids, cluster and similarity without an empty cluster: its centroid moves to the user that is farthest from
-    any. If nobody would follow it (there are fewer different vectors than clusters), it is dropped.
+    """Centroids, cluster and similarity without empty clusters: the centroid of one moves to the user that is farthest
+    from any centroid. If no user follows (there are fewer different vectors than clusters), it is dropped.
 
-    Ends, since each turn but the last brings a user nearer to a centroid and none farther.
+    This ends, because every turn but the last brings a user nearer to a centroid, and none farther away.
     """
     centroids, cluster, similarity = centroids.copy(), cluster.copy(), similarity.copy()
     while len(empty := empty_clusters(cluster, len(centroids))):

@@ -1,4 +1,4 @@
-"""Markers: the texts by which a chat format tells turns and roles apart. No title may hold one."""
+"""Markers: the texts that separate turns and roles in a chat format. No title may contain one."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ _SIGNS = re.compile(r"[<>\[\]{}|#:]")
 
 
 def is_marker(text: str) -> bool:
-    """True of a text that holds a sign such as markers have. A word of letters, or blanks, is none."""
+    """True for a text with a sign that markers have, unlike words and blanks."""
     return bool(_SIGNS.search(text))
 
 
@@ -19,20 +19,20 @@ def words_between(rendered: str, contents: Iterable[str]) -> set[str]:
 
 
 class Markers:
-    """A set of markers: breaks them in a text, or finds them."""
+    """A set of markers, to break or to find in a text."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
         self._pattern = re.compile("|".join(map(re.escape, self.texts)) or "(?!)", re.IGNORECASE)
 
     def broken(self, text: str) -> str:
-        """`text` with a blank inside every marker, until there is none; a marker of one character becomes a blank."""
+        """`text` with a blank inside every marker, until none is left; a marker of one character becomes a blank."""
         while True:
             text, count = self._pattern.subn(lambda match: _break(match[0]), text)
             if not count:
                 return text
 
-    def found(self, text: str) -> list[str]:
+    def find_all(self, text: str) -> list[str]:
         """Every marker in `text`, in order."""
         return self._pattern.findall(text)
 

@@ -1,4 +1,4 @@
-"""A reply of the LLM, read without ever stopping a run (METHOD, fault 6): what cannot be used has a reason."""
+"""Parse a reply of the LLM. Nothing in it can stop a run: an unusable reply has a reason (METHOD, fault 6)."""
 
 import json
 import re
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 _STARTS, _LENGTHS, _ENTRIES = 100, 2, 1000
-"""Most brackets tried as the start of the list; most characters read, in lengths of the reply; most entries looked
-at. An answer lies far within them, and without them a reply of brackets would take a time quadratic in its length."""
+"""Most brackets tried as the start of the list; most characters read, in lengths of the reply; most entries read. An
+honest answer stays far below; without them a reply full of brackets would take quadratic time."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """Usable interests and, for each, the 1-based title numbers given as evidence. `reason` is None if there is any.
-    `whole` is False if the list breaks off at the end of the reply: the interests are those before the break."""
+    """Usable interests and, for each of them, its evidence: title numbers from 1. `reason` says why there is no
+    interest, and is None otherwise. `whole` is False if the list breaks off at the end of the reply; the interests are
+    those before the break."""
 
     interests: list[str]
     evidence: list[list[int]]
@@ -22,12 +23,12 @@ class Parsed:
     whole: bool = True
 
 
-def parse_reply(reply: str, titles: int, examples: Set[str], max_interests: int) -> Parsed:
+def parse_reply(reply: str, num_titles: int, examples: Set[str], max_interests: int) -> Parsed:
     """Read `[{"interest": text, "items": [numbers]}]`, with or without other text around it, in linear time.
 
-    An entry is left out if its interest is no text, is empty, repeats an earlier one, or is word for word one of the
-    prompt's `examples` (case-folded phrases). Numbers outside 1..`titles` are left out of the evidence. Of a list
-    that breaks off at the end of the reply, the whole entries are read. `reason` says why nothing was usable.
+    An entry is dropped if its interest is not text, is empty, repeats an earlier one, or is word for word one of the
+    prompt's `examples` (case-folded phrases). Numbers outside 1..`num_titles` are dropped from the evidence. If the
+    list breaks off at the end of the reply, its whole entries are read.
     """
     value, whole, reason = _json_list(reply)
     if value is None:
@@ -43,14 +44,14 @@ def parse_reply(reply: str, titles: int, examples: Set[str], max_interests: int)
         elif phrase and phrase.casefold() not in taken and len(interests) < max_interests:
             taken.add(phrase.casefold())
             interests.append(phrase)
-            evidence.append(_numbers(entry, titles))
+            evidence.append(_numbers(entry, num_titles))
     if interests:
         return Parsed(interests, evidence, None, whole)
     return Parsed([], [], "only repeats the prompt's examples" if repeats else "no entry with an interest", whole)
 
 
 def _json_list(reply: str) -> tuple[list[Any] | None, bool, str]:
-    """The first JSON list in `reply` with an interest, or else the first one; whether it is whole; or the reason why
+    """The first JSON list in `reply` with an interest, otherwise the first one; whether it is whole; and the reason if
     there is none."""
     decoder, first, whole, reason = json.JSONDecoder(), None, True, ""
     budget = _LENGTHS * len(reply)
@@ -58,7 +59,7 @@ def _json_list(reply: str) -> tuple[list[Any] | None, bool, str]:
         complete = True
         try:
             value, end = decoder.raw_decode(reply, start)
-        except RecursionError:  # and so is what lies within
+        except RecursionError:  # and the lists within are too
             return first, True, reason or "JSON too deep"
         except json.JSONDecodeError as error:
             value, end, complete = [], error.pos, not _breaks_off(error)
@@ -79,7 +80,7 @@ def _json_list(reply: str) -> tuple[list[Any] | None, bool, str]:
 
 
 def _starts(reply: str) -> Iterator[int]:
-    """Where the first brackets stand."""
+    """Positions of the first brackets."""
     for number, bracket in enumerate(re.finditer(r"\[", reply)):
         if number == _STARTS:
             return
@@ -87,7 +88,7 @@ def _starts(reply: str) -> Iterator[int]:
 
 
 def _breaks_off(error: json.JSONDecodeError) -> bool:
-    """Whether the text was JSON up to its end."""
+    """True if the text is JSON up to its end."""
     rest = error.doc[error.pos :].strip()
     return error.msg.startswith("Unterminated string") or any(
         word.startswith(rest) for word in ("true", "false", "null", "-")
@@ -95,7 +96,7 @@ def _breaks_off(error: json.JSONDecodeError) -> bool:
 
 
 def _whole_entries(decoder: json.JSONDecoder, reply: str, start: int) -> list[Any]:
-    """The first values of the list that opens at `start`, as far as each is followed by a comma or is whole itself."""
+    """The first values of the list that opens at `start`, up to the first one that is cut."""
     values: list[Any] = []
     position = start + 1
     while len(values) < _ENTRIES:
@@ -115,7 +116,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def _skip(reply: str, position: int) -> int:
-    """The next position that holds no white space of JSON."""
+    """The next position without white space."""
     space = _SPACE.match(reply, position)
     assert space is not None
     return space.end()
@@ -125,13 +126,13 @@ def _phrase(entry: Any) -> str:
     phrase = entry.get("interest") if isinstance(entry, dict) else None
     if not isinstance(phrase, str):
         return ""
-    # JSON can spell a half of a character, which no file can hold.
+    # JSON can spell half a character (a lone surrogate), which no file can hold.
     return " ".join(phrase.encode("utf-8", "ignore").decode().split())
 
 
-def _numbers(entry: dict[str, Any], titles: int) -> list[int]:
+def _numbers(entry: dict[str, Any], num_titles: int) -> list[int]:
     numbers = entry.get("items")
     if not isinstance(numbers, list):
         return []
-    fit = [number for number in numbers if type(number) is int and 1 <= number <= titles]
+    fit = [number for number in numbers if type(number) is int and 1 <= number <= num_titles]
     return list(dict.fromkeys(fit))

@@ -1,4 +1,4 @@
-"""From a typical user's history to the messages an LLM is sent (METHOD, stage one, 5)."""
+"""The prompt for a typical user's history (METHOD, stage one, 5)."""
 
 import json
 import tomllib
@@ -32,23 +32,23 @@ class _Example(BaseModel):
 
 
 class Template(BaseModel):
-    """A prompt template: what the model is told, and examples of people it has never seen."""
+    """A prompt template: the task, and examples with their answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     version: int = Field(ge=0, lt=2**31)
-    """The author's count of changes."""
+    """Counted up by the author with every change."""
     system: str
     """The task, the same for every user."""
     examples: tuple[_Example, ...] = ()
     """Histories with their answers, shown as earlier turns of the conversation."""
 
     def example_phrases(self) -> frozenset[str]:
-        """The interests of the examples, case-folded: a reply that repeats one has not read the user's history."""
+        """The interests of the examples, case-folded. A reply that repeats one does not describe the user."""
         return frozenset(entry.interest.casefold() for example in self.examples for entry in example.interests)
 
     def example_evidence(self) -> list[list[list[int]]]:
-        """The numbers that each example's interests name: a reply with just these has copied them."""
+        """The title numbers of each example's interests. A reply with exactly these has copied them."""
         return [[list(entry.items) for entry in example.interests] for example in self.examples]
 
 
@@ -82,13 +82,13 @@ def _template_file(name: str, folder: Path) -> bytes:
 
 
 def numbered(titles: Sequence[str]) -> str:
-    """One title a line, numbered from 1: what evidence refers to."""
+    """One title per line, numbered from 1; evidence refers to these numbers."""
     return "\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))
 
 
 def messages(template: Template, titles: Sequence[str]) -> list[Message]:
-    """The conversation for one user. All but its last message is the same for every user, so that an engine's
-    prefix cache holds it."""
+    """The conversation for one user. All but its last message are the same for every user, so the engine's prefix cache
+    holds them."""
     conversation = [{"role": "system", "content": template.system.strip()}]
     for example in template.examples:
         answer = [{"interest": entry.interest, "items": list(entry.items)} for entry in example.interests]
@@ -98,20 +98,20 @@ def messages(template: Template, titles: Sequence[str]) -> list[Message]:
 
 
 class PromptWriter:
-    """Renders each user's prompt for one model, with titles as data: no title becomes a marker of the chat format."""
+    """Renders the users' prompts for one model. Titles are data: none becomes a marker of the chat format."""
 
     def __init__(self, template: Template, renderer: Renderer) -> None:
         self._template, self._renderer = template, renderer
         self._expected: dict[int, list[str]] = {}
 
     def write(self, titles: Sequence[str]) -> str:
-        """The prompt. Raises DataError if it has another marker than it would have with harmless titles: that cannot
-        be, unless a tokenizer reads what it has just said it does not."""
+        """The prompt. Raises DataError if it has other markers than with harmless titles. That only happens if a
+        tokenizer reads in the prompt a marker that it does not read in the title."""
         clean = [self._renderer.as_data(" ".join(title.split())) for title in titles]
         prompt = self._render(clean)
         if self._renderer.markers(prompt) != self._markers_of(len(titles)):
-            alone = [title for title in clean if self._renderer.markers(self._render([title])) != self._markers_of(1)]
-            problem = f"title {(alone or clean)[0][:100]!r} holds a special token of the LLM"
+            unsafe = [title for title in clean if self._renderer.markers(self._render([title])) != self._markers_of(1)]
+            problem = f"title {(unsafe or clean)[0][:100]!r} holds a special token of the LLM"
             raise DataError("dataset.columns.title", problem, "change that title, or leave it empty")
         return prompt
 

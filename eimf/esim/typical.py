@@ -1,4 +1,4 @@
-"""Which real user stands for a cluster (METHOD, stage one, 4)."""
+"""The real user who stands for a cluster (METHOD, stage one, 4)."""
 
 import numpy as np
 import pyarrow as pa

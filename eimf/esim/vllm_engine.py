@@ -1,4 +1,4 @@
-"""vLLM behind our two interfaces. The only module that imports it, and only when a model is loaded."""
+"""vLLM behind our two interfaces. Only this module imports it, and only when a model is loaded."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _GIB = 1 << 30
 
 
 def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
-    """A loaded `vllm.LLM`. Raises MissingError without vLLM, ModelError where it cannot serve the model."""
+    """A loaded `vllm.LLM`. Raises MissingError without vLLM, ModelError if it cannot serve the model."""
     try:
         from vllm import LLM
     except ImportError as error:
@@ -25,11 +25,11 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
             "run `make esim`, or install the esim extra (esim-cpu without a GPU)",
         ) from error
     if not on_gpu:
-        # Eager: compilation costs more than it saves at these sizes. The model in a process of its own, to which vLLM
-        # gives its OpenMP threads.
+        # Eager: compilation costs more than it saves at these sizes. The model runs in a process of its own, which gets
+        # the OpenMP threads of vLLM.
         options |= {"enforce_eager": True, "distributed_executor_backend": "mp"}
     try:
-        # No Python of the model's own, and no weights but safetensors.
+        # No Python code of the model, and no weights but safetensors.
         return LLM(
             str(model), disable_log_stats=True, use_tqdm_on_load=False, trust_remote_code=False,
             load_format="safetensors", **options,
@@ -43,14 +43,14 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
 
 @contextmanager
 def _alive(field: str) -> Iterator[None]:
-    """An engine that fails while it works, its process dead perhaps, is a ModelError."""
+    """Raise ModelError if the engine fails while it works; its process may be dead."""
     from vllm.v1.engine.exceptions import EngineDeadError
 
     try:
         yield
     except (EngineDeadError, RuntimeError) as error:
-        problem = "the vLLM engine has failed, perhaps for want of memory; its last lines are above"
-        raise ModelError(field, problem, "run the same command again: finished answers are kept") from error
+        problem = "the vLLM engine failed, perhaps because memory ran out; its last lines are above"
+        raise ModelError(field, problem, "run the same command again: finished replies are kept") from error
 
 
 class VllmGenerator:
@@ -60,14 +60,14 @@ class VllmGenerator:
         self, chat: ChatRenderer, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any],
         max_prompt_tokens: int, dtype: str, concurrent_requests: int, memory: Mapping[str, Any], on_gpu: bool,
     ) -> None:  # fmt: skip
-        """The model of `chat`. `sampling` are vLLM sampling parameters less the seed; `memory` is what `memory_options`
-        returns."""
+        """Loads the model of `chat`. `sampling` has vLLM's sampling parameters except the seed, `memory` what
+        `memory_options` returns."""
         self._chat = chat
         self._schema, self._sampling = dict(json_schema), dict(sampling)
         self._max_prompt_tokens = max_prompt_tokens
         length = max_prompt_tokens + int(sampling["max_tokens"])
         batch = {} if on_gpu else {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, length)}
-        # A seeded request whose prompt is split over two steps stops vLLM 0.32 on a CPU: whole prompts only, there.
+        # On a CPU, vLLM 0.32 stops at a seeded request whose prompt is split over two steps: only whole prompts there.
         self._threads = _threads()
         self._llm = _engine(
             chat.model,
@@ -85,8 +85,8 @@ class VllmGenerator:
         prompts = [self._chat.tokens(request.prompt) for request in requests]
         longest = max(map(len, prompts), default=0)
         if longest > self._max_prompt_tokens:
-            found = f"{self._max_prompt_tokens}, but a prompt has {longest} tokens"
-            raise SettingError("llm.max_prompt_tokens", found, "raise it, or lower prompt.max_titles")
+            problem = f"{self._max_prompt_tokens}, but a prompt has {longest} tokens"
+            raise SettingError("llm.max_prompt_tokens", problem, "raise it, or lower prompt.max_titles")
         with _alive("llm.model"):
             for request, tokens in zip(requests, prompts, strict=True):
                 engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request.seed))
@@ -113,9 +113,9 @@ def _threads() -> int:
 
 
 def _shut_down(llm: Any, threads: int) -> None:
-    """End the engine's processes now: left to the interpreter's exit, they can hold it up for minutes. Give torch its
-    `threads` back: an engine whose scheduler is in this process sets them to one, and a training after it would be
-    slow, and another."""
+    """End the engine's processes now: at the interpreter's exit they can delay it by minutes. Give torch its `threads`
+    back: an engine with its scheduler in this process sets them to one, and a later training would be slow and have
+    other results."""
     import torch
 
     llm.llm_engine.engine_core.shutdown()

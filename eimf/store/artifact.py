@@ -1,7 +1,7 @@
-"""The store: finished artifacts under `kind/key/`, made in a temporary folder and renamed into place.
+"""The store: finished artifacts under `kind/key/`, written to a temporary folder that is renamed when it is complete.
 
-A reader never sees half an artifact, two processes building one key build it once, and a file is checked against
-its sha256 before its first use. `artifacts/README.md` is the written format.
+A reader never sees half an artifact, two processes that want the same key build it once, and a file is checked against
+its sha256 before its first use. `artifacts/README.md` describes the format.
 """
 
 import itertools
@@ -34,13 +34,13 @@ from eimf.store.manifest import BUILD_AGAIN, FORMAT, NAME, FileEntry, Manifest, 
 _SHORT = 12
 _TMP, _LOCKS, _RUNS = "tmp", "locks", "runs"
 RESUME_FILE = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors|run\.json|metrics\.jsonl")
-"""Files that a training leaves in `runs/KEY`; no other is removed there."""
+"""Files that a training leaves in `runs/KEY`. No others are removed there."""
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One finished artifact. Reading a file verifies its sha256 once for the life of this object."""
+    """One finished artifact. The first use of a file verifies its sha256."""
 
     folder: Path
     manifest: Manifest
@@ -52,11 +52,11 @@ class Artifact:
 
     @property
     def short(self) -> str:
-        """The first digits of the key, for people."""
+        """The first digits of the key, to show to people."""
         return self.key[:_SHORT]
 
     def file(self, name: str) -> Path:
-        """Path of a verified data file. Raises ArtifactError where it is missing or not the bytes that were written."""
+        """Path of a verified data file. Raises ArtifactError if it is missing or its bytes have changed."""
         entry = self.manifest.files.get(name)
         if entry is None:
             raise ArtifactError(
@@ -82,7 +82,7 @@ class Artifact:
             self._verify(self.folder / name, entry)
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file of this artifact, `name` without its ending. Raises ArtifactError where it is damaged or lacks
+        """A Parquet file of this artifact, `name` without its ending. Raises ArtifactError if it is damaged or lacks
         one of `columns`."""
         path = self.file(f"{name}.parquet")
         try:
@@ -94,32 +94,30 @@ class Artifact:
         return table
 
     def parent(self, kind: str) -> str:
-        """Key of the artifact of this kind that it was made from. Raises ArtifactError where it names none."""
+        """Key of the artifact of this kind that it was built from. Raises ArtifactError if there is none."""
         key = self.manifest.parents.get(kind)
         if key is None:
-            raise self.damaged(f"it names no {kind} that it was made from")
+            raise self.damaged(f"its manifest names no {kind} that it was built from")
         return key
 
     def fact(self, name: str) -> float:
-        """A number that was kept with the artifact. Raises ArtifactError where it is missing or no number."""
+        """A number in the artifact's summary. Raises ArtifactError if it is missing or not a number."""
         value = self.manifest.summary.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.damaged(f"its fact {name!r} is {value!r}, no number")
+            raise self.damaged(f"{name!r} in its summary is {value!r}, not a number")
         return value
 
     def damaged(self, problem: str) -> ArtifactError:
-        """The error of an artifact whose files are whole, but do not hold what they should."""
+        """The error for an artifact whose files are intact, but do not hold what they should."""
         return ArtifactError(f"{self.manifest.kind} {self.short}", problem, BUILD_AGAIN)
 
 
 class Staging:
-    """A folder being filled; `work` is a second one that outlives a kill, for what a later attempt can go on from.
+    """An artifact being written, to be opened by `Store.staging`. `folder` becomes the artifact's; `resume_dir`
+    survives a kill, for what a later attempt resumes from."""
 
-    Only `Store.draft` makes one.
-    """
-
-    def __init__(self, folder: Path, work: Path) -> None:
-        self.folder, self.resume_dir = folder, work
+    def __init__(self, folder: Path, resume_dir: Path) -> None:
+        self.folder, self.resume_dir = folder, resume_dir
         self.summary: dict[str, Any] = {}
         self._rows: dict[str, int] = {}
 
@@ -129,7 +127,7 @@ class Staging:
         self._rows[f"{name}.parquet"] = table.num_rows
 
     def entries(self) -> dict[str, FileEntry]:
-        """Size, rows and sha256 of every file written so far, after flushing each to disk."""
+        """Size, rows and sha256 of every file, flushed to disk."""
         entries = {}
         for path in sorted(self.folder.iterdir()):
             fsync(path)
@@ -139,7 +137,7 @@ class Staging:
 
 
 def _finite(value: Any) -> Any:
-    """The same without NaN and infinity, which JSON does not have: null in their place."""
+    """`value` with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -157,15 +155,15 @@ class Store:
         return self.root / kind / key
 
     def find(self, kind: str, key: str) -> Artifact | None:
-        """The finished artifact, or None. Raises ArtifactError where its manifest is damaged or of another key."""
+        """The finished artifact, or None. Raises ArtifactError if its manifest is damaged or of another key."""
         if not keys.is_key(key):
-            raise ArtifactError(kind, f"{key!r} is no key", "give 64 hex digits, see `eimf status`")
+            raise ArtifactError(kind, f"{key!r} is not a key", "give 64 hex digits, see `eimf status`")
         folder = self.folder(kind, key)
         manifest = read_manifest(folder, kind, key)
         return None if manifest is None else Artifact(folder, manifest)
 
     def get(self, kind: str, key: str) -> Artifact:
-        """The finished artifact; `key` may be shortened. Raises ArtifactError where there is none, or more than one."""
+        """The finished artifact; `key` may be shortened. Raises ArtifactError if none or several match."""
         names = [name for name in self._keys(kind) if _PREFIX.fullmatch(key) and name.startswith(key)]
         if len(names) != 1:
             problem = f"{len(names)} artifacts of kind {kind} begin with {key!r} in {self.root}"
@@ -177,18 +175,18 @@ class Store:
         return artifact
 
     def parent(self, artifact: Artifact, kind: str) -> Artifact:
-        """The artifact of this kind that `artifact` was made from. Raises ArtifactError if it is not in the store."""
+        """The artifact of this kind that `artifact` was built from. Raises ArtifactError if it is not in the store."""
         key = artifact.parent(kind)
         parent = self.find(kind, key)
         if parent is None:
             problem = (
                 f"{self.root} does not have {kind} {key[:_SHORT]}, which {artifact.manifest.kind} {artifact.short}"
             )
-            raise ArtifactError(kind, f"{problem} was made from", f"copy {self.folder(kind, key)} from its store too")
+            raise ArtifactError(kind, f"{problem} was built from", f"copy {self.folder(kind, key)} from its store too")
         return parent
 
     def listing(self) -> list[tuple[str, str]]:
-        """Kind and key of every artifact, whole or damaged: every folder that has the name of a key."""
+        """Kind and key of every artifact, intact or damaged: every folder that is named like a key."""
         no_kinds = (_TMP, _LOCKS, _RUNS, "refs", "replies")
         kinds = sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name not in no_kinds)
         return [(kind, key) for kind in kinds for key in self._keys(kind)]
@@ -198,14 +196,14 @@ class Store:
 
     @contextmanager
     def lock(self, name: str, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the lock `name`; a second process waits: see `files.exclusive`. Raises ArtifactError where the store
-        cannot be written."""
+        """Hold the lock `name` while others wait; see `files.exclusive`. Raises ArtifactError if the store is not
+        writable."""
         path = self.root / _LOCKS / f"{name}.lock"
         with ExitStack() as stack:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(path, holder, on_busy))
-            except BrokenPipeError:  # nobody reads what `on_busy` says
+            except BrokenPipeError:  # nobody reads what `on_busy` prints
                 raise
             except OSError as error:
                 problem = f"cannot be written ({error.strerror})"
@@ -221,7 +219,7 @@ class Store:
         parents: Mapping[str, str],
         record: Mapping[str, Any],
     ) -> Artifact:
-        """Hash what `draft` holds, write its manifest last, and rename the folder into place.
+        """Hash the files of `staging`, write its manifest last, and rename its folder to the artifact's.
 
         `record` holds the manifest's `configuration`, `tools`, `created` and `seconds`.
         """
@@ -246,8 +244,8 @@ class Store:
         return Artifact(target, manifest)
 
     def set_aside(self, kind: str, key: str) -> Path | None:
-        """Rename a folder without a manifest that has the name of this artifact, half a copy say; returns its new path.
-        It may not be ours, and is never deleted."""
+        """Rename a folder that has the name of this artifact and no manifest, such as half a copy. Returns its new
+        path, or None. It may not be ours, so it is never deleted."""
         target = self.folder(kind, key)
         if not target.is_dir() or (target / NAME).exists():
             return None
@@ -255,18 +253,18 @@ class Store:
         return target.rename(next(path for path in paths if not os.path.lexists(path)))
 
     def resume_dir(self, key: str) -> Path:
-        """Where an attempt at `key` leaves what a later one can go on from."""
+        """The folder with the state that a later attempt at `key` resumes from."""
         return self.root / _RUNS / key
 
     @contextmanager
     def staging(self, key: str) -> Iterator[Staging]:
-        """A temporary folder in the store, gone again unless it was sealed."""
+        """A temporary folder in the store, removed at the end unless it was committed."""
         with temporary_dir(self.root / _TMP) as folder:
             yield Staging(folder, self.resume_dir(key))
 
     def remove_stale(self) -> int:
-        """Remove what killed processes have left: temporary folders and files, and the state of trainings that are
-        sealed; returns how many. What cannot be written to stays."""
+        """Remove what killed processes have left: temporary folders and files, and the state of finished trainings.
+        Returns how many. What is not writable stays."""
         removed = remove_stale_dirs(self.root / _TMP)
         for top in ("refs", "replies", _RUNS):
             removed += sum(map(remove_stale_files, paths_in(self.root / top)))
@@ -276,12 +274,12 @@ class Store:
         return removed
 
     def _remove_run(self, folder: Path) -> bool:
-        """Remove the files of a training, and its folder unless it holds others. Another process may do so too."""
+        """Remove the files of a training, and its folder if nothing else is in it. Another process may do so too."""
         if not is_plain_dir(folder) or not os.access(folder, os.W_OK):
             return False
         for path in paths_in(folder):
             if RESUME_FILE.fullmatch(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
-        with suppress(OSError):  # somebody keeps something there
+        with suppress(OSError):  # files of others are in it
             folder.rmdir()
         return True

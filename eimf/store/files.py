@@ -1,7 +1,7 @@
-"""Files that are whole or not there, and temporary ones that are removed after a kill: those, and nothing else.
+"""Atomic writes, and the removal of temporary files after a kill: of those, and of nothing else.
 
-A temporary file or folder has a name that only this module makes, and is locked as long as its maker lives. If nobody
-holds it, a killed process has left it. No symbolic link is followed to it, and a file is only opened, never truncated,
+A temporary file or folder has a name that only this module gives, and is locked as long as its process lives. Without a
+lock it is the remains of a killed process. No symbolic link is followed to it, and a file is opened but never truncated
 before it is known to be ours.
 """
 
@@ -23,7 +23,7 @@ _LONGEST_HOLDER = 200
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file. Raises OSError for anything else: a device or a pipe may have no end."""
+    """The content of a regular file. Raises OSError for anything else: a device or a pipe may have no end."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -44,7 +44,8 @@ def fsync(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part: temporary name, fsync, rename."""
+    """Write a file so that a reader sees the old content or the new one, never a part: temporary name, fsync,
+    rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
@@ -52,21 +53,21 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """An empty file next to `path`, to be written; it replaces `path` at the end, or is removed if that fails."""
+    """An empty file next to `path`, to be written. It replaces `path` at the end, or is removed if the block fails."""
     temporary, handle = _new_locked(path.parent, lambda: f".eimf-{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         fsync(temporary)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)  # a full disk, say, is not to be filled further
+        temporary.unlink(missing_ok=True)  # a full disk must not stay full
         os.close(handle)
     fsync(path.parent)
 
 
 @contextmanager
 def temporary_dir(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, removed at the end unless it was renamed away; locked as long as its maker lives."""
+    """A new folder below `parent`, removed at the end unless it was renamed. Locked as long as this process lives."""
     parent.mkdir(parents=True, exist_ok=True)
     mark, handle = _new_locked(parent, lambda: f"{uuid.uuid4().hex}.lock")
     folder = mark.with_suffix("")
@@ -81,7 +82,7 @@ def temporary_dir(parent: Path) -> Iterator[Path]:
 
 
 def _new_locked(parent: Path, name: Callable[[], str]) -> tuple[Path, int]:
-    """A new file, open for writing and locked; another process may have cleared it away before it was locked."""
+    """A new file, open for writing and locked. Tries again if another process removes it before it is locked."""
     while True:
         path = parent / name()
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666)
@@ -100,14 +101,14 @@ def _is_still(path: Path, handle: int) -> bool:
 
 
 def _remove_dir(folder: Path, mark: Path) -> None:
-    """The mark goes last: as long as something is left of the folder, a later command can clear it away."""
+    """Remove the mark last: as long as a part of the folder is left, a later command can remove it."""
     shutil.rmtree(folder, ignore_errors=True)
     if not os.path.lexists(folder):
         mark.unlink(missing_ok=True)
 
 
 def remove_stale_dirs(parent: Path) -> int:
-    """Remove what `temporary_dir` made in `parent` and a killed process has left; returns how many folders."""
+    """Remove the folders of `temporary_dir` in `parent` that killed processes have left. Returns how many."""
     removed = 0
     for mark in _regular_files(parent, _MARK):
         folder = mark.with_suffix("")
@@ -120,7 +121,7 @@ def remove_stale_dirs(parent: Path) -> int:
 
 
 def _is_mark(handle: int, folder: Path) -> bool:
-    """True for the mark of a temporary folder; a kill may have left it empty before there was a folder."""
+    """True for the mark of a temporary folder. After a kill it may be empty, if there is no folder yet."""
     content = os.read(handle, len(_MARK_CONTENT) + 1)
     if not os.path.lexists(folder):
         return content in (_MARK_CONTENT, b"")
@@ -128,7 +129,7 @@ def _is_mark(handle: int, folder: Path) -> bool:
 
 
 def remove_stale_files(folder: Path) -> int:
-    """Remove what `write_atomic` made in `folder` and a killed process has left; returns how many files."""
+    """Remove the files of `write_atomic` in `folder` that killed processes have left. Returns how many."""
     removed = 0
     for path in _regular_files(folder, _FILE):
         with _unheld(path) as handle:
@@ -139,15 +140,15 @@ def remove_stale_files(folder: Path) -> int:
 
 
 def is_plain_dir(path: Path) -> bool:
-    """True for a folder that is no symbolic link."""
+    """True for a folder that is not a symbolic link."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:  # none there, or none that can be looked at
+    except OSError:  # it does not exist, or its parent cannot be read
         return False
 
 
 def paths_in(folder: Path) -> list[Path]:
-    """All paths in a folder; none if it is a symbolic link, cannot be read, or is gone."""
+    """All paths in a folder; none if it is a symbolic link, cannot be read, or does not exist."""
     if is_plain_dir(folder):
         with suppress(OSError):
             return list(folder.iterdir())
@@ -155,7 +156,7 @@ def paths_in(folder: Path) -> list[Path]:
 
 
 def _regular_files(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """Files of these names in a folder that is no symbolic link and may be written to; none if it is gone."""
+    """The files with such names in a writable folder that is not a symbolic link; none if it does not exist."""
     if not is_plain_dir(folder) or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return []
     with suppress(FileNotFoundError), os.scandir(folder) as entries:  # another process may have removed it meanwhile
@@ -165,7 +166,7 @@ def _regular_files(folder: Path, name: re.Pattern[str]) -> list[Path]:
 
 @contextmanager
 def _unheld(path: Path) -> Iterator[int | None]:
-    """The file open for reading and locked, or None where another process holds it or has removed it."""
+    """The file open for reading and locked, or None if another process holds it or has removed it."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
@@ -186,10 +187,10 @@ def _unheld(path: Path) -> Iterator[int | None]:
 
 @contextmanager
 def exclusive(path: Path, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock file `path`, and remove it afterwards; the kernel frees it when its holder ends, however it ends.
+    """Hold the lock file `path`, and remove it afterwards. The kernel frees it when its holder ends, however it ends.
 
-    `holder` tells others who holds it. While another process does, `on_busy` is called with the `holder` of that one,
-    and called again as often as it returns; without it, the kernel wakes this process.
+    `holder` tells others who holds it. While another process does, `on_busy` is called with that process's `holder`,
+    again and again; without `on_busy`, the kernel wakes this process.
     """
     handle = _acquire(path, on_busy)
     try:
@@ -208,7 +209,7 @@ def _acquire(path: Path, on_busy: Callable[[str], None] | None) -> int:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(handle, mode)
-            if _is_still(path, handle):  # else its last holder has removed it meanwhile
+            if _is_still(path, handle):  # otherwise its last holder has removed it meanwhile
                 return handle
             os.close(handle)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Every hash of the project is made here, by the standard library, so that a key is the same on every machine."""
+"""All hashing of the project, by the standard library, so that a key is the same on every machine."""
 
 import hashlib
 import json
@@ -44,17 +44,17 @@ def file_digest(path: Path) -> str:
 
 
 def stage_key(kind: str, version: int, parents: Mapping[str, str], configuration: Mapping[str, Any]) -> str:
-    """Key of one stage's artifact: what it is, how it is made, from what, and with which answer-changing settings.
+    """Key of a stage's artifact: its kind, the version of the code, its parents, and the settings that change it.
 
-    `parents` maps a parent's kind to its key. Nothing about speed, place, time or machine may enter.
+    `parents` maps a parent's kind to its key. Nothing about speed, paths, time or the machine may enter.
     """
-    recipe = {
+    content = {
         "kind": kind,
         "version": version,
         "parents": dict(parents),
         "configuration": dict(configuration),
     }
-    return digest(recipe)
+    return digest(content)
 
 
 def request_key(generator: Mapping[str, Any], prompt: str) -> str:

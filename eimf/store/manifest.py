@@ -1,5 +1,5 @@
-"""What an artifact says about itself: `manifest.json`, written last, read first, and believed only where every byte of
-it leads to its key or its digest."""
+"""`manifest.json`, the provenance of an artifact: written last, read first, and trusted only if its bytes lead to its
+key and its digest."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,12 +16,12 @@ _OTHER_FORMAT = (
     "build it again with `make esim` or `make train`: old artifacts stay, and replies are not asked for again"
 )
 _LARGEST = 16 << 20
-"""Bytes: a manifest has some thousands."""
+"""Bytes. A manifest has a few thousand."""
 
 Key = Annotated[str, Field(pattern=keys.KEY_PATTERN)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-"""A plain name: no separator, and not hidden."""
+"""A plain file name: no separator, not hidden."""
 
 
 class FileEntry(BaseModel):
@@ -38,18 +38,18 @@ class FileEntry(BaseModel):
 
 
 class Signed(BaseModel):
-    """A JSON file of the store that has a digest of itself."""
+    """A JSON file of the store with a digest of itself."""
 
     digest: str = ""
-    """sha256 over all the rest, so that no bit of it changes unnoticed."""
+    """sha256 over all other fields, so that no bit changes unnoticed."""
 
     def signed(self) -> Self:
-        """The same with its digest. Raises ValueError on NaN."""
+        """A copy with its digest. Raises ValueError on NaN."""
         return self.model_copy(update={"digest": keys.digest(self.model_dump(mode="json", exclude={"digest"}))})
 
 
 class Manifest(Signed):
-    """The whole provenance of one artifact."""
+    """The provenance of one artifact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -60,17 +60,17 @@ class Manifest(Signed):
     key: Key
     """Stage key, 64 hex digits."""
     stage_version: int
-    """Version of the code that makes this kind; part of the key."""
+    """Version of the code that builds this kind; part of the key."""
     parents: dict[Kind, Key]
-    """Kind to key of every artifact this one was made from."""
+    """Kind and key of every artifact that this one was built from."""
     configuration: dict[str, Any]
     """Every setting that is part of the key."""
     files: Annotated[dict[FileName, FileEntry], Field(min_length=1)]
     """Every data file of the artifact."""
     summary: dict[str, Any]
-    """Counts worth knowing later: users asked, tokens, rejected rows, best epoch."""
+    """Counts worth knowing later: requests, tokens, rejected rows, best epoch."""
     tools: dict[str, str]
-    """Versions of Python, the machine's device and the libraries that made it; not part of the key."""
+    """Versions of Python and the libraries, and the machine; not part of the key."""
     created: str
     """UTC time of the build, ISO 8601."""
     seconds: float
@@ -85,7 +85,7 @@ class Manifest(Signed):
                 return "damaged: its content does not lead to its key"
             if self.signed().digest != self.digest:
                 return "damaged: its bytes differ from its digest"
-        except ValueError:  # NaN or infinity, of which no key is made
+        except ValueError:  # NaN or infinity have no key
             return "damaged: it holds NaN or infinity"
         return None
 
@@ -132,8 +132,8 @@ def _unreadable(data: bytes, error: ValidationError) -> tuple[str, str]:
     if number != FORMAT:
         return _other_format(number)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"damaged manifest ({f'{where}: ' if where else ''}{first['msg']})", BUILD_AGAIN
+    location = ".".join(str(part) for part in first["loc"])
+    return f"damaged manifest ({f'{location}: ' if location else ''}{first['msg']})", BUILD_AGAIN
 
 
 def _other_format(number: int) -> tuple[str, str]:

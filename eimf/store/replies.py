@@ -1,9 +1,9 @@
 """The append-only reply store: every finished LLM reply, under its request key, in atomic Parquet parts.
 
-One folder per generator (model, revision, sampling, schema), so that a look-up reads only what can match. A part is one
-finished chunk: `kill -9` loses at most the chunk in flight, and a reply once written is never asked for again. A part
-is named by the sha256 of its bytes, and `parts.txt` lists every part, so that neither a changed bit nor a lost part
-goes unnoticed. A part that a kill has kept out of the list is as good as the others.
+There is one folder per generator (model, revision, sampling, schema), so a look-up reads only what can match. A part is
+one finished chunk: `kill -9` loses at most the chunk in flight, and a stored reply is never asked for again. A part is
+named by the sha256 of its bytes, and `parts.txt` lists every part, so neither a changed bit nor a lost part goes
+unnoticed. A part that is not in the list because of a kill counts like the others.
 """
 
 import os
@@ -31,8 +31,8 @@ class ReplyStore:
         self.folder = root / "replies" / generator_key
 
     def read(self) -> pa.Table:
-        """All rows, `schema.REPLIES`, oldest attempt first within a request; a row written twice appears once. Raises
-        ArtifactError where a part is damaged or missing."""
+        """All rows, `schema.REPLIES`, sorted by request, then attempt; a row written twice appears once. Raises
+        ArtifactError if a part is damaged or missing."""
         tables = [_read_part(path) for path in self._parts()]
         table = pa.concat_tables(tables) if tables else schema.REPLIES.empty_table()
         rows = {(row[schema.REQUEST_KEY], row[schema.ATTEMPT]): row for row in table.to_pylist()}
@@ -48,7 +48,7 @@ class ReplyStore:
         data = sink.getvalue().to_pybytes()
         name = keys.bytes_digest(data)
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The list is there before the first part: parts without a list have lost it.
+        # The list exists before the first part: parts without a list have lost it.
         with (self.folder / _LIST).open("a+b") as stream:
             fsync(self.folder)
             write_atomic(self.folder / f"{name}.parquet", data)
@@ -58,15 +58,15 @@ class ReplyStore:
             os.fsync(stream.fileno())
 
     def _parts(self) -> list[Path]:
-        """Every part: those in the list, and those that a kill has kept out of it."""
+        """Every part, in the list or not. Raises ArtifactError if a listed one is missing."""
         files = sorted(self.folder.glob("*.parquet"))
         if not (self.folder / _LIST).exists() and not all(keys.is_key(path.stem) for path in files):
-            hint = "begin a new store, or move that folder away: its requests are asked again"
+            hint = "start a new store, or move that folder away: its requests are sent again"
             raise ArtifactError(str(self.folder), "replies of another format", hint)
         listed = self._listed() if files or (self.folder / _LIST).exists() else []
         for name in listed:
             if not (self.folder / f"{name}.parquet").is_file():
-                hint = "copy it from where it was written, or take its line out of the list: it is asked again"
+                hint = "copy it from its original store, or delete its line: its requests are sent again"
                 raise ArtifactError(str(self.folder / _LIST), f"part {name}.parquet is missing", hint)
         return files
 
@@ -75,16 +75,16 @@ class ReplyStore:
         try:
             *lines, _ = read_file(path).decode("ascii", "replace").split("\n")  # a kill may have cut the last one
         except OSError as error:
-            hint = f"write the names of the parts, without ending, a line each, into {path}"
+            hint = f"write the names of the parts, without .parquet, into {path}, one per line"
             raise ArtifactError(str(path), f"the list of the parts cannot be read ({error.strerror})", hint) from error
         for number, line in enumerate(lines, 1):
             if not keys.is_key(line):
-                raise ArtifactError(str(path), f"damaged: line {number} is no name of a part", "correct that line")
+                raise ArtifactError(str(path), f"damaged: line {number} is not the name of a part", "correct that line")
         return lines
 
 
 def _end_last_line(stream: BinaryIO) -> None:
-    """Take off a last line that a kill has cut: its part is there without it."""
+    """Remove a last line that a kill has cut: its part counts without it."""
     if not stream.seek(0, os.SEEK_END):
         return
     stream.seek(-1, os.SEEK_END)
@@ -94,7 +94,7 @@ def _end_last_line(stream: BinaryIO) -> None:
 
 
 def _read_part(path: Path) -> pa.Table:
-    hint = f"move the file away, and its line out of {_LIST}: its requests are asked again"
+    hint = f"move the file away and delete its line in {_LIST}: its requests are sent again"
     try:
         data = read_file(path)
     except OSError as error:
@@ -105,14 +105,14 @@ def _read_part(path: Path) -> pa.Table:
         table = pq.read_table(pa.BufferReader(data))
         table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(str(path), "damaged reply part: no Parquet file", hint) from error
+        raise ArtifactError(str(path), "damaged reply part: not a Parquet file", hint) from error
     if fault := _fault(table):
         raise ArtifactError(str(path), f"damaged reply part: {fault}", hint)
     return table
 
 
 def _fault(table: pa.Table) -> str | None:
-    """The reason why a table is no part of ours, or None."""
+    """Why a table is not a part of this store, or None."""
     if not table.schema.equals(schema.REPLIES):
         return f"its columns are {table.column_names[:8]}"
     for name in _NEEDED:

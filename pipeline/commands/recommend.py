@@ -22,7 +22,7 @@ RANKED = pa.schema(
         pa.field(schema.USER_ID, pa.string(), nullable=False),
         pa.field(schema.RANK, pa.int32(), nullable=False),
         pa.field(schema.ITEM_ID, pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),
+        pa.field(schema.SCORE, pa.float32(), nullable=False),
     ]
 )
 """The file of `write_all`: a row for each item recommended, best first, users in the order of their ids."""

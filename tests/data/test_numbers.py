@@ -112,7 +112,7 @@ def test_digits_that_are_kept_are_taken(values):
 
 
 @pytest.mark.parametrize(
-    ("values", "found"),
+    ("values", "problem"),
     [
         (["2024-01-01", "soon"], "row 2 below the header: 'soon' is no date, or is not written like '2024-01-01' in"),
         (["2024-01-01", None], "row 2 below the header: None is no number and no date"),
@@ -129,9 +129,9 @@ def test_digits_that_are_kept_are_taken(values):
         (["2024-01-01T10:00:00", "2024-01-01T10:00:03+01:00"], "row 2 .*:00' has a zone, the first row has none"),
     ],
 )
-def test_what_is_neither_is_named(values, found):
+def test_a_value_that_is_neither_number_nor_date_is_named(values, problem):
     series = pl.Series("n", values)
-    with pytest.raises(DataError, match=f"dataset.columns.order: column 'n', {found}"):
+    with pytest.raises(DataError, match=f"dataset.columns.order: column 'n', {problem}"):
         check_usable(series, exact_numbers(series, "dataset.columns.order"), "dataset.columns.order")
 
 

@@ -78,7 +78,7 @@ def test_an_item_at_another_time_is_not_a_repeated_event():
 
 def test_repeated_item_rows_stop_the_run_or_the_first_is_kept():
     table = items(("a", "Ant"), ("b", None), ("c", "Cat"), ("a", "Ant"), ("a", "Aunt"), (None, "Cow"), ("b", None))
-    with pytest.raises(DataError, match=r"repeated item row: 2; id 'a' stands in rows 1 and 4 below the header; keep"):
+    with pytest.raises(DataError, match=r"repeated item row: 2; id 'a' is in rows 1 and 4 below the header; keep"):
         ready(*GOOD, table=table)
     with pytest.raises(DataError, match="missing id: 1; row 2 below the header has no id"):
         ready(*GOOD, table=items(("a", "Ant"), (None, "Cow")))

@@ -164,8 +164,8 @@ def test_pages_are_checked_where_they_have_a_checksum(tmp_path):
     path = tmp_path / "e.parquet"
     pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
     data = path.read_bytes()
-    place = data.index((1002).to_bytes(8, "little"))
-    path.write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+    begin = data.index((1002).to_bytes(8, "little"))
+    path.write_bytes(data[:begin] + b"\xff" + data[begin + 1 :])
     with pytest.raises(DataError, match="cannot be read"):
         events_of(path)
 

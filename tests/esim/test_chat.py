@@ -44,8 +44,8 @@ def counts(chat: Chat, folder: Path, prompt: str) -> Counter:
     tokenizers library alone."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     wanted = {*chat.special, *chat.added} - {"\n\n", "▁▁"}
-    found = Counter(token for token in tokenizer.encode(prompt, add_special_tokens=False).tokens if token in wanted)
-    return found + Counter({text: prompt.upper().count(text.upper()) for text in chat.plain})
+    special = Counter(token for token in tokenizer.encode(prompt, add_special_tokens=False).tokens if token in wanted)
+    return special + Counter({text: prompt.upper().count(text.upper()) for text in chat.plain})
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -111,9 +111,9 @@ def test_the_default_llm(tmp_path):
         pytest.skip("its tokenizer is not in the cache")
     pytest.importorskip("transformers")
     renderer, template = ChatRenderer(folder), load_template("movies", tmp_path)
-    found = [renderer.tokens(PromptWriter(template, renderer).write([title])) for title in ("red apple", HOSTILE[0])]
+    prompts = [renderer.tokens(PromptWriter(template, renderer).write([title])) for title in ("red apple", HOSTILE[0])]
     begin, end = (renderer.tokens(text)[0] for text in ("<|im_start|>", "<|im_end|>"))
-    assert [(tokens.count(begin), tokens.count(end)) for tokens in found] == [(7, 6), (7, 6)]
+    assert [(tokens.count(begin), tokens.count(end)) for tokens in prompts] == [(7, 6), (7, 6)]
 
 
 EVIL = "import pathlib; pathlib.Path({mark!r}).write_text('ran')\nclass EvilTok: pass\nclass EvilConfig: pass\n"

@@ -18,16 +18,16 @@ ANYTHING = st.recursive(
 
 
 def parse(reply: str, examples: frozenset[str] = frozenset()):
-    return parse_reply(reply, titles=5, examples=examples, max_interests=3)
+    return parse_reply(reply, num_titles=5, examples=examples, max_interests=3)
 
 
 @given(st.text() | ANYTHING.map(json.dumps) | st.tuples(st.text(), ANYTHING.map(json.dumps), st.text()).map("".join))
 def test_no_reply_stops_a_run_and_each_is_usable_or_has_a_reason(reply):
-    found = parse(reply)
-    assert (found.reason is None) == bool(found.interests)
-    assert len(found.interests) == len(found.evidence) <= 3
-    assert all(phrase.strip() and phrase.encode() for phrase in found.interests)
-    assert all(1 <= number <= 5 for numbers in found.evidence for number in numbers)
+    parsed = parse(reply)
+    assert (parsed.reason is None) == bool(parsed.interests)
+    assert len(parsed.interests) == len(parsed.evidence) <= 3
+    assert all(phrase.strip() and phrase.encode() for phrase in parsed.interests)
+    assert all(1 <= number <= 5 for numbers in parsed.evidence for number in numbers)
 
 
 @given(st.lists(ENTRY, max_size=6), st.integers(0, 200))
@@ -62,17 +62,17 @@ def test_reasons(reply, reason):
     ],
 )
 def test_brackets_before_the_answer_do_not_hide_it(reply):
-    found = parse(reply)
-    assert (found.interests, found.evidence) == (["jazz"], [[1]])
+    parsed = parse(reply)
+    assert (parsed.interests, parsed.evidence) == (["jazz"], [[1]])
 
 
 def test_what_is_usable_is_kept_and_cleaned():
     reply = (
         'Sure: [{"interest": " dark \\n comedy", "items": [2, 2, 9, true, "3", 0, 1]}, {"interest": "Dark Comedy"}] Bye'
     )
-    found = parse(reply)
-    assert found.interests == ["dark comedy"]  # the second says the same
-    assert found.evidence == [[2, 1]]
+    parsed = parse(reply)
+    assert parsed.interests == ["dark comedy"]  # the second says the same
+    assert parsed.evidence == [[2, 1]]
 
 
 def first_list(reply: str):
@@ -107,14 +107,14 @@ def test_a_reply_that_breaks_off_keeps_its_whole_entries(entries, data):
     text = json.dumps(entries)
     ends = [len(json.dumps(entries[: number + 1])) - 1 for number in range(len(entries))]  # of each entry, less the ]
     cut = data.draw(st.integers(1, len(text) - 1))
-    found, whole = parse("So: " + text[:cut]), sum(end <= cut for end in ends)
-    assert found.interests == [entry["interest"] for entry in entries][: min(whole, 3)]
-    assert not found.whole and (found.reason is None) == (whole > 0)
+    parsed, whole = parse("So: " + text[:cut]), sum(end <= cut for end in ends)
+    assert parsed.interests == [entry["interest"] for entry in entries][: min(whole, 3)]
+    assert not parsed.whole and (parsed.reason is None) == (whole > 0)
 
 
 def test_the_reply_of_a_report():
-    found = parse('[{"interest": "crime", "items": [2, 3]}, {"in')
-    assert (found.interests, found.evidence, found.reason, found.whole) == (["crime"], [[2, 3]], None, False)
+    parsed = parse('[{"interest": "crime", "items": [2, 3]}, {"in')
+    assert (parsed.interests, parsed.evidence, parsed.reason, parsed.whole) == (["crime"], [[2, 3]], None, False)
     # A list that is broken within is no list that breaks off.
     assert not parse('[{"interest": "crime"}, oops] and so on').interests
 

@@ -167,7 +167,7 @@ def test_a_checkpoint_without_weights_or_without_a_dataset(trained, tmp_path):
     refused(forged(checkpoint, files={}), dataset, "no such file")
     store = Store(tmp_path)
     alone = sealed(store, "checkpoint", {}, checkpoint.manifest.configuration)
-    with pytest.raises(ArtifactError, match=r"checkpoint .*: it names no dataset that it was made from"):
+    with pytest.raises(ArtifactError, match=r"checkpoint .*: its manifest names no dataset that it was built from"):
         Recommender.load(store, alone.key)
 
 
@@ -194,7 +194,7 @@ def test_what_does_not_tell_what_was_trained_is_listed_as_damaged(tmp_path, caps
 @pytest.mark.parametrize("value", [None, "many", [1], True])
 def test_a_count_that_is_no_number_is_damage(trained, value):
     checkpoint, _ = trained
-    with pytest.raises(ArtifactError, match=r"its fact .epochs. is"):
+    with pytest.raises(ArtifactError, match=r".epochs. in its summary is"):
         forged(checkpoint, summary={"epochs": value} if value is not None else {}).fact("epochs")
 
 

@@ -31,14 +31,14 @@ def build(store: Store, key: str = KEY) -> Artifact:
 def test_what_was_written_is_read_back(tmp_path):
     store = Store(tmp_path)
     build(store)
-    found = store.find("numbers", KEY)
-    assert found is not None and found.table("numbers") == TABLE
-    assert found.manifest.files["numbers.parquet"].rows == 3
+    artifact = store.find("numbers", KEY)
+    assert artifact is not None and artifact.table("numbers") == TABLE
+    assert artifact.manifest.files["numbers.parquet"].rows == 3
     assert store.listing() == [("numbers", KEY)]
     assert store.get("numbers", KEY[:4]).key == KEY
 
 
-def test_nothing_is_found_before_it_is_sealed(tmp_path):
+def test_an_artifact_does_not_exist_before_it_is_committed(tmp_path):
     store = Store(tmp_path)
     with store.staging(KEY) as staging:
         staging.write_table("numbers", TABLE)
@@ -52,11 +52,11 @@ def test_one_flipped_byte_is_noticed_at_the_first_use_and_by_verify(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    found = Store(tmp_path).find("numbers", KEY)
+    artifact = Store(tmp_path).find("numbers", KEY)
     with pytest.raises(ArtifactError, match=r"numbers\.parquet: damaged.*remove .* and build it again"):
-        found.table("numbers")
+        artifact.table("numbers")
     with pytest.raises(ArtifactError, match="damaged"):
-        found.verify()
+        artifact.verify()
 
 
 def test_a_damaged_manifest_is_an_error_not_a_rebuild(tmp_path):
@@ -186,7 +186,7 @@ def test_a_number_that_is_none_does_not_enter_a_manifest(tmp_path):
 def test_what_is_no_key_finds_nothing(tmp_path, key):
     store = Store(tmp_path)
     build(store)
-    with pytest.raises(ArtifactError, match="no key"):
+    with pytest.raises(ArtifactError, match="not a key"):
         store.find("numbers", key)
     if key:
         with pytest.raises(ArtifactError, match="0 artifacts") as error:
@@ -195,11 +195,11 @@ def test_what_is_no_key_finds_nothing(tmp_path, key):
 
 
 @pytest.mark.parametrize("value", [None, True, "3", [3]])
-def test_a_fact_that_is_no_number_is_refused(tmp_path, value):
+def test_a_figure_of_the_summary_that_is_not_a_number_is_refused(tmp_path, value):
     artifact = build(Store(tmp_path))
     assert artifact.fact("rows") == 3
     artifact.manifest.summary["rows"] = value
-    with pytest.raises(ArtifactError, match=f"its fact 'rows' is {re.escape(repr(value))}, no number"):
+    with pytest.raises(ArtifactError, match=f"'rows' in its summary is {re.escape(repr(value))}, not a number"):
         artifact.fact("rows")
 
 
@@ -211,10 +211,10 @@ def test_the_parent_of_an_artifact_or_one_line_that_says_what_to_copy(tmp_path):
         staging.write_table("sums", TABLE)
         child = store.commit(staging, "sums", key, 1, {"numbers": KEY}, RECORD)
     assert store.parent(child, "numbers") == parent
-    with pytest.raises(ArtifactError, match="it names no letters that it was made from"):
+    with pytest.raises(ArtifactError, match="its manifest names no letters that it was built from"):
         store.parent(child, "letters")
     shutil.rmtree(parent.folder)
-    line = f"numbers: {tmp_path} does not have numbers {KEY[:12]}, which sums {key[:12]} was made from; copy .*/{KEY}"
+    line = f"numbers: {tmp_path} does not have numbers {KEY[:12]}, which sums {key[:12]} was built from; copy .*/{KEY}"
     with pytest.raises(ArtifactError, match=line):
         store.parent(child, "numbers")
 
@@ -249,16 +249,16 @@ def test_a_folder_of_runs_that_is_a_link_is_left_alone(tmp_path):
 
 
 def test_commands_that_clean_up_at_once_do_not_get_in_each_others_way(tmp_path):
-    """Folders of sealed trainings go while others look into them."""
+    """Folders of finished trainings are removed while others read them."""
     store = Store(tmp_path)
-    sealed = [keys.stage_key("checkpoint", 1, {}, {"seed": seed}) for seed in range(20)]
-    for seed, key in enumerate(sealed):
+    finished = [keys.stage_key("checkpoint", 1, {}, {"seed": seed}) for seed in range(20)]
+    for seed, key in enumerate(finished):
         with store.staging(key) as staging:
             staging.write_table("numbers", TABLE)
             store.commit(staging, "checkpoint", key, 1, {}, RECORD | {"configuration": {"seed": seed}})
 
     def leave() -> None:
-        for key in sealed:
+        for key in finished:
             store.resume_dir(key).mkdir(parents=True)
             for name in ("run.json", "metrics.jsonl", f".eimf-{'0' * 32}.tmp"):
                 (store.resume_dir(key) / name).write_text("left")
@@ -276,7 +276,7 @@ def test_commands_that_clean_up_at_once_do_not_get_in_each_others_way(tmp_path):
         sys.setswitchinterval(interval)
 
 
-def test_a_sealed_training_leaves_nothing_of_its_run_and_nothing_else_is_touched(tmp_path):
+def test_a_finished_training_leaves_nothing_of_its_run_and_nothing_else_is_touched(tmp_path):
     store = Store(tmp_path)
     names = ("run.json", f"state-{'0' * 16}.safetensors", f"best-{'f' * 16}.safetensors", "metrics.jsonl")
 

@@ -15,7 +15,7 @@ JSON = st.recursive(
 
 
 def test_golden_keys():
-    # Pinned: a change here means that every artifact ever made is orphaned. printf '{...}' | sha256sum gives the same.
+    # Pinned: a change here means that every artifact ever built is orphaned. printf '{...}' | sha256sum gives the same.
     assert keys.canonical({"b": 1, "a": [0.5, "\u00e9"]}) == b'{"a":[0.5,"\\u00e9"],"b":1}'
     assert keys.digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     key = keys.stage_key("clusters", 1, {"user_vectors": "ab"}, {"cluster": {"seed": 1}})

@@ -25,8 +25,8 @@ def test_parts_add_up_and_a_row_written_twice_appears_once(tmp_path):
     replies.append([row("b"), row("a")])
     replies.append([row("a"), row("a", 1, "[1]")])
     replies.append([])
-    found = [(entry["request_key"], entry["attempt"]) for entry in replies.read().to_pylist()]
-    assert found == [("a", 0), ("a", 1), ("b", 0)]
+    rows = [(entry["request_key"], entry["attempt"]) for entry in replies.read().to_pylist()]
+    assert rows == [("a", 0), ("a", 1), ("b", 0)]
 
 
 def test_generators_do_not_see_each_others_replies(tmp_path):
@@ -148,7 +148,7 @@ def test_a_part_of_the_first_format_is_not_taken_for_a_lost_list(tmp_path):
     replies.append([row("a")])
     (replies.folder / "parts.txt").unlink()
     next(replies.folder.glob("*.parquet")).rename(replies.folder / f"{'0' * 32}.parquet")  # a number drawn, then
-    with pytest.raises(ArtifactError, match=r"replies of another format; begin a new store, or move"):
+    with pytest.raises(ArtifactError, match=r"replies of another format; start a new store, or move"):
         replies.read()
 
 

@@ -1,4 +1,4 @@
-"""Stage 9: what the `esim` artifact holds, and what it leaves to the artifacts that it was made from."""
+"""Stage 9: what the `esim` artifact holds, and what it leaves to the artifacts that it was built from."""
 
 import shutil
 
@@ -27,6 +27,6 @@ def test_esim_has_users_and_interests_and_no_second_copy_of_the_item_vectors(sto
 def test_a_training_node_without_the_item_vectors_is_told_what_to_copy(store, world_folder):
     shutil.rmtree(store.root / "item_vectors")
     with pytest.raises(
-        ArtifactError, match=r"does not have item_vectors \w{12}, which esim \w{12} was made from; copy"
+        ArtifactError, match=r"does not have item_vectors \w{12}, which esim \w{12} was built from; copy"
     ):
         run_train(planted.recipe(world_folder), store)
