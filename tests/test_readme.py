@@ -25,7 +25,7 @@ def test_tables_and_lists_of_files_are_those_of_the_project(path):
 
 
 def test_a_table_of_a_study_stands_beside_the_command_that_makes_it():
-    for path in (ROOT / "README.md", ROOT / "tests" / "study" / "README.md"):
+    for path in (ROOT / "README.md", ROOT / "tests" / "studies" / "README.md"):
         text = path.read_text()
         tables = set(re.findall(r"<!-- (?:NDCG@10 of )?(tests/\S+)/table.md -->", text))
         assert tables and tables <= set(re.findall(r"PLAN=(tests/\S+?)\.toml", text))

@@ -1,7 +1,7 @@
 """Spherical k-means of the users, seeded (METHOD, stage one, 3): how many clusters, which way, none of them empty.
 
 The vectors are clustered as they are. Centring gains nothing and whitening loses, by the share of users whose
-validation item is nearer to their own cluster than to another's (tests/study/cluster_space.py).
+validation item is nearer to their own cluster than to another's (tests/studies/cluster_space.py).
 """
 
 from dataclasses import dataclass

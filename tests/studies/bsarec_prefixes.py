@@ -1,6 +1,6 @@
 """BSARec trained as its paper does it, to see what our deviations cost (eimf/backbones/bsarec.py names them).
 
-    python tests/study/bsarec_prefixes.py artifacts/dataset/KEY/events.parquet --weight-decay 0.3
+    python tests/studies/bsarec_prefixes.py artifacts/dataset/KEY/events.parquet --weight-decay 0.3
 
 Every prefix of a training history is an example of its own, which the last place predicts from. So positions are
 counted from the end, and the filter may be the whole one: every place sees later ones. An epoch takes about four

@@ -1,4 +1,4 @@
-"""Put the tables of the studies into the READMEs: python tests/study/readme.py
+"""Put the tables of the studies into the READMEs: python tests/studies/readme.py
 
 A table stands between a comment that names its file and the comment `end`; `NDCG@10 of` its file asks for a short form.
 """
@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-READMES = (ROOT / "README.md", ROOT / "tests" / "study" / "README.md")
-_BLOCK = re.compile(r"(<!-- (NDCG@10 of )?(tests/study/\S+/table\.md) -->\n).*?(<!-- end -->)", re.DOTALL)
+READMES = (ROOT / "README.md", ROOT / "tests" / "studies" / "README.md")
+_BLOCK = re.compile(r"(<!-- (NDCG@10 of )?(tests/studies/\S+/table\.md) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(text: str) -> str:
