@@ -1,3 +1,6 @@
+"""A sweep: every trial once, whatever fails, is killed or is interrupted."""
+
+import io
 import json
 import os
 import shutil
@@ -5,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -14,16 +20,15 @@ import torch
 
 from eimf import schema
 from eimf.errors import ArtifactError, SettingError
-from eimf.evaluation.rank_users import user_metric
 from eimf.store.artifact import Store
-from pipeline import console
 from pipeline.commands.sweep import run_plan
+from pipeline.recipe import load_recipe
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
-from pipeline.sweeps.plan import read_plan, tasks_of
-from pipeline.sweeps.results import pack, read_result, unpack, write_result
-from pipeline.sweeps.run import _work, run_sweep
-from pipeline.sweeps.table import comparison
+from pipeline.sweeps.plan import Trial, read_plan, trials_of
+from pipeline.sweeps.results import FILE, current, read_results
+from pipeline.sweeps.run import run_sweep
+from pipeline.sweeps.table import format_tables, results_tables
 from tests import world as planted
 from tests.processes import alive, wait_for
 
@@ -31,11 +36,23 @@ PLAN = """
 recipes = ["world.toml"]
 backbones = ["sasrec"]
 seeds = [1, 2]
-against = ["plain"]
+baselines = ["plain"]
 settings = {settings}
 [variants]
 plain = ["heads.preset=plain"]
 paper = ["heads.preset=paper"]
+"""
+# With one cluster the interests are the same for all users: they fail the gain test, and `modern` is `text`.
+SHARED = """
+recipes = ["world.toml"]
+backbones = ["sasrec"]
+seeds = [1, 2]
+baselines = ["plain", "text"]
+settings = {settings}
+[variants]
+plain = ["heads.preset=plain"]
+text = ["heads.preset=text"]
+modern = ["heads.preset=modern", "heads.gate=true"]
 """
 RECIPE = """
 [dataset]
@@ -52,7 +69,7 @@ def plan(tmp_path_factory):
     folder = planted.world().write(tmp_path_factory.mktemp("sweep") / "world")
     (folder / "world.toml").write_text(RECIPE)
     path = folder / "plan.toml"
-    path.write_text(PLAN.format(settings=json.dumps([*planted.FAKES, "train.epochs=2"])))
+    path.write_text(PLAN.format(settings=json.dumps([*planted.FAKES, "train.epochs=1"])))
     return path
 
 
@@ -60,153 +77,187 @@ def plan(tmp_path_factory):
 def store(plan, tmp_path_factory) -> Store:
     store = Store(tmp_path_factory.mktemp("store"))
     with pytest.raises(ArtifactError):
-        tasks_of(read_plan(plan), plan.parent, store)  # nothing to train against yet
-    run_esim(tasks_recipe(plan), store)
+        trials_of(read_plan(plan), plan.parent, store)  # nothing to train against yet
+    run_esim(world_recipe(plan), store)
     return store
 
 
-def tasks_recipe(plan, *more):
-    from pipeline.recipe import load_recipe
-
+def world_recipe(plan, *more):
     return load_recipe("", plan.parent / "world.toml", [*planted.FAKES, *more])
 
 
-def test_ranks_survive_packing_up_to_fifty():
-    ranks = np.array([1, 50, 51, 3, 900, 2, schema.NEVER], np.int32)
-    assert unpack(pack(ranks)).tolist() == [1, 50, 51, 3, 51, 2, 51]
-    long = np.random.default_rng(0).integers(1, 5000, 20_000)
-    assert len(pack(long)) < 1000  # nearly all beyond 50
-    a, b = (user_metric(torch.from_numpy(each), "ndcg", 50) for each in (long, unpack(pack(long))))
-    assert torch.equal(a, b)
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep: its plan, trials and folder of results, what it printed, and the seeds that its table was short
+    of when each training ended."""
+
+    path: Path
+    trials: list[Trial]
+    results: Path
+    printed: str
+    short: list[int]
 
 
-def test_a_sweep_runs_everything_once_and_resumes_where_it_stopped(plan, store, tmp_path, capsys, monkeypatch):
-    results, finished = tmp_path / "results", []
+@pytest.fixture(scope="module")
+def finished(plan, store, tmp_path_factory) -> Sweep:
+    run_esim(world_recipe(plan, "cluster.count=1"), store)
+    path = plan.with_name("finished.toml")
+    path.write_text(SHARED.format(settings=json.dumps([*planted.FAKES, "train.epochs=1", "cluster.count=1"])))
+    results, short = tmp_path_factory.mktemp("results"), []
 
-    def info(line=""):
-        console.info(line)
-        if line.startswith("["):
-            finished.append((results / "table.md").read_text().count(", seed 1 |"))
+    class Watching(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("["):
+                short.append((results / "table.md").read_text().count(", seed 1 |"))
+            return super().write(text)
 
-    monkeypatch.setattr("pipeline.sweeps.run.say", info)
-    run_plan(plan, store, results, workers=2)
-    assert finished[:2] == [1, 2]  # the table grows with the sweep
-    out = capsys.readouterr().out
-    assert "0 of 4 runs are finished" in out and "[4/4]" in out
-    tasks = tasks_of(read_plan(plan), plan.parent, store)
-    found = {task.name: read_result(results, task) for task in tasks}
-    assert len(found) == 4 and all(found.values())
-    # The same numbers as the training alone.
-    alone = run_train(tasks[1].recipe, store)
-    assert alone.metrics.key == tasks[1].key == found[tasks[1].name]["key"]
-    assert alone.metrics.manifest.summary["ndcg@10"] == found[tasks[1].name]["ndcg@10"]
-    table = (results / "table.md").read_text()
-    assert "| world | plain | paper |\n" in table and "| world | paper minus plain |\n" in table
-    plain = [found[f"world.sasrec.plain.{seed}"]["ndcg@10"] for seed in (1, 2)]
+    printed = Watching()
+    with redirect_stdout(printed):
+        run_plan(path, store, results, workers=2)
+    return Sweep(path, trials_of(read_plan(path), path.parent, store), results, printed.getvalue(), short)
+
+
+def lines_of(folder: Path) -> dict[str, bytes]:
+    """The lines of a result file by the name of their trial."""
+    lines = (folder / FILE).read_bytes().splitlines(keepends=True)
+    return dict(zip(read_results(folder)[0], lines, strict=True))
+
+
+def test_a_sweep_runs_everything_once(store, finished):
+    assert "0 of 6 trials are finished" in finished.printed and "[4/4]" in finished.printed
+    assert finished.short[0] > 0 and finished.short[-1] == 0  # the table grows with the sweep
+    results, problems = read_results(finished.results)
+    assert results.keys() == {trial.name for trial in finished.trials} and not problems
+    # The same numbers as those of the training on its own.
+    trial = finished.trials[1]
+    before = set((store.root / "checkpoint").iterdir())
+    run = run_train(trial.recipe, store)
+    assert set((store.root / "checkpoint").iterdir()) == before
+    result = results[trial.name]
+    assert (run.metrics.key, run.checkpoint.key) == (trial.key, result.checkpoint) and result.key == trial.key
+    assert run.metrics.manifest.summary["ndcg@10"] == result.summary["ndcg@10"]
+    table = (finished.results / "table.md").read_text()
+    assert "| world | plain | text | modern (fails the gain test) |\n" in table
+    plain = [results[f"world.sasrec.plain.{seed}"].summary["ndcg@10"] for seed in (1, 2)]
+    assert plain[0] != plain[1]
     assert f"| sasrec | {np.mean(plain):.4f} ± {np.std(plain, ddof=1):.4f} / " in table
 
-    # A result that is gone is made again, one that is there is not, and one of other settings does not count.
-    # So is one that a merge has spoilt.
-    (results / "world.sasrec.paper.2.json").unlink()
-    (results / "world.sasrec.plain.2.json").write_text("<<<<<<< HEAD")
-    run_plan(plan, store, results, workers=1)
-    out = capsys.readouterr().out
-    assert "2 of 4 runs are finished" in out and "[1/2] world.sasrec.plain.2" in out and "[2/2] world.sa" in out
-    other = plan.with_name("other.toml")
-    other.write_text(plan.read_text().replace("train.epochs=2", "train.epochs=1"))
-    tasks = tasks_of(read_plan(other), plan.parent, store)
-    assert [read_result(results, task) for task in tasks] == [None] * 4
 
-
-@pytest.mark.parametrize("content", [b"[]", b"null", b"\xff", b"[" * 100_000, b'{"key": 1}', b""])
-def test_a_result_file_that_is_none_is_done_again(plan, store, tmp_path, content):
-    task = tasks_of(read_plan(plan), plan.parent, store)[0]
-    (tmp_path / f"{task.name}.json").write_bytes(content)
-    assert read_result(tmp_path, task) is None
-
-
-def test_a_result_file_with_another_number_is_done_again(plan, store, tmp_path):
-    task = tasks_of(read_plan(plan), plan.parent, store)[0]
-    write_result(tmp_path, task, {"key": task.key, "ndcg@10": 0.25, "ranks": pack(np.array([1, 2, 60]))})
-    path = tmp_path / f"{task.name}.json"
-    assert read_result(tmp_path, task) is not None
-    whole = path.read_bytes()
-    for old, new in ((b"0.25", b"0.35"), (b'"ranks"', b'"rank5"'), (b'"sha256": "', b'"sha256": "0')):
-        path.write_bytes(whole.replace(old, new))
-        assert read_result(tmp_path, task) is None
-
-
-def test_runs_that_come_to_the_same_training_share_it(plan, store, tmp_path, capsys):
-    # With one cluster the interests are the same for all users: the gate leaves them out, and `modern` is `text`.
-    run_esim(tasks_recipe(plan, "cluster.count=1"), store)
-    same = plan.with_name("same.toml")
-    variants = 'text = ["heads.preset=text"]\nmodern = ["heads.preset=modern", "heads.gate=true"]\n'
-    settings = json.dumps([*planted.FAKES, "train.epochs=2", "cluster.count=1"])
-    text = PLAN.format(settings=settings).replace("seeds = [1, 2]", "seeds = [1]")
-    same.write_text(text[: text.index("plain =")].replace('["plain"]', '["text"]') + variants)
-    run_plan(same, store, tmp_path, workers=2)
-    assert "[1/1] world.sasrec.text.1" in capsys.readouterr().out
-    tasks = tasks_of(read_plan(same), plan.parent, store)
-    one, other = (read_result(tmp_path, task) for task in tasks)
-    assert one is not None and one == other
-    table = (tmp_path / "table.md").read_text()
-    assert "| world | text | modern (gate shut) |\n" in table and "| sasrec | +0.0000 (p 1) |" in table
-    # The same where one of the two was finished before, elsewhere.
-    (tmp_path / "world.sasrec.text.1.json").unlink()
+def test_trials_with_the_same_training_share_it(finished, tmp_path, capsys):
+    results = read_results(finished.results)[0]
+    for seed in (1, 2):
+        text, modern = (results[f"world.sasrec.{name}.{seed}"] for name in ("text", "modern"))
+        assert modern == text.model_copy(update={"variant": "modern", "fails_gain_test": True})
+    assert len({result.key for result in results.values()}) == 4
+    table = (finished.results / "table.md").read_text()
+    differences = [line.split(" | ") for line in table.splitlines() if line.startswith("| sasrec |")][1]
+    assert "| world | text minus plain | modern minus plain | modern minus text |\n" in table
+    assert differences[1] == differences[2] and differences[3] == "+0.0000 (p 1) |"
+    # The same if one of the two was finished before.
+    copy = Path(shutil.copytree(finished.results, tmp_path / "results"))
+    lines = lines_of(copy)
+    del lines["world.sasrec.text.1"]
+    (copy / FILE).write_bytes(b"".join(lines.values()))
     tables = []
-    run_sweep(tasks, store, tmp_path, 2, lambda: tables.append(comparison(read_plan(same), tasks, tmp_path)))
-    assert "2 of 2 runs are finished" in capsys.readouterr().out
-    assert tables == [table]
+    plan = read_plan(finished.path)
+    run_sweep(
+        finished.trials, Store(tmp_path), copy, 2,
+        lambda: tables.append(format_tables(results_tables(plan, read_results(copy)[0].values()))),
+    )  # fmt: skip
+    assert "6 of 6 trials are finished" in capsys.readouterr().out
+    assert tables == [table] and (copy / FILE).read_bytes() == (finished.results / FILE).read_bytes()
 
 
-def test_a_run_that_fails_stops_no_other_and_is_named(plan, store, tmp_path, capsys):
-    bad = plan.with_name("bad.toml")
-    text = plan.read_text().replace("seeds = [1, 2]", "seeds = [1]")
-    diverging = 'paper = ["heads.preset=paper", "train.lr=1000", "train.weight_decay=1000"]\n'
-    bad.write_text(text[: text.index("plain =")] + diverging + 'plain = ["heads.preset=plain"]\n')  # it runs first
-    with pytest.raises(SettingError, match=r"world.sasrec.paper.1: train.lr"):
-        run_plan(bad, store, tmp_path, workers=1)
-    assert "| world | plain |\n" in (tmp_path / "table.md").read_text()
+def test_a_sweep_resumes_and_a_failure_stops_no_other_trial(plan, finished, store, tmp_path, capsys):
+    # One result is there, one was damaged by a merge, and a trial that is new diverges.
+    results = Path(shutil.copytree(finished.results, tmp_path / "results"))
+    lines = lines_of(results)
+    before = dict(lines)
+    lines["world.sasrec.text.1"] = b"<<<<<<< HEAD\n"
+    (results / FILE).write_bytes(b"".join(lines.values()))
+    path = plan.with_name("more.toml")
+    text = finished.path.read_text().replace("seeds = [1, 2]", "seeds = [1]")
+    diverging = 'bad = ["heads.preset=plain", "train.lr=1000", "train.weight_decay=1000"]\n'
+    path.write_text(text.replace("plain = [", diverging + "plain = [").replace("modern = ", "# "))  # it runs first
+    with pytest.raises(
+        SettingError, match=r"world.sasrec.bad.1: train.lr: 1000.0: the loss is .*; 1 trials failed, see"
+    ):
+        run_plan(path, store, results, workers=1)
+    out = capsys.readouterr().out
+    assert "results.jsonl, line 5: damaged, or left by a merge; its trial runs again\n" in out
+    assert "1 of 3 trials are finished" in out
+    assert "[1/2] world.sasrec.bad.1  failed: train.lr" in out and "[2/2] world.sasrec.text.1  ndcg@10" in out
+    assert "Traceback" in (results / "log" / "world.sasrec.bad.1.txt").read_text()
+    assert lines_of(results) == before
+    assert "| world | plain | text |\n" in (results / "table.md").read_text()
 
 
-def test_a_run_whose_process_is_killed_stops_no_other(plan, store, tmp_path, monkeypatch, capsys):
-    tasks = tasks_of(read_plan(plan), plan.parent, store)[1:3]
-    monkeypatch.setattr("pipeline.sweeps.run._work", killed_once)
-    with pytest.raises(SettingError, match=r"world.sasrec.paper.1: its process ended with exit code -9"):
-        run_sweep(tasks, store, tmp_path, 1, lambda: None)
-    assert "failed" in capsys.readouterr().out
-    assert [read_result(tmp_path, task) is None for task in tasks] == [True, False]
+def test_results_of_other_settings_do_not_count(plan, store, finished):
+    other = plan.with_name("other.toml")
+    other.write_text(finished.path.read_text().replace("train.epochs=1", "train.epochs=3"))
+    results = read_results(finished.results)[0]
+    trials = trials_of(read_plan(other), plan.parent, store)
+    assert {trial.name for trial in trials} == results.keys()
+    assert [current(results, trial) for trial in trials] == [None] * 6
 
 
-def killed_once(task, root, log, sender):
-    if task.name == "world.sasrec.paper.1":
-        os.kill(os.getpid(), signal.SIGKILL)
-    _work(task, root, log, sender)
+@contextmanager
+def killing(log: Path) -> Iterator[None]:
+    """Meanwhile kill the process of ours that opens this log file."""
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            for pid in below(os.getpid()):
+                try:
+                    opened = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
+                except OSError:  # it has ended meanwhile
+                    continue
+                if log in opened:
+                    os.kill(pid, signal.SIGKILL)
+                    return
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
-def test_what_stage_one_made_anew_meanwhile_is_not_filed_under_the_old_key(plan, store, tmp_path):
-    task = replace(tasks_of(read_plan(plan), plan.parent, store)[0], key="0" * 64)
-    with pytest.raises(SettingError, match=r"stage one was run anew meanwhile; start the sweep again"):
-        run_sweep([task], store, tmp_path, 1, lambda: None)
-    assert "Traceback" in (tmp_path / "log" / f"{task.name}.txt").read_text()
+def test_a_killed_trial_and_one_with_other_artifacts_stop_no_other(store, finished, tmp_path, capsys):
+    killed, moved = finished.trials[1], replace(finished.trials[0], key="0" * 64)
+    with (
+        killing(tmp_path / "log" / f"{killed.name}.txt"),
+        pytest.raises(SettingError, match=rf"{killed.name}: its process ended with exit code -9; 2 trials failed, see"),
+    ):
+        run_sweep([killed, moved], store, tmp_path, 1, lambda: None)
+    out = capsys.readouterr().out
+    assert (
+        f"[2/2] {moved.name}  failed: {moved.name}: stage one has changed since the sweep began; start the sweep again"
+        in out
+    )
+    assert "Traceback" in (tmp_path / "log" / f"{moved.name}.txt").read_text()
+    assert not (tmp_path / FILE).exists()
 
 
 def test_variants_of_stage_one_are_trained_against_their_own_artifacts(plan, store):
     few = plan.with_name("few.toml")
     few.write_text(plan.read_text() + 'few = ["heads.preset=paper", "cluster.count=5"]\n')
     with pytest.raises(ArtifactError, match="esim"):  # that artifact is not there yet
-        tasks_of(read_plan(few), plan.parent, store)
-    run_esim(tasks_recipe(plan, "cluster.count=5"), store)
-    tasks = tasks_of(read_plan(few), plan.parent, store)
-    assert len({task.key for task in tasks}) == len(tasks) == 6
+        trials_of(read_plan(few), plan.parent, store)
+    run_esim(world_recipe(plan, "cluster.count=5"), store)
+    trials = trials_of(read_plan(few), plan.parent, store)
+    assert len({trial.key for trial in trials}) == len(trials) == 6
 
 
 def test_two_recipes_of_one_name_are_refused(plan, store):
     (plan.parent / "again.toml").write_text(RECIPE)
     both = plan.with_name("both.toml")
     both.write_text(plan.read_text().replace('"world.toml"', '"world.toml", "again.toml"'))
-    with pytest.raises(SettingError, match=r"plan: two runs are called world.sasrec.plain.1"):
-        tasks_of(read_plan(both), plan.parent, store)
+    with pytest.raises(SettingError, match=r"plan: two trials are called world.sasrec.plain.1"):
+        trials_of(read_plan(both), plan.parent, store)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +269,7 @@ def test_two_recipes_of_one_name_are_refused(plan, store):
         (PLAN.format(settings="[]").replace("[1, 2]", "[1.5]"), r"plan.seeds.0: 1.5 in .* is not allowed; .* integer"),
         (PLAN.format(settings="[]").replace("[1, 2]", "[1, 1]"), r"plan.seeds: \[1, 1\] names one twice"),
         (PLAN.format(settings="[]").replace("paper =", '"../paper" ='), r"plan.variants.*'../paper' in"),
-        (PLAN.format(settings="[]").replace('["plain"]', '["best"]'), "plan.against: 'best' is no variant"),
+        (PLAN.format(settings="[]").replace('["plain"]', '["best"]'), "plan.baselines: 'best' is no variant"),
         (PLAN.format(settings="[]").replace("world.toml", "none.toml"), "recipe: no file"),
         (PLAN.format(settings="[]").replace("preset=paper", "preset=best"), "heads.preset: 'best'"),
     ],
@@ -227,7 +278,7 @@ def test_a_bad_plan_is_one_error(plan, store, text, match):
     path = plan.with_name("wrong.toml")
     path.write_text(text)
     with pytest.raises(SettingError, match=match):
-        tasks_of(read_plan(path), plan.parent, store)
+        trials_of(read_plan(path), plan.parent, store)
 
 
 def test_a_plan_without_an_ending_is_refused(plan):
@@ -238,30 +289,30 @@ def test_a_plan_without_an_ending_is_refused(plan):
 
 
 @pytest.mark.parametrize(
-    ("field", "setting", "remedy"),
+    ("field", "setting", "hint"),
     [("settings", "train.seed=3", "seeds"), ("variants.plain", "model.backbone=dnn", "backbones")],
 )
-def test_what_tells_runs_apart_is_no_setting(plan, tmp_path, field, setting, hint):
+def test_settings_do_not_repeat_what_has_a_list(plan, tmp_path, field, setting, hint):
     text = plan.read_text()
-    old = "train.epochs=2" if field == "settings" else "heads.preset=plain"
+    old = "train.epochs=1" if field == "settings" else "heads.preset=plain"
     changed = tmp_path / "plan.toml"
     changed.write_text(text.replace(old, setting))
     with pytest.raises(SettingError, match=f"plan.{field}: '{setting}'; write it into {hint} of the plan"):
-        tasks_of(read_plan(changed), plan.parent, Store(tmp_path))
+        trials_of(read_plan(changed), plan.parent, Store(tmp_path))
 
 
 def test_a_folder_of_data_lies_beside_the_plan(plan, tmp_path):
     changed = plan.parent / "folders.toml"
     changed.write_text(plan.read_text().replace('["world.toml"]', '["../world"]').replace("paper = ", "# "))
-    tasks = tasks_of(read_plan(changed), plan.parent, Store(tmp_path))
-    assert [task.dataset for task in tasks] == ["world", "world"]
+    trials = trials_of(read_plan(changed), plan.parent, Store(tmp_path))
+    assert [trial.dataset for trial in trials] == ["world", "world"]
 
 
 def below(pid: int) -> set[int]:
     """All processes that a process has started, and those that they have."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
-    own = {int(child) for children in lists for child in children.read_text().split()}
-    return own.union(*(below(child) for child in own))
+    children = {int(child) for children in lists for child in children.read_text().split()}
+    return children.union(*(below(child) for child in children))
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -272,7 +323,7 @@ def test_a_signal_to_a_sweep_alone_ends_it_with_its_trainings(plan, store, tmp_p
     long.write_text(PLAN.format(settings=settings).replace('"world.toml"', f'"{plan.parent / "world.toml"}"'))
     root, results = Path(__file__).parents[3], tmp_path / "long"
     results.mkdir()
-    (results / "kept.json").write_text("{}")
+    (results / FILE).write_text("{}\n")
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "sweep", str(long), "--workers", "1"]
     ours = Path(shutil.copytree(store.root, tmp_path / "store", ignore=shutil.ignore_patterns("runs")))
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -292,6 +343,4 @@ def test_a_signal_to_a_sweep_alone_ends_it_with_its_trainings(plan, store, tmp_p
     finally:
         sweep.kill()
         sweep.wait()
-    for path in results.glob("*.json"):
-        json.loads(path.read_text())
-    assert (results / "kept.json").read_text() == "{}"
+    assert (results / FILE).read_text() == "{}\n"
