@@ -12,7 +12,7 @@ from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Store
 from eimf.store.files import remove_stale_files, replacing
 from pipeline.commands.table_file import check_ending, table_writer
-from pipeline.console import info, progress, table
+from pipeline.console import info, progress
 from pipeline.stages.load import histories_of
 
 _BLOCK = 4096
@@ -53,7 +53,7 @@ def show(
     if not best:
         info("nothing is left to recommend: the history holds every item; --keep-seen lets items of it come back")
         return
-    table(["item", "score", "title"], [[item, f"{score:.3f}", titles[item] or ""] for item, score in best])
+    XX
 
 
 def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | None = None) -> None:

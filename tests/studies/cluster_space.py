@@ -1,6 +1,6 @@
 """In which space users cluster best: raw user vectors, centred, or whitened.
 
-    python tests/studies/cluster_space.py artifacts ...      stores with one dataset each, stage one finished up to row 3
+    python tests/studies/cluster_space.py artifacts ...     stores with one dataset each, stage one finished up to row 3
 
 Is the validation item's text nearer to the user's own cluster than to that of a random other user? There are three
 judges, whatever space is clustered: item texts raw, centred, and whitened (128 components). `cluster` takes the mean of

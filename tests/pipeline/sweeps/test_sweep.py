@@ -16,9 +16,7 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
-import torch
 
-from eimf import schema
 from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from pipeline.commands.sweep import run_plan
