@@ -1,6 +1,6 @@
-"""Ranking metrics, from 1-based ranks of relevant items; any number of them a user.
+"""Ranking metrics, from the 1-based ranks of relevant items; any number of them in a case.
 
-Shapes: R relevant items of all users, U users. `owner` [R] is each one's user, 0..U-1.
+Shapes: C cases, R relevant items of all cases.
 """
 
 import math
@@ -8,61 +8,66 @@ import math
 import torch
 from torch import Tensor
 
-PER_USER = ("recall", "ndcg", "hit_rate", "mrr")
-"""Names that `per_user` knows."""
+PER_CASE = ("recall", "ndcg", "hit_rate", "mrr")
+"""Names that `per_case` knows."""
 
 
-def per_user(name: str, ranks: Tensor, owner: Tensor, users: int, k: int) -> Tensor:
-    """One value a user [U] float64. `ranks` [R] are 1-based; within a user they are distinct.
+def per_case(name: str, ranks: Tensor, case: Tensor, num_cases: int, k: int) -> Tensor:
+    """One value for each case, [C] float64, of `ranks` [R] (1 is best), relevant item r being one of `case`[r]
+    (0..C-1). With n relevant items in a case, of which those with rank at most k are hits:
 
-    recall: found in the top k over all relevant. ndcg: discounted gain 1 / log2(rank + 1) over that of an ideal
-    list of min(k, relevant). hit_rate: 1 where anything is found. mrr: 1 / rank of the first found. Raises
-    ValueError.
+    recall    hits / n
+    ndcg      sum over hits of 1 / log2(rank + 1), over that of an ideal list: sum_{i=1}^{min(k, n)} 1 / log2(i + 1)
+    hit_rate  1 if there is a hit, else 0
+    mrr       1 / rank of the best hit, 0 without one
+
+    Raises ValueError for another name.
     """
-    found = (ranks <= k).double()
-    relevant = torch.bincount(owner, minlength=users).double()
+    hit = (ranks <= k).double()
+    relevant = torch.bincount(case, minlength=num_cases).double()
     if name == "recall":
-        return _sum(found, owner, users) / relevant
+        return _sum(hit, case, num_cases) / relevant
     if name == "ndcg":
-        gain = found / torch.log2(ranks.double() + 1)
-        return _sum(gain, owner, users) / _ideal(relevant, k)
+        gain = hit / torch.log2(ranks.double() + 1)
+        return _sum(gain, case, num_cases) / _ideal(relevant, k)
     if name == "hit_rate":
-        return (_sum(found, owner, users) > 0).double()
+        return (_sum(hit, case, num_cases) > 0).double()
     if name == "mrr":
-        reciprocal = torch.zeros(users, dtype=torch.float64, device=ranks.device)
-        return reciprocal.scatter_reduce(0, owner, found / ranks, "amax")
-    raise ValueError(f"no metric {name!r}; use one of {PER_USER}")
+        reciprocal = torch.zeros(num_cases, dtype=torch.float64, device=ranks.device)
+        return reciprocal.scatter_reduce(0, case, hit / ranks, "amax")
+    raise ValueError(f"no metric {name!r}; use one of {PER_CASE}")
 
 
-def _sum(values: Tensor, owner: Tensor, users: int) -> Tensor:
-    return torch.zeros(users, dtype=torch.float64, device=values.device).index_add(0, owner, values)
+def _sum(values: Tensor, case: Tensor, num_cases: int) -> Tensor:
+    return torch.zeros(num_cases, dtype=torch.float64, device=values.device).index_add(0, case, values)
 
 
 def _ideal(relevant: Tensor, k: int) -> Tensor:
-    gains = [1 / math.log2(place + 2) for place in range(k)]
+    gains = [1 / math.log2(rank + 1) for rank in range(1, k + 1)]
     best = torch.tensor([0.0, *gains], dtype=torch.float64, device=relevant.device).cumsum(0)
     return best[relevant.clamp(max=k).long()]
 
 
 def coverage(exposure: Tensor) -> float:
-    """Share of items shown to anyone; `exposure` [N] counts how often each was."""
+    """Share of items that were recommended at all; `exposure` [N] counts how often each was."""
     return float((exposure > 0).double().mean())
 
 
 def gini(exposure: Tensor) -> float:
-    """Gini index of the exposure [N]: 0 if every item is shown equally often or none at all, near 1 if one gets all."""
+    """Gini index of the exposure [N]: 0 if all items are recommended equally often, or none is; near 1 if one gets
+    all."""
     if not exposure.any():
         return 0.0
-    ordered = exposure.double().sort().values
-    place = torch.arange(1, len(ordered) + 1, dtype=torch.float64, device=exposure.device)
-    return float((2 * place - len(ordered) - 1) @ ordered / (len(ordered) * ordered.sum()))
+    ascending = exposure.double().sort().values
+    order = torch.arange(1, len(ascending) + 1, dtype=torch.float64, device=exposure.device)
+    return float((2 * order - len(ascending) - 1) @ ascending / (len(ascending) * ascending.sum()))
 
 
 def paired_difference(a: Tensor, b: Tensor) -> tuple[float, float, float]:
-    """Mean of b - a over users, its standard error, and the two-sided p of the paired test.
+    """Mean of b - a over cases, its standard error, and the two-sided p of the paired test.
 
-    p is from the normal limit of the paired t statistic: for hundreds of users and more. p is 1, and the error 0, where
-    all users differ alike.
+    p is from the normal limit of the paired t statistic: for hundreds of cases and more. If all differences are equal,
+    the error is 0 and p is 1.
     """
     difference = b.double() - a.double()
     spread = difference.std() if len(difference) > 1 else 0.0

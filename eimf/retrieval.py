@@ -1,7 +1,9 @@
-"""Exact full ranking: every user against every item, a block of users and of items at a time, which stays in the cache.
+"""Exact full ranking: every query against every item, a block of queries and of items at a time, which stays in the
+cache.
 
-Shapes: B users of a block, K interests, D width, N items, n items of a block. A score is the largest over a user's
-interests (METHOD, serving).
+Shapes: B queries of a block, K interests, D width, N items, n items of a block, R relevant items, X excluded items. A
+query is a user, or a user's history, with K interests; its score of an item is the largest over these (METHOD,
+serving).
 """
 
 import itertools
@@ -16,134 +18,151 @@ from eimf import schema
 _CPU_BLOCK, _GPU_BLOCK = 2**20, 2**26
 """Scores held at a time."""
 _QUERIES = 256
-"""Queries of one block: the fewer, the longer the rows that their best are taken from."""
+"""Queries of one block: the fewer, the longer the stretches of scores that `TopK` selects from."""
 _ROUNDING = 2.0**-21
-"""Scores that differ by less than this part of |h| |e| are a tie: float32 sums of other orders differ by so much."""
+"""Scores that differ by less than this part of |h| |e| are a tie: float32 sums in another order differ by so much."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Items each user of a block is not to be shown: flat item_idx [E], and each one's row in the block [E]."""
+class Exclude:
+    """Items that are not to be recommended, [X] each: the `query` (its row in the block) and the `item_idx`."""
 
-    rows: Tensor
-    items: Tensor
+    query: Tensor
+    item_idx: Tensor
 
 
 @dataclass(frozen=True)
 class RankResult:
-    """1-based `rank` [B] of each user's target, `schema.NEVER` if it is not to be shown, and item_idx of the best items
-    [B, top], best first; 0 where fewer are left to show."""
+    """1-based `rank` [R] of each relevant item, `schema.NEVER` if it is excluded; `top_item_idx` [B, top], the best
+    items of each query, best first, 0 if fewer are left."""
 
     rank: Tensor
-    best: Tensor
+    top_item_idx: Tensor
 
 
-def rank(interests: Tensor, table: Tensor, target: Tensor, seen: Seen | None = None, *, top: int = 0) -> RankResult:
-    """Rank every item for the users with `interests` [B, K, D]: rows of `table` [N, D], row j is item j + 1; `target`
-    [B] item_idx.
+def rank(
+    interests: Tensor, table: Tensor, item_idx: Tensor, exclude: Exclude | None = None,
+    *, query: Tensor | None = None, top: int = 0,
+) -> RankResult:  # fmt: skip
+    """Rank relevant items `item_idx` [R] for queries with `interests` [B, K, D] among all items of `table` [N, D],
+    whose row j is item j + 1. Relevant item r is one of the query in row `query`[r]; without `query` each query has
+    one, R = B.
 
-    Ties count against the target, so a model that scores everything alike gets no credit; a score that is no number
-    ranks last. The target never counts as below itself, however its score was rounded. One that is among the `seen` is
-    never shown, whatever its score.
+    A rank is the number of items, not excluded, that score at least as high, the relevant item itself included: ties
+    count against it, so a model that scores everything alike gets no credit. A score that is not a number ranks last.
+    An item never counts as below itself, however its score was rounded. An excluded item is never recommended, whatever
+    its score.
     """
-    bar = _bar(interests, table[target - 1])
-    below = torch.zeros(len(interests), device=table.device)
-    best = _Best(len(interests), top, table)
-    for start, scores in _blocks(interests, table, seen):
+    threshold = _threshold(interests if query is None else interests[query], table[item_idx - 1])
+    below = torch.zeros(len(item_idx), device=table.device)
+    best = TopK(len(interests), top, table)
+    for start, scores in _blocks(interests, table, exclude):
         if top:
             best.add(scores, start)
-        # Below rather than above, for what is no number. As floats, of which a sum is exact up to 2^24: many times as
-        # fast as a sum of booleans on a CPU.
-        lower = torch.lt(scores, bar, out=scores)
-        below += lower.sum(dim=1) - _at(lower, target - 1 - start)
+        scores = scores if query is None else scores[query]
+        # Below rather than above, because of scores that are not numbers. As floats, whose sum is exact up to 2^24: on
+        # a CPU many times as fast as a sum of booleans.
+        lower = torch.lt(scores, threshold, out=scores)
+        below += lower.sum(dim=1) - _at(lower, item_idx - 1 - start)
     ranks = len(table) - below.long()
-    if seen is not None:
-        ranks[seen.rows[seen.items == target[seen.rows]]] = schema.NEVER
-    return RankResult(ranks, best.items)
+    if exclude is not None:
+        ranks[_excluded(item_idx, query, exclude, len(table))] = schema.NEVER
+    return RankResult(ranks, best.item_idx)
 
 
-def best_items(interests: Tensor, table: Tensor, seen: Seen | None, count: int) -> tuple[Tensor, Tensor]:
-    """item_idx of the best `count` items for the users with `interests` [B, K, D], as in `rank`, and their scores, both
-    [B, count], best first; where fewer are left to show, item_idx 0. Fewer columns where the table has fewer rows."""
-    best = _Best(len(interests), count, table)
-    for start, scores in _blocks(interests, table, seen):
+def _excluded(item_idx: Tensor, query: Tensor | None, exclude: Exclude, items: int) -> Tensor:
+    """Which of the relevant items [R] are excluded: a mask, or their indices."""
+    if query is None:
+        return exclude.query[exclude.item_idx == item_idx[exclude.query]]
+    return torch.isin(query * (items + 1) + item_idx, exclude.query * (items + 1) + exclude.item_idx)
+
+
+def best_item_idx(interests: Tensor, table: Tensor, exclude: Exclude | None, count: int) -> tuple[Tensor, Tensor]:
+    """item_idx of the best `count` items for the queries with `interests` [B, K, D], as in `rank`, and their scores,
+    both [B, count], best first; item_idx 0 if fewer are left. Fewer columns if the table has fewer rows."""
+    best = TopK(len(interests), count, table)
+    for start, scores in _blocks(interests, table, exclude):
         best.add(scores, start)
-    return best.items, best.scores
+    return best.item_idx, best.scores
 
 
-def nearest(eval_batches: Tensor, table: Tensor, count: int, *, own: bool = False) -> tuple[Tensor, Tensor]:
-    """Of each query [R, D] the rows of `table` [N, D] with the largest products, and these, [R, count] each, best
-    first; fewer where the table has fewer. With `own`, query r is row r of the table, which is then left out."""
+def nearest_rows(queries: Tensor, table: Tensor, count: int, *, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
+    """The rows (from 0) of `table` [N, D] with the largest products with each of `queries` [R, D], and the products,
+    [R, count] each, best first; fewer if the table has fewer rows. With `exclude_self`, query r is row r of the table,
+    which is then left out."""
     rows, scores = [], []
-    for start in range(0, len(eval_batches), _QUERIES):
-        part = eval_batches[start : start + _QUERIES]
-        here = torch.arange(len(part), device=table.device)
-        best = _Best(len(part), min(count, len(table) - own), table)
-        for begin, block in _blocks(part.unsqueeze(1), table, Seen(here, here + start + 1) if own else None):
+    for start in range(0, len(queries), _QUERIES):
+        part = queries[start : start + _QUERIES]
+        number = torch.arange(len(part), device=table.device)
+        best = TopK(len(part), min(count, len(table) - exclude_self), table)
+        exclude = Exclude(number, number + start + 1) if exclude_self else None
+        for begin, block in _blocks(part.unsqueeze(1), table, exclude):
             best.add(block, begin)
         rows.append(best.rows)
         scores.append(best.scores)
     return torch.cat(rows), torch.cat(scores)
 
 
-class _Best:
-    """The best scores so far and their rows of the table, [B, count] each once so many were seen."""
+class TopK:
+    """The best `scores` so far and their `rows` of the table, [B, count] each once so many were added."""
 
-    def __init__(self, users: int, count: int, table: Tensor) -> None:
+    def __init__(self, queries: int, count: int, table: Tensor) -> None:
         self.count = count
-        self.scores = table.new_empty(users, 0)
-        self.rows = torch.empty(users, 0, dtype=torch.int64, device=table.device)
+        self.scores = table.new_empty(queries, 0)
+        self.rows = torch.empty(queries, 0, dtype=torch.int64, device=table.device)
 
     @property
-    def items(self) -> Tensor:
-        """item_idx [B, count]; 0 where nothing is left to show."""
+    def item_idx(self) -> Tensor:
+        """[B, count]; 0 if nothing is left."""
         return (self.rows + 1).masked_fill_(self.scores == -torch.inf, 0)
 
     def add(self, block: Tensor, start: int) -> None:
-        """Scores [B, n] of the rows from `start` on."""
-        here, place = block.topk(min(self.count, block.shape[1]), dim=1)
-        scores, rows = torch.cat([self.scores, here], dim=1), torch.cat([self.rows, place + start], dim=1)
-        self.scores, place = scores.topk(min(self.count, scores.shape[1]), dim=1)
-        self.rows = rows.gather(1, place)
+        """Scores [B, n] of the table's rows from `start` on."""
+        block_scores, column = block.topk(min(self.count, block.shape[1]), dim=1)
+        scores = torch.cat([self.scores, block_scores], dim=1)
+        rows = torch.cat([self.rows, column + start], dim=1)
+        self.scores, column = scores.topk(min(self.count, scores.shape[1]), dim=1)
+        self.rows = rows.gather(1, column)
 
 
 def _at(values: Tensor, column: Tensor) -> Tensor:
-    """Of each row of `values` [B, n] the value in its `column` [B], [B]; 0 for a column outside."""
+    """The value of each row of `values` [R, n] in its `column` [R], [R]; 0 for a column outside."""
     inside = (column >= 0) & (column < values.shape[1])
     return values.gather(1, column.clamp(0, values.shape[1] - 1).unsqueeze(1)).squeeze(1) * inside
 
 
-def _bar(interests: Tensor, own: Tensor) -> Tensor:
-    """What a score must reach to rank with the target or above it, [B, 1]; `own` [B, D] are the targets' vectors."""
-    score = (interests * own.unsqueeze(1)).sum(dim=2).amax(dim=1)
-    size = interests.norm(dim=2).amax(dim=1) * own.norm(dim=1)
+def _threshold(interests: Tensor, relevant: Tensor) -> Tensor:
+    """What a score must reach to rank with the relevant item or above it, [R, 1]; `interests` [R, K, D] and the item's
+    vector, `relevant` [R, D]."""
+    score = (interests * relevant.unsqueeze(1)).sum(dim=2).amax(dim=1)
+    size = interests.norm(dim=2).amax(dim=1) * relevant.norm(dim=1)
     return (score - _ROUNDING * size).unsqueeze(1)
 
 
-def _blocks(interests: Tensor, table: Tensor, seen: Seen | None) -> Iterator[tuple[int, Tensor]]:
-    """Scores [B, n] of item after item with the row of the table they begin at, -inf where seen. One piece of memory
-    for all: a block is gone when the next one comes."""
-    users, ways, _ = interests.shape
-    step = max(256, (_CPU_BLOCK if table.device.type == "cpu" else _GPU_BLOCK) // users)
+def _blocks(interests: Tensor, table: Tensor, exclude: Exclude | None) -> Iterator[tuple[int, Tensor]]:
+    """Scores [B, n] of stretch after stretch of the table's rows, with the row they begin at, -inf if excluded. All
+    blocks share one piece of memory: a block is overwritten when the next one comes."""
+    queries, interest_count, _ = interests.shape
+    step = max(256, (_CPU_BLOCK if table.device.type == "cpu" else _GPU_BLOCK) // queries)
     vectors = interests.unbind(1)
-    space, other = (interests.new_empty(users * min(step, len(table))) for _ in range(2))
-    parts = _seen_by_block(seen, step, len(table)) if seen is not None else itertools.repeat(None)
-    for start, known in zip(range(0, len(table), step), parts, strict=False):
+    space, other = (interests.new_empty(queries * min(step, len(table))) for _ in range(2))
+    parts = _by_block(exclude, step, len(table)) if exclude is not None else itertools.repeat(None)
+    for start, excluded in zip(range(0, len(table), step), parts, strict=False):
         part = table[start : start + step].T
-        size = users * part.shape[1]
-        scores = torch.mm(vectors[0], part, out=space[:size].view(users, -1))
-        for k in range(1, ways):
-            torch.maximum(scores, torch.mm(vectors[k], part, out=other[:size].view(users, -1)), out=scores)
-        if known is not None:
-            scores[known.rows, known.items - 1 - start] = -torch.inf
+        size = queries * part.shape[1]
+        scores = torch.mm(vectors[0], part, out=space[:size].view(queries, -1))
+        for k in range(1, interest_count):
+            torch.maximum(scores, torch.mm(vectors[k], part, out=other[:size].view(queries, -1)), out=scores)
+        if excluded is not None:
+            scores[excluded.query, excluded.item_idx - 1 - start] = -torch.inf
         yield start, scores
 
 
-def _seen_by_block(seen: Seen, step: int, rows: int) -> list[Seen]:
-    """What is seen of each `step` of the table's rows."""
+def _by_block(exclude: Exclude, step: int, rows: int) -> list[Exclude]:
+    """What is excluded of each `step` of the table's rows."""
     if rows <= step:
-        return [seen]
-    items, order = seen.items.sort()
-    ends = torch.searchsorted(items, torch.arange(step, rows + step, step, device=items.device), right=True)
+        return [exclude]
+    item_idx, order = exclude.item_idx.sort()
+    ends = torch.searchsorted(item_idx, torch.arange(step, rows + step, step, device=item_idx.device), right=True)
     sizes = ends.diff(prepend=ends.new_zeros(1)).tolist()
-    return list(map(Seen, seen.rows[order].split(sizes), items.split(sizes)))
+    return list(map(Exclude, exclude.query[order].split(sizes), item_idx.split(sizes)))

@@ -14,9 +14,9 @@ from eimf.errors import ArtifactError
 
 USER_ID, ITEM_ID = "user_id", "item_id"
 USER, ITEM = "user_idx", "item_idx"
-POSITION = "position"
 TIMESTAMP = "timestamp"
-SPLIT = "split"
+TRAIN = "train"
+SPLIT, CASE, HISTORY_END = "split", "case", "history_end"
 TEXT, TITLE = "text", "title"
 ORDER = "order"
 FILE, ROW, REASON = "file", "row", "reason"
@@ -29,14 +29,14 @@ PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
 FINISH_REASON = "finish_reason"
 INTEREST, INTEREST_NO, INTERESTS, EVIDENCE = "interest", "interest_no", "interests", "evidence"
 SOURCE, AUC, AUC_WITH_HISTORY = "source", "alone", "with_history"
-METRIC, K, SLICE, VALUE, USERS = "metric", "k", "slice", "value", "users"
+METRIC, K, SLICE, VALUE, CASES = "metric", "k", "slice", "value", "cases"
 
-TRAIN, VALID, TEST = 0, 1, 2
-"""Values of the `split` column: which part of a user's history an event belongs to."""
+VALID, TEST = "valid", "test"
+"""Values of the `split` column: what a case is for."""
 
 NEVER = 2**31 - 1
-"""Rank of a target that is never recommended, because the user had it before and such items are left out: beyond every
-cut-off, even one larger than the catalogue."""
+"""Rank of an item that is never recommended, because it is in the user's history and such items are excluded: beyond
+every cut-off, even one larger than the catalogue."""
 
 
 def vector_type(width: int) -> pa.DataType:
@@ -86,12 +86,23 @@ EVENTS = pa.schema(
     [
         pa.field(USER, pa.int32(), nullable=False),
         pa.field(ITEM, pa.int32(), nullable=False),
-        pa.field(POSITION, pa.int32(), nullable=False),
         pa.field(TIMESTAMP, pa.float64()),
-        pa.field(SPLIT, pa.int8(), nullable=False),
+        pa.field(TRAIN, pa.bool_(), nullable=False),
     ]
 )
-"""dataset/events: sorted by user, then position (0-based place in the user's whole history)."""
+"""dataset/events: each user's events in order, sorted by user_idx; the training events of a user come first."""
+
+EVAL_CASES = pa.schema(
+    [
+        pa.field(SPLIT, pa.string(), nullable=False),
+        pa.field(CASE, pa.int32(), nullable=False),
+        pa.field(USER, pa.int32(), nullable=False),
+        pa.field(HISTORY_END, pa.int32(), nullable=False),
+        pa.field(ITEM, pa.int32(), nullable=False),
+    ]
+)
+"""dataset/eval_cases: what is to be predicted, a row for each relevant item; case counts from 0 within a split, and
+history_end is how many of the user's events form the history. Sorted by split, then case."""
 
 ITEMS = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (TEXT, pa.string())])
 """dataset/items: sorted by item_idx from 1; title may be null, text never is."""
@@ -188,9 +199,10 @@ def esim_interests(width: int) -> pa.Schema:
 
 
 METRICS = pa.schema(
-    [(METRIC, pa.string()), (K, pa.int32()), (SLICE, pa.string()), (VALUE, pa.float64()), (USERS, pa.int64())]
+    [(METRIC, pa.string()), (K, pa.int32()), (SLICE, pa.string()), (VALUE, pa.float64()), (CASES, pa.int64())]
 )
-"""metrics/metrics: one value for each metric, cut-off and slice of users."""
+"""metrics/metrics: the mean over cases of each metric at each cut-off, for each slice of the relevant items."""
 
-RANKS = pa.schema([(USER, pa.int32()), (ITEM, pa.int32()), (RANK, pa.int32())])
-"""metrics/ranks: each user's target and its 1-based rank among what may be recommended; NEVER if it may not be."""
+RANKS = pa.schema([(CASE, pa.int32()), (USER, pa.int32()), (ITEM, pa.int32()), (RANK, pa.int32())])
+"""metrics/ranks: each relevant item of each case, and its 1-based rank among the items that may be recommended; NEVER
+if it may not be."""

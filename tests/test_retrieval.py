@@ -5,7 +5,7 @@ import torch
 from eimf import retrieval, schema
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, slices, user_metric
 from eimf.retrieval import Seen, rank
 from tests import world as planted
@@ -19,8 +19,8 @@ def brute_force(backbone, histories: Histories, user: int, split: int, keep_seen
     """Rank of one user's target by sorting every item's score."""
     begin = int(histories.offsets[user])
     known = int(histories.num_train[user]) + (split == schema.TEST)
-    past = histories.items[begin : begin + known].tolist()
-    target = int(histories.items[begin + known])
+    past = histories.item_idx[begin : begin + known].tolist()
+    target = int(histories.item_idx[begin + known])
     with torch.no_grad():
         recent = torch.tensor([past[-6:]])
         interests = backbone.interests(recent, torch.tensor([len(past[-6:])]))[0]
@@ -36,7 +36,7 @@ def brute_force(backbone, histories: Histories, user: int, split: int, keep_seen
 
 @pytest.mark.parametrize("threads", [1, 3], indirect=True)
 def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter(threads):
-    histories = read_histories(planted.prepared(planted.world(users=12)).events)
+    histories = planted.histories(planted.world(users=12))
     backbone = model(histories.num_items)
     for split in (schema.VALID, schema.TEST):
         for keep_seen in (True, False):
@@ -58,7 +58,7 @@ def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
 
 
 def test_what_a_user_has_seen_does_not_count_as_shown():
-    histories = read_histories(planted.prepared(planted.world(users=12)).events)
+    histories = planted.histories(planted.world(users=12))
     backbone, everything = model(histories.num_items), histories.num_items
     options = {"max_length": 6, "block": 5, "cutoffs": (everything,)}
     kept, filtered = (
@@ -66,7 +66,7 @@ def test_what_a_user_has_seen_does_not_count_as_shown():
         for value in (True, False)
     )
     assert kept.tolist() == [12] * everything
-    item, users = histories.items, np.repeat(np.arange(12), np.diff(histories.offsets))
+    item, users = histories.item_idx, np.repeat(np.arange(12), np.diff(histories.offsets))
     last = histories.offsets[1:] - 1
     shown = np.full((12, everything + 1), 1)
     before = np.delete(np.arange(len(item)), last)
@@ -147,7 +147,7 @@ def test_where_nothing_is_left_to_show_nothing_counts():
 
 
 def test_table_agrees_with_the_ranks_and_slices_split_the_users():
-    histories = read_histories(planted.prepared(planted.world(users=30)).events)
+    histories = planted.histories(planted.world(users=30))
     ranking = rank_users(
         model(histories.num_items), histories, schema.TEST, max_length=6, keep_seen=False, block=7, cutoffs=(1, 5)
     )

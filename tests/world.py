@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from eimf import schema
+from eimf.data.histories import Histories, read_histories
 from eimf.data.prepare import Prepared, prepare
 from pipeline.recipe import Recipe, load_recipe
 
@@ -88,6 +89,15 @@ def prepared(raw: World | None = None) -> Prepared:
     )
     items = raw.items.select("item_id", "title", pl.col("title").alias("text_0")).with_row_index("row")
     return prepare(events, items, bad_rows="stop", min_events=3, max_chars=300)
+
+
+def histories(raw: World | None = None) -> Histories:
+    """The prepared world as arrays."""
+    return histories_of(prepared(raw))
+
+
+def histories_of(data: Prepared) -> Histories:
+    return read_histories(data.events, data.eval_cases, num_users=data.users.num_rows, num_items=data.items.num_rows)
 
 
 FAKES = [

@@ -1,45 +1,58 @@
-"""The `dataset` artifact as flat arrays: every user's events in order.
+"""The `dataset` artifact as flat arrays: every user's events in order, and the cases to evaluate on.
 
-Shapes: E events of all users, U users.
+Shapes: E events of all users, U users, N items, R relevant items of all cases.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from eimf import schema
+from eimf.data.eval_cases import EvalCases, broken_cases, read_eval_cases
+from eimf.data.windows import flat_ranges
 from eimf.errors import DataError
 
 
 @dataclass(frozen=True)
 class Histories:
-    """`items` [E] item_idx, user by user in order; `offsets` [U + 1]; `num_train` [U] how many of a user's events
-    are training events: they come first, then one for validation, then one for test (leave-one-out); `times` [E] in
-    seconds, where the data has them. Raises DataError if that is not so."""
+    """`item_idx` [E], user by user in order; `offsets` [U + 1]: events offsets[u]..offsets[u+1]-1 are those of user u;
+    `num_train` [U]: how many of them are training events, which come first; `num_items` N; `timestamps` [E] in seconds,
+    if the data has them; `cases`: what is to be predicted, by split (VALID, TEST). A user may have no training event,
+    and no case. Raises DataError if they do not fit together, or a case's history lacks a training event."""
 
-    items: np.ndarray
+    item_idx: np.ndarray
     offsets: np.ndarray
     num_train: np.ndarray
     num_items: int
-    times: np.ndarray | None = None
+    timestamps: np.ndarray | None = None
+    cases: Mapping[str, EvalCases] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.offsets) != self.users + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
-            raise _broken(f"offsets of {self.users} users do not span the {len(self.items)} events")
-        lengths = np.diff(self.offsets)
-        if (wrong := (self.num_train < 1) | (lengths != self.num_train + 2)).any():
+        events, lengths = len(self.item_idx), np.diff(self.offsets)
+        if len(lengths) != self.num_users or self.offsets[0] != 0 or self.offsets[-1] != events:
+            raise _broken(f"offsets of {self.num_users} users do not span the {events} events")
+        if (wrong := (self.num_train < 0) | (self.num_train > lengths)).any():
             user = int(wrong.argmax())
             raise _broken(f"user {user} has {lengths[user]} events, {self.num_train[user]} of them for training")
-        if self.users == 0 or self.items.min() < 1 or self.items.max() > self.num_items:
-            raise _broken(f"items are not 1 to {self.num_items}")
-        if self.times is not None and len(self.times) != len(self.items):
-            raise _broken(f"{len(self.times)} times of {len(self.items)} events")
+        if self.timestamps is not None and len(self.timestamps) != events:
+            raise _broken(f"{len(self.timestamps)} timestamps of {events} events")
+        if events == 0 or _outside(self.item_idx, 1, self.num_items):
+            raise _broken(f"the items are not 1 to {self.num_items}")
+        for cases in self.cases.values():
+            self._check(cases, lengths)
+
+    def _check(self, cases: EvalCases, lengths: np.ndarray) -> None:
+        if _outside(cases.user_idx, 0, self.num_users - 1) or _outside(cases.item_idx, 1, self.num_items):
+            raise broken_cases(f"the users are not 0 to {self.num_users - 1}, or the items not 1 to {self.num_items}")
+        if (cases.history_end > lengths[cases.user_idx]).any():
+            raise broken_cases("a history is longer than the events of its user")
+        if (cases.history_end < self.num_train[cases.user_idx]).any():
+            raise broken_cases("a training event comes after the history of its user's case")
 
     @property
-    def users(self) -> int:
+    def num_users(self) -> int:
         return len(self.num_train)
 
     @property
@@ -47,63 +60,61 @@ class Histories:
         """Events that an epoch predicts: every training event but a user's first."""
         return int((self.num_train - 1).clip(0).sum())
 
-    def known(self, split: int) -> np.ndarray:
-        """How many events of each user come before the validation or the test event, [U]."""
-        return self.num_train + (0 if split == schema.VALID else 1)
-
-    def targets(self, split: int) -> np.ndarray:
-        """Each user's validation or test item, [U] item_idx."""
-        return self.items[self.offsets[:-1] + self.known(split)]
-
-    def repeated(self, split: int) -> np.ndarray:
-        """Whether each user had the validation or the test item before, [U] bool."""
-        user, event = self.first_events(np.arange(self.users), self.known(split))
-        same = self.items[event] == self.targets(split)[user]
-        return np.bincount(user[same], minlength=self.users) > 0
-
     def frequency(self) -> np.ndarray:
         """How often each item occurs in training, [N]."""
-        _, event = self.training_events()
-        return np.bincount(self.items[event], minlength=self.num_items + 1)[1:]
+        _, event_index = self.training_events()
+        return np.bincount(self.item_idx[event_index], minlength=self.num_items + 1)[1:]
 
     def training_events(self) -> tuple[np.ndarray, np.ndarray]:
-        """All training events, flat: the user of each, and its place in `items`."""
-        return self.first_events(np.arange(self.users), self.num_train)
+        """All training events, flat: the user_idx of each, and its index in `item_idx`."""
+        return self.first_events(np.arange(self.num_users), self.num_train)
 
-    def first_events(self, user: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The first `count` [B] events of each `user` [B], flat [S]: the row in `user` of each, and its place in
-        `items`."""
-        row = np.repeat(np.arange(len(user)), count)
-        return row, np.repeat(self.offsets[user] - np.cumsum(count) + count, count) + np.arange(len(row))
+    def first_events(self, user_idx: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` [B] events of each user [B], flat [S]: the row in `user_idx` of each, and its index in
+        `item_idx`."""
+        return flat_ranges(self.offsets[user_idx], count)
+
+    def training(self) -> "Histories":
+        """The training events alone, without cases."""
+        _, event_index = self.training_events()
+        offsets = np.concatenate([[0], np.cumsum(self.num_train)])
+        timestamps = None if self.timestamps is None else self.timestamps[event_index]
+        return Histories(self.item_idx[event_index], offsets, self.num_train, self.num_items, timestamps)
+
+    def repeated(self, cases: EvalCases) -> np.ndarray:
+        """Whether each relevant item is in the history of its case, [R] bool."""
+        row, event_index = self.first_events(cases.user_idx, cases.history_end)
+        had = row * (self.num_items + 1) + self.item_idx[event_index]
+        return np.isin(cases.case * (self.num_items + 1) + cases.item_idx, had)
 
 
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on `device`. A GPU fetches it from pinned memory by itself; a copy from other memory waits
-    until the GPU has finished its work so far."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+def _outside(values: np.ndarray, low: int, high: int) -> bool:
+    return len(values) > 0 and bool(values.min() < low or values.max() > high)
 
 
 def _broken(problem: str) -> DataError:
-    return DataError("histories", problem, "each user needs training events, then one to validate and one to test")
+    return DataError("histories", problem, "build the dataset again")
 
 
-def read_histories(events: pa.Table) -> Histories:
-    """From the columns of `schema.EVENTS` but the position, sorted by user and position. Raises ArtifactError for
-    another table, and DataError if the rows are not sorted so, or the split is another one."""
-    schema.checked(events, schema.EVENTS, [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT])
-    user, split = events[schema.USER].to_numpy(), events[schema.SPLIT].to_numpy()
-    items = events[schema.ITEM].to_numpy().astype(np.int64)
-    if len(user) == 0 or user[0] != 0 or (np.diff(user) < 0).any():
-        raise _broken("events are not those of users 0, 1, ... in turn")
-    users = int(user[-1]) + 1
-    offsets = np.searchsorted(user, np.arange(users + 1))
-    trained = np.bincount(user[split == schema.TRAIN], minlength=users)
-    ends = offsets[1:][np.diff(offsets) > 1]
-    if (split[ends - 1] != schema.TEST).any() or (split[ends - 2] != schema.VALID).any():
-        raise _broken("the last two events of a user are not for validation and test")
-    times = events[schema.TIMESTAMP]
-    return Histories(items, offsets, trained, int(items.max()), None if times.null_count else times.to_numpy())
+def read_histories(events: pa.Table, eval_cases: pa.Table, *, num_users: int, num_items: int) -> Histories:
+    """From the tables `events` and `eval_cases` of a `dataset` artifact, with the numbers of its users and items.
+    Raises ArtifactError for other tables, and DataError if events are not sorted by user, or training events not
+    first."""
+    schema.checked(events, schema.EVENTS)
+    user_idx = events[schema.USER].to_numpy()
+    if _outside(user_idx, 0, num_users - 1) or (np.diff(user_idx) < 0).any():
+        raise _broken(f"the events are not those of users 0 to {num_users - 1} in turn")
+    offsets = np.searchsorted(user_idx, np.arange(num_users + 1))
+    train = events[schema.TRAIN].to_numpy()
+    num_train = np.bincount(user_idx[train], minlength=num_users)
+    if not np.array_equal(train, training_mask(offsets, num_train)):
+        raise _broken("a training event comes after one that is not")
+    item_idx, column = events[schema.ITEM].to_numpy().astype(np.int64), events[schema.TIMESTAMP]
+    timestamps = None if column.null_count else column.to_numpy()
+    return Histories(item_idx, offsets, num_train, num_items, timestamps, read_eval_cases(eval_cases))
 
 
-def event_times(histories: Histories, event: np.ndarray) -> Tensor | None:
-    return None if histories.times is None else torch.from_numpy(histories.times[event].astype(np.float64))
+def training_mask(offsets: np.ndarray, num_train: np.ndarray) -> np.ndarray:
+    """Which events are training events, [E] bool: the first `num_train` [U] of each user."""
+    length = np.diff(offsets)
+    return np.arange(int(offsets[-1])) < np.repeat(offsets[:-1] + num_train, length)

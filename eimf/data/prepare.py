@@ -1,35 +1,34 @@
-"""From clean frames to the `dataset` artifact: reject, index, order, split, item text."""
+"""From clean frames to the `dataset` artifact: filter, index, order, split, item text."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from eimf import schema
-from eimf.data.bad_rows import (
-    SHORT,
-    broken,
-    mark_bad_events,
-    mark_bad_items,
-    nothing_left,
-    stop_on_events,
-    stop_on_items,
-)
+from eimf.data.eval_cases import eval_cases_table
+from eimf.data.filter import filter_rows
+from eimf.data.histories import training_mask
 from eimf.data.html import clean_html
+from eimf.data.index import index_events, index_ids, index_items
 from eimf.data.notices import notices
 from eimf.data.read import BadRows
-from eimf.errors import DataError
+from eimf.data.split import leave_one_out
+
+_UNTITLED = "untitled item"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The four tables of the `dataset` artifact, with the schemas of eimf/schema.py.
+    """The tables of the `dataset` artifact, with the schemas of eimf/schema.py.
 
-    `short_users` are left out for having too few events, their events in `rejected` too; `broken` counts its other
+    `short_users` were left out for having too few events, their events are in `rejected`; `broken` counts its other
     rows, `cleaned` the items whose title or text held HTML. `notices` are lines about data that were taken as they are.
     """
 
     events: pa.Table
+    eval_cases: pa.Table
     items: pa.Table
     users: pa.Table
     rejected: pa.Table
@@ -50,51 +49,32 @@ def prepare(
 ) -> Prepared:
     """Reject bad rows, number users and items, split leave-one-out, and write each item's text.
 
-    `events` and `items` are as `eimf.data.read` returns them. An item without a single event is left out of the
-    catalogue: no backbone could learn it; so is a user with fewer than `min_events`. Raises DataError on bad rows with
-    `bad_rows="stop"`, or where nothing is left.
+    `events` and `items` are as `eimf.data.read` returns them. Raises DataError as `filter_rows` does.
     """
-    marked_items = mark_bad_items(items)
-    known, bad_items = _usable(marked_items), broken(marked_items)
-    if bad_rows == "stop":
-        stop_on_items(bad_items, items)
-    if known.is_empty():
-        raise DataError("dataset.items", f"none of {len(items)} rows has an id", "name the column of the ids")
-    marked = mark_bad_events(events, known[schema.ITEM_ID], min_events)
-    if bad_rows == "stop":
-        stop_on_events(marked, known)
-    kept = _usable(marked)
-    if kept.is_empty():
-        raise nothing_left(marked, known, min_events)
-    used = known.join(kept.select(schema.ITEM_ID).unique(), on=schema.ITEM_ID, how="semi")
-    cleaned = _without_html(used) if remove_html else used
-    numbered = number_items(cleaned, max_chars)
-    users = _index(kept[schema.USER_ID], schema.USER, start=0)
-    short = marked.filter(pl.col(schema.REASON) == SHORT)
+    used = filter_rows(events, items, bad_rows=bad_rows, min_events=min_events)
+    cleaned = _without_html(used.items) if remove_html else used.items
+    item_table = index_items(cleaned.with_columns(_item_text(cleaned, max_chars)))
+    user_table = index_ids(used.events[schema.USER_ID], schema.USER, start=0)
+    event_table, eval_cases = _split(index_events(used.events, user_table, item_table), len(user_table))
     return Prepared(
-        events=_arrow(split_leave_one_out(kept, users, numbered), schema.EVENTS),
-        items=_arrow(numbered, schema.ITEMS),
-        users=_arrow(users, schema.USER_IDS),
-        rejected=_rejected(marked, bad_items),
-        short_users=short[schema.USER_ID].n_unique(),
-        broken=len(bad_items) + len(broken(marked)),
-        cleaned=_changed(used, cleaned),
-        notices=tuple(notices(kept, used)),
+        events=event_table,
+        eval_cases=eval_cases,
+        items=_arrow(item_table, schema.ITEMS),
+        users=_arrow(user_table, schema.USER_IDS),
+        rejected=used.rejected,
+        short_users=used.short_users,
+        broken=used.broken,
+        cleaned=_changed(used.items, cleaned),
+        notices=tuple(notices(used.events, used.items)),
     )
 
 
-def _usable(marked: pl.DataFrame) -> pl.DataFrame:
-    return marked.filter(pl.col(schema.REASON).is_null())
-
-
-def _rejected(events: pl.DataFrame, items: pl.DataFrame) -> pa.Table:
-    """All marked rows of the events, and the bad ones of the item table."""
-    left_out = events.filter(pl.col(schema.REASON).is_not_null()).with_columns(
-        pl.lit("interactions").alias(schema.FILE)
-    )
-    no_user = pl.lit(None, pl.String).alias(schema.USER_ID)
-    rows = items.with_columns(pl.lit("items").alias(schema.FILE), no_user)
-    return pa.concat_tables(_arrow(frame, schema.REJECTED) for frame in (left_out, rows))
+def _split(ordered: pl.DataFrame, num_users: int) -> tuple[pa.Table, pa.Table]:
+    """`schema.EVENTS` and `schema.EVAL_CASES` of all events in order."""
+    offsets = np.searchsorted(ordered[schema.USER].to_numpy(), np.arange(num_users + 1))
+    split = leave_one_out(ordered[schema.ITEM].to_numpy(), offsets)
+    train = pl.Series(schema.TRAIN, training_mask(offsets, split.num_train))
+    return _arrow(ordered.with_columns(train), schema.EVENTS), eval_cases_table(split.cases)
 
 
 def _text_columns(items: pl.DataFrame) -> list[str]:
@@ -106,45 +86,17 @@ def _without_html(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _changed(before: pl.DataFrame, after: pl.DataFrame) -> int:
-    """Rows in which some text is another one."""
-    columns = _text_columns(before)
-    changed = [before[column].ne_missing(after[column]) for column in columns]
+    """How many rows differ in some text."""
+    changed = [before[column].ne_missing(after[column]) for column in _text_columns(before)]
     return int(pl.select(pl.any_horizontal(changed)).to_series().sum())
 
 
-def _index(ids: pl.Series, name: str, start: int) -> pl.DataFrame:
-    """Number the distinct ids in the order of their text, so that the order of the raw rows does not matter."""
-    frame = pl.DataFrame({ids.name: ids.unique().sort()})
-    return frame.with_row_index(name, offset=start).with_columns(pl.col(name).cast(pl.Int32))
-
-
-def number_items(items: pl.DataFrame, max_chars: int) -> pl.DataFrame:
-    """item_idx from 1, item_id, title, and `text`: the text columns joined; `untitled item` where all are null."""
-    parts = pl.concat_str(
-        [column for column in items.columns if column.startswith("text_")], separator=" | ", ignore_nulls=True
-    )
-    text = pl.when(parts.str.len_chars() > 0).then(parts.str.slice(0, max_chars)).otherwise(pl.lit("untitled item"))
-    index = _index(items[schema.ITEM_ID], schema.ITEM, start=1)
-    return index.join(items.with_columns(text.alias(schema.TEXT)), on=schema.ITEM_ID, how="left", maintain_order="left")
-
-
-def split_leave_one_out(events: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Order each user's events (ties keep the raw order) and mark the last as test, the one before as validation."""
-    joined = events.join(users, on=schema.USER_ID).join(items.select(schema.ITEM, schema.ITEM_ID), on=schema.ITEM_ID)
-    columns = (schema.USER, schema.ITEM, schema.ORDER, schema.ROW, schema.TIMESTAMP)
-    ordered = joined.select(columns).sort(schema.USER, schema.ORDER, schema.ROW)
-    position = pl.int_range(pl.len()).over(schema.USER)
-    left = pl.len().over(schema.USER) - 1 - position
-    split = pl.when(left == 0).then(schema.TEST).when(left == 1).then(schema.VALID).otherwise(schema.TRAIN)
-    return ordered.with_columns(position.alias(schema.POSITION), split.alias(schema.SPLIT))
-
-
-def repeated_targets(events: pa.Table) -> int:
-    """How many users had the item of their test event before; `events` are `schema.EVENTS`."""
-    frame = pl.from_arrow(events.select([schema.USER, schema.ITEM, schema.SPLIT]))
-    assert isinstance(frame, pl.DataFrame)
-    first = pl.struct(schema.USER, schema.ITEM).is_first_distinct()
-    return frame.filter((pl.col(schema.SPLIT) == schema.TEST) & ~first).height
+def _item_text(items: pl.DataFrame, max_chars: int) -> pl.Expr:
+    """The column `text`: the text columns joined, `untitled item` if all are null."""
+    columns = [column for column in items.columns if column.startswith("text_")]
+    text = pl.concat_str(columns, separator=" | ", ignore_nulls=True)
+    shortened = pl.when(text.str.len_chars() > 0).then(text.str.slice(0, max_chars))
+    return shortened.otherwise(pl.lit(_UNTITLED)).alias(schema.TEXT)
 
 
 def _arrow(frame: pl.DataFrame, target: pa.Schema) -> pa.Table:

@@ -1,6 +1,6 @@
-"""Who is ranked for what: histories up to an event, in batches of similar length.
+"""Evaluation cases in batches with histories of similar length.
 
-Shapes: B users, T longest history.
+Shapes: B cases of a batch, R their relevant items, T longest history, S events of the whole histories.
 """
 
 from collections.abc import Iterator
@@ -10,49 +10,59 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eimf.data.histories import Histories, event_times
+from eimf.data.eval_cases import EvalCases
+from eimf.data.histories import Histories
+from eimf.data.windows import flat_ranges, pad_windows, window_index
 
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """Users to rank for: `user` [B], `items` [B, T] their most recent history with its `times`, `lengths` [B], `target`
-    [B], and what they have seen: flat item_idx [S] with each one's row [S], the target too if it was among it."""
+    """Cases to rank items for: `case` [B]; `item_idx` [B, T], the most recent events of each history, with their
+    `times`; `lengths` [B]. Of each relevant item: `relevant` [R], its index in `EvalCases.item_idx`; `case_row` [R],
+    the row of its case in this batch; `relevant_item_idx` [R]. Of each event of the whole histories: `history_row` [S],
+    the row of its case, and `history_item_idx` [S]."""
 
-    user: Tensor
-    items: Tensor
+    case: Tensor
+    item_idx: Tensor
     times: Tensor | None
     lengths: Tensor
-    target: Tensor
-    seen_rows: Tensor
-    seen_items: Tensor
+    relevant: Tensor
+    case_row: Tensor
+    relevant_item_idx: Tensor
+    history_row: Tensor
+    history_item_idx: Tensor
 
 
-def eval_batches(histories: Histories, split: int, max_length: int, block: int, positions: int) -> Iterator[EvalBatch]:
-    """Every user once, in blocks of like length, longest first: the validation or the test event is the target, all
-    before it the past. At most `block` users together, and `positions` of their histories."""
-    known = histories.known(split)
-    shown = np.minimum(known, max_length)
+def eval_batches(
+    histories: Histories, cases: EvalCases, max_length: int, block: int, positions: int
+) -> Iterator[EvalBatch]:
+    """Every case once, the longest histories first: at most `block` cases or relevant items together (a case is never
+    divided), and `positions` of their histories."""
+    shown = np.minimum(cases.history_end, max_length)
     order, start = np.argsort(-shown, kind="stable"), 0
+    relevant_before = np.concatenate([[0], np.diff(cases.offsets)[order].cumsum()])
     while start < len(order):
-        end = start + min(block, max(1, positions // int(shown[order[start]])))
-        yield _query(histories, order[start:end], known, max_length)
+        fit = np.searchsorted(relevant_before, relevant_before[start] + block, side="right") - 1 - start
+        end = start + max(1, min(int(fit), positions // int(shown[order[start]])))
+        yield _batch(histories, cases, order[start:end], max_length)
         start = end
 
 
-def _query(histories: Histories, user: np.ndarray, known: np.ndarray, max_length: int) -> EvalBatch:
-    begin, count = histories.offsets[user], known[user]
-    lengths = np.minimum(count, max_length)
-    place = np.arange(int(lengths.max()))
-    inside = place < lengths[:, None]
-    event = np.where(inside, (begin + count - lengths)[:, None] + place, 0)
-    target = histories.items[begin + count]
-    rows, events = histories.first_events(user, count)
+def _batch(histories: Histories, cases: EvalCases, case: np.ndarray, max_length: int) -> EvalBatch:
+    user_idx, history_end = cases.user_idx[case], cases.history_end[case]
+    begin = histories.offsets[user_idx]
+    index = window_index(begin, begin + history_end, max_length)
+    times = None if histories.timestamps is None else pad_windows(histories.timestamps, index).astype(np.float64)
+    history_row, event_index = histories.first_events(user_idx, history_end)
+    case_row, relevant = flat_ranges(cases.offsets[case], np.diff(cases.offsets)[case])
     return EvalBatch(
-        user=torch.from_numpy(user),
-        items=torch.from_numpy(np.where(inside, histories.items[event], 0)),
-        times=event_times(histories, event),
-        lengths=torch.from_numpy(lengths),
-        target=torch.from_numpy(target),
-        seen_rows=torch.from_numpy(rows),
-        seen_items=torch.from_numpy(histories.items[events]),
+        case=torch.from_numpy(case),
+        item_idx=torch.from_numpy(pad_windows(histories.item_idx, index)),
+        times=None if times is None else torch.from_numpy(times),
+        lengths=torch.from_numpy(np.minimum(history_end, max_length)),
+        relevant=torch.from_numpy(relevant),
+        case_row=torch.from_numpy(case_row),
+        relevant_item_idx=torch.from_numpy(cases.item_idx[relevant]),
+        history_row=torch.from_numpy(history_row),
+        history_item_idx=torch.from_numpy(histories.item_idx[event_index]),
     )

@@ -1,6 +1,6 @@
-"""Independent pieces of work on a CPU: a thread takes a whole piece, in place of all threads taking part in each
-operation, which then need not wait for each other at its end (our decision: users ranked on two cores 5 to 15 % faster,
-and beside a process that keeps both busy twice as fast; measured)."""
+"""Independent tasks on a CPU, each by one thread, instead of all threads sharing every operation and waiting for each
+other at its end (our decision: ranking on two cores was 5 to 15 % faster, and twice as fast next to a process that
+keeps both busy; measured)."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -9,42 +9,43 @@ from typing import TypeVar
 
 import torch
 
-Piece = TypeVar("Piece")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_MOST = 8
-"""Threads that Python can keep busy with small operations; where there are more, they share in the operations."""
+_MAX_WORKERS = 8
+"""Threads that Python can keep busy with small operations; any more share in the operations."""
 
 
 def parallel_map(
-    work: Callable[[Piece], Result],
-    pieces: Iterable[Piece],
-    keep: Callable[[Piece, Result], None],
+    work: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    on_result: Callable[[Task, Result], None],
     device: torch.device,
 ) -> None:
-    """`work` on each of `pieces`, without gradients, and `keep` what comes of it: here, in this thread, in their
-    order. On a GPU one after the other. What `work`, `pieces` or `keep` raises ends it and is raised."""
+    """`work` on each of `tasks`, without gradients; `on_result` is called with each task and its result in this thread,
+    in the order of the tasks. On a GPU one after the other. An error of `work`, `tasks` or `on_result` ends it and is
+    raised."""
     threads = torch.get_num_threads()
-    workers = min(threads, _MOST) if device.type == "cpu" else 1
-    guarded = torch.no_grad()(work)  # a thread has a mode of its own
+    workers = min(threads, _MAX_WORKERS) if device.type == "cpu" else 1
+    without_gradients = torch.no_grad()(work)  # the mode is a thread's own
     if workers == 1:
-        for piece in pieces:
-            keep(piece, guarded(piece))
+        for task in tasks:
+            on_result(task, without_gradients(task))
         return
-    waiting: deque[tuple[Piece, Future[Result]]] = deque()
+    pending: deque[tuple[Task, Future[Result]]] = deque()
 
-    def keep_first() -> None:
-        piece, future = waiting.popleft()
-        keep(piece, future.result())
+    def finish_first() -> None:
+        task, future = pending.popleft()
+        on_result(task, future.result())
 
     torch.set_num_threads(threads // workers)  # new threads take it over
     try:
         with ThreadPoolExecutor(workers) as pool:
-            for piece in pieces:
-                waiting.append((piece, pool.submit(guarded, piece)))
-                if len(waiting) > 2 * workers:
-                    keep_first()
-            while waiting:
-                keep_first()
+            for task in tasks:
+                pending.append((task, pool.submit(without_gradients, task)))
+                if len(pending) > 2 * workers:
+                    finish_first()
+            while pending:
+                finish_first()
     finally:
         torch.set_num_threads(threads)

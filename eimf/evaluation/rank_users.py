@@ -1,4 +1,7 @@
-"""Rank the held-out event of every user, and say how well: by metric, cut-off and slice of users."""
+"""Rank the relevant items of every evaluation case, and measure how well: by metric, cut-off and slice.
+
+Shapes: C cases, R relevant items of all cases, N items.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -12,10 +15,12 @@ from torch.nn.utils import parametrize
 
 from eimf import metrics, schema
 from eimf.backbones.base import Backbone
+from eimf.data.eval_cases import EvalCases
 from eimf.data.histories import Histories
+from eimf.errors import DataError
 from eimf.evaluation.eval_batches import EvalBatch, eval_batches
 from eimf.evaluation.parallel_map import parallel_map
-from eimf.retrieval import RankResult, Seen, rank
+from eimf.retrieval import Exclude, RankResult, rank
 from eimf.train.process_group import SINGLE_PROCESS, Group
 
 HEAD_SHARE = 0.2
@@ -29,94 +34,113 @@ positions, 1.4 times as fast."""
 
 @dataclass(frozen=True)
 class Ranking:
-    """`ranks` [U] and `targets` [U] of a `split`, by user_idx; `exposure` {k: [N]}: how often each item was among the
-    top k."""
+    """`ranks` [R] of the relevant items of `cases`; `exposure` {k: [N]}: for how many cases each item was among the top
+    k."""
 
-    split: int
+    cases: EvalCases
     ranks: Tensor
-    targets: Tensor
     exposure: dict[int, Tensor]
 
 
 @torch.no_grad()
 @parametrize.cached()  # a composed item table is put together once
 def rank_users(
-    backbone: Backbone, histories: Histories, split: int, *, max_length: int, keep_seen: bool, block: int,
+    backbone: Backbone, histories: Histories, split: str, *, max_length: int, keep_seen: bool, block: int,
     cutoffs: tuple[int, ...] = (), on_progress: Callable[[int], None] = lambda _: None, group: Group = SINGLE_PROCESS,
 ) -> Ranking:  # fmt: skip
-    """Rank every user's validation or test event as it would be served, `block` users at a time; exposure is counted
-    for `cutoffs` only. With `keep_seen` among all items; without it items that the user had before are left out, and a
-    target that is one of them is a miss, whatever its score. The processes of a `group` share the blocks."""
+    """Rank the relevant items of every case of a split as they would be served, `block` cases at a time; exposure is
+    counted for `cutoffs` only. With `keep_seen` among all items; without it items of the case's history are excluded,
+    and a relevant item that is one of them is a miss, whatever its score. The processes of a `group` share the batches.
+    Raises DataError if the split has no case."""
+    cases = histories.cases.get(split)
+    if not cases:
+        raise DataError("eval_cases", f"the split {split!r} has no case", "build the dataset again")
     backbone.eval()
     table = backbone.item_vectors
     device = table.device
-    ranks = torch.zeros(histories.users, dtype=torch.int64)
+    ranks = torch.zeros(len(cases.item_idx), dtype=torch.int64)
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     positions = _POSITIONS if device.type == "cpu" else block * max_length
-    blocks = eval_batches(histories, split, max_length, block, positions)
-    read = backbone.reader(int(histories.num_train.clip(max=max_length).sum()))
+    batches = eval_batches(histories, cases, max_length, block, positions)
+    read = backbone.reader(int(cases.history_end.clip(max=max_length).sum()))
 
-    def ranked(query: EvalBatch) -> RankResult:
-        seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if not keep_seen else None
-        times = query.times.to(device) if query.times is not None and backbone.uses_timestamps else None
-        interests = read(query.items.to(device), query.lengths.to(device), times)
-        return rank(interests, table, query.target.to(device), seen, top=max(cutoffs, default=0))
+    def rank_batch(batch: EvalBatch) -> RankResult:
+        times = batch.times.to(device) if batch.times is not None and backbone.uses_timestamps else None
+        interests = read(batch.item_idx.to(device), batch.lengths.to(device), times)
+        exclude = None
+        if not keep_seen:
+            exclude = Exclude(batch.history_row.to(device), batch.history_item_idx.to(device))
+        one_each = len(batch.relevant) == len(batch.case)
+        return rank(
+            interests, table, batch.relevant_item_idx.to(device), exclude,
+            query=None if one_each else batch.case_row.to(device), top=max(cutoffs, default=0),
+        )  # fmt: skip
 
-    def keep(query: EvalBatch, found: RankResult) -> None:
-        ranks[query.user] = found.rank.cpu()
-        for k, times_shown in exposure.items():
-            times_shown += torch.bincount(found.best[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
-        on_progress(len(query.user))
+    def keep(batch: EvalBatch, result: RankResult) -> None:
+        ranks[batch.relevant] = result.rank.cpu()
+        for k, counts in exposure.items():
+            counts += torch.bincount(result.top_item_idx[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
+        on_progress(len(batch.case))
 
-    parallel_map(ranked, itertools.islice(blocks, group.rank, None, group.size), keep, device)
+    parallel_map(rank_batch, itertools.islice(batches, group.rank, None, group.size), keep, device)
     if group.size > 1:
-        whole = [value.to(device) for value in (ranks, *exposure.values())]
-        group.sum(whole)
-        ranks, *counts = (value.cpu() for value in whole)
+        summed = [value.to(device) for value in (ranks, *exposure.values())]
+        group.sum(summed)
+        ranks, *counts = (value.cpu() for value in summed)
         exposure = dict(zip(cutoffs, counts, strict=True))
-    return Ranking(split, ranks, torch.from_numpy(histories.targets(split)), exposure)
+    return Ranking(cases, ranks, exposure)
+
+
+def case_metric(ranking: Ranking, name: str, k: int) -> Tensor:
+    """One metric of `eimf.metrics` for each case, [C]."""
+    return metrics.per_case(name, ranking.ranks, torch.from_numpy(ranking.cases.case), len(ranking.cases), k)
 
 
 def mean_metric(ranking: Ranking, name: str, k: int) -> float:
-    """Mean over users of one metric of `eimf.metrics`."""
-    return float(user_metric(ranking.ranks, name, k).mean())
+    """Mean over cases of one metric."""
+    return float(case_metric(ranking, name, k).mean())
 
 
-def user_metric(ranks: Tensor, name: str, k: int) -> Tensor:
-    """One value a user [U] for leave-one-out ranks [U]."""
-    return metrics.per_user(name, ranks, torch.arange(len(ranks)), len(ranks), k)
+def table_metric(ranks: pa.Table, name: str, k: int) -> Tensor:
+    """One metric for each case, [C], from `schema.RANKS`."""
+    rank_column, case = (torch.from_numpy(ranks[column].to_numpy().astype(np.int64)) for column in _RANK_AND_CASE)
+    return metrics.per_case(name, rank_column, case, int(case.max()) + 1, k)
+
+
+_RANK_AND_CASE = (schema.RANK, schema.CASE)
 
 
 def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ...]) -> pa.Table:
-    """Every metric at every cut-off for every slice of users, `schema.METRICS`, and the catalogue's coverage and
-    Gini."""
-    rows, groups = [], slices(ranking, histories)
+    """`schema.METRICS`: every metric at every cut-off for every slice, and the catalogue's coverage and Gini. A slice
+    is measured as if the others' relevant items were not there, over the cases that have any of its own."""
+    rows, case, count = [], torch.from_numpy(ranking.cases.case), len(ranking.cases)
+    parts = {}
+    for label, chosen in slices(ranking, histories).items():
+        numbers, case_of_part = case[chosen].unique(return_inverse=True)
+        parts[label] = ranking.ranks[chosen], case_of_part, len(numbers)
     for k in cutoffs:
-        for name in metrics.PER_USER:
-            values = user_metric(ranking.ranks, name, k)
-            for label, chosen in groups.items():
-                mean = float(values[chosen].mean()) if bool(chosen.any()) else None
-                rows.append((name, k, label, mean, int(chosen.sum())))
+        for name in metrics.PER_CASE:
+            for label, (ranks, case_of_part, size) in parts.items():
+                mean = float(metrics.per_case(name, ranks, case_of_part, size, k).mean()) if size else None
+                rows.append((name, k, label, mean, size))
         if k in ranking.exposure:
-            rows.append(("coverage", k, "all", metrics.coverage(ranking.exposure[k]), len(ranking.ranks)))
-            rows.append(("gini", k, "all", metrics.gini(ranking.exposure[k]), len(ranking.ranks)))
+            rows.append(("coverage", k, "all", metrics.coverage(ranking.exposure[k]), count))
+            rows.append(("gini", k, "all", metrics.gini(ranking.exposure[k]), count))
     columns = zip(*rows, strict=True)
     return pa.table([list(column) for column in columns], schema=schema.METRICS)
 
 
 def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
-    """Groups of users [U] bool: all; by whether the target is a head item; by whether the training history is
-    longer than the median; by whether the user had the target before."""
-    frequency = histories.frequency()
-    order = np.argsort(-frequency, kind="stable")
+    """Groups of relevant items, [R] bool: all; by whether the item is a head item; by whether the history of its case
+    is longer than the median; by whether it is in that history."""
+    cases, frequency = ranking.cases, histories.frequency()
     head = np.zeros(histories.num_items, bool)
-    head[order[: max(1, round(HEAD_SHARE * histories.num_items))]] = True
-    popular = torch.from_numpy(head)[ranking.targets - 1]
-    repeated = torch.from_numpy(histories.repeated(ranking.split))
-    long = torch.from_numpy(histories.num_train > np.median(histories.num_train))
-    everyone = torch.ones(histories.users, dtype=torch.bool)
+    head[np.argsort(-frequency, kind="stable")[: max(1, round(HEAD_SHARE * histories.num_items))]] = True
+    popular = torch.from_numpy(head)[cases.item_idx - 1]
+    repeated = torch.from_numpy(histories.repeated(cases))
+    long = torch.from_numpy((cases.history_end > np.median(cases.history_end))[cases.case])
     return {
-        "all": everyone,
+        "all": torch.ones(len(cases.item_idx), dtype=torch.bool),
         "head target": popular,
         "tail target": ~popular,
         "long history": long,
@@ -128,8 +152,6 @@ def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
 
 def ranks_table(ranking: Ranking) -> pa.Table:
     """`schema.RANKS`."""
-    users = np.arange(len(ranking.ranks), dtype=np.int32)
-    return pa.table(
-        [users, ranking.targets.numpy().astype(np.int32), ranking.ranks.numpy().astype(np.int32)],
-        schema=schema.RANKS,
-    )
+    cases = ranking.cases
+    columns = (cases.case, cases.user_idx[cases.case], cases.item_idx, ranking.ranks.numpy())
+    return pa.table([column.astype(np.int32) for column in columns], schema=schema.RANKS)

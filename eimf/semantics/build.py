@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from eimf.backbones.base import Backbone
 from eimf.config import HeadSettings
 from eimf.data.histories import Histories
-from eimf.retrieval import nearest
+from eimf.retrieval import nearest_rows
 from eimf.semantics.controls import apply_control, user_text_vectors
 from eimf.semantics.heads import EimfHeads
 from eimf.semantics.item_text import compose, start_from, whiten
@@ -60,8 +60,8 @@ def build_side_information(
             compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
 
     def near(texts: Tensor, weight: Tensor | None = None, *, own: bool = False) -> Neighbours:
-        rows, similar = nearest(
-            texts.to(device=device), found.item_text.to(device=device), settings.neighbours, own=own
+        rows, similar = nearest_rows(
+            texts.to(device=device), found.item_text.to(device=device), settings.neighbours, exclude_self=own
         )
         return Neighbours(rows.cpu(), similar.cpu(), settings.smooth_temperature, weight)
 
@@ -75,7 +75,7 @@ def build_side_information(
         near_history = near(user_text_vectors(supervision, histories), faded(histories.num_train))
     if settings.smooth_interests:
         interests = near(found.semantics.flatten(0, 1))
-        of_event = by_item[torch.from_numpy(histories.items) - 1]  # [E]
+        of_event = by_item[torch.from_numpy(histories.item_idx) - 1]  # [E]
         near_interests = InterestTargets(nearest_interests(found, histories), interests, of_event)
     return SideInformation(found, settings, heads, near_items, near_history, near_interests)
 

@@ -71,13 +71,13 @@ def _titles(supervision: Supervision, histories: Histories) -> Tensor:
     last_read, cluster = supervision.last_read.numpy(), supervision.cluster.numpy()
     users = np.flatnonzero((last_read >= 0) & (cluster >= 0))
     row, event = histories.first_events(users, last_read[users] + 1)
-    return mean_texts(supervision, histories.items[event], cluster[users][row], len(supervision.present))
+    return mean_texts(supervision, histories.item_idx[event], cluster[users][row], len(supervision.present))
 
 
 def user_text_vectors(supervision: Supervision, histories: Histories) -> Tensor:
     """Mean text [U, S] of every user's training items."""
     user, event = histories.training_events()
-    return mean_texts(supervision, histories.items[event], user, histories.users)
+    return mean_texts(supervision, histories.item_idx[event], user, histories.num_users)
 
 
 def mean_texts(supervision: Supervision, items: np.ndarray, group: np.ndarray, groups: int) -> Tensor:

@@ -55,21 +55,25 @@ def probe(
     HISTORY. `shuffled` is left out where only one cluster has interests. `seed` draws the users, the controls, the
     items, and the halves of the users."""
     generator = torch.Generator().manual_seed(seed)
-    users = (supervision.cluster >= 0).nonzero()[:, 0]
-    if len(users) > most:
-        users = users[torch.randperm(len(users), generator=generator)[:most]].sort().values
+    cases = histories.cases[schema.VALID]
+    user_idx, item_idx = torch.from_numpy(cases.user_idx[cases.case]), torch.from_numpy(cases.item_idx)  # [R]
+    relevant = (supervision.cluster[user_idx] >= 0).nonzero()[:, 0]
+    if len(relevant) > most:
+        relevant = relevant[torch.randperm(len(relevant), generator=generator)[:most]].sort().values
+    users, target = user_idx[relevant], item_idx[relevant]
+    history_end = torch.from_numpy(cases.history_end[cases.case])[relevant]
     names = ["true", *(name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision))]
     if not len(users):
         nobody = torch.zeros(0, dtype=torch.float64)
         return users, {name: SourceAUC(nobody, nobody) for name in (*names, HISTORY)}
-    target = torch.from_numpy(histories.items[histories.offsets[:-1] + histories.num_train])[users]
     frequency = torch.from_numpy(histories.frequency()).double()
     others = torch.multinomial(frequency, len(users) * drawn, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), others.view(-1, drawn)], dim=1)  # [U, 1 + n]
     sources = [apply_control(supervision, name, histories, seed) for name in names]
     sources.append(_own_texts(supervision, histories))
-    half = torch.randperm(len(users), generator=generator) < len(users) // 2
-    blocks = zip(users.split(_BLOCK), candidates.split(_BLOCK), strict=True)
+    distinct, number = users.unique(return_inverse=True)
+    half = (torch.randperm(len(distinct), generator=generator) < len(distinct) // 2)[number]
+    blocks = zip(*(rows.split(_BLOCK) for rows in (users, history_end, candidates)), strict=True)
     # [sources, U, W] and, alone, [sources, U]: the scores themselves are held for a block of users only.
     mixed, alone = (
         torch.cat(parts, dim=1) for parts in zip(*(_read(sources, histories, *block) for block in blocks), strict=True)
@@ -109,20 +113,22 @@ def read_readings(table: pa.Table) -> Readings:
     return {name: SourceAUC(*(torch.from_numpy(column[source == name]) for column in columns)) for name in names}
 
 
-def _read(sources: list[Supervision], histories: Histories, users: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+def _read(
+    sources: list[Supervision], histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor
+) -> tuple[Tensor, Tensor]:
     """AUCs of some users with candidates [., 1 + n]: of the last source plus each of WEIGHTS times every other one,
     [sources - 1, ., W], and of every source alone, [sources, .]."""
-    counted = ~_known(histories, users, candidates)
+    counted = ~_known(histories, users, history_end, candidates)
     text = sources[-1].item_text[candidates - 1]  # [., 1 + n, S]
     *scores, own = (_scores(text, source, users) for source in sources)
     mixed = [torch.stack([_auc(own + weight * each, counted) for weight in WEIGHTS], dim=1) for each in scores]
     return torch.stack(mixed), torch.stack([_auc(each, counted) for each in (*scores, own)])
 
 
-def _known(histories: Histories, users: Tensor, candidates: Tensor) -> Tensor:
-    """Which of each user's candidates [U, 1 + n] do not count beside the first: it again, and training items."""
-    row, event = histories.first_events(users.numpy(), histories.num_train[users])
-    had = torch.from_numpy(row * (histories.num_items + 1) + histories.items[event])
+def _known(histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor) -> Tensor:
+    """Which of each user's candidates [U, 1 + n] do not count beside the first: it again, and items of the history."""
+    row, event = histories.first_events(users.numpy(), history_end.numpy())
+    had = torch.from_numpy(row * (histories.num_items + 1) + histories.item_idx[event])
     each = torch.arange(len(users)).unsqueeze(1) * (histories.num_items + 1) + candidates
     return torch.isin(each, had) | (candidates == candidates[:, :1])
 
@@ -138,8 +144,8 @@ def _own_texts(supervision: Supervision, histories: Histories) -> Supervision:
     return replace(
         supervision,
         semantics=user_text_vectors(supervision, histories).unsqueeze(1),
-        present=torch.ones(histories.users, 1, dtype=torch.bool),
-        cluster=torch.arange(histories.users),
+        present=torch.ones(histories.num_users, 1, dtype=torch.bool),
+        cluster=torch.arange(histories.num_users),
     )
 
 

@@ -50,13 +50,13 @@ def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
     """Of every event, the one of the C * M interests that may supervise it: of the user's cluster, the one nearest to
     the event's item. -1 where there is none, and for events that are held out: [E]."""
     user, event = histories.training_events()
-    found = torch.full((len(histories.items),), -1)
+    found = torch.full((len(histories.item_idx),), -1)
     for start in range(0, len(event), _EVENTS):
         part = slice(start, start + _EVENTS)
         who, at = torch.from_numpy(user[part]), torch.from_numpy(event[part])
         cluster = supervision.clusters_for(who, at - torch.from_numpy(histories.offsets)[who])
         row = cluster.clamp(min=0)
-        item = torch.from_numpy(histories.items[event[part]])
+        item = torch.from_numpy(histories.item_idx[event[part]])
         told, text = supervision.semantics.index_select(0, row), supervision.item_text.index_select(0, item - 1)
         match = torch.bmm(told, text.unsqueeze(2)).squeeze(2)  # [., M]
         best = match.masked_fill(~supervision.present[row], -torch.inf).argmax(dim=1)
@@ -90,7 +90,7 @@ def text_alone(items: pa.Table, histories: Histories) -> Supervision:
     schema.checked(items, schema.item_vectors(schema.width_of(items)))
     _check_items("item_vectors", items, histories)
     item_text = torch.tensor(schema.vectors_of(items))
-    nobody = torch.full((histories.users,), -1)
+    nobody = torch.full((histories.num_users,), -1)
     return Supervision(
         item_text=item_text,
         semantics=item_text.new_zeros(1, 1, item_text.shape[1]),
@@ -108,8 +108,8 @@ def _check_items(kind: str, items: pa.Table, histories: Histories) -> None:
 
 def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
     _check_items("esim", items, histories)
-    if users.num_rows != histories.users:
-        found = f"{users.num_rows} users, the dataset has {histories.users}"
+    if users.num_rows != histories.num_users:
+        found = f"{users.num_rows} users, the dataset has {histories.num_users}"
         raise ArtifactError("esim", found, "give the esim artifact that was made from this dataset")
     late = users[schema.LAST_READ].to_numpy() >= histories.num_train
     if late.any():

@@ -18,7 +18,7 @@ from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
 from eimf.errors import ArtifactError, SettingError, describe_validation_error
 
-_BUILD_AGAIN = "delete its folder and run the command that made it again"
+_BUILD_AGAIN = "remove the folder of this artifact, and build it again"
 _DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 """The names that safetensors has for the types of weights."""
 

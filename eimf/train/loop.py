@@ -41,7 +41,7 @@ class Trainer:
         if settings.loss != "softmax" and group.size > 1:
             found = f"{settings.loss}, with {group.size} processes"
             raise SettingError("train.loss", found, 'train in one process, or set it to "softmax"')
-        if backbone.uses_timestamps and histories.times is None:
+        if backbone.uses_timestamps and histories.timestamps is None:
             found, hint = "no times, which this backbone wants", "name the column and build the dataset again"
             raise SettingError("dataset.columns.timestamp", found, f"{hint}, or set the backbone's option time=false")
         if settings.loss in ("gbce", "bce") and backbone.hardness:

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from eimf.backbones.base import Backbone, TrainOutput
 from eimf.config import TrainSettings
-from eimf.data.histories import Histories, sent
+from eimf.data.histories import Histories
 from eimf.losses.binary import binary_cross_entropy
 from eimf.losses.sampled import POWER, Sample, Sampler, sampled_cross_entropy
 from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
@@ -18,7 +18,7 @@ from eimf.losses.softmax import MatmulOptions, cross_entropy, hard_cross_entropy
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import hard_readout
 from eimf.semantics.item_text import is_composed
-from eimf.train.batches import Batch
+from eimf.train.batches import Batch, to_device
 from eimf.train.process_group import Group
 
 PARTS = ("loss", "rec", "soft", "penalty", "align_items", "align_users", "semantic")
@@ -40,9 +40,9 @@ class Objective:
             self.sampler = Sampler(histories.frequency(), settings.negatives, device, power)
             backbone.item_table.sparse = not is_composed(backbone)
         # Parts of a batch that go to the device: a copy costs a GPU's host as much as a kernel.
-        self._read = ["items", "next_items", "place", "target"] + ["times"] * backbone.uses_timestamps
+        self._read = ["item_idx", "next_item_idx", "slot", "target_row"] + ["times"] * backbone.uses_timestamps
         if semantics is not None:
-            self._read += ["user", "event", "position"]
+            self._read += ["user_idx", "event_index", "position"]
         self.train, self.longest = settings, int(np.diff(histories.offsets).max())
         # Dynamic: batches come in many lengths.
         self._pass = torch.compile(backbone.forward_train, dynamic=True) if compiled else backbone.forward_train
@@ -55,7 +55,7 @@ class Objective:
             return self._losses(batch.to(self.device, self._read), shared)
 
     def _losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
-        made, place, target = self._pass_over(batch), batch.place, batch.target
+        made, place, target = self._pass_over(batch), batch.slot, batch.target_row + 1
         # index_select: its gradient adds rows, that of an index counts on places that come twice.
         interests = made.interests.flatten(0, 1).index_select(0, place).float()  # [P, K, D]
         readout = hard_readout(interests, self.backbone.item_vectors, target)  # [P, D]
@@ -84,7 +84,7 @@ class Objective:
         return chosen / count.clamp(min=1)
 
     def _pass_over(self, batch: Batch) -> TrainOutput:
-        items, next_items, times = batch.items, batch.next_items, batch.times
+        items, next_items, times = batch.item_idx, batch.next_item_idx, batch.times
         if not len(items):  # more processes than windows: any item, without a target, so that all go the same way
             items = next_items = torch.ones(1, 1, dtype=torch.int64, device=self.device)
             times = None if times is None else torch.zeros(1, 1, dtype=torch.float64, device=self.device)
@@ -107,9 +107,9 @@ class Objective:
         if self.semantics.near_items is not None:
             found.append((settings.smooth_text, self.semantics.near_items(target[at] - 1)))
         if self.semantics.near_history is not None:
-            found.append((settings.smooth_history, self.semantics.near_history(batch.user[at])))
+            found.append((settings.smooth_history, self.semantics.near_history(batch.user_idx[at])))
         if self.semantics.near_interests is not None:
-            found.append((settings.smooth_interests, self.semantics.near_interests(batch.event[at])))
+            found.append((settings.smooth_interests, self.semantics.near_interests(batch.event_index[at])))
         if not found:
             return None
         items, shares = zip(*((near.items, share * near.shares) for share, near in found), strict=True)
@@ -162,12 +162,12 @@ class Objective:
             return {}
         readout, target, chosen, user, position = (
             self.group.gather(rows, batch.counts)
-            for rows in (readout, target, chosen.long(), batch.user, batch.position)
+            for rows in (readout, target, chosen.long(), batch.user_idx, batch.position)
         )
         # By user and position: the same, however the batch was shared.
         order = (user * self.longest + position).argsort()
         few = torch.randperm(len(order), generator=shared)[: settings.positions]
-        drawn = order[sent(few, self.device)]
+        drawn = order[to_device(few, self.device)]
         cluster = self.semantics.supervision.clusters_for(user[drawn], position[drawn])
         cluster = torch.where(chosen[drawn] > 0, cluster, -1)
         found = heads(readout[drawn], self.backbone.vectors_of, target[drawn], cluster, sample, self.products, shared)

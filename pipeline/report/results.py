@@ -18,8 +18,8 @@ def metric_values(metrics: Artifact, users: str = "all") -> dict[tuple[str, int]
 
 
 def training_table(results: list[Result]) -> Table:
-    """One row per training: NDCG and Recall at the measured cut-offs, or at the usual ones if there are many, MRR at the
-    last of these, and how long the training took."""
+    """One row per training: NDCG and Recall at the measured cut-offs, or at the usual ones if there are many; MRR at
+    the last of these; and how long the training took."""
     values = [metric_values(result.metrics) for result in results]
     cutoffs = sorted({k for name, k in values[0] if name == "ndcg"})
     if len(cutoffs) > _MAX_CUTOFFS:
@@ -35,12 +35,9 @@ def training_table(results: list[Result]) -> Table:
 
 def ndcg_difference(base: Result, other: Result) -> Difference:
     """`other` - `base` in NDCG@10 over the same users."""
-    import torch
+    from eimf.evaluation.rank_users import table_metric
 
-    from eimf.evaluation.rank_users import user_metric
-
-    ranks = [torch.from_numpy(run.metrics.table("ranks")[schema.RANK].to_numpy().copy()) for run in (base, other)]
-    return difference(*(user_metric(values, "ndcg", 10) for values in ranks))
+    return difference(*(table_metric(run.metrics.table("ranks"), "ndcg", 10) for run in (base, other)))
 
 
 def show_results(results: list[Result]) -> None:

@@ -34,7 +34,8 @@ def _source(run: Run, spec: str, field: str) -> str:
 
 def build_dataset(run: Run, made: Artifacts, staging: Staging) -> dict[str, Any]:
     """Read, check and number; a line for each notice. Returns the counts of what was kept, left out and cleaned."""
-    from eimf.data.prepare import prepare, repeated_targets
+    from eimf.data.histories import read_histories
+    from eimf.data.prepare import prepare
     from eimf.data.read import read_events, read_items
 
     settings, text, folder = run.recipe.dataset, run.recipe.text, run.recipe.folder
@@ -53,17 +54,22 @@ def build_dataset(run: Run, made: Artifacts, staging: Staging) -> dict[str, Any]
     for notice in ready.notices:
         info(f"       note: {notice}")
     staging.write_table("events", ready.events)
+    staging.write_table("eval_cases", ready.eval_cases)
     staging.write_table("items", ready.items)
     staging.write_table("users", ready.users)
     staging.write_table("rejected", ready.rejected)
+    num_users, num_items = ready.users.num_rows, ready.items.num_rows
+    histories = read_histories(ready.events, ready.eval_cases, num_users=num_users, num_items=num_items)
+    repeated = histories.repeated(histories.cases[schema.TEST])
     return {
-        "users": ready.users.num_rows,
-        "items": ready.items.num_rows,
+        "users": num_users,
+        "items": num_items,
         "events": ready.events.num_rows,
         "rejected": ready.broken,
         "short_users": ready.short_users,
         "cleaned": ready.cleaned,
         "untitled": ready.items[schema.TITLE].null_count,
-        "repeated_targets": repeated_targets(ready.events),
+        "test_targets": len(repeated),
+        "repeated_targets": int(repeated.sum()),
         "notices": list(ready.notices),
     }

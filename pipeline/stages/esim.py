@@ -52,7 +52,7 @@ def _build_esim(run: Run, made: Artifacts, staging: Staging) -> Facts:
 
 
 STAGES = (
-    Stage(1, "dataset", 2, (), dataset_configuration, build_dataset),
+    Stage(1, "dataset", 3, (), dataset_configuration, build_dataset),
     Stage(2, "item_vectors", 1, ("dataset",), encoder_configuration, build_item_vectors),
     Stage(3, "user_vectors", 2, ("dataset", "item_vectors"), _nothing, build_user_vectors),
     Stage(4, "clusters", 2, ("user_vectors",), cluster_configuration, build_clusters),

@@ -11,7 +11,6 @@ from eimf.store.artifact import Staging
 from eimf.store.replies import ReplyStore
 from pipeline.console import Waiting, info, progress
 from pipeline.stages.stage import Artifacts, Facts, Run, this_process
-from pipeline.stages.users import training_events
 
 if TYPE_CHECKING:
     from eimf.esim.parse import Parsed
@@ -31,16 +30,20 @@ def build_requests(run: Run, made: Artifacts, staging: Staging) -> Facts:
     import pyarrow as pa
 
     from eimf.esim.prompt import PromptWriter, shown_history
+    from pipeline.stages.load import histories_of
 
     settings, generator = run.recipe.prompt, run.engines.generator_identity
     writer = PromptWriter(load_template(settings.template, run.recipe.folder), run.engines.renderer())
-    items, offsets = training_events(made)
+    train = histories_of(made).training()
     titles = made["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
     typical = made["typical_users"].table("typical_users")[schema.USER].to_pylist()
     rows = []
     for user in typical:
         shown = shown_history(
-            items[offsets[user] : offsets[user + 1]], titles, settings.max_titles, settings.title_chars
+            train.item_idx[train.offsets[user] : train.offsets[user + 1]],
+            titles,
+            settings.max_titles,
+            settings.title_chars,
         )
         if shown is not None:
             prompt = writer.write(shown.titles)

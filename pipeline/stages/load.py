@@ -1,22 +1,31 @@
 """From artifacts to the arrays and tensors that training and evaluation work on."""
 
-from eimf import schema
+from typing import TYPE_CHECKING
+
 from eimf.data.histories import Histories, read_histories
-from eimf.semantics.supervision import Supervision, read_supervision, text_alone
 from pipeline.stages.stage import Artifacts
 
+if TYPE_CHECKING:
+    from eimf.semantics.supervision import Supervision
 
-def supervision_of(made: Artifacts, histories: Histories) -> Supervision | None:
+
+def supervision_of(made: Artifacts, histories: Histories) -> "Supervision | None":
     """What the `esim` artifact gives the trainer, or the `item_vectors` where that is all it takes; None where it takes
     nothing."""
     if "esim" not in made and "item_vectors" not in made:
         return None
+    from eimf.semantics.supervision import read_supervision, text_alone
+
     if "esim" not in made:
         return text_alone(made["item_vectors"].table("vectors"), histories)
     items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
     return read_supervision(items, users, interests, histories)
 
 
-def histories_of(made: Artifacts) -> Histories:
-    """The events of the `dataset` artifact."""
-    return read_histories(made["dataset"].table("events", [schema.USER, schema.ITEM, schema.TIMESTAMP, schema.SPLIT]))
+def histories_of(artifacts: Artifacts) -> Histories:
+    """The events and evaluation cases of the `dataset` artifact. Loads no torch: stage one reads them too."""
+    dataset = artifacts["dataset"]
+    return read_histories(
+        dataset.table("events"), dataset.table("eval_cases"),
+        num_users=int(dataset.fact("users")), num_items=int(dataset.fact("items")),
+    )  # fmt: skip

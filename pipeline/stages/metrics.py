@@ -16,16 +16,15 @@ def metrics_configuration(run: Run) -> dict[str, Any]:
 def build_metrics(run: Run, made: Artifacts, staging: Staging) -> Facts:
     device = prepare_torch(run.recipe.runtime)
     from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, ranks_table
-    from eimf.serving.recommend import load_backbone, read_trained
+    from pipeline.serving import load_backbone
     from pipeline.stages.load import histories_of
 
     histories, settings = histories_of(made), run.recipe.evaluate
-    backbone = load_backbone(made["checkpoint"], histories.num_items)
-    max_length = read_trained(made["checkpoint"]).model.max_length
-    with progress("ranking", histories.users, "users") as on_progress:
+    trained, backbone = load_backbone(made["checkpoint"], histories.num_items)
+    with progress("ranking", len(histories.cases[schema.TEST]), "users") as on_progress:
         ranking = rank_users(
-            backbone.to(device), histories, schema.TEST, max_length=max_length, keep_seen=settings.keep_seen,
-            block=run.recipe.runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
+            backbone.to(device), histories, schema.TEST,
+            max_length=trained.model.max_length, keep_seen=settings.keep_seen, block=run.recipe.runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
         )  # fmt: skip
     staging.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
     staging.write_table("ranks", ranks_table(ranking))

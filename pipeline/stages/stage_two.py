@@ -51,7 +51,7 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
 
 def _tell_repeats(recipe: Recipe, dataset: Artifact) -> None:
     """Say that many users come back to items that they had, if the recipe leaves such items out."""
-    share = dataset.fact("repeated_targets") / max(1, dataset.fact("users"))
+    share = dataset.fact("repeated_targets") / max(1, dataset.fact("test_targets"))
     if share > _MANY_REPEATS and not recipe.evaluate.keep_seen:
         repeats = f"{share:.0%} of the test targets are items that the user had before; these are left out: misses"
         info(f"{repeats}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")
@@ -129,5 +129,5 @@ def train_stages(recipe: Recipe) -> tuple[Stage, Stage]:
     parents = recipe.heads.reads
     return (
         Stage(11, "checkpoint", 2, parents, checkpoint_configuration, build_checkpoint),
-        Stage(12, "metrics", 2, ("dataset", "checkpoint"), metrics_configuration, build_metrics),
+        Stage(12, "metrics", 3, ("dataset", "checkpoint"), metrics_configuration, build_metrics),
     )

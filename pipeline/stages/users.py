@@ -8,26 +8,16 @@ from pipeline.console import progress
 from pipeline.stages.stage import Artifacts, Facts, Run
 
 
-def training_events(made: Artifacts) -> tuple[Any, Any]:
-    """Training events of all users, user by user: item_idx [E] and offsets [U + 1]."""
-    import numpy as np
-
-    events = made["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT])
-    train = events[schema.SPLIT].to_numpy() == schema.TRAIN
-    user = events[schema.USER].to_numpy()
-    offsets = np.searchsorted(user[train], np.arange(int(user[-1]) + 2))
-    return events[schema.ITEM].to_numpy()[train], offsets
-
-
 def build_user_vectors(run: Run, made: Artifacts, staging: Staging) -> Facts:
     import numpy as np
     import pyarrow as pa
 
     from eimf.esim.encode import to_column
     from eimf.esim.vectors import user_vectors
+    from pipeline.stages.load import histories_of
 
-    items, offsets = training_events(made)
-    vectors = user_vectors(items, offsets, schema.vectors_of(made["item_vectors"].table("vectors")))
+    train, item_vectors = histories_of(made).training(), schema.vectors_of(made["item_vectors"].table("vectors"))
+    vectors = user_vectors(train.item_idx, train.offsets, item_vectors)
     users = pa.array(np.arange(len(vectors), dtype=np.int32))
     staging.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
     return {"users": len(vectors)}
@@ -65,13 +55,11 @@ def typical_configuration(run: Run) -> dict[str, Any]:
 
 
 def build_typical_users(run: Run, made: Artifacts, staging: Staging) -> Facts:
-    import numpy as np
-
     from eimf.esim.typical import nearest_to_centroid
+    from pipeline.stages.load import histories_of
 
     clusters = made["clusters"].table("clusters")
-    _, offsets = training_events(made)
-    history, similarity = np.diff(offsets), clusters[schema.SIMILARITY].to_numpy()
+    history, similarity = histories_of(made).num_train, clusters[schema.SIMILARITY].to_numpy()
     chosen = nearest_to_centroid(
         clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history
     )

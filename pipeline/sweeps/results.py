@@ -40,37 +40,56 @@ class TrialResult(BaseModel):
     checkpoint: str | None = None
     summary: dict[str, int | float]
     """Test and validation metrics, best epoch, epochs, seconds."""
-    users: Annotated[int, Field(ge=0)]
+    targets: Annotated[int, Field(ge=0)]
+    """Relevant items of all cases."""
     hits: str
-    """Which users have their test item among the first `MAX_RANK`: bits, compressed."""
+    """Which targets are among the first `MAX_RANK`: bits, compressed."""
     ranks: str
     """The ranks of these: bytes, compressed."""
+    case_sizes: str = ""
+    """How many targets each case has: 16-bit integers, compressed; empty if each has one."""
 
     @property
     def name(self) -> str:
         return f"{self.dataset}.{self.backbone}.{self.variant}.{self.seed}"
 
-    def user_ranks(self) -> np.ndarray:
-        """The rank [U] of each user's test item; MAX_RANK + 1 stands for all beyond."""
-        ranks = np.full(self.users, MAX_RANK + 1, np.int64)
-        ranks[np.unpackbits(_unpack(self.hits), count=self.users).astype(bool)] = _unpack(self.ranks)
+    @property
+    def cases(self) -> int:
+        return len(self._case_sizes())
+
+    def target_ranks(self) -> np.ndarray:
+        """The rank [R] of each target; MAX_RANK + 1 stands for all beyond."""
+        ranks = np.full(self.targets, MAX_RANK + 1, np.int64)
+        ranks[np.unpackbits(_unpack(self.hits), count=self.targets).astype(bool)] = _unpack(self.ranks)
         return ranks
 
+    def target_cases(self) -> np.ndarray:
+        """The case [R] of each target."""
+        return np.repeat(np.arange(self.cases), self._case_sizes())
 
-def pack_ranks(ranks: np.ndarray) -> dict[str, int | str]:
-    """The fields of a `TrialResult` that hold `ranks` [U]."""
-    hits = ranks <= MAX_RANK
-    return {"users": len(ranks), "hits": _pack(np.packbits(hits)), "ranks": _pack(ranks[hits].astype(np.uint8))}
+    def _case_sizes(self) -> np.ndarray:
+        return _unpack(self.case_sizes, "<u2") if self.case_sizes else np.ones(self.targets, np.int64)
+
+
+def pack_ranks(ranks: np.ndarray, case: np.ndarray) -> dict[str, int | str]:
+    """The fields of a `TrialResult` that hold the `ranks` [R] of targets; target r is one of `case`[r], in order."""
+    hits, sizes = ranks <= MAX_RANK, np.bincount(case)
+    return {
+        "targets": len(ranks),
+        "hits": _pack(np.packbits(hits)),
+        "ranks": _pack(ranks[hits].astype(np.uint8)),
+        "case_sizes": "" if (sizes == 1).all() else _pack(sizes.astype("<u2")),
+    }
 
 
 def _pack(values: np.ndarray) -> str:
-    # Bytes without repetitions: Huffman codes alone are a tenth smaller than with a search for these.
+    # Bytes without repetitions: Huffman codes on their own are a tenth smaller than with a search for these.
     compressor = zlib.compressobj(9, strategy=zlib.Z_HUFFMAN_ONLY)
     return base64.b85encode(compressor.compress(values.tobytes()) + compressor.flush()).decode()
 
 
-def _unpack(text: str) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(base64.b85decode(text)), np.uint8)
+def _unpack(text: str, dtype: str = "u1") -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype)
 
 
 def read_results(folder: Path) -> tuple[dict[str, TrialResult], list[str]]:

@@ -147,5 +147,5 @@ def _train(trial: Trial, root: Path) -> Outcome:
         raise ArtifactError(trial.name, "stage one has changed since the sweep began", "start the sweep again")
     names = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")
     summary = {**run.metrics.manifest.summary, **{name: run.checkpoint.fact(name) for name in names}}
-    ranks = run.metrics.table("ranks")[schema.RANK].to_numpy()
-    return {"checkpoint": run.checkpoint.key, "summary": summary, **pack_ranks(ranks)}
+    ranks, case = (run.metrics.table("ranks")[name].to_numpy() for name in (schema.RANK, schema.CASE))
+    return {"checkpoint": run.checkpoint.key, "summary": summary, **pack_ranks(ranks, case)}

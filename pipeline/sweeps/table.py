@@ -86,9 +86,10 @@ def _difference(base: "dict[int, Tensor]", other: "dict[int, Tensor]") -> Differ
 
 
 def _ndcg(result: TrialResult) -> "Tensor":
-    """NDCG@10 of every user, [U]."""
+    """NDCG@10 of every case."""
     import torch
 
-    from eimf.evaluation.rank_users import user_metric
+    from eimf.metrics import per_case
 
-    return user_metric(torch.from_numpy(result.user_ranks()), "ndcg", 10)
+    ranks, case = (torch.from_numpy(values) for values in (result.target_ranks(), result.target_cases()))
+    return per_case("ndcg", ranks, case, result.cases, 10)

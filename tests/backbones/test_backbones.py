@@ -9,7 +9,6 @@ from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings, TrainSettings
-from eimf.data.histories import read_histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.losses.softmax import MatmulOptions
 from eimf.train.loop import Trainer
@@ -117,7 +116,7 @@ def test_half_precision_trains(backbone):
 
 def trained(name: str, epochs: int, users: int = planted.USERS, **options: object) -> tuple[Trainer, list[float]]:
     settings = small(name, dropout=0.1, **options)
-    data = read_histories(planted.prepared(planted.world(users=users)).events)
+    data = planted.histories(planted.world(users=users))
     train = TrainSettings(lr=RATES.get(name, 1e-2), batch_positions=128, seed=4)
     model = build_backbone(settings, data.num_items, seed=4)
     trainer = Trainer(model, None, data, train, max_length=12, products=MatmulOptions(64), device=torch.device("cpu"))

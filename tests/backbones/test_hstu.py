@@ -12,7 +12,6 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.backbones.hstu import HSTU, Layer, time_buckets
 from eimf.config import ModelSettings, TrainSettings
-from eimf.data.histories import read_histories
 from eimf.evaluation.rank_users import rank_users
 from eimf.losses.softmax import MatmulOptions
 from eimf.train.loop import Trainer
@@ -127,11 +126,11 @@ def test_times_are_wanted_only_where_asked_for(items, times):
 
 
 def test_training_and_ranking_hand_the_times_over():
-    data = read_histories(planted.prepared(planted.world()).events)
-    times = np.random.default_rng(0).exponential(DAY, len(data.items)).cumsum()
+    data = planted.histories(planted.world())
+    times = np.random.default_rng(0).exponential(DAY, len(data.item_idx)).cumsum()
     model = built(True, data.num_items, enlarged=False)
     start = [layer.by_time.detach().clone() for layer in model.layers]
-    histories = dataclasses.replace(data, times=times)
+    histories = dataclasses.replace(data, timestamps=times)
     trainer = Trainer(
         model, None, histories, TrainSettings(lr=1e-2, batch_positions=128, seed=4), max_length=LONGEST,
         products=MatmulOptions(64), device=torch.device("cpu"),
@@ -141,6 +140,6 @@ def test_training_and_ranking_hand_the_times_over():
     assert not any(torch.equal(layer.by_time, old) for layer, old in zip(model.layers, start, strict=True))
     ranks = [
         rank_users(model, shown, schema.TEST, max_length=LONGEST, keep_seen=True, block=32).ranks
-        for shown in (histories, dataclasses.replace(data, times=times + DAY), data)
+        for shown in (histories, dataclasses.replace(data, timestamps=times + DAY), data)
     ]
     assert torch.equal(ranks[0], ranks[1]) and not torch.equal(ranks[0], ranks[2])

@@ -12,7 +12,7 @@ def separated(trainer: Trainer, users: int) -> float:
     backbone, histories = trainer.backbone.eval(), trainer.histories
     found = []
     for user in range(users):
-        items = histories.items[histories.offsets[user] : histories.offsets[user + 1]][-12:]
+        items = histories.item_idx[histories.offsets[user] : histories.offsets[user + 1]][-12:]
         row = torch.from_numpy(items).unsqueeze(0)
         with torch.no_grad():
             interests = backbone.interests(row, torch.tensor([len(items)]))[0]

@@ -56,10 +56,10 @@ def random_supervision(histories: Histories) -> Supervision:
     def unit(*shape: int) -> torch.Tensor:
         return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
 
-    clusters = max(1, histories.users // USERS_A_CLUSTER)
+    clusters = max(1, histories.num_users // USERS_A_CLUSTER)
     present = torch.rand(clusters, INTERESTS, generator=generator) < 0.7
     present[:, 0] = True
     return Supervision(
         unit(histories.num_items, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), present,
-        torch.randint(clusters, (histories.users,), generator=generator), torch.full((histories.users,), -1),
+        torch.randint(clusters, (histories.num_users,), generator=generator), torch.full((histories.num_users,), -1),
     )  # fmt: skip

@@ -209,13 +209,13 @@ def ranking(side: Ours, histories: Histories, seconds: float) -> float:
             side.trainer.backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=False,
             block=RuntimeSettings().rank_users,
         )  # fmt: skip
-        done, begin = (0, time.perf_counter()) if done < 0 else (done + histories.users, begin)
+        done, begin = (0, time.perf_counter()) if done < 0 else (done + histories.num_users, begin)
     return done / (time.perf_counter() - begin)
 
 
 def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     histories = read_histories(pq.read_table(events))
-    yield "sizes", {"users": histories.users, "items": histories.num_items, "targets": histories.training_targets}
+    yield "sizes", {"users": histories.num_users, "items": histories.num_items, "targets": histories.training_targets}
     sides: dict[str, Ours | Plain] = {}
     speeds: dict[str, list[float]] = {}
     summary: dict[str, Any] = {}

@@ -10,7 +10,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import torch
 
 from eimf.config import RuntimeSettings
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
 from pipeline.backends.device import prepare_torch
 from tests import world as planted
 
@@ -23,7 +23,7 @@ def _prepared() -> None:
 @pytest.fixture(scope="session")
 def data() -> Histories:
     """The planted world, with a time for each event."""
-    found = read_histories(planted.prepared().events)
+    found = planted.histories()
     hours = np.random.default_rng(0).integers(1, 5000, len(found.items)).cumsum()
     return Histories(found.items, found.offsets, found.num_train, found.num_items, hours * 3600.0)
 

@@ -95,6 +95,6 @@ def test_cluster_tells_the_cluster_and_no_more(supervision, histories):
 def test_titles_are_the_mean_text_up_to_what_the_llm_has_read(supervision, histories):
     made = apply_control(supervision, "titles", histories, 7)
     for row in range(3):
-        read = histories.items[6 * row : 6 * row + 3]
+        read = histories.item_idx[6 * row : 6 * row + 3]
         mean = torch.stack([supervision.item_text[item - 1] for item in read]).sum(dim=0)
         torch.testing.assert_close(made.semantics[row, 0], mean / mean.norm())

@@ -96,13 +96,13 @@ def test_the_weight_of_a_source_is_chosen_by_the_other_half():
 def test_items_that_a_user_has_had_do_not_count(world):
     # Worlds that differ in the text of one item: whoever has it in training reads the same.
     supervision, histories = world
-    item = int(histories.items[0])
+    item = int(histories.item_idx[0])
     text = supervision.item_text.clone()
     text[item - 1] = supervision.semantics[supervision.cluster[0], 0]
     other = probe(replace(supervision, item_text=text), histories, seed=0)[1]["true"].alone
     row, event = histories.training_events()
     had = torch.zeros(USERS, dtype=torch.bool)
-    had[row[histories.items[event] == item]] = True
+    had[row[histories.item_idx[event] == item]] = True
     here = probe(supervision, histories, seed=0)[1]["true"].alone
     assert torch.equal(other[had], here[had]) and not torch.equal(other[~had], here[~had])
 

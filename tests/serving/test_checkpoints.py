@@ -19,11 +19,11 @@ from eimf.backbones.registry import BACKBONES
 from eimf.data.histories import read_histories
 from eimf.errors import ArtifactError
 from eimf.semantics.supervision import read_supervision, text_alone
-from eimf.serving.recommend import Recommender, load_backbone
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import FileEntry
 from pipeline.report.store import show_store
+from pipeline.serving import load_backbone, load_recommender, recommender_of
 from pipeline.stages.load import histories_of
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
@@ -59,7 +59,7 @@ def with_weights(checkpoint: Artifact, folder: Path, content: dict[str, Tensor] 
 
 def refused(checkpoint: Artifact, dataset: Artifact, *parts: str) -> None:
     with pytest.raises(ArtifactError) as caught:
-        Recommender(checkpoint, dataset)
+        recommender_of(checkpoint, dataset)
     message = str(caught.value)
     assert len(message.splitlines()) == 1 and len(message) < 700
     for part in parts:
@@ -129,7 +129,7 @@ def test_weights_that_do_not_fit(trained, tmp_path):
     name = "norm.weight"
     for content, part in (
         ({key: value for key, value in weights.items() if key != name}, f"lacks the tensor '{name}'"),
-        ({**weights, "more": torch.zeros(1)}, "has a tensor 'more'"),
+        ({**weights, "more": torch.zeros(1)}, "has a tensor 'more', which the model does not have"),
         ({**weights, "x" * 5000: torch.zeros(1)}, "has a tensor 'xxx"),
         ({**weights, name: weights[name].double()}, f"'{name}' as F64 [32], the model wants F32 [32]"),
         ({**weights, name: weights[name].half()}, "F16"),
@@ -143,7 +143,7 @@ def test_weights_that_do_not_fit(trained, tmp_path):
         ((8).to_bytes(8, "little") + b"[" * 8, "is no safetensors file"),
     ):
         refused(with_weights(checkpoint, tmp_path, content), dataset, part)
-    same = load_backbone(with_weights(checkpoint, tmp_path, weights), len(weights["item_table.weight"]) - 1)
+    _, same = load_backbone(with_weights(checkpoint, tmp_path, weights), len(weights["item_table.weight"]) - 1)
     assert torch.equal(same.state_dict()[name], weights[name])
 
 
@@ -168,7 +168,7 @@ def test_a_checkpoint_without_weights_or_without_a_dataset(trained, tmp_path):
     store = Store(tmp_path)
     alone = sealed(store, "checkpoint", {}, checkpoint.manifest.configuration)
     with pytest.raises(ArtifactError, match=r"checkpoint .*: it names no dataset that it was made from"):
-        Recommender.load(store, alone.key)
+        load_recommender(store, alone.key)
 
 
 def test_what_does_not_tell_what_was_trained_is_listed_as_damaged(tmp_path, capsys):
@@ -218,7 +218,7 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
         with pytest.raises(ArtifactError, match=part):
             read_histories(changed(events, name, values, kind))
     histories = histories_of({"dataset": dataset})
-    users, items = histories.users, histories.num_items
+    users, items = histories.num_users, histories.num_items
     vectors = pa.array([[0.6, 0.8]] * items, schema.vector_type(2))
     texts = pa.table([pa.array(range(1, items + 1), pa.int32()), vectors], schema=schema.item_vectors(2))
     text_alone(texts, histories)

@@ -75,7 +75,7 @@ class Prefixes:
     def __init__(self, histories: Histories) -> None:
         row, event = histories.training_events()
         before = event - histories.offsets[row]
-        self.items, self.target = histories.items, event[before > 0]  # places in items [P]
+        self.items, self.target = histories.item_idx, event[before > 0]  # places in items [P]
         self.shown = before[before > 0].clip(max=LENGTH)  # [P]
 
     def batch(self, which: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

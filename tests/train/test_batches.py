@@ -106,6 +106,6 @@ def test_queries_hold_the_past_of_each_split_and_all_that_was_seen():
 
 
 def test_reading_the_planted_world():
-    data = read_histories(planted.prepared().events)
+    data = planted.histories()
     assert (data.users, data.num_items) == (planted.USERS, len(planted.GROUPS) * planted.SIZE)
     assert (np.diff(data.offsets) == data.num_train + 2).all()

@@ -9,7 +9,7 @@ import torch
 from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
 from eimf.errors import ArtifactError, SettingError
 from eimf.esim.encode import to_column
 from eimf.evaluation.rank_users import mean_metric, rank_users
@@ -27,17 +27,19 @@ CLUSTERS = 5
 
 @pytest.fixture(scope="module")
 def data() -> Histories:
-    return read_histories(planted.prepared().events)
+    return planted.histories()
 
 
 def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Table, pa.Table, pa.Table]:
     """An ESIM artifact with random texts: clusters 0..3 have two interests, cluster 4 none."""
     rng = np.random.default_rng(0)
-    users = np.arange(data.users, dtype=np.int32)
-    read = np.full(data.users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
+    users = np.arange(data.num_users, dtype=np.int32)
+    read = np.full(data.num_users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
     vectors = rng.standard_normal((data.num_items, 12)).astype(np.float32)
     items = pa.table({schema.ITEM: np.arange(1, data.num_items + 1, dtype=np.int32), schema.VECTOR: to_column(vectors)})
-    user_table = pa.table([users, users % CLUSTERS, np.ones(data.users, np.float32), read], schema=schema.ESIM_USERS)
+    user_table = pa.table(
+        [users, users % CLUSTERS, np.ones(data.num_users, np.float32), read], schema=schema.ESIM_USERS
+    )
     interests = pa.table(
         [
             np.repeat(np.arange(4, dtype=np.int32), 2),
@@ -193,7 +195,7 @@ def test_the_outer_random_state_is_left_alone(data):
 
 def test_an_event_that_the_llm_has_read_is_not_supervised_by_it(data):
     # METHOD, fault 7.
-    read = np.full(data.users, -1)
+    read = np.full(data.num_users, -1)
     read[3] = 4
     supervision = read_supervision(*tables(data, read), data)
     user, position = torch.tensor([3, 3, 3, 8]), torch.tensor([1, 4, 5, 1])
@@ -206,7 +208,7 @@ def test_a_cluster_without_interests_supervises_nobody(data):
 
 
 def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(data):
-    read = np.full(data.users, -1)
+    read = np.full(data.num_users, -1)
     read[2] = data.num_train[2]  # the validation event
     with pytest.raises(ArtifactError, match=r"the LLM has read position .* of user_idx 2, which is to be predicted"):
         read_supervision(*tables(data, read), data)
@@ -219,7 +221,7 @@ def test_texts_alone_supervise_nobody_and_fit_the_dataset(data):
     items = tables(data)[0]
     found = text_alone(items, data)
     assert torch.equal(found.item_text, read_supervision(*tables(data), data).item_text)
-    assert (found.clusters_for(torch.arange(data.users), torch.zeros(data.users, dtype=torch.long)) == -1).all()
+    assert (found.clusters_for(torch.arange(data.num_users), torch.zeros(data.num_users, dtype=torch.long)) == -1).all()
     with pytest.raises(ArtifactError, match="item_vectors: 47 items, the dataset has 48; give the item_vectors"):
         text_alone(items.slice(1), data)
 
@@ -248,7 +250,7 @@ def test_the_history_spreads_mass_over_the_items_that_read_like_its_mean(data):
     assert semantics.near_history is not None and settings.source == "item_vectors"
     near = semantics.near_history(torch.tensor([3, 8]))
     for row, user in enumerate((3, 8)):
-        own = data.items[data.offsets[user] : data.offsets[user] + data.num_train[user]]
+        own = data.item_idx[data.offsets[user] : data.offsets[user] + data.num_train[user]]
         mean = torch.nn.functional.normalize(supervision.item_text[own - 1].mean(dim=0), dim=0)
         wanted = (supervision.item_text @ mean).topk(3)
         assert near.items[row].tolist() == wanted.indices.tolist()
@@ -263,15 +265,15 @@ def test_shares_fade_with_the_events_of_target_or_user(data):
     semantics = build_side_information(build_backbone(MODEL, data.num_items, 7), supervision, data, settings, 7)
     assert semantics.near_items and semantics.near_history and semantics.near_interests
     _, event = data.training_events()
-    seen = np.array([(data.items[event] == item).sum() for item in range(1, data.num_items + 1)])
+    seen = np.array([(data.item_idx[event] == item).sum() for item in range(1, data.num_items + 1)])
     by_item = torch.from_numpy(1 / (1 + 0.3 * seen)).float()
-    everyone, items = torch.arange(data.users), torch.arange(data.num_items)
+    everyone, items = torch.arange(data.num_users), torch.arange(data.num_items)
     torch.testing.assert_close(semantics.near_items(items).shares.sum(dim=1), by_item)
     by_user = torch.from_numpy(1 / (1 + 0.3 * data.num_train)).float()
     torch.testing.assert_close(semantics.near_history(everyone).shares.sum(dim=1), by_user)
     found = semantics.near_interests(torch.from_numpy(event)).shares.sum(dim=1)
     told = nearest_interests(supervision, data)[event] >= 0
-    torch.testing.assert_close(found, by_item[data.items[event] - 1] * told)
+    torch.testing.assert_close(found, by_item[data.item_idx[event] - 1] * told)
     assert 0 < told.sum() < len(told)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eimf import schema
-from eimf.evaluation.rank_users import user_metric
+from eimf.metrics import per_case
 from pipeline.sweeps.results import FILE, MAX_RANK, TrialResult, add_results, pack_ranks, read_results
 from tests.processes import wait_for
 
@@ -22,13 +22,16 @@ SUMMARY = {"ndcg@10": 0.25, "recall@10": 0.5, "best_epoch": 3, "seconds": 1.5}
 
 def result(variant: str = "plain", seed: int = 1, **fields: object) -> TrialResult:
     defaults = {"dataset": "world", "backbone": "sasrec", "key": "0" * 64, "summary": SUMMARY}
-    return TrialResult(**{**defaults, "variant": variant, "seed": seed, **pack_ranks(np.array([1, 60])), **fields})
+    return TrialResult(
+        **{**defaults, "variant": variant, "seed": seed, **pack_ranks(np.array([1, 60]), np.arange(2)), **fields}
+    )
 
 
 @given(st.lists(st.integers(1, 2 * MAX_RANK) | st.just(schema.NEVER), max_size=40))
 def test_ranks_up_to_fifty_are_kept(ranks):
-    kept = result(**pack_ranks(np.array(ranks, np.int32))).user_ranks()
-    assert kept.tolist() == [min(rank, MAX_RANK + 1) for rank in ranks]
+    kept = result(**pack_ranks(np.array(ranks, np.int32), np.arange(len(ranks))))
+    assert kept.target_ranks().tolist() == [min(rank, MAX_RANK + 1) for rank in ranks]
+    assert kept.target_cases().tolist() == list(range(len(ranks))) and kept.cases == len(ranks)
 
 
 def test_packed_ranks_give_the_same_metrics_and_are_small():
@@ -36,10 +39,18 @@ def test_packed_ranks_give_the_same_metrics_and_are_small():
     bits, and log2(50) / 100 = .056 bits for the rank: 343 bytes, 428 in base85. One bit per byte of eight users, the
     least that a Huffman code spends, makes it 20,000 / 8 / 8 = 313 bytes for the first part in place of 203."""
     ranks = np.random.default_rng(0).integers(1, 5001, 20_000)
-    packed = pack_ranks(ranks)
+    packed = pack_ranks(ranks, np.arange(20_000))
     assert len(packed["hits"]) + len(packed["ranks"]) < 1000
-    whole, kept = (torch.from_numpy(values) for values in (ranks, result(**packed).user_ranks()))
-    assert torch.equal(user_metric(whole, "ndcg", MAX_RANK), user_metric(kept, "ndcg", MAX_RANK))
+    before, after = (torch.from_numpy(values) for values in (ranks, result(**packed).target_ranks()))
+    case = torch.arange(20_000)
+    assert torch.equal(*(per_case("ndcg", values, case, 20_000, MAX_RANK) for values in (before, after)))
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=5))
+def test_cases_may_have_several_targets(sizes):
+    case = np.repeat(np.arange(len(sizes)), sizes)
+    kept = result(**pack_ranks(np.full(len(case), 3), case))
+    assert kept.cases == len(sizes) and kept.target_cases().tolist() == case.tolist()
 
 
 @given(st.permutations([("plain", 2), ("plain", 10), ("paper", 1)]))
@@ -95,7 +106,7 @@ def test_fields_of_another_type_are_damage_even_with_a_digest(tmp_path):
 
     fields = json.loads(results._line(result()))
     del fields["sha256"]
-    for change in ({"seed": "1"}, {"users": -1}, {"summary": None}, {"more": 1}):
+    for change in ({"seed": "1"}, {"targets": -1}, {"summary": None}, {"more": 1}):
         other = {**fields, **change}
         line = json.dumps({**other, "sha256": results._digest(other)})
         (tmp_path / FILE).write_text(line + "\n")

@@ -22,7 +22,11 @@ def result(variant: str, seed: int, ranks: list[int], **fields: object) -> Trial
     gains = [Fraction(1, int(math.log2(rank + 1))) if rank <= 10 else 0 for rank in ranks]
     summary = {"ndcg@10": float(sum(gains) / len(ranks)), "recall@10": sum(rank <= 10 for rank in ranks) / len(ranks)}
     return TrialResult(
-        variant=variant, seed=seed, summary=summary, **{**values, **fields}, **pack_ranks(np.array(ranks))
+        variant=variant,
+        seed=seed,
+        summary=summary,
+        **{**values, **fields},
+        **pack_ranks(np.array(ranks), np.arange(len(ranks))),
     )
 
 
