@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from eimf.data.histories import Histories
 from eimf.semantics.supervision import Supervision
+from tests.world import leave_one_out
 
 TOPICS, ITEMS_EACH, USERS, LENGTH, TEXT = 8, 20, 400, 6, 32
 
@@ -27,4 +28,4 @@ def planted_meaning() -> tuple[Supervision, Histories]:
         last_read=torch.where(torch.arange(USERS) < TOPICS, LENGTH - 3, -1),
     )
     offsets = np.arange(0, USERS * LENGTH + 1, LENGTH)
-    return supervision, Histories(items.ravel(), offsets, np.full(USERS, LENGTH - 2), TOPICS * ITEMS_EACH)
+    return supervision, leave_one_out(items.ravel(), offsets, TOPICS * ITEMS_EACH)

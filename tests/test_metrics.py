@@ -4,11 +4,11 @@ import random
 import pytest
 import torch
 
-from eimf.metrics import PER_USER, coverage, gini, paired_difference, per_user
+from eimf.metrics import PER_CASE, coverage, gini, paired_difference, per_case
 
 
 def one(name: str, ranks: list[int], k: int) -> float:
-    return float(per_user(name, torch.tensor(ranks), torch.zeros(len(ranks), dtype=torch.int64), 1, k)[0])
+    return float(per_case(name, torch.tensor(ranks), torch.zeros(len(ranks), dtype=torch.int64), 1, k)[0])
 
 
 def test_by_hand():
@@ -40,12 +40,12 @@ def plain(name: str, relevant: list[int], k: int) -> float:
     return gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, len(relevant)) + 1))
 
 
-@pytest.mark.parametrize("name", PER_USER)
+@pytest.mark.parametrize("name", PER_CASE)
 def test_equal_to_a_loop_over_random_users(name):
     rng = random.Random(5)
     users = [rng.sample(range(1, 30), rng.randint(1, 6)) for _ in range(40)]
     owner = torch.tensor([user for user, ranks in enumerate(users) for _ in ranks])
-    found = per_user(name, torch.tensor([rank for ranks in users for rank in ranks]), owner, len(users), 10)
+    found = per_case(name, torch.tensor([rank for ranks in users for rank in ranks]), owner, len(users), 10)
     assert found.tolist() == pytest.approx([plain(name, ranks, 10) for ranks in users])
 
 

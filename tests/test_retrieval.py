@@ -6,8 +6,8 @@ from eimf import retrieval, schema
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
 from eimf.data.histories import Histories
-from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, slices, user_metric
-from eimf.retrieval import Seen, rank
+from eimf.evaluation.rank_users import case_metric, mean_metric, metrics_table, rank_users, slices
+from eimf.retrieval import Exclude, rank
 from tests import world as planted
 
 
@@ -15,8 +15,8 @@ def model(items: int, backbone: str = "comirec-sa"):
     return build_backbone(ModelSettings(backbone=backbone, width=8, max_length=6), items, seed=0).eval()  # type: ignore[arg-type]
 
 
-def brute_force(backbone, histories: Histories, user: int, split: int, keep_seen: bool) -> int:
-    """Rank of one user's target by sorting every item's score."""
+def brute_force(backbone, histories: Histories, user: int, split: str, keep_seen: bool) -> int:
+    """Rank of one user's held-out item (leave-one-out) by sorting every item's score."""
     begin = int(histories.offsets[user])
     known = int(histories.num_train[user]) + (split == schema.TEST)
     past = histories.item_idx[begin : begin + known].tolist()
@@ -49,12 +49,12 @@ def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
     items = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, -1.0]])  # scores 3, 2, -1
     found = [rank(interests, items, torch.tensor([item]), top=3) for item in (1, 2, 3)]
     assert [int(each.rank) for each in found] == [1, 2, 3]
-    assert found[0].best.tolist() == [[1, 2, 3]]
-    without = rank(interests, items, torch.tensor([2]), Seen(torch.tensor([0]), torch.tensor([1])), top=1)
-    assert without.rank.tolist() == [1] and without.best.tolist() == [[2]]
+    assert found[0].top_item_idx.tolist() == [[1, 2, 3]]
+    without = rank(interests, items, torch.tensor([2]), Exclude(torch.tensor([0]), torch.tensor([1])), top=1)
+    assert without.rank.tolist() == [1] and without.top_item_idx.tolist() == [[2]]
     # Of three places two have something to show.
-    few = rank(interests, items, torch.tensor([2]), Seen(torch.tensor([0]), torch.tensor([1])), top=3)
-    assert few.best.tolist() == [[2, 3, 0]]
+    few = rank(interests, items, torch.tensor([2]), Exclude(torch.tensor([0]), torch.tensor([1])), top=3)
+    assert few.top_item_idx.tolist() == [[2, 3, 0]]
 
 
 def test_what_a_user_has_seen_does_not_count_as_shown():
@@ -82,12 +82,12 @@ def test_blocks_of_items_equal_one_sort_of_all_scores(monkeypatch: pytest.Monkey
     interests, items, target = torch.randn(20, 3, 8), torch.randn(1000, 8), torch.randint(1, 1001, (20,))
     rows, seen = torch.arange(20).repeat_interleave(30), torch.randint(1, 1001, (600,))
     other = seen != target[rows]
-    found = rank(interests, items, target, Seen(rows[other], seen[other]), top=40)
+    found = rank(interests, items, target, Exclude(rows[other], seen[other]), top=40)
     scores = (interests.double() @ items.double().T).amax(dim=1)
     scores[rows[other], seen[other] - 1] = -torch.inf
     own = scores.gather(1, (target - 1).unsqueeze(1))
     assert found.rank.tolist() == (scores >= own).sum(dim=1).tolist()
-    assert found.best.tolist() == (scores.topk(40).indices + 1).tolist()
+    assert found.top_item_idx.tolist() == (scores.topk(40).indices + 1).tolist()
 
 
 @pytest.mark.parametrize("users", [1, 7, 64])
@@ -114,12 +114,12 @@ def test_scores_that_are_no_numbers_rank_last():
 
 
 # Users of three items of four, who end with item 1 (had before), 4 (new), 1 (had before, also on validation).
-COMEBACK = Histories(np.array([1, 2, 3, 1, 1, 2, 3, 4, 1, 2, 1, 1]), np.array([0, 4, 8, 12]), np.array([2, 2, 2]), 4)
+COMEBACK = planted.leave_one_out(np.array([1, 2, 3, 1, 1, 2, 3, 4, 1, 2, 1, 1]), np.array([0, 4, 8, 12]), 4)
 
 
 def test_a_target_that_the_user_had_is_a_miss_where_such_items_are_left_out():
-    assert COMEBACK.repeated(schema.TEST).tolist() == [True, False, True]
-    assert COMEBACK.repeated(schema.VALID).tolist() == [False, False, True]
+    assert COMEBACK.repeated(COMEBACK.cases[schema.TEST]).tolist() == [True, False, True]
+    assert COMEBACK.repeated(COMEBACK.cases[schema.VALID]).tolist() == [False, False, True]
     options = {"max_length": 6, "block": 2, "cutoffs": (1, 10)}
     ranking = rank_users(model(4), COMEBACK, schema.TEST, keep_seen=False, **options)
     # The second user can be shown one item only, the target.
@@ -132,7 +132,7 @@ def test_a_target_that_the_user_had_is_a_miss_where_such_items_are_left_out():
         assert {part: rows[name, 10, part]["value"] for part in ("all", "new target", "repeated target")} == {
             "all": 1 / 3, "new target": 1.0, "repeated target": 0.0,
         }  # fmt: skip
-    assert [rows["ndcg", 10, part]["users"] for part in ("new target", "repeated target")] == [1, 2]
+    assert [rows["ndcg", 10, part]["cases"] for part in ("new target", "repeated target")] == [1, 2]
     # Items 4; 4; 3 and 4 are left to show.
     assert ranking.exposure[10].tolist() == [0, 0, 1, 3]
     kept = rank_users(model(4), COMEBACK, schema.TEST, keep_seen=True, **options)
@@ -140,7 +140,7 @@ def test_a_target_that_the_user_had_is_a_miss_where_such_items_are_left_out():
 
 
 def test_where_nothing_is_left_to_show_nothing_counts():
-    two = Histories(np.tile([1, 2], 4), np.array([0, 8]), np.array([6]), 2)
+    two = planted.leave_one_out(np.tile([1, 2], 4), np.array([0, 8]), 2)
     ranking = rank_users(model(2), two, schema.TEST, max_length=6, keep_seen=False, block=1, cutoffs=(10,))
     rows = {(row["metric"], row["slice"]): row["value"] for row in metrics_table(ranking, two, (10,)).to_pylist()}
     assert [rows[name, "all"] for name in ("ndcg", "recall", "coverage", "gini")] == [0.0, 0.0, 0.0, 0.0]
@@ -162,6 +162,6 @@ def test_table_agrees_with_the_ranks_and_slices_split_the_users():
         ("new target", "repeated target"),
     ):
         assert bool((groups[a] ^ groups[b]).all())
-        parts = [rows["recall", 5, name]["users"] * (rows["recall", 5, name]["value"] or 0) for name in (a, b)]
-        assert abs(sum(parts) - float(user_metric(ranking.ranks, "recall", 5).sum())) < 1e-9
+        parts = [rows["recall", 5, name]["cases"] * (rows["recall", 5, name]["value"] or 0) for name in (a, b)]
+        assert abs(sum(parts) - float(case_metric(ranking, "recall", 5).sum())) < 1e-9
     assert int(ranking.exposure[5].sum()) == 30 * 5

@@ -38,7 +38,7 @@ class Histories:
             raise _broken(f"user {user} has {lengths[user]} events, {self.num_train[user]} of them for training")
         if self.timestamps is not None and len(self.timestamps) != events:
             raise _broken(f"{len(self.timestamps)} timestamps of {events} events")
-        if events == 0 or _outside(self.item_idx, 1, self.num_items):
+        if _outside(self.item_idx, 1, self.num_items):
             raise _broken(f"the items are not 1 to {self.num_items}")
         for cases in self.cases.values():
             self._check(cases, lengths)
@@ -102,7 +102,7 @@ def read_histories(events: pa.Table, eval_cases: pa.Table, *, num_users: int, nu
     first."""
     schema.checked(events, schema.EVENTS)
     user_idx = events[schema.USER].to_numpy()
-    if _outside(user_idx, 0, num_users - 1) or (np.diff(user_idx) < 0).any():
+    if not len(user_idx) or _outside(user_idx, 0, num_users - 1) or (np.diff(user_idx) < 0).any():
         raise _broken(f"the events are not those of users 0 to {num_users - 1} in turn")
     offsets = np.searchsorted(user_idx, np.arange(num_users + 1))
     train = events[schema.TRAIN].to_numpy()

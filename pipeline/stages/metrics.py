@@ -24,7 +24,8 @@ def build_metrics(run: Run, made: Artifacts, staging: Staging) -> Facts:
     with progress("ranking", len(histories.cases[schema.TEST]), "users") as on_progress:
         ranking = rank_users(
             backbone.to(device), histories, schema.TEST,
-            max_length=trained.model.max_length, keep_seen=settings.keep_seen, block=run.recipe.runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
+            max_length=trained.model.max_length, keep_seen=settings.keep_seen,
+            block=run.recipe.runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
         )  # fmt: skip
     staging.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
     staging.write_table("ranks", ranks_table(ranking))

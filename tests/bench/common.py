@@ -42,8 +42,12 @@ class Events:
 
 
 def read_events(path: str | Path) -> Events:
-    table = pq.read_table(path, columns=["user_idx", "item_idx", "split"])
-    user, item, split = (table[name].to_numpy().astype(np.int64) for name in table.column_names)
+    """With the split of every side: leave-one-out."""
+    table = pq.read_table(path, columns=["user_idx", "item_idx"])
+    user, item = (table[name].to_numpy().astype(np.int64) for name in table.column_names)
+    last = np.searchsorted(user, np.arange(int(user[-1]) + 1), side="right") - 1
+    split = np.full(len(user), TRAIN)
+    split[last - 1], split[last] = VALID, TEST
     return Events(user, item, split)
 
 

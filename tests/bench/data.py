@@ -11,6 +11,7 @@ from eimf import schema
 from eimf.data.histories import Histories
 from eimf.data.prepare import prepare
 from eimf.data.read import read_events, read_items
+from eimf.data.split import leave_one_out
 from eimf.semantics.supervision import Supervision
 
 TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
@@ -20,7 +21,8 @@ def write_real(folder: Path, target: Path) -> None:
     """From a folder with interactions.parquet and items.parquet."""
     events = read_events(folder / "interactions.parquet", "user_id", "item_id", "order", None)
     items = read_items(folder / "items.parquet", "item_id", "title", ("title",))
-    pq.write_table(prepare(events, items, bad_rows="reject", min_events=3, max_chars=300).events, target)
+    ready = prepare(events, items, bad_rows="reject", min_events=3, max_chars=300)
+    _write(ready.events[schema.USER].to_numpy(), ready.events[schema.ITEM].to_numpy(), target)
 
 
 def write_generated(items: int, users: int, mean_length: int, target: Path, seed: int = 2026) -> None:
@@ -42,11 +44,22 @@ def write_generated(items: int, users: int, mean_length: int, target: Path, seed
     item[rng.choice(total, min(items, total), replace=False)] = rng.permutation(items)[: min(items, total)]
     _, item = np.unique(item, return_inverse=True)
     user = np.repeat(np.arange(users), lengths)
-    position = np.arange(total) - start
-    left = np.repeat(lengths, lengths) - position
-    split = np.where(left == 1, schema.TEST, np.where(left == 2, schema.VALID, schema.TRAIN))
-    columns = [user.astype(np.int32), (item + 1).astype(np.int32), position.astype(np.int32), np.full(total, np.nan)]
-    pq.write_table(pa.table([*columns, split.astype(np.int8)], schema=schema.EVENTS), target)
+    _write(user, item + 1, target)
+
+
+def _write(user_idx: np.ndarray, item_idx: np.ndarray, target: Path) -> None:
+    """All events, user by user in order, for every side of the benchmark: `common.read_events`."""
+    columns = {schema.USER: user_idx.astype(np.int32), schema.ITEM: item_idx.astype(np.int32)}
+    pq.write_table(pa.table(columns), target)
+
+
+def read_histories(path: Path | str) -> Histories:
+    """What `write_real` or `write_generated` wrote, split leave-one-out."""
+    events = pq.read_table(path)
+    user_idx, item_idx = (events[name].to_numpy().astype(np.int64) for name in (schema.USER, schema.ITEM))
+    offsets = np.searchsorted(user_idx, np.arange(int(user_idx[-1]) + 2))
+    split = leave_one_out(item_idx, offsets)
+    return Histories(item_idx, offsets, split.num_train, int(item_idx.max()), cases=split.cases)
 
 
 def random_supervision(histories: Histories) -> Supervision:

@@ -24,10 +24,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from common import read_events
-from data import random_supervision, write_generated, write_real
+from data import random_supervision, read_histories, write_generated, write_real
 from peers.plain_side import SASRec, padded
 from run import GENERATED
 from torch.autograd import DeviceType
@@ -35,7 +34,7 @@ from torch.autograd import DeviceType
 from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import rank_users
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
@@ -207,14 +206,14 @@ def ranking(side: Ours, histories: Histories, seconds: float) -> float:
     while done < 0 or time.perf_counter() - begin < seconds:
         rank_users(
             side.trainer.backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=False,
-            block=RuntimeSettings().rank_users,
+            block=RuntimeSettings().eval_batch_size,
         )  # fmt: skip
         done, begin = (0, time.perf_counter()) if done < 0 else (done + histories.num_users, begin)
     return done / (time.perf_counter() - begin)
 
 
 def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    histories = read_histories(pq.read_table(events))
+    histories = read_histories(events)
     yield "sizes", {"users": histories.num_users, "items": histories.num_items, "targets": histories.training_targets}
     sides: dict[str, Ours | Plain] = {}
     speeds: dict[str, list[float]] = {}

@@ -22,13 +22,11 @@ DEVICE = prepare_torch(RuntimeSettings(threads=CONFIG["threads"]))
 
 import faiss  # noqa: E402
 import numpy as np  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
-from data import random_supervision  # noqa: E402
+from data import random_supervision, read_histories  # noqa: E402
 
 from eimf import schema  # noqa: E402
 from eimf.backbones.build import build_backbone  # noqa: E402
-from eimf.data.histories import read_histories  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
 from eimf.losses.softmax import MatmulOptions  # noqa: E402
 from eimf.retrieval import rank  # noqa: E402
@@ -43,7 +41,7 @@ class Enough(Exception):
 class Side:
     def __init__(self, driver: common.Driver, events: str) -> None:
         self.driver = driver
-        self.histories = read_histories(pq.read_table(events))
+        self.histories = read_histories(events)
         self.trainer = self._trainer()
 
     def _trainer(self) -> Trainer:
@@ -106,7 +104,7 @@ class Side:
     def _ranking(self, on_progress=lambda _: None):
         return rank_users(
             self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], keep_seen=False,
-            block=RuntimeSettings().rank_users, on_progress=on_progress,
+            block=RuntimeSettings().eval_batch_size, on_progress=on_progress,
         )  # fmt: skip
 
     def operations(self) -> int:
@@ -135,7 +133,7 @@ class Side:
     def rank_vectors(self, seconds: float) -> dict[str, float]:
         """Users a second for given user vectors: our exact ranks, and FAISS's flat search for the ten best."""
         table = self.trainer.backbone.item_vectors
-        most = RuntimeSettings().rank_users
+        most = RuntimeSettings().eval_batch_size
         vectors = torch.randn(2048, table.shape[1], device=DEVICE)
         target = torch.randint(1, len(table) + 1, (len(vectors),), device=DEVICE)
         index = faiss.IndexFlatIP(table.shape[1])

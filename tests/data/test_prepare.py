@@ -147,15 +147,17 @@ def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
 def test_leave_one_out_keeps_the_order_and_ties_keep_the_files():
     found = ready(("u", "c", 2), ("u", "d", 1), ("u", "a", 2), ("u", "b", 2))
     names = dict(zip(found.items["item_idx"].to_pylist(), found.items["item_id"].to_pylist(), strict=True))
-    shown = [(names[row["item_idx"]], row["position"], row["split"]) for row in found.events.to_pylist()]
-    assert shown == [("d", 0, schema.TRAIN), ("c", 1, schema.TRAIN), ("a", 2, schema.VALID), ("b", 3, schema.TEST)]
+    shown = [(names[row["item_idx"]], row["train"]) for row in found.events.to_pylist()]
+    assert shown == [("d", True), ("c", True), ("a", False), ("b", False)]
+    cases = [(row["split"], row["history_end"], names[row["item_idx"]]) for row in found.eval_cases.to_pylist()]
+    assert cases == [("valid", 2, "a"), ("test", 3, "b")]
 
 
 def test_numbers_do_not_depend_on_the_order_of_the_rows():
     raw = planted.world(users=20)
     shuffled = planted.World(raw.interactions.sample(fraction=1, shuffle=True, seed=1), raw.items.reverse())
     a, b = planted.prepared(raw), planted.prepared(shuffled)
-    assert a.events == b.events and a.items == b.items and a.users == b.users
+    assert all(getattr(a, name) == getattr(b, name) for name in ("events", "eval_cases", "items", "users"))
 
 
 def test_item_text_and_the_catalogue():

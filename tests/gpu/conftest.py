@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ def _prepared() -> None:
 def data() -> Histories:
     """The planted world, with a time for each event."""
     found = planted.histories()
-    hours = np.random.default_rng(0).integers(1, 5000, len(found.items)).cumsum()
-    return Histories(found.items, found.offsets, found.num_train, found.num_items, hours * 3600.0)
+    hours = np.random.default_rng(0).integers(1, 5000, len(found.item_idx)).cumsum()
+    return replace(found, timestamps=hours * 3600.0)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from eimf.config import ModelSettings
 from eimf.data.histories import Histories
 from eimf.evaluation.eval_batches import eval_batches
 from eimf.evaluation.rank_users import Ranking, metrics_table, rank_users
-from eimf.retrieval import Seen, best_items, nearest, rank
+from eimf.retrieval import Exclude, best_item_idx, nearest_rows, rank
 from tests.gpu.device import CPU, GPU
 
 SLACK = 1e-5
@@ -29,21 +29,23 @@ def model(data: Histories, backbone: str) -> Backbone:
 
 
 @torch.no_grad()
-def bounds(backbone: Backbone, data: Histories, split: int, keep_seen: bool) -> tuple[Tensor, Tensor]:
-    """Ranks [U] between which each user's must lie: from scores on the CPU in float64. Without `keep_seen` a target
-    that the user had before is never shown."""
-    table, least, most = backbone.item_vectors.double(), torch.zeros(data.users).long(), torch.zeros(data.users).long()
-    for query in eval_batches(data, split, 10, 64, 6400):
-        interests = backbone.interests(query.items, query.lengths, query.times).double()
+def bounds(backbone: Backbone, data: Histories, split: str, keep_seen: bool) -> tuple[Tensor, Tensor]:
+    """Ranks [R] between which that of each case's item must lie: from scores on the CPU in float64. Without
+    `keep_seen` an item of the history is never shown."""
+    table, cases = backbone.item_vectors.double(), data.cases[split]
+    least, most = torch.zeros(len(cases)).long(), torch.zeros(len(cases)).long()
+    for batch in eval_batches(data, cases, 10, 64, 6400):
+        interests = backbone.interests(batch.item_idx, batch.lengths, batch.times).double()
         scores = (interests @ table.T).amax(dim=1)
         slack = SLACK * interests.norm(dim=2).amax(dim=1, keepdim=True) * table.norm(dim=1).max()
-        of_target = scores.gather(1, query.target.unsqueeze(1) - 1)
+        of_target = scores.gather(1, batch.relevant_item_idx.unsqueeze(1) - 1)
         if not keep_seen:
-            scores[query.seen_rows, query.seen_items - 1] = -torch.inf
-        least[query.user] = 1 + (scores > of_target + slack).sum(dim=1)
-        most[query.user] = (scores >= of_target - slack).sum(dim=1)
+            scores[batch.history_row, batch.history_item_idx - 1] = -torch.inf
+        least[batch.relevant] = 1 + (scores > of_target + slack).sum(dim=1)
+        most[batch.relevant] = (scores >= of_target - slack).sum(dim=1)
     if not keep_seen:
-        least[data.repeated(split)] = most[data.repeated(split)] = schema.NEVER
+        repeated = data.repeated(cases)
+        least[repeated] = most[repeated] = schema.NEVER
     return least, most
 
 
@@ -58,8 +60,7 @@ def test_users_rank_as_on_a_cpu(data, backbone, keep_seen, split):
     found: list[Ranking] = [rank_users(made.to(device), data, split, **options) for device in (CPU, GPU)]
     for ranking in found:
         assert ((least <= ranking.ranks) & (ranking.ranks <= most)).all()
-        assert int(ranking.exposure[5].sum()) == 5 * data.users
-    assert torch.equal(found[0].targets, found[1].targets)
+        assert int(ranking.exposure[5].sum()) == 5 * data.num_users
     assert (found[0].exposure[5] - found[1].exposure[5]).abs().sum() <= 4
     tables = [metrics_table(each, data, (5, 10)).to_pylist() for each in found]
     for row, twin in zip(*tables, strict=True):
@@ -77,13 +78,13 @@ def test_ranks_and_best_items_of_given_vectors(items):
     rows, seen = torch.arange(60).repeat_interleave(20), torch.from_numpy(rng.integers(1, items + 1, 1200))
     other = seen != target[rows]
     rows, seen = rows[other], seen[other]
-    here = rank(interests, table, target, Seen(rows, seen), top=20)
-    there = rank(interests.to(GPU), table.to(GPU), target.to(GPU), Seen(rows.to(GPU), seen.to(GPU)), top=20)
+    here = rank(interests, table, target, Exclude(rows, seen), top=20)
+    there = rank(interests.to(GPU), table.to(GPU), target.to(GPU), Exclude(rows.to(GPU), seen.to(GPU)), top=20)
     assert torch.equal(there.rank.cpu(), here.rank)
     scores = torch.stack([interests[:, k] @ table.T for k in range(3)]).amax(dim=0)
     scores[rows, seen - 1] = -torch.inf
-    best, value = best_items(interests.to(GPU), table.to(GPU), Seen(rows.to(GPU), seen.to(GPU)), 20)
-    for shown in (best, there.best):
+    best, value = best_item_idx(interests.to(GPU), table.to(GPU), Exclude(rows.to(GPU), seen.to(GPU)), 20)
+    for shown in (best, there.top_item_idx):
         # Which of several equal items comes first is open; its score is not.
         assert torch.equal(scores.gather(1, shown.cpu() - 1), scores.topk(20).values)
     assert torch.equal(value.cpu(), scores.topk(20).values)
@@ -91,11 +92,11 @@ def test_ranks_and_best_items_of_given_vectors(items):
 
 def test_nearest_rows_of_a_table():
     torch.manual_seed(0)
-    table, eval_batches = torch.randn(5000, 64), torch.randn(300, 64)
+    table, queries = torch.randn(5000, 64), torch.randn(300, 64)
     for own in (False, True):
-        asked = table[:300] if own else eval_batches
-        here = nearest(asked, table, 10, own=own)
-        there = nearest(asked.to(GPU), table.to(GPU), 10, own=own)
+        asked = table[:300] if own else queries
+        here = nearest_rows(asked, table, 10, exclude_self=own)
+        there = nearest_rows(asked.to(GPU), table.to(GPU), 10, exclude_self=own)
         torch.testing.assert_close(there[1].cpu(), here[1], rtol=1e-4, atol=1e-4)
         assert (there[0].cpu() == here[0]).float().mean() > 0.99
 

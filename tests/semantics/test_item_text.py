@@ -7,7 +7,7 @@ import torch
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
 from eimf.data.histories import Histories
-from eimf.retrieval import nearest
+from eimf.retrieval import nearest_rows
 from eimf.semantics.item_text import compose, is_composed, start_from, whiten
 from eimf.semantics.soft_targets import InterestTargets, Neighbours
 from eimf.semantics.supervision import Supervision, nearest_interests
@@ -84,7 +84,7 @@ def unit(*rows: list[float]) -> torch.Tensor:
 
 def test_neighbours_are_the_nearest_texts_but_not_the_item_itself():
     text = unit([1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 1])
-    near = Neighbours(*nearest(text, text, 2, own=True), 0.5)
+    near = Neighbours(*nearest_rows(text, text, 2, exclude_self=True), 0.5)
     cosines = text @ text.T
     for item in range(5):
         others = sorted((j for j in range(5) if j != item), key=lambda j: -float(cosines[item, j]))[:2]
@@ -106,7 +106,7 @@ def test_the_interest_nearest_to_the_target_names_the_soft_targets():
     )
     interest = nearest_interests(supervision, histories)
     assert interest.tolist() == [-1, -1, 0, -1, -1, 2, 2, -1, -1, -1, -1, -1, -1]  # 2: the first of cluster 1
-    neighbours = Neighbours(*nearest(semantics.flatten(0, 1), text, 2), 0.1)
+    neighbours = Neighbours(*nearest_rows(semantics.flatten(0, 1), text, 2), 0.1)
     targets = InterestTargets(interest, neighbours, torch.linspace(1, 0.4, len(interest)))
     near = targets(torch.tensor([2, 0, 5]))
     assert near.shares.sum(dim=1).tolist() == pytest.approx([1 - 2 * 0.6 / 12, 0, 1 - 5 * 0.6 / 12])

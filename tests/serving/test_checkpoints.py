@@ -207,16 +207,18 @@ def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataT
 
 def test_tables_of_other_columns_types_and_values_are_refused(trained):
     _, dataset = trained
-    events = dataset.table("events")
-    count = events.num_rows
+    events, cases = dataset.table("events"), dataset.table("eval_cases")
+    count, sizes = events.num_rows, {"num_users": 1, "num_items": 1}
     for name, values, kind, part in (
-        (schema.SPLIT, None, None, "has no column split"),
+        (schema.TRAIN, None, None, "has no column train"),
         (schema.ITEM, [1.5] * count, pa.float64(), "has double, not int32"),
         (schema.ITEM, ["i"] * count, pa.string(), "has string, not int32"),
         (schema.ITEM, [None, *[1] * (count - 1)], None, "has 1 empty cells"),
     ):
         with pytest.raises(ArtifactError, match=part):
-            read_histories(changed(events, name, values, kind))
+            read_histories(changed(events, name, values, kind), cases, **sizes)
+    with pytest.raises(ArtifactError, match="has no column history_end"):
+        read_histories(events, changed(cases, schema.HISTORY_END, None), num_users=100, num_items=100)
     histories = histories_of({"dataset": dataset})
     users, items = histories.num_users, histories.num_items
     vectors = pa.array([[0.6, 0.8]] * items, schema.vector_type(2))

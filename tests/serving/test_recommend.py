@@ -56,7 +56,7 @@ def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, sp
         model.backbone, flat, split, max_length=model.max_length, keep_seen=keep_seen, block=16, cutoffs=(1, 10)
     )
     users = list(histories(dataset).values())
-    known = [events[: int(count)] for events, count in zip(users, flat.known(split), strict=True)]
+    known = [events[: int(count)] for events, count in zip(users, flat.cases[split].history_end, strict=True)]
     past, times = ([[event[part] for event in events] for events in known] for part in (0, 1))
     shown = model.recommend(past, count=len(model.item_ids), times=times, keep_seen=keep_seen)
     repeats = 0
@@ -67,7 +67,7 @@ def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, sp
         for k in (*range(1, len(model.item_ids) + 1), 10_000):
             assert (target in items[:k]) == (rank <= k)
         repeats += target in before
-    assert repeats == int(flat.repeated(split).sum()) == (13 if split == schema.TEST else 0)
+    assert repeats == int(flat.repeated(flat.cases[split]).sum()) == (13 if split == schema.TEST else 0)
     for k, exposure in ranking.exposure.items():
         served_at_k = Counter(item for best in shown for item, _ in best[:k])
         assert exposure.tolist() == [served_at_k[item] for item in model.item_ids]

@@ -1,6 +1,6 @@
 """BSARec trained as its paper does it, to see what our deviations cost (eimf/backbones/bsarec.py names them).
 
-    python tests/studies/bsarec_prefixes.py artifacts/dataset/KEY/events.parquet --weight-decay 0.3
+    python tests/studies/bsarec_prefixes.py artifacts/dataset/KEY --weight-decay 0.3
 
 Every prefix of a training history is an example of its own, which the last place predicts from. So positions are
 counted from the end, and the filter may be the whole one: every place sees later ones. An epoch takes about four
@@ -12,6 +12,7 @@ Shapes: P prefixes, B of a batch, T their longest, D width, L = 50.
 
 import argparse
 import sys
+from pathlib import Path
 
 from eimf.config import RuntimeSettings
 from pipeline.backends.device import prepare_torch
@@ -19,7 +20,6 @@ from pipeline.backends.device import prepare_torch
 prepare_torch(RuntimeSettings(threads=1))
 
 import numpy as np  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -27,10 +27,12 @@ from eimf import schema  # noqa: E402
 from eimf.backbones.bsarec import BSARec, FilterBlock, low_pass  # noqa: E402
 from eimf.backbones.layers.dropout import dropout  # noqa: E402
 from eimf.config import TrainSettings  # noqa: E402
-from eimf.data.histories import Histories, read_histories  # noqa: E402
+from eimf.data.histories import Histories  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
 from eimf.losses.softmax import MatmulOptions, cross_entropy  # noqa: E402
+from eimf.store.artifact import Store  # noqa: E402
 from eimf.train.optimizer import Optimizer  # noqa: E402
+from pipeline.stages.load import histories_of  # noqa: E402
 
 LENGTH, BATCH, PARTS = 50, 2048, 16
 
@@ -104,7 +106,7 @@ def train_epoch(model: WholeFilter, optimizer: Optimizer, prefixes: Prefixes, or
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("events", help="events.parquet of a dataset artifact")
+    parser.add_argument("dataset", type=Path, help="folder of a dataset artifact: STORE/dataset/KEY")
     parser.add_argument("--weight-decay", type=float, default=0.0)
     options = parser.parse_args()
     settings = TrainSettings(
@@ -112,11 +114,12 @@ def main() -> None:
     )
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    histories = read_histories(pq.read_table(options.events))
+    store = Store(options.dataset.resolve().parents[1])
+    histories = histories_of({"dataset": store.get("dataset", options.dataset.name)})
     prefixes, model = Prefixes(histories), WholeFilter(histories.num_items)
     optimizer = Optimizer(dict(model.named_parameters()), (), settings)
 
-    def ndcg(split: int) -> float:
+    def ndcg(split: str) -> float:
         ranking = rank_users(model, histories, split, max_length=LENGTH, keep_seen=False, block=512)
         return mean_metric(ranking, "ndcg", 10)
 

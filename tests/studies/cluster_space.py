@@ -21,6 +21,7 @@ from eimf.esim.cluster import Clusters, cluster_count, cluster_users
 from eimf.esim.encode import normalise
 from eimf.esim.typical import nearest_to_centroid
 from eimf.store.artifact import Store
+from pipeline.stages.load import histories_of
 
 SEEDS = (1, 2, 3)
 Map = Callable[[np.ndarray], np.ndarray]
@@ -71,14 +72,15 @@ def judge(clusters: Clusters, history: np.ndarray, users: np.ndarray, targets: n
 def measure(store: Store) -> None:
     """Print a line for each space."""
     artifacts = {kind: store.get(kind, key) for kind, key in store.listing()}
-    events = artifacts["dataset"].table("events", [schema.USER, schema.ITEM, schema.SPLIT])
-    user, item, split = (events[name].to_numpy() for name in (schema.USER, schema.ITEM, schema.SPLIT))
-    train, target = split == schema.TRAIN, item[split == schema.VALID]
+    histories = histories_of(artifacts)
+    train, target = histories.training(), histories.cases[schema.VALID].item_idx  # leave-one-out: one for each user
     text = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
     raw = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
-    offsets = np.searchsorted(user[train], np.arange(len(raw) + 1))
     judges: list[Map] = [lambda rows: rows, centring(text), whitening(text, 128)]
-    judged = [(normalise(user_means(item[train], offsets, to(text))), normalise(to(text))[target - 1]) for to in judges]
+    judged = [
+        (normalise(user_means(train.item_idx, train.offsets, to(text))), normalise(to(text))[target - 1])
+        for to in judges
+    ]
     spaces: dict[str, Map] = {"raw": lambda rows: rows, "centred": centring(raw)}
     spaces |= {f"whitened {components}": whitening(raw, components) for components in (16, 32, 64, 128)}
     count, base = cluster_count(len(raw), None, 0.04, 4096), None
@@ -87,7 +89,7 @@ def measure(store: Store) -> None:
         vectors, shares = normalise(space(raw)), []
         for seed in SEEDS:
             clusters = cluster_users(vectors, count, iterations=25, seed=seed, threads=0, on_progress=lambda _: None)
-            shares.append([judge(clusters, np.diff(offsets), *space_of_judge) for space_of_judge in judged])
+            shares.append([judge(clusters, histories.num_train, *space_of_judge) for space_of_judge in judged])
         mean = np.mean(shares, axis=0).ravel()  # cluster, typical of each judge
         base = mean if base is None else base
         print(f"{name:<13}", "  ".join(f"{a:.4f} ({a - b:+.4f})" for a, b in zip(mean, base, strict=True)), flush=True)

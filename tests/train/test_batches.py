@@ -1,83 +1,51 @@
+"""Windows and batches of training histories."""
+
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
-from eimf import schema
-from eimf.data.histories import Histories, read_histories
-from eimf.errors import DataError
-from eimf.evaluation.eval_batches import eval_batches
+from eimf.data.histories import Histories
 from eimf.train.batches import Batches, cut_windows
-from tests import world as planted
 
 
-def histories(trained: list[int]) -> Histories:
-    """Users whose flat events are 1, 2, 3, ...: an item tells its place."""
-    lengths = np.array(trained) + 2
+def histories(num_train: list[int], held_out: int = 2) -> Histories:
+    """Users whose flat events are the items 1, 2, 3, ...: an item tells its place."""
+    lengths = np.array(num_train) + held_out
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Histories(np.arange(1, offsets[-1] + 1), offsets, np.array(trained), int(offsets[-1]))
+    return Histories(np.arange(1, offsets[-1] + 1), offsets, np.array(num_train), int(offsets[-1]))
 
 
-@pytest.mark.parametrize(
-    ("items", "offsets", "trained", "problem"),
-    [
-        ([1] * 12, [0, 6, 12], [6, 0], "user 0 has 6 events, 6 of them for training; each user needs"),
-        ([1] * 8, [0, 6, 8], [4, 0], "user 1 has 2 events, 0 of them for training"),
-        ([1] * 12, [0, 6, 11], [4, 3], "offsets of 2 users do not span the 12 events"),
-        ([1] * 12, [0, 6], [4, 4], "offsets of 2 users do not span"),
-        ([1, 2, 4], [0, 3], [1], "items are not 1 to 3"),
-        ([0, 1, 2], [0, 3], [1], "items are not 1 to 3"),
-    ],
-)
-def test_histories_that_are_split_otherwise_are_refused(items, offsets, trained, problem):
-    with pytest.raises(DataError, match=f"histories: {problem}"):
-        Histories(np.array(items), np.array(offsets), np.array(trained), 3)
-
-
-@pytest.mark.parametrize(
-    ("users", "split", "problem"),
-    [
-        ([0, 0, 0], [0, 2, 1], "the last two events of a user"),
-        ([0, 0, 0, 0], [0, 1, 0, 2], "the last two events of a user"),
-        ([0, 0, 0, 2, 2, 2], [0, 1, 2] * 2, "user 1 has 0 events"),
-        ([0, 0, 1, 0, 1, 1], [0, 1, 0, 2, 1, 2], "events are not those of users 0, 1, ... in turn"),
-        ([], [], "events are not those of users 0"),
-    ],
-)
-def test_events_that_are_split_otherwise_are_refused(users, split, problem):
-    events = {"user_idx": users, "item_idx": [1] * len(users), "position": [0] * len(users), "split": split}
-    table = pa.table(events | {"timestamp": [None] * len(users)}).select(schema.EVENTS.names).cast(schema.EVENTS)
-    with pytest.raises(DataError, match=f"histories: {problem}"):
-        read_histories(table)
-
-
-@pytest.mark.parametrize("context", [0, 2, 4])
+@pytest.mark.parametrize("overlap", [0, 2, 4])
 @pytest.mark.parametrize("seed", range(5))
-def test_every_training_event_but_the_first_is_a_target_exactly_once(context, seed):
-    data = histories([1, 2, 5, 6, 7, 23, 50])
+def test_every_training_event_but_the_first_is_a_target_exactly_once(overlap, seed):
+    data = histories([1, 2, 5, 0, 6, 7, 23, 50])
     rng = np.random.default_rng(seed)
-    windows = cut_windows(data, 5, context, rng)
-    found = []
+    windows = cut_windows(data, 5, overlap, rng)
+    target_rows = []
     for batch in Batches(data, windows, 7, rng):
-        assert batch.items.shape[1] <= 5
-        assert batch.items.numel() <= 7 or len(batch.items) == 1
-        inputs = batch.items.flatten()[batch.place]
-        assert torch.equal(batch.target, inputs + 1)  # the next event
-        assert torch.equal(batch.target - 1, torch.from_numpy(data.offsets)[batch.user] + batch.position)
-        found += batch.target.tolist()
-    wanted = [data.offsets[user] + place + 1 for user, count in enumerate(data.num_train) for place in range(1, count)]
-    assert sorted(found) == wanted
+        assert batch.item_idx.shape[1] <= 5
+        assert batch.item_idx.numel() <= 7 or len(batch.item_idx) == 1
+        inputs = batch.item_idx.flatten()[batch.slot]
+        target_item_idx = inputs + 1  # the next event
+        assert torch.equal(batch.next_item_idx.flatten()[batch.slot], target_item_idx)
+        assert torch.equal(batch.target_row, target_item_idx - 1)  # rows count from 0
+        assert torch.equal(batch.event_index, target_item_idx - 1)  # and so do the events, here
+        assert torch.equal(batch.event_index, torch.from_numpy(data.offsets)[batch.user_idx] + batch.position)
+        assert torch.equal(batch.item_idx == 0, batch.next_item_idx == 0)  # padding
+        target_rows += batch.target_row.tolist()
+    wanted = [data.offsets[user] + index for user, count in enumerate(data.num_train) for index in range(1, count)]
+    assert sorted(target_rows) == wanted
     assert windows.targets == len(wanted)
 
 
-def test_a_cut_history_repeats_context_so_that_targets_have_a_past():
+def test_a_cut_history_repeats_events_so_that_targets_have_a_past():
     data = histories([40])
     for seed in range(20):
         windows = cut_windows(data, 8, 3, np.random.default_rng(seed))
         assert windows.length.max() <= 8
-        begin = windows.first + windows.context
-        # Past of each window's first target: all events before it, or at least the context.
-        assert all(past >= min(start + 1, 3) for past, start in zip(windows.context + 1, begin, strict=True))
+        first_target = windows.begin + windows.overlap
+        # Past of each window's first target: all events before it, or at least the overlap.
+        assert all(past >= min(start + 1, 3) for past, start in zip(windows.overlap + 1, first_target, strict=True))
 
 
 def test_batches_are_seeded_and_change_with_the_epoch():
@@ -85,27 +53,26 @@ def test_batches_are_seeded_and_change_with_the_epoch():
 
     def order(seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
-        return [int(item) for batch in Batches(data, cut_windows(data, 8, 0, rng), 40, rng) for item in batch.target]
+        batches = Batches(data, cut_windows(data, 8, 0, rng), 40, rng)
+        return [int(row) for batch in batches for row in batch.target_row]
 
     assert order(1) == order(1) != order(2)
 
 
-def test_queries_hold_the_past_of_each_split_and_all_that_was_seen():
-    data = histories([3, 12])
-    for split, more in ((schema.VALID, 0), (schema.TEST, 1)):
-        seen_users = []
-        for query in eval_batches(data, split, max_length=4, block=1, positions=4):
-            user = int(query.user)
-            first, known = int(data.offsets[user]) + 1, int(data.num_train[user]) + more
-            past = list(range(first, first + known))
-            assert query.items[0, : int(query.lengths)].tolist() == past[-4:]
-            assert query.seen_items.tolist() == past
-            assert query.target.tolist() == [first + known]
-            seen_users.append(user)
-        assert sorted(seen_users) == [0, 1]
+def test_times_are_those_of_the_inputs_and_0_at_the_padding():
+    data = histories([3, 5])
+    timed = Histories(data.item_idx, data.offsets, data.num_train, data.num_items, data.item_idx * 10.0)
+    rng = np.random.default_rng(0)
+    for batch in Batches(timed, cut_windows(timed, 8, 0, rng), 100, rng):
+        assert torch.equal(batch.times, batch.item_idx * 10.0)
 
 
-def test_reading_the_planted_world():
-    data = planted.histories()
-    assert (data.users, data.num_items) == (planted.USERS, len(planted.GROUPS) * planted.SIZE)
-    assert (np.diff(data.offsets) == data.num_train + 2).all()
+def test_processes_share_each_batch():
+    data = histories([4, 9, 2, 7, 3])
+    windows = cut_windows(data, 8, 0, np.random.default_rng(0))
+    whole, *parts = (
+        Batches(data, windows, 1000, np.random.default_rng(1), rank, size)[0] for rank, size in ((0, 1), (0, 2), (1, 2))
+    )
+    assert [part.counts for part in parts] == [[len(part.target_row) for part in parts]] * 2
+    assert sorted(torch.cat([part.target_row for part in parts]).tolist()) == sorted(whole.target_row.tolist())
+    assert parts[0].targets == parts[1].targets == whole.targets

@@ -141,7 +141,7 @@ def test_a_backbone_with_times_needs_them(data):
     model = ModelSettings(backbone="hstu", width=16, max_length=10, options={"hstu": {"time": True}})
     with pytest.raises(SettingError, match=r"dataset.columns.timestamp: no times, .* time=false"):
         Trainer(
-            build_backbone(model, data.num_items, 7), None, replace(data, times=None), SETTINGS,
+            build_backbone(model, data.num_items, 7), None, replace(data, timestamps=None), SETTINGS,
             max_length=10, products=MatmulOptions(), device=torch.device("cpu"),
         )  # fmt: skip
 

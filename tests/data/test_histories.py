@@ -1,0 +1,105 @@
+"""The dataset artifact as arrays: what is refused, and what is read from them."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eimf import schema
+from eimf.data.eval_cases import EvalCases
+from eimf.data.histories import Histories, read_histories
+from eimf.errors import DataError
+from tests import world as planted
+
+NO_CASES = pa.table([[]] * len(schema.EVAL_CASES), schema=schema.EVAL_CASES)
+
+
+@pytest.mark.parametrize(
+    ("item_idx", "offsets", "num_train", "problem"),
+    [
+        ([1] * 12, [0, 6, 12], [7, 0], "user 0 has 6 events, 7 of them for training"),
+        ([1] * 8, [0, 6, 8], [4, -1], "user 1 has 2 events, -1 of them for training"),
+        ([1] * 12, [0, 6, 11], [4, 3], "offsets of 2 users do not span the 12 events"),
+        ([1] * 12, [0, 6], [4, 4], "offsets of 2 users do not span"),
+        ([1, 2, 4], [0, 3], [1], "the items are not 1 to 3"),
+        ([0, 1, 2], [0, 3], [1], "the items are not 1 to 3"),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_refused(item_idx, offsets, num_train, problem):
+    with pytest.raises(DataError, match=f"histories: {problem}"):
+        Histories(np.array(item_idx), np.array(offsets), np.array(num_train), 3)
+
+
+@pytest.mark.parametrize(
+    ("user_idx", "history_end", "item_idx", "problem"),
+    [
+        (2, 1, 1, "the users are not 0 to 1, or the items not 1 to 3"),
+        (0, 1, 4, "the users are not 0 to 1, or the items not 1 to 3"),
+        (0, 4, 1, "a history is longer than the events of its user"),
+        (0, 1, 1, "a training event comes after the history of its user's case"),
+    ],
+)
+def test_cases_that_do_not_fit_the_events_are_refused(user_idx, history_end, item_idx, problem):
+    cases = EvalCases(np.array([user_idx]), np.array([history_end]), np.array([0, 1]), np.array([item_idx]))
+    with pytest.raises(DataError, match=f"eval_cases: {problem}"):
+        Histories(np.array([1, 2, 3, 1]), np.array([0, 3, 4]), np.array([2, 0]), 3, cases={schema.TEST: cases})
+
+
+def events(user_idx: list[int], train: list[bool]) -> pa.Table:
+    count = len(user_idx)
+    return pa.table([user_idx, [1] * count, [None] * count, train], schema=schema.EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("user_idx", "train", "problem"),
+    [
+        ([0, 0, 0], [True, False, True], "a training event comes after one that is not"),
+        ([0, 0, 1, 0], [True] * 4, "the events are not those of users 0 to 1 in turn"),
+        ([0, 2], [True] * 2, "the events are not those of users 0 to 1 in turn"),
+        ([], [], "the events are not those of users 0 to 1 in turn"),
+    ],
+)
+def test_events_that_are_not_in_order_are_refused(user_idx, train, problem):
+    with pytest.raises(DataError, match=f"histories: {problem}"):
+        read_histories(events(user_idx, train), NO_CASES, num_users=2, num_items=5)
+
+
+def test_users_and_items_without_events_are_counted():
+    data = read_histories(events([1, 1, 3], [True, True, False]), NO_CASES, num_users=5, num_items=4)
+    assert (data.num_users, data.num_items) == (5, 4)
+    assert data.offsets.tolist() == [0, 0, 2, 2, 3, 3] and data.num_train.tolist() == [0, 2, 0, 0, 0]
+    assert data.frequency().tolist() == [2, 0, 0, 0]
+
+
+def test_reading_the_planted_world():
+    data = planted.histories()
+    assert (data.num_users, data.num_items) == (planted.USERS, len(planted.GROUPS) * planted.SIZE)
+    assert (np.diff(data.offsets) == data.num_train + 2).all()
+    assert all(len(data.cases[split]) == planted.USERS for split in (schema.VALID, schema.TEST))
+
+
+@given(st.lists(st.lists(st.integers(1, 4), max_size=6), min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_slices_of_the_flat_arrays_are_the_lists_of_each_user(lists, random):
+    """Training events, the first events of some users, and whether a relevant item is in its case's history."""
+    item_idx = np.array([item for user in lists for item in user], dtype=np.int64)
+    if not len(item_idx):
+        return
+    offsets = np.concatenate([[0], np.cumsum([len(user) for user in lists])])
+    num_train = np.array([random.randint(0, len(user)) for user in lists])
+    with_case = [user for user, history in enumerate(lists) if history]
+    ends = [random.randint(max(1, num_train[user]), len(lists[user])) for user in with_case]
+    relevant = [random.sample(range(1, 5), random.randint(1, 3)) for _ in with_case]
+    cases = EvalCases(
+        np.array(with_case), np.array(ends), np.concatenate([[0], np.cumsum([len(items) for items in relevant])]),
+        np.array([item for items in relevant for item in items]),
+    )  # fmt: skip
+    data = Histories(item_idx, offsets, num_train, 4, cases={schema.TEST: cases})
+    train = data.training()
+    assert [
+        train.item_idx[begin:end].tolist() for begin, end in zip(train.offsets, train.offsets[1:], strict=False)
+    ] == [user[:count] for user, count in zip(lists, num_train, strict=True)]
+    assert data.training_targets == sum(max(count - 1, 0) for count in num_train)
+    assert data.repeated(cases).tolist() == [
+        item in lists[user][:end] for user, end, items in zip(with_case, ends, relevant, strict=True) for item in items
+    ]
