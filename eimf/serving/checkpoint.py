@@ -58,7 +58,7 @@ def read_backbone(trained: TrainedModel, weights: Path, num_items: int, name: st
         raise _damaged(name, f"{error.field}: {error.problem:.200}") from error
     revision = BACKBONES[settings.backbone].revision
     if trained.revision != revision:
-        problem = f"revision {trained.revision} of {settings.backbone} made it, this is revision {revision}"
+        problem = f"revision {trained.revision} of {settings.backbone} trained it, this is revision {revision}"
         raise ArtifactError(name, problem, "train it again, or serve it by the code that it is from")
     shapes = {tensor: (list(value.shape), value.dtype) for tensor, value in model.state_dict().items()}
     if misfit := _misfit(shapes, weights):

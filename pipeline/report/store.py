@@ -38,7 +38,7 @@ def list_store(store: Store) -> tuple[list[StoreEntry], list[ArtifactError]]:
 
 
 def show_store(store: Store) -> None:
-    """Print every artifact: kind, key, when it was made, its size, what it was made from, its counts."""
+    """Print every artifact: kind, key, date, size, its parents, its counts."""
     entries, damaged = list_store(store)
     for error in damaged:
         info(f"damaged: {error}")

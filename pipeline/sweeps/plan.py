@@ -5,6 +5,7 @@ A plan is TOML: recipes, backbones, seeds, and variants, which are lists of sett
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -89,23 +90,33 @@ def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     Raises SettingError for a setting that is not allowed and for two trials of one name, and ArtifactError if the store
     lacks what a trial is trained on.
     """
-    _check_lists(plan)
     trials: list[Trial] = []
     artifacts: dict[str, dict[str, Artifact]] = {}
-    for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
-        for variant, variant_settings in plan.variants.items():
-            settings = [*plan.settings, *variant_settings, f"model.backbone={backbone}", f"train.seed={seed}"]
-            recipe = _recipe(name, folder, settings, f"the plan, variant {variant!r}")
-            source = recipe.heads.source
-            group = json.dumps([name, source, settings_behind(recipe, source or "dataset")])
-            artifacts[group] = artifacts.get(group) or stage_two_inputs(store, recipe, None)
-            settled = settle(recipe, store, artifacts[group])
-            key = metrics_key(settled.recipe, store, settled.inputs)
-            trials.append(Trial(recipe, backbone, variant, seed, key, settled.shut))
+    for seed, backbone, variant, recipe in _combinations(plan, folder):
+        group = _group(recipe)
+        artifacts[group] = artifacts.get(group) or stage_two_inputs(store, recipe, None)
+        training = settle(recipe, store, artifacts[group])
+        key = metrics_key(training.recipe, store, training.inputs)
+        trials.append(Trial(recipe, backbone, variant, seed, key, training.shut))
     names = Counter(trial.name for trial in trials)
     if twice := [name for name, count in names.items() if count > 1]:
         raise SettingError("plan", f"two trials are called {twice[0]}", "give each recipe a dataset.name of its own")
     return trials
+
+
+def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Recipe]]:
+    """Seed, backbone, variant and recipe of every trial, the first seed of everything first. Raises SettingError."""
+    _check_lists(plan)
+    for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
+        for variant, variant_settings in plan.variants.items():
+            settings = [*plan.settings, *variant_settings, f"model.backbone={backbone}", f"train.seed={seed}"]
+            yield seed, backbone, variant, _recipe(name, folder, settings, f"the plan, variant {variant!r}")
+
+
+def _group(recipe: Recipe) -> str:
+    """The same for recipes that are trained on the same artifacts."""
+    source = recipe.heads.source
+    return json.dumps([recipe.dataset.name, str(recipe.folder), source, settings_behind(recipe, source or "dataset")])
 
 
 def _check_lists(plan: Plan) -> None:

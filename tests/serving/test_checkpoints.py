@@ -1,5 +1,4 @@
-"""A checkpoint that somebody else made, or that was damaged and given new digests: refused in one line, before any
-memory is taken for it."""
+"""A hostile checkpoint, or a damaged one with new digests: refused in one line, before any memory is taken for it."""
 
 import resource
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ def forged(artifact: Artifact, **manifest: Any) -> Artifact:
 
 
 def with_weights(checkpoint: Artifact, folder: Path, content: dict[str, Tensor] | bytes) -> Artifact:
-    """The checkpoint with other weights, or with other bytes in their place, and the digest of these."""
+    """The checkpoint with other weights, or with other bytes instead of them, and with their digest."""
     path = folder / WEIGHTS
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -105,7 +104,7 @@ def test_an_outline_has_the_names_shapes_and_types_of_the_weights(name):
         ({"keep_seen": None}, "configuration.keep_seen"),
         ({"keep_seen": "no"}, "configuration.keep_seen"),
         ({"revision": "1"}, "configuration.revision"),
-        ({"revision": 7}, "revision 7 of sasrec made it"),
+        ({"revision": 7}, "revision 7 of sasrec trained it"),
         ({"model": {"backbone": "hstu", "options": {}}}, "model.safetensors"),
         ({"model": {"width": 16}}, "the model wants F32"),
         ({"model": {"max_length": 65536}}, "'position' as F32 [16, 32], the model wants F32 [65536, 32]"),
@@ -171,7 +170,7 @@ def test_a_checkpoint_without_weights_or_without_a_dataset(trained, tmp_path):
         load_recommender(store, alone.key)
 
 
-def test_what_does_not_tell_what_was_trained_is_listed_as_damaged(tmp_path, capsys):
+def test_a_manifest_that_does_not_tell_what_was_trained_is_listed_as_damaged(tmp_path, capsys):
     store, parents = Store(tmp_path), {"dataset": "0" * 64}
     told = {"model": {"backbone": "dnn"}, "train": {"seed": 1}}
     whole = sealed(store, "checkpoint", parents, told)

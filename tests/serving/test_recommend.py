@@ -1,4 +1,4 @@
-"""A trained backbone behind a function: the same ranking as the evaluation's, from item ids alone."""
+"""A recommender ranks as the evaluation does, from item ids or from arrays."""
 
 import math
 import re
@@ -40,15 +40,15 @@ def served(request, tmp_path_factory, world_folder) -> tuple[Recommender, Artifa
 def histories(dataset: Artifact) -> dict[int, list[tuple[str, float]]]:
     """Every user's events in order: item id and time."""
     names = dataset.table("items")[schema.ITEM_ID].to_pylist()
-    found: dict[int, list[tuple[str, float]]] = {}
+    events: dict[int, list[tuple[str, float]]] = {}
     for row in dataset.table("events").to_pylist():
-        found.setdefault(row[schema.USER], []).append((names[row[schema.ITEM] - 1], row[schema.TIMESTAMP]))
-    return found
+        events.setdefault(row[schema.USER], []).append((names[row[schema.ITEM] - 1], row[schema.TIMESTAMP]))
+    return events
 
 
 @pytest.mark.parametrize("keep_seen", [False, True])
 @pytest.mark.parametrize("split", [schema.VALID, schema.TEST])
-def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, split):
+def test_the_evaluation_counts_what_is_recommended(served, keep_seen, split):
     """For every user and every k: the target is among the k items recommended if and only if its rank is at most k."""
     model, dataset, _, _ = served
     flat = histories_of({"dataset": dataset})
@@ -73,7 +73,7 @@ def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, sp
         assert exposure.tolist() == [served_at_k[item] for item in model.item_ids]
 
 
-def test_the_metrics_of_the_store_are_those_of_what_it_recommends(served):
+def test_the_metrics_of_the_store_are_those_of_its_recommendations(served):
     model, dataset, metrics, _ = served
     users = histories(dataset).values()
     past, times = ([[event[part] for event in events[:-1]] for events in users] for part in (0, 1))
@@ -122,14 +122,14 @@ def test_arrays_that_do_not_fit_are_refused(served):
                 model.rank(items, one, times=times)
 
 
-def test_a_user_alone_and_among_others_and_strangers_items(served):
+def test_unknown_items_are_skipped_and_other_users_change_nothing(served):
     model, dataset, _, _ = served
     several = [events[:9] for events in list(histories(dataset).values())[:5]]
     past, times = ([[event[part] for event in events] for events in several] for part in (0, 1))
     together = model.recommend(past, times=times)
-    for history, own, best in zip(past, times, together, strict=True):
+    for history, seconds, best in zip(past, times, together, strict=True):
         strange = ["unheard of", *history[:3], "another", *history[3:]]
-        alone = model.recommend([strange], times=[[0.0, *own[:3], 1.0, *own[3:]]])[0]
+        alone = model.recommend([strange], times=[[0.0, *seconds[:3], 1.0, *seconds[3:]]])[0]
         assert [item for item, _ in alone] == [item for item, _ in best]
         assert [score for _, score in alone] == pytest.approx([score for _, score in best], abs=1e-5)
     with_seen = model.recommend(past[:1], count=999, times=times[:1], keep_seen=True)[0]
@@ -137,7 +137,7 @@ def test_a_user_alone_and_among_others_and_strangers_items(served):
     assert model.recommend([]) == []
 
 
-def test_what_it_cannot_serve(served):
+def test_bad_histories_counts_and_times_are_refused(served):
     model, _, _, store = served
     with pytest.raises(DataError, match=r"number 1 has no item of the catalogue: .*nobody"):
         model.recommend([model.item_ids[:2], ["nobody"]], times=[[0, 1], [0]])
@@ -192,16 +192,16 @@ def test_a_user_of_the_dataset_and_every_user(served, tmp_path, capsys, monkeypa
     key, file = metrics.manifest.parents["checkpoint"], tmp_path / "all.parquet"
     write_all(store, key, file, 4)
     assert list(tmp_path.iterdir()) == [file]
-    found: dict[str, list[str]] = {}
+    written: dict[str, list[str]] = {}
     for row in pq.read_table(file).to_pylist():
-        assert row[schema.RANK] == len(found.setdefault(row[schema.USER_ID], [])) + 1
-        found[row[schema.USER_ID]].append(row[schema.ITEM_ID])
+        assert row[schema.RANK] == len(written.setdefault(row[schema.USER_ID], [])) + 1
+        written[row[schema.USER_ID]].append(row[schema.ITEM_ID])
     names = dataset.table("users")[schema.USER_ID].to_pylist()
-    assert list(found) == names
+    assert list(written) == names
     for user in (0, 8, len(names) - 1):
         items, times = zip(*histories(dataset)[user], strict=True)
         alone = [item for item, _ in model.recommend([items], 4, times=[times])[0]]
-        assert found[names[user]] == alone
+        assert written[names[user]] == alone
         capsys.readouterr()
         show(store, key, [], None, names[user], 4)
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == alone
@@ -218,5 +218,5 @@ def test_a_user_of_the_dataset_and_every_user(served, tmp_path, capsys, monkeypa
 def test_weights_of_another_revision_are_not_served(served, monkeypatch):
     model, _, metrics, store = served
     monkeypatch.setattr(type(model.backbone), "revision", 9)
-    with pytest.raises(ArtifactError, match=r"revision 1 of \S+ made it, this is revision 9; train it again"):
+    with pytest.raises(ArtifactError, match=r"revision 1 of \S+ trained it, this is revision 9; train it again"):
         load_recommender(store, metrics.manifest.parents["checkpoint"])

@@ -37,7 +37,7 @@ def test_ranks_up_to_fifty_are_kept(ranks):
 def test_packed_ranks_give_the_same_metrics_and_are_small():
     """Of U = 20,000 users a hundredth has its item among the first 50 of 5,000. A user costs the entropy of that, .081
     bits, and log2(50) / 100 = .056 bits for the rank: 343 bytes, 428 in base85. One bit per byte of eight users, the
-    least that a Huffman code spends, makes it 20,000 / 8 / 8 = 313 bytes for the first part in place of 203."""
+    least that a Huffman code spends, makes it 20,000 / 8 / 8 = 313 bytes for the first part instead of 203."""
     ranks = np.random.default_rng(0).integers(1, 5001, 20_000)
     packed = pack_ranks(ranks, np.arange(20_000))
     assert len(packed["hits"]) + len(packed["ranks"]) < 1000

@@ -17,10 +17,9 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
-from eimf.errors import ArtifactError, SettingError
+from eimf.errors import SettingError
 from eimf.store.artifact import Store
 from pipeline.commands.sweep import run_plan
-from pipeline.recipe import load_recipe
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
 from pipeline.sweeps.plan import Trial, read_plan, trials_of
@@ -28,60 +27,8 @@ from pipeline.sweeps.results import FILE, current, read_results
 from pipeline.sweeps.run import run_sweep
 from pipeline.sweeps.table import format_tables, results_tables
 from tests import world as planted
+from tests.pipeline.sweeps.plans import PLAN, SHARED, world_recipe
 from tests.processes import alive, wait_for
-
-PLAN = """
-recipes = ["world.toml"]
-backbones = ["sasrec"]
-seeds = [1, 2]
-baselines = ["plain"]
-settings = {settings}
-[variants]
-plain = ["heads.preset=plain"]
-paper = ["heads.preset=paper"]
-"""
-# With one cluster the interests are the same for all users: they fail the gain test, and `modern` is `text`.
-SHARED = """
-recipes = ["world.toml"]
-backbones = ["sasrec"]
-seeds = [1, 2]
-baselines = ["plain", "text"]
-settings = {settings}
-[variants]
-plain = ["heads.preset=plain"]
-text = ["heads.preset=text"]
-modern = ["heads.preset=modern", "heads.gate=true"]
-"""
-RECIPE = """
-[dataset]
-name = "world"
-interactions = "interactions.parquet"
-items = "items.parquet"
-[prompt]
-template = "products"
-"""
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory):
-    folder = planted.world().write(tmp_path_factory.mktemp("sweep") / "world")
-    (folder / "world.toml").write_text(RECIPE)
-    path = folder / "plan.toml"
-    path.write_text(PLAN.format(settings=json.dumps([*planted.FAKES, "train.epochs=1"])))
-    return path
-
-
-@pytest.fixture(scope="module")
-def store(plan, tmp_path_factory) -> Store:
-    store = Store(tmp_path_factory.mktemp("store"))
-    with pytest.raises(ArtifactError):
-        trials_of(read_plan(plan), plan.parent, store)  # nothing to train against yet
-    run_esim(world_recipe(plan), store)
-    return store
-
-
-def world_recipe(plan, *more):
-    return load_recipe("", plan.parent / "world.toml", [*planted.FAKES, *more])
 
 
 @dataclass(frozen=True)
@@ -238,72 +185,6 @@ def test_a_killed_trial_and_one_with_other_artifacts_stop_no_other(store, finish
     )
     assert "Traceback" in (tmp_path / "log" / f"{moved.name}.txt").read_text()
     assert not (tmp_path / FILE).exists()
-
-
-def test_variants_of_stage_one_are_trained_against_their_own_artifacts(plan, store):
-    few = plan.with_name("few.toml")
-    few.write_text(plan.read_text() + 'few = ["heads.preset=paper", "cluster.count=5"]\n')
-    with pytest.raises(ArtifactError, match="esim"):  # that artifact is not there yet
-        trials_of(read_plan(few), plan.parent, store)
-    run_esim(world_recipe(plan, "cluster.count=5"), store)
-    trials = trials_of(read_plan(few), plan.parent, store)
-    assert len({trial.key for trial in trials}) == len(trials) == 6
-
-
-def test_two_recipes_of_one_name_are_refused(plan, store):
-    (plan.parent / "again.toml").write_text(RECIPE)
-    both = plan.with_name("both.toml")
-    both.write_text(plan.read_text().replace('"world.toml"', '"world.toml", "again.toml"'))
-    with pytest.raises(SettingError, match=r"plan: two trials are called world.sasrec.plain.1"):
-        trials_of(read_plan(both), plan.parent, store)
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("recipes = [", "plan: .* is not TOML"),
-        ('recipes = ["a.toml"]', "plan.backbones: .*field required"),
-        (PLAN.format(settings="[]") + "[oops]\nx = 1", "plan.oops: .*; a plan has .*'variants'"),
-        (PLAN.format(settings="[]").replace("[1, 2]", "[1.5]"), r"plan.seeds.0: 1.5 in .* is not allowed; .* integer"),
-        (PLAN.format(settings="[]").replace("[1, 2]", "[1, 1]"), r"plan.seeds: \[1, 1\] names one twice"),
-        (PLAN.format(settings="[]").replace("paper =", '"../paper" ='), r"plan.variants.*'../paper' in"),
-        (PLAN.format(settings="[]").replace('["plain"]', '["best"]'), "plan.baselines: 'best' is no variant"),
-        (PLAN.format(settings="[]").replace("world.toml", "none.toml"), "recipe: no file"),
-        (PLAN.format(settings="[]").replace("preset=paper", "preset=best"), "heads.preset: 'best'"),
-    ],
-)
-def test_a_bad_plan_is_one_error(plan, store, text, match):
-    path = plan.with_name("wrong.toml")
-    path.write_text(text)
-    with pytest.raises(SettingError, match=match):
-        trials_of(read_plan(path), plan.parent, store)
-
-
-def test_a_plan_without_an_ending_is_refused(plan):
-    bare = plan.with_name("bare")
-    bare.write_text(plan.read_text())
-    with pytest.raises(SettingError, match=r"plan: .*bare does not end in \.toml; rename it"):
-        read_plan(bare)
-
-
-@pytest.mark.parametrize(
-    ("field", "setting", "hint"),
-    [("settings", "train.seed=3", "seeds"), ("variants.plain", "model.backbone=dnn", "backbones")],
-)
-def test_settings_do_not_repeat_what_has_a_list(plan, tmp_path, field, setting, hint):
-    text = plan.read_text()
-    old = "train.epochs=1" if field == "settings" else "heads.preset=plain"
-    changed = tmp_path / "plan.toml"
-    changed.write_text(text.replace(old, setting))
-    with pytest.raises(SettingError, match=f"plan.{field}: '{setting}'; write it into {hint} of the plan"):
-        trials_of(read_plan(changed), plan.parent, Store(tmp_path))
-
-
-def test_a_folder_of_data_lies_beside_the_plan(plan, tmp_path):
-    changed = plan.parent / "folders.toml"
-    changed.write_text(plan.read_text().replace('["world.toml"]', '["../world"]').replace("paper = ", "# "))
-    trials = trials_of(read_plan(changed), plan.parent, Store(tmp_path))
-    assert [trial.dataset for trial in trials] == ["world", "world"]
 
 
 def below(pid: int) -> set[int]:
