@@ -23,11 +23,11 @@ FILE, ROW, REASON = "file", "row", "reason"
 VECTOR = "vector"
 CLUSTER, SIMILARITY, RANK = "cluster", "similarity", "rank"
 REQUEST_KEY, PROMPT, HISTORY = "request_key", "prompt", "history"
-LAST_READ = "last_read"
+LAST_PROMPTED_POSITION = "last_prompted_position"
 ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
 PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
 FINISH_REASON = "finish_reason"
-INTEREST, INTEREST_NO, INTERESTS, EVIDENCE = "interest", "interest_no", "interests", "evidence"
+INTEREST_ID, INTEREST, EVIDENCE = "interest_id", "interest", "evidence"
 SOURCE, AUC, AUC_WITH_HISTORY = "source", "alone", "with_history"
 METRIC, K, SLICE, VALUE, CASES = "metric", "k", "slice", "value", "cases"
 
@@ -117,11 +117,11 @@ REJECTED = pa.schema(
 why."""
 
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
-"""clusters/clusters: every user's cluster and the cosine similarity to its centroid, of the user vectors as they are.
-Every cluster has a member."""
+"""clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid. Every cluster
+has a member."""
 
-TYPICAL_USERS = pa.schema([(CLUSTER, pa.int32()), (USER, pa.int32()), (RANK, pa.int32()), (SIMILARITY, pa.float32())])
-"""typical_users: the users that stand for a cluster, rank 0 first."""
+TYPICAL_USERS = pa.schema([(CLUSTER, pa.int32()), (USER, pa.int32())])
+"""typical_users/typical_users: the user that stands for each cluster, sorted by cluster."""
 
 REQUESTS = pa.schema(
     [
@@ -129,11 +129,11 @@ REQUESTS = pa.schema(
         (USER, pa.int32()),
         (PROMPT, pa.string()),
         (HISTORY, pa.list_(pa.int32())),
-        (LAST_READ, pa.int32()),
+        (LAST_PROMPTED_POSITION, pa.int32()),
     ]
 )
-"""requests: the rendered prompt, the items behind its numbered titles (item_idx, in order), the last event
-position shown."""
+"""requests/requests: one row per typical user, in the order of typical_users. `prompt` is rendered for the model,
+`history` is the item_idx of its numbered titles, in order. Users with equal titles share a request key."""
 
 REPLIES = pa.schema(
     [
@@ -145,10 +145,10 @@ REPLIES = pa.schema(
         (FINISH_REASON, pa.string()),
     ]
 )
-"""One attempt at one request, as the row store keeps it: what came back, raw, and why it ended: `stop`, or `length` if
+"""One attempt at one request in the reply store: the raw reply, and `finish_reason`: `stop`, or `length` if
 `llm.max_tokens` cut it."""
 
-INTERESTS_TABLE = pa.schema(
+PARSED_REPLIES = pa.schema(
     [
         (REQUEST_KEY, pa.string()),
         (USER, pa.int32()),
@@ -158,15 +158,26 @@ INTERESTS_TABLE = pa.schema(
         (REASON, pa.string()),
         (PROMPT_TOKENS, pa.int32()),
         (REPLY_TOKENS, pa.int32()),
-        (INTERESTS, pa.list_(pa.string())),
-        (EVIDENCE, pa.list_(pa.list_(pa.int32()))),
     ]
 )
-"""interests: the last attempt at each request, parsed. status: ok, truncated (the list breaks off, its whole entries
-count) or malformed; evidence: item_idx, a list for each interest."""
+"""interests/replies: the last attempt at each request, in the order of requests. `status` is ok, truncated (the list
+breaks off; its whole entries count) or malformed, `reason` says why. The raw reply and the number of its attempt are
+kept for people: an artifact is copied without the reply store."""
 
-ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32()), (LAST_READ, pa.int32())])
-"""esim/users: each user's cluster, and the last position of the user's history that the LLM has read (-1: none)."""
+INTERESTS = pa.schema(
+    [
+        (INTEREST_ID, pa.int32()),
+        (USER, pa.int32()),
+        (INTEREST, pa.string()),
+        (EVIDENCE, pa.list_(pa.int32())),
+    ]
+)
+"""interests/interests: one row per interest of a typical user. `interest_id` is the row number, from 0, and names the
+same interest in interest_vectors and esim, so `table.take(interest_ids)` finds texts and evidence. `interest` is the
+text, `evidence` the item_idx of the titles that the LLM names for it."""
+
+ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (LAST_PROMPTED_POSITION, pa.int32())])
+"""esim/users: each user's cluster, and the last position of the user's history that was in a prompt (-1: none)."""
 
 READINGS = pa.schema([(SOURCE, pa.string()), (USER, pa.int32()), (AUC, pa.float64()), (AUC_WITH_HISTORY, pa.float64())])
 """probe/readings: of a source and a supervised user, the AUC of the validation item, from the source alone and added to
@@ -174,7 +185,7 @@ the user's own history."""
 
 
 def item_vectors(width: int) -> pa.Schema:
-    """item_vectors/vectors and esim/items: x_i of METHOD, L2-normalised, sorted by item_idx from 1."""
+    """item_vectors/vectors: x_i of METHOD, L2-normalised, sorted by item_idx from 1."""
     return pa.schema([(ITEM, pa.int32()), (VECTOR, vector_type(width))])
 
 
@@ -184,18 +195,19 @@ def user_vectors(width: int) -> pa.Schema:
 
 
 def centroids(width: int) -> pa.Schema:
-    """clusters/centroids: unit vectors in the space of user_vectors/vectors, sorted by cluster."""
+    """clusters/centroids: unit vectors in the space of user_vectors/vectors, sorted by cluster. No stage reads them;
+    they are what a new user is assigned by."""
     return pa.schema([(CLUSTER, pa.int32()), (VECTOR, vector_type(width))])
 
 
 def interest_vectors(width: int) -> pa.Schema:
-    """interest_vectors/vectors: one row for each interest of each typical user."""
-    return pa.schema([(USER, pa.int32()), (INTEREST_NO, pa.int32()), (VECTOR, vector_type(width))])
+    """interest_vectors/vectors: one row per row of interests/interests, in its order, L2-normalised."""
+    return pa.schema([(INTEREST_ID, pa.int32()), (VECTOR, vector_type(width))])
 
 
 def esim_interests(width: int) -> pa.Schema:
-    """esim/interests: Z of METHOD, one row for each interest of each cluster that has any."""
-    return pa.schema([(CLUSTER, pa.int32()), (INTEREST_NO, pa.int32()), (VECTOR, vector_type(width))])
+    """esim/interests: Z of METHOD, one row per interest of each cluster, sorted by cluster, then interest_id."""
+    return pa.schema([(INTEREST_ID, pa.int32()), (CLUSTER, pa.int32()), (VECTOR, vector_type(width))])
 
 
 METRICS = pa.schema(

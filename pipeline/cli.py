@@ -14,7 +14,7 @@ from eimf.store.artifact import Store
 from pipeline import cli_options as options
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
-from pipeline.commands.check import run_probe
+from pipeline.commands.check import run_check
 from pipeline.commands.demo import run_demo
 from pipeline.commands.store import run_verify
 from pipeline.commands.sweep import run_plan
@@ -23,8 +23,8 @@ from pipeline.recipe import Recipe, load_recipe, split_settings
 from pipeline.report.backbones import show_backbones
 from pipeline.report.results import show_results
 from pipeline.report.store import show_store
-from pipeline.stages.stage_one import check_backbone, run_esim
-from pipeline.stages.stage_two import follow_train, run_evaluate, run_train
+from pipeline.stages.stage_one import check_chosen_backbone, run_esim
+from pipeline.stages.stage_two import run_evaluate, run_train, run_worker
 from pipeline.training import processes
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
@@ -94,7 +94,7 @@ def train(
     """
     chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
     if processes.rank():
-        follow_train(chosen, Store(store), esim)
+        run_worker(chosen, Store(store), esim)
     else:
         show_results([run_train(chosen, Store(store), esim)])
 
@@ -156,7 +156,7 @@ def check(
     Takes seconds and trains nothing. Compares the LLM's interests with their controls, and tells whether they add
     anything to the texts of the user's own items: `eimf train` leaves them out if they do not.
     """
-    run_probe(_recipe(dataset, recipe, settings), Store(store), esim)
+    run_check(_recipe(dataset, recipe, settings), Store(store), esim)
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])
@@ -186,7 +186,7 @@ def recipe(
 ) -> None:
     """Print every setting and its value as JSON."""
     chosen = _recipe(dataset, recipe, settings)
-    check_backbone(chosen.model)
+    check_chosen_backbone(chosen.model)
     info(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
 

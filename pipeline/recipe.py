@@ -1,4 +1,4 @@
-"""A recipe: every answer-changing setting of one dataset, and the speed settings of this run, from one TOML file."""
+"""A recipe: every setting of one dataset and its training, from one TOML file."""
 
 import re
 import tomllib
@@ -31,7 +31,7 @@ _SETTING = re.compile(rf"(?:\[(?:{_QUOTED}|[^\]])*\]|\{{(?:{_QUOTED}|[^}}])*\}}|
 
 
 class Recipe(BaseModel):
-    """All settings. A section left out has its defaults."""
+    """All settings. A section that is left out has its defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -52,7 +52,7 @@ class Recipe(BaseModel):
     model: ModelSettings = ModelSettings()
     """Stage 11."""
     heads: HeadSettings = HeadSettings()
-    """Stage 11; `gate` makes use of stage 10."""
+    """Stage 11, and stage 10 for the gain test."""
     train: TrainSettings = TrainSettings()
     """Stage 11."""
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -75,8 +75,8 @@ def built_in_recipes() -> list[str]:
 
 def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin: str = "--set") -> Recipe:
     """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder with
-    `interactions.parquet` and `items.parquet`. `overrides` are `section.key=value` with a TOML value, or plain
-    text; `origin` says in an error where they stand. Raises SettingError."""
+    `interactions.parquet` and `items.parquet`. `overrides` are `section.key=value` with a TOML value or plain text;
+    `origin` is where they come from, for error messages. Raises SettingError."""
     values, folder = _base(dataset, recipe)
     in_file = "folder" in values
     names = [_override(values, override, origin) for override in overrides]
@@ -88,12 +88,12 @@ def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        there = any(f"{name}.".startswith(f"{field}.") or f"{field}.".startswith(f"{name}.") for name in names)
-        raise _setting_error(field, first, origin if there else str(recipe or dataset)) from error
+        is_override = any(f"{name}.".startswith(f"{field}.") or f"{field}.".startswith(f"{name}.") for name in names)
+        raise _setting_error(field, first, origin if is_override else str(recipe or dataset)) from error
 
 
 def split_settings(text: str) -> list[str]:
-    """The settings of one text, `section.key=value` each, apart at blanks that are in no quotes and no brackets."""
+    """Split a text into settings, `section.key=value`, at blanks outside quotes and brackets."""
     return [match[0] for match in _SETTING.finditer(text)]
 
 
@@ -113,7 +113,7 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
 
 
 def _is(check: Callable[[], bool]) -> bool:
-    """A look at a path; False too if it cannot be one, being too long, say."""
+    """The result of a check of a path; False if the text cannot be a path, for example because it is too long."""
     try:
         return check()
     except (OSError, ValueError):
@@ -133,8 +133,8 @@ def _parse(text: bytes, field: str, source: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise SettingError(field, f"{source} is not UTF-8 ({error})", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingError(field, f"{source} is not TOML ({error})", "mend that line") from error
-    except ValueError as error:  # a number of thousands of digits, which is TOML
+        raise SettingError(field, f"{source} is not TOML ({error})", "fix that line") from error
+    except ValueError as error:  # a number with thousands of digits, which TOML allows
         raise SettingError(field, f"{source} cannot be read ({error})", "write smaller numbers") from error
     except RecursionError as error:
         raise SettingError(field, f"{source} {_TOO_DEEP}", _FLATTER) from error
@@ -144,12 +144,12 @@ def _parse(text: bytes, field: str, source: str) -> dict[str, Any]:
 
 
 _DEEPEST = 16
-"""Lists and tables within each other; no setting has more than four."""
-_TOO_DEEP, _FLATTER = f"holds more than {_DEEPEST} lists or tables within each other", "no setting needs so many"
+"""Deepest nesting of lists and tables; no setting has more than four levels."""
+_TOO_DEEP, _FLATTER = f"nests more than {_DEEPEST} lists or tables", "no setting needs so many"
 
 
 def _deep(value: Any) -> bool:
-    """Whether lists and tables lie deeper within each other than in any setting."""
+    """True if lists and tables are nested deeper than in any setting."""
     level = [value]
     for _ in range(_DEEPEST):
         nested = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)]
@@ -158,7 +158,7 @@ def _deep(value: Any) -> bool:
 
 
 def _override(values: dict[str, Any], override: str, origin: str) -> str:
-    """Put it into `values`; returns the setting's name."""
+    """Set it in `values`; returns the setting's name."""
     if not _is_text(override):
         raise SettingError("set", f"{override!a} in {origin} is not UTF-8", "write it in UTF-8")
     name, sign, text = override.partition("=")
@@ -174,7 +174,7 @@ def _override(values: dict[str, Any], override: str, origin: str) -> str:
 
 
 def _is_text(value: str) -> bool:
-    """False for bytes of the command line that are no UTF-8, which Python hands on as lone surrogates."""
+    """False for bytes of the command line that are not UTF-8; Python turns these into lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -185,7 +185,7 @@ def _is_text(value: str) -> bool:
 def _value(text: str) -> Any:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):  # text without quotes, or what no setting takes
+    except (ValueError, RecursionError):  # text without quotes, or a value that no setting takes
         return text
     return text if _deep(value) else value
 

@@ -47,11 +47,15 @@ def chosen_dropout(settings: ModelSettings) -> float:
 
 
 def model_configuration(settings: ModelSettings) -> dict[str, Any]:
-    """The settings that the chosen backbone reads, defaults filled in: what belongs into a key. Raises SettingError
-    where the backbone refuses them."""
-    outline(settings, items=1)
+    """The settings that the chosen backbone reads, defaults filled in: what belongs in a key. Builds no network, see
+    `check_backbone`. Raises SettingError for an unknown backbone or option, or an option of a wrong value."""
     options = {settings.backbone: chosen_options(settings)}
     return {**settings.model_dump(mode="json"), "dropout": chosen_dropout(settings), "options": options}
+
+
+def check_backbone(settings: ModelSettings) -> None:
+    """Raises SettingError if the backbone refuses its settings, for example heads that do not divide the width."""
+    outline(settings, items=1)
 
 
 def outline(settings: ModelSettings, items: int) -> Backbone:

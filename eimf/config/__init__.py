@@ -1,5 +1,5 @@
-"""Every setting, declared once. `HashedSettings` change a result and are part of a stage's key; `RuntimeSettings` change
-how fast, and nothing that another seed would not, and are part of none."""
+"""Every setting, declared once. `HashedSettings` change a result: they are part of a stage's key. `RuntimeSettings`
+change how fast, and nothing that another seed would not: they are part of none."""
 
 from eimf.config.base import HashedSettings, RuntimeSettings
 from eimf.config.stage_one import (

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from eimf.vectors import normalise
+
 Vectors = np.ndarray
 
 
@@ -33,12 +35,6 @@ def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, on_progress
     table = normalise(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
     place = {text: row for row, text in enumerate(distinct)}
     return table[[place[text] for text in texts]]
-
-
-def normalise(vectors: Vectors) -> Vectors:
-    """Rows scaled to length 1; a row of zeros stays as it is."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
 
 
 def to_column(vectors: Vectors) -> pa.Array:

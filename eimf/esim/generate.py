@@ -1,4 +1,4 @@
-"""Ask an LLM about typical users: only what was never answered, chunk by chunk, with retries (METHOD, stage one, 5)."""
+"""Generate the replies that are missing, chunk by chunk, with retries (METHOD, stage one, 5)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt, as rendered for the model. `seed` draws its own stream of random numbers for this attempt."""
+    """One prompt, as rendered for the model; `seed` starts this attempt's own random stream."""
 
     key: str
     prompt: str
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The engine's answer to a request. `finish_reason` is `stop`, or `length` if `llm.max_tokens` cut it."""
+    """The reply of an engine to a request. `finish_reason` is `stop`, or `length` if `llm.max_tokens` cut it."""
 
     key: str
     text: str
@@ -42,7 +42,7 @@ class Generator(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the model holds; nothing is generated after it."""
+        """Free what the model holds. Call nothing after it."""
 
 
 class Renderer(Protocol):
@@ -51,7 +51,7 @@ class Renderer(Protocol):
     def render(self, messages: Sequence[Mapping[str, str]]) -> str: ...
 
     def as_data(self, text: str) -> str:
-        """`text` with whatever the model or its chat template would read as a marker broken by blanks."""
+        """`text` with a blank inside everything that the model or its chat template would read as a marker."""
         ...
 
     def markers(self, prompt: str) -> list[str]:
@@ -60,73 +60,107 @@ class Renderer(Protocol):
         ...
 
 
-class Replies:
-    """The attempts at each request so far."""
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a request: its row in the reply store (`schema.REPLIES`), and its reply, parsed."""
 
-    def __init__(self, known: pa.Table, readable: Callable[[str, str], bool], retries: int) -> None:
-        """`known` is `schema.REPLIES`; `readable(key, reply)` says whether a reply yields an interest. Attempts of
-        a run that had more retries do not count."""
-        self._readable, self._retries = readable, retries
-        self._last: dict[str, Row] = {}
+    row: Row
+    parsed: Parsed
+
+    @property
+    def is_valid(self) -> bool:
+        """True if the reply holds an interest."""
+        return self.parsed.reason is None
+
+    @property
+    def status(self) -> str:
+        """ok, malformed, or truncated: a list that breaks off, with entries before the break. It counts as an answer,
+        because the same model would most likely be cut again."""
+        if not self.is_valid:
+            return "malformed"
+        return "ok" if self.parsed.whole else "truncated"
+
+    @property
+    def reason(self) -> str | None:
+        """Why the reply holds no interest; None if it holds one."""
+        cut = not self.is_valid and self.row[schema.FINISH_REASON] == "length"
+        return f"cut by llm.max_tokens ({self.parsed.reason})" if cut else self.parsed.reason
+
+
+class Replies:
+    """The last attempt at each request of a run. Each reply is parsed once."""
+
+    def __init__(
+        self, known: pa.Table, num_titles: Mapping[str, int], parse: Callable[[str, int], Parsed], retries: int
+    ) -> None:
+        """`num_titles` has the number of titles in each request's prompt, by request key; `parse(reply, num_titles)`
+        reads a reply. Of the `known` rows (`schema.REPLIES`) those of other requests do not count, nor do attempts
+        beyond `retries`, made by a run that had more of them."""
+        self._num_titles, self._parse, self._retries = num_titles, parse, retries
+        self._last: dict[str, Attempt] = {}
         for row in known.to_pylist():
-            if row[schema.ATTEMPT] <= retries:
+            if row[schema.REQUEST_KEY] in num_titles and row[schema.ATTEMPT] <= retries:
                 self.add(row)
 
     def add(self, row: Row) -> None:
-        """Note one attempt; a later one replaces an earlier one."""
-        last = self._last.get(row[schema.REQUEST_KEY])
-        if last is None or row[schema.ATTEMPT] > last[schema.ATTEMPT]:
-            self._last[row[schema.REQUEST_KEY]] = row
+        """Add one attempt; a later one replaces an earlier one."""
+        key = row[schema.REQUEST_KEY]
+        last = self._last.get(key)
+        if last is None or row[schema.ATTEMPT] > last.row[schema.ATTEMPT]:
+            self._last[key] = Attempt(row, self._parse(row[schema.REPLY], self._num_titles[key]))
 
-    def last(self, key: str) -> Row | None:
-        return self._last.get(key)
+    def last(self, key: str) -> Attempt:
+        """The last attempt at a request. Raises KeyError if there is none."""
+        return self._last[key]
 
     def next_attempt(self, key: str) -> int | None:
-        """Number of the attempt that is due, or None where the request is answered or its retries are used up."""
-        row = self._last.get(key)
-        if row is None:
+        """Number of the next attempt, or None if the request has a valid reply or no retries left."""
+        last = self._last.get(key)
+        if last is None:
             return 0
-        done = row[schema.ATTEMPT] >= self._retries or self._readable(key, row[schema.REPLY])
-        return None if done else row[schema.ATTEMPT] + 1
+        number = int(last.row[schema.ATTEMPT])
+        return None if last.is_valid or number >= self._retries else number + 1
+
+    def pending(self) -> dict[str, int]:
+        """Every request to be sent, by key, with the number of its attempt."""
+        attempts = ((key, self.next_attempt(key)) for key in self._num_titles)
+        return {key: attempt for key, attempt in attempts if attempt is not None}
 
 
-def ask(
+def generate_missing(
     generator: Callable[[], Generator],
     prompts: Mapping[str, str],
     replies: Replies,
     *,
-    chunk: int,
+    chunk_size: int,
     save: Callable[[list[Row]], None],
     on_progress: Callable[[int], None],
 ) -> int:
-    """Ask until every request is answered or out of retries; returns how many requests were sent.
+    """Generate until every request has a valid reply or no retries left. Returns how many requests were sent.
 
-    `prompts` maps request keys to rendered prompts. `generator` is called, and so the model loaded, only when
-    there is something to ask. Every `chunk` finished replies are handed to `save` before the next are waited for.
+    `prompts` maps request keys to rendered prompts. `generator` loads the model; it is only called if a request is
+    pending. `save` gets every `chunk_size` finished replies before the next ones are waited for.
     """
-    if not (due := _due(prompts, replies)):
+    if not (pending := replies.pending()):
         return 0
-    sent = 0
+    num_sent = 0
     with closing(generator()) as engine:
-        while due:
-            attempts = {key: replies.next_attempt(key) or 0 for key in due}
-            answers = engine.generate([Request(key, prompts[key], request_seed(key, attempts[key])) for key in due])
-            while batch := list(islice(answers, chunk)):
-                rows = [_row(reply, attempts[reply.key]) for reply in batch]
+        while pending:
+            requests = [Request(key, prompts[key], request_seed(key, attempt)) for key, attempt in pending.items()]
+            stream = engine.generate(requests)
+            while chunk := list(islice(stream, chunk_size)):
+                rows = [_row(reply, pending[reply.key]) for reply in chunk]
                 save(rows)
                 for row in rows:
                     replies.add(row)
                 on_progress(len(rows))
-            sent += len(due)
-            due = _due(prompts, replies)
-    return sent
-
-
-def _due(prompts: Mapping[str, str], replies: Replies) -> list[str]:
-    return [key for key in prompts if replies.next_attempt(key) is not None]
+            num_sent += len(pending)
+            pending = replies.pending()
+    return num_sent
 
 
 def _row(reply: Reply, attempt: int) -> Row:
+    """One row of `schema.REPLIES`."""
     return {
         schema.REQUEST_KEY: reply.key,
         schema.ATTEMPT: attempt,
@@ -138,44 +172,27 @@ def _row(reply: Reply, attempt: int) -> Row:
 
 
 def request_seed(key: str, attempt: int) -> int:
-    """31-bit seed of one attempt: from the request's key, which holds the recipe's seed, so no two users share a
-    stream."""
+    """31-bit seed of one attempt. It comes from the request's key, which contains the recipe's seed, so users do not
+    share a stream."""
     return (int(key[:8], 16) + attempt) % (1 << 31)
 
 
-def interests_table(requests: pa.Table, replies: Replies, parse: Callable[[str, str], Parsed]) -> pa.Table:
-    """The last attempt at each request, parsed, `schema.INTERESTS_TABLE`; malformed replies are rows with their
-    reason."""
+def replies_table(requests: pa.Table, replies: Replies) -> pa.Table:
+    """`schema.PARSED_REPLIES`: the last attempt at each of the `requests`, malformed replies with their reason."""
     rows = []
+    for request in requests.select([schema.REQUEST_KEY, schema.USER]).to_pylist():
+        last = replies.last(request[schema.REQUEST_KEY])
+        rows.append({**last.row, **request, schema.STATUS: last.status, schema.REASON: last.reason})
+    return pa.Table.from_pylist(rows, schema=schema.PARSED_REPLIES)
+
+
+def interests_table(requests: pa.Table, replies: Replies) -> pa.Table:
+    """`schema.INTERESTS`: every interest in the last replies to the `requests`, numbered in their order."""
+    rows: list[Row] = []
     for request in requests.select([schema.REQUEST_KEY, schema.USER, schema.HISTORY]).to_pylist():
-        key, history = request[schema.REQUEST_KEY], request[schema.HISTORY]
-        last = replies.last(key)
-        assert last is not None, "every request was asked"
-        parsed = parse(key, last[schema.REPLY])
-        rows.append(
-            {
-                schema.REQUEST_KEY: key,
-                schema.USER: request[schema.USER],
-                schema.ATTEMPT: last[schema.ATTEMPT],
-                schema.REPLY: last[schema.REPLY],
-                schema.STATUS: _status(parsed),
-                schema.REASON: _reason(parsed, last[schema.FINISH_REASON]),
-                schema.PROMPT_TOKENS: last[schema.PROMPT_TOKENS],
-                schema.REPLY_TOKENS: last[schema.REPLY_TOKENS],
-                schema.INTERESTS: parsed.interests,
-                schema.EVIDENCE: [[history[number - 1] for number in numbers] for numbers in parsed.evidence],
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=schema.INTERESTS_TABLE)
-
-
-def _status(parsed: Parsed) -> str:
-    """A list that breaks off and has whole entries is an answer: asked again it would most likely be cut again."""
-    if not parsed.interests:
-        return "malformed"
-    return "ok" if parsed.whole else "truncated"
-
-
-def _reason(parsed: Parsed, finish_reason: str | None) -> str | None:
-    cut = parsed.reason is not None and finish_reason == "length"
-    return f"cut by llm.max_tokens ({parsed.reason})" if cut else parsed.reason
+        history, parsed = request[schema.HISTORY], replies.last(request[schema.REQUEST_KEY]).parsed
+        for interest, numbers in zip(parsed.interests, parsed.evidence, strict=True):
+            evidence = [history[number - 1] for number in numbers]  # titles count from 1
+            values = (len(rows), request[schema.USER], interest, evidence)
+            rows.append(dict(zip(schema.INTERESTS.names, values, strict=True)))
+    return pa.Table.from_pylist(rows, schema=schema.INTERESTS)

@@ -89,12 +89,12 @@ def numbered(titles: Sequence[str]) -> str:
 def messages(template: Template, titles: Sequence[str]) -> list[Message]:
     """The conversation for one user. All but its last message is the same for every user, so that an engine's
     prefix cache holds it."""
-    talk = [{"role": "system", "content": template.system.strip()}]
+    conversation = [{"role": "system", "content": template.system.strip()}]
     for example in template.examples:
         answer = [{"interest": entry.interest, "items": list(entry.items)} for entry in example.interests]
-        talk.append({"role": "user", "content": numbered(example.titles)})
-        talk.append({"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)})
-    return [*talk, {"role": "user", "content": numbered(titles)}]
+        conversation.append({"role": "user", "content": numbered(example.titles)})
+        conversation.append({"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)})
+    return [*conversation, {"role": "user", "content": numbered(titles)}]
 
 
 class PromptWriter:
@@ -125,24 +125,27 @@ class PromptWriter:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What one user's prompt shows: item_idx and titles in order, and the last one's position in the history."""
+class PromptHistory:
+    """The part of a user's history that is in the prompt: item_idx and titles in order, and the position of the last
+    one in the whole history."""
 
-    items: list[int]
+    item_idx: list[int]
     titles: list[str]
     last_position: int
 
 
-def shown_history(items: np.ndarray, titles: Sequence[str | None], max_titles: int, title_chars: int) -> Shown | None:
-    """The most recent training items that have a title; None where there is none.
+def prompt_history(
+    item_idx: np.ndarray, titles: Sequence[str | None], max_titles: int, title_chars: int
+) -> PromptHistory | None:
+    """The most recent training items that have a title; None if none has.
 
-    `items` are the user's training events in order, `titles` the titles of items 1..N (entry 0 is item 1).
+    `item_idx` are those of the user's training events in order, `titles` those of items 1..N (entry 0 is item 1).
     """
-    known = [(place, int(item)) for place, item in enumerate(items) if titles[item - 1] is not None][-max_titles:]
-    if not known:
+    events = [(position, int(item)) for position, item in enumerate(item_idx) if titles[item - 1] is not None]
+    if not events:
         return None
-    chosen = [item for _, item in known]
-    return Shown(chosen, [str(titles[item - 1])[:title_chars] for item in chosen], known[-1][0])
+    recent = [item for _, item in events[-max_titles:]]
+    return PromptHistory(recent, [str(titles[item - 1])[:title_chars] for item in recent], events[-1][0])
 
 
 def reply_schema(*, min_interests: int, max_interests: int, interest_chars: int, max_titles: int) -> dict[str, Any]:

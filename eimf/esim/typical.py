@@ -7,23 +7,14 @@ from eimf import schema
 
 
 def nearest_to_centroid(cluster: np.ndarray, similarity: np.ndarray, history: np.ndarray, min_history: int) -> pa.Table:
-    """The member of each cluster that is most similar to its centroid, `schema.TYPICAL_USERS`.
+    """`schema.TYPICAL_USERS`: the member of each cluster that is most similar to its centroid.
 
-    `cluster`, `similarity` and `history` (number of training events) are one value a user. A user with fewer than
-    `min_history` events is taken only where the cluster has no other. Ties go to the lower user_idx. Only members
-    are considered, so no user stands for two clusters; an empty cluster gets no row.
+    `cluster`, `similarity` and `history` (number of training events) have one value per user. A user with fewer than
+    `min_history` events is chosen only if the cluster has no other. Ties go to the lower user_idx. An empty cluster
+    gets no row.
     """
-    user = np.arange(len(cluster))
+    user_idx = np.arange(len(cluster), dtype=np.int32)
     too_short = history < min_history
-    order = np.lexsort((user, -similarity, too_short, cluster))
-    _, first = np.unique(cluster[order], return_index=True)
-    chosen = order[first]
-    return pa.table(
-        {
-            schema.CLUSTER: cluster[chosen],
-            schema.USER: chosen.astype(np.int32),
-            schema.RANK: np.zeros(len(chosen), np.int32),
-            schema.SIMILARITY: similarity[chosen],
-        },
-        schema=schema.TYPICAL_USERS,
-    )
+    order = np.lexsort((user_idx, -similarity, too_short, cluster))
+    clusters, first = np.unique(cluster[order], return_index=True)
+    return pa.table([clusters, user_idx[order[first]]], schema=schema.TYPICAL_USERS)

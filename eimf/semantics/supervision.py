@@ -65,14 +65,15 @@ def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
 
 
 def read_supervision(items: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories) -> Supervision:
-    """From the three tables of an `esim` artifact. Raises ArtifactError where they do not fit the dataset's
-    histories, or where the LLM has read an event that is to be validated or tested on."""
+    """From the table `items` of an `item_vectors` artifact and the two tables of the `esim` artifact that was made from
+    it. Raises ArtifactError if they do not fit the dataset's histories, or if the LLM has read an event that is to be
+    validated or tested on."""
     width = schema.width_of(items)
     schema.checked(items, schema.item_vectors(width))
     schema.checked(users, schema.ESIM_USERS)
     schema.checked(interests, schema.esim_interests(width))
     _check(items, users, histories)
-    last_read = users[schema.LAST_READ].to_numpy()
+    last_read = users[schema.LAST_PROMPTED_POSITION].to_numpy()
     semantics, present = _dense_interests(interests, users, width)
     cluster = users[schema.CLUSTER].to_numpy().astype(np.int64)
     return Supervision(
@@ -107,27 +108,29 @@ def _check_items(kind: str, items: pa.Table, histories: Histories) -> None:
 
 
 def _check(items: pa.Table, users: pa.Table, histories: Histories) -> None:
-    _check_items("esim", items, histories)
+    _check_items("item_vectors", items, histories)
     if users.num_rows != histories.num_users:
         found = f"{users.num_rows} users, the dataset has {histories.num_users}"
         raise ArtifactError("esim", found, "give the esim artifact that was made from this dataset")
-    late = users[schema.LAST_READ].to_numpy() >= histories.num_train
+    late = users[schema.LAST_PROMPTED_POSITION].to_numpy() >= histories.num_train
     if late.any():
         user = int(np.flatnonzero(late)[0])
         found = (
-            f"the LLM has read position {users[schema.LAST_READ][user]} of user_idx {user}, which is to be predicted"
+            f"the LLM has read position {users[schema.LAST_PROMPTED_POSITION][user]} of user_idx {user}, "
+            "which is to be predicted"
         )
         raise ArtifactError("esim", found, "build it again from training events only")
 
 
 def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[np.ndarray, np.ndarray]:
-    cluster, number = interests[schema.CLUSTER].to_numpy(), interests[schema.INTEREST_NO].to_numpy()
-    of_user = users[schema.CLUSTER].to_numpy()
+    """Z [C, M, S] with the interests of each cluster in the order of the table, and where there is one [C, M]."""
+    cluster, of_user = interests[schema.CLUSTER].to_numpy(), users[schema.CLUSTER].to_numpy()
     if of_user.min() < 0 or of_user.max() >= len(of_user):
         problem = f"clusters {of_user.min()} to {of_user.max()} of {len(of_user)} users"
         raise ArtifactError("esim", problem, schema.REBUILD)
-    if not (np.isin(cluster, of_user).all() and ((number >= 0) & (number < _INTERESTS)).all()):
-        problem = f"interests of clusters without users, or of numbers that are not 0 to {_INTERESTS - 1}"
+    number = np.arange(len(cluster)) - np.searchsorted(cluster, cluster)  # 0, 1, ... within each cluster
+    if (np.diff(cluster) < 0).any() or number.max(initial=0) >= _INTERESTS or not np.isin(cluster, of_user).all():
+        problem = f"interests are not sorted by cluster, of clusters without users, or more than {_INTERESTS} of one"
         raise ArtifactError("esim", problem, schema.REBUILD)
     shape = (int(of_user.max()) + 1, int(number.max(initial=0)) + 1)
     semantics, present = np.zeros((*shape, width), np.float32), np.zeros(shape, bool)

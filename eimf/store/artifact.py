@@ -176,6 +176,17 @@ class Store:
             raise ArtifactError(kind, problem, "copy it again, or remove it")
         return artifact
 
+    def parent(self, artifact: Artifact, kind: str) -> Artifact:
+        """The artifact of this kind that `artifact` was made from. Raises ArtifactError if it is not in the store."""
+        key = artifact.parent(kind)
+        parent = self.find(kind, key)
+        if parent is None:
+            problem = (
+                f"{self.root} does not have {kind} {key[:_SHORT]}, which {artifact.manifest.kind} {artifact.short}"
+            )
+            raise ArtifactError(kind, f"{problem} was made from", f"copy {self.folder(kind, key)} from its store too")
+        return parent
+
     def listing(self) -> list[tuple[str, str]]:
         """Kind and key of every artifact, whole or damaged: every folder that has the name of a key."""
         no_kinds = (_TMP, _LOCKS, _RUNS, "refs", "replies")

@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eimf.errors import ArtifactError
 from eimf.store import keys
 
-FORMAT = 2
+FORMAT = 3
 NAME = "manifest.json"
 BUILD_AGAIN = "remove the folder of this artifact, and build it again"
+_OTHER_FORMAT = (
+    "build it again with `make esim` or `make train`: old artifacts stay, and replies are not asked for again"
+)
 _LARGEST = 16 << 20
 """Bytes: a manifest has some thousands."""
 
@@ -104,7 +107,7 @@ def read_manifest(folder: Path, kind: str, key: str) -> Manifest | None:
     except ValidationError as error:
         raise ArtifactError(str(path), *_unreadable(data, error)) from error
     if manifest.format != FORMAT:
-        raise ArtifactError(str(path), _other_format(manifest.format), BUILD_AGAIN)
+        raise ArtifactError(str(path), *_other_format(manifest.format))
     if fault := manifest.fault(kind, key):
         raise ArtifactError(str(path), fault, BUILD_AGAIN)
     return manifest
@@ -121,17 +124,18 @@ class _AnyFormat(BaseModel):
 
 
 def _unreadable(data: bytes, error: ValidationError) -> tuple[str, str]:
-    """Problem and remedy of bytes that are no manifest: damage, or fields of another format."""
+    """Problem and hint for bytes that are no manifest: damage, or the fields of another format."""
     try:
         number = _AnyFormat.model_validate_json(data).format
     except ValidationError:
         number = FORMAT
     if number != FORMAT:
-        return _other_format(number), BUILD_AGAIN
+        return _other_format(number)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"damaged manifest ({f'{where}: ' if where else ''}{first['msg']})", BUILD_AGAIN
 
 
-def _other_format(number: int) -> str:
-    return f"format {number} of the store, this version reads {FORMAT}"
+def _other_format(number: int) -> tuple[str, str]:
+    """Problem and hint for a manifest of another format."""
+    return f"format {number} of the store, this version reads {FORMAT}", _OTHER_FORMAT

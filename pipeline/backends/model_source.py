@@ -17,7 +17,7 @@ _PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
 def model_identity(spec: str, revision: str | None, folder: Path, field: str) -> str:
-    """What the model's content is determined by; does not fetch an asset. Raises ModelError or MissingError."""
+    """All that determines the model's content; does not fetch an asset. Raises ModelError or MissingError."""
     if spec.startswith(SCHEME):
         return find_asset(spec.removeprefix(SCHEME), field).identity
     local = _local(spec, folder)
@@ -29,7 +29,7 @@ def model_identity(spec: str, revision: str | None, folder: Path, field: str) ->
 
 
 def identity_at_hand(spec: str, folder: Path) -> str | None:
-    """`model_identity` where it takes no hub to tell; else None."""
+    """`model_identity` if it can be told without a hub; else None."""
     if not spec.startswith(SCHEME) and _local(spec, folder) is None:
         return None
     try:
@@ -39,7 +39,7 @@ def identity_at_hand(spec: str, folder: Path) -> str | None:
 
 
 def model_folder(spec: str, revision: str | None, folder: Path, field: str) -> Path:
-    """The directory that holds the model, fetched first where needed. Raises ModelError or MissingError."""
+    """The directory with the model; fetches it if necessary. Raises ModelError or MissingError."""
     if spec.startswith(SCHEME):
         return asset_folder(spec.removeprefix(SCHEME), field)
     local = _local(spec, folder)
@@ -47,7 +47,7 @@ def model_folder(spec: str, revision: str | None, folder: Path, field: str) -> P
 
 
 def _local(spec: str, folder: Path) -> Path | None:
-    """A path where `spec` names one: it exists, or it does not look like a hub id (`owner/name`)."""
+    """A path if `spec` is one: it exists, or it does not look like a hub id (`owner/name`)."""
     path = local_path(spec, folder)
     if path.exists() or spec.startswith((".", "/", "~")) or spec.count("/") != 1:
         return path
@@ -68,7 +68,7 @@ def _checked(path: Path, field: str) -> Path:
 
 
 def _directory_digest(path: Path) -> str:
-    """Digest over name and content of every file of a model, and of nothing else that a tool may leave there."""
+    """Digest over name and content of every file of a model; other files that a tool may leave there do not count."""
     files = {entry.relative_to(path): entry for entry in sorted(path.rglob("*")) if entry.is_file()}
     model = {
         name.as_posix(): [file.stat().st_size, _file_digest(file)]
@@ -80,7 +80,7 @@ def _directory_digest(path: Path) -> str:
 
 
 def _file_digest(file: Path) -> str:
-    """The sha256 of a file's bytes; that of a large one is noted in the cache, by its path, size and time of change."""
+    """The sha256 of a file's bytes; for a large file it is noted in the cache by path, size and time of change."""
     stat = file.stat()
     if stat.st_size <= _LARGE:
         return keys.file_digest(file)
@@ -102,47 +102,46 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
         raise MissingError(
             field, f"{spec!r} is a hub id and huggingface_hub is not installed", "install the esim extra"
         ) from error
-    found, reason = None, ""
+    snapshot, reason = None, ""
     for local_only in (True, False):
         try:
             path = snapshot_download(spec, revision=revision, allow_patterns=_PATTERNS, local_files_only=local_only)
-            found = _checked(Path(path), field)
-            # What lies in the local cache may be a part of a model: an interrupted download says nothing of it.
-            whole = cache_folder() / "hub" / keys.digest([spec, found.name])
-            if local_only and whole.is_file():
-                return found
+            snapshot = _checked(Path(path), field)
+            # The local cache may hold part of a model: an interrupted download leaves no sign.
+            complete = cache_folder() / "hub" / keys.digest([spec, snapshot.name])
+            if local_only and complete.is_file():
+                return snapshot
             if not local_only:
-                take_note(whole, b"")
-                return found
+                take_note(complete, b"")
+                return snapshot
         except ModelError:
             if not local_only:
                 raise
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             reason = f"{type(error).__name__}: {str(error).strip() or 'no reason given'}".splitlines()[0]
-    if found is not None:  # without the hub, as it is
-        return found
+    if snapshot is not None:  # there is no hub: take what is here
+        return snapshot
     raise MissingError(
         field,
         f"{spec!r} is no directory here, and not to be had from the hub ({reason})",
-        "connect to the hub, with a token where the model wants one, or give a local directory",
+        "connect to the hub, with a token if the model requires one, or give a local directory",
     )
 
 
 def offline_environment(on_gpu: bool) -> None:
-    """Tell the libraries that load a model that it is on disk already, and to keep their log lines to themselves.
+    """Set the environment of libraries that load a model, and of their worker processes: no network, no log lines.
 
-    Their worker processes inherit it. Called once every model is on disk: a download keeps its progress bar.
+    Call it when every model is on disk, so that a download keeps its progress bar.
     """
     if not on_gpu:
-        # vLLM would start a process that starts another, and each imports it: half a minute on a slow CPU. So the first
-        # of them is this one.
+        # Otherwise vLLM starts a process that starts another, and each imports vLLM: half a minute on a slow CPU.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     for name, value in {
         "HF_HUB_OFFLINE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_NO_USAGE_STATS": "1",
-        # On a CPU vLLM leaves one core to the process that feeds it, which needs little of it: of two cores, half.
+        # By default vLLM leaves one CPU core to the process that feeds it, which needs little: half of two cores.
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
@@ -150,7 +149,7 @@ def offline_environment(on_gpu: bool) -> None:
         "TORCH_LOGS": "-torch._library.triton",
         "TQDM_DISABLE": "1",
         "PYTHONWARNINGS": "ignore",
-        # A forked process would not bear the guard's mark.
+        # A forked process would not carry the mark of the watchdog.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1",
     }.items():

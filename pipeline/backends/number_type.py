@@ -1,4 +1,4 @@
-"""Which number type a model works in on this machine, asking no library, so that nothing heavy is loaded for it."""
+"""The number type that a model uses on this machine, found without loading any library."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ def gpu_present() -> bool:
 
 
 def fastest_dtype(on_gpu: bool) -> str:
-    """The number type of `dtype = "auto"`: bfloat16 if multiplied natively, else float16 on a GPU, float32 on a CPU."""
+    """What `dtype = "auto"` means: bfloat16 if multiplied natively, else float16 on a GPU and float32 on a CPU."""
     if on_gpu:
         return "bfloat16" if gpu_capability() >= _AMPERE else "float16"
     return "bfloat16" if bfloat16_is_native() else "float32"
@@ -24,7 +24,7 @@ def fastest_dtype(on_gpu: bool) -> str:
 
 @cache
 def gpu_capability() -> float:
-    """The lowest compute capability of the machine's GPUs; that of a recent one if the driver does not tell."""
+    """The lowest compute capability of the machine's GPUs; that of an Ampere GPU if the driver does not tell."""
     command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
         output = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout

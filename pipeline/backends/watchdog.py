@@ -2,7 +2,7 @@
 
 vLLM runs its engine in processes of its own, and a `kill -9` of the pipeline leaves them alive with the GPU's memory.
 `watch` marks the environment, which every later child inherits, and starts this module as a child: it sleeps until its
-parent is gone, however it went, and then kills whatever bears the mark.
+parent is gone, for whatever reason, and then kills every process that carries the mark.
 """
 
 import os
@@ -19,12 +19,12 @@ from pathlib import Path
 _PROC = Path("/proc")
 _MARK = "EIMF_RUN"
 _SECONDS, _ROUNDS = 1.0, 20
-"""How often a kernel without pidfd_open is asked whether the parent lives; most looks at what has to be killed."""
+"""Seconds between looks at the parent on a kernel without pidfd_open; most rounds of killing."""
 
 
 @cache
 def watch() -> None:
-    """Guard what this process starts from now on, on systems with /proc; elsewhere do nothing. Once is enough."""
+    """Guard all processes that this one starts from now on; does nothing without /proc. Call it once."""
     if _PROC.is_dir():
         unmarked = {name: value for name, value in os.environ.items() if name != _MARK}
         os.environ[_MARK] = uuid.uuid4().hex
@@ -36,19 +36,19 @@ def watch() -> None:
 
 def marked(mark: str) -> list[int]:
     """Processes that were started with this mark in their environment."""
-    return [int(folder.name) for folder in _PROC.glob("[0-9]*") if _bears(folder, mark)]
+    return [int(folder.name) for folder in _PROC.glob("[0-9]*") if _is_marked(folder, mark)]
 
 
-def _bears(folder: Path, mark: str) -> bool:
+def _is_marked(folder: Path, mark: str) -> bool:
     try:
         return f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended meanwhile, or is another user's
+    except OSError:  # it has ended, or belongs to another user
         return False
 
 
 def _guard(parent: int, mark: str) -> None:
     _wait_for_end(parent)
-    for _ in range(_ROUNDS):  # one that is being killed may have started another
+    for _ in range(_ROUNDS):  # a dying process may have started another
         if not (family := marked(mark)):
             return
         for pid in family:
@@ -63,19 +63,19 @@ def _wait_for_end(parent: int) -> None:
         while os.getppid() == parent:
             time.sleep(_SECONDS)
         return
-    if os.getppid() == parent:  # else it was gone before, and the number may be another's
+    if os.getppid() == parent:  # otherwise it was gone before, and the number may be reused
         select.select([handle], [], [])
 
 
 def _kill(pid: int, mark: str) -> None:
-    """Kill a process that bears the mark; never another that has got its number meanwhile: the handle is taken before
-    the mark is read."""
+    """Kill a process that carries the mark. The handle is opened before the mark is read, so a process that has
+    taken over its number is never killed."""
     try:
         handle = os.pidfd_open(pid)
     except (OSError, AttributeError):
         handle = None
-    with suppress(OSError):  # it has ended meanwhile
-        if _bears(_PROC / str(pid), mark):
+    with suppress(OSError):  # it has ended
+        if _is_marked(_PROC / str(pid), mark):
             os.kill(pid, signal.SIGKILL) if handle is None else signal.pidfd_send_signal(handle, signal.SIGKILL)
     if handle is not None:
         os.close(handle)

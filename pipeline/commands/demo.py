@@ -11,13 +11,12 @@ from eimf import schema
 from eimf.config import HeadSettings
 from eimf.errors import printable
 from eimf.store.artifact import Artifact, Store
-from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.report.results import show_paired, show_results
 from pipeline.report.tables import Number, Table
 from pipeline.report.text import format_table
-from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_one import engines_of, run_esim
 from pipeline.stages.stage_two import run_train
 
 _USERS, _TITLES, _CHARS = 5, 6, 60
@@ -33,14 +32,17 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
     sizes = Counter(clusters)
     members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
-    rows = [row for row in artifacts["interests"].table("interests").to_pylist() if row[schema.INTERESTS]]
-    rows.sort(key=lambda row: (-members[row[schema.USER]], row[schema.USER]))
-    info(f"Typical users of the {len(rows[:_USERS])} largest clusters, and the interests that the LLM inferred:")
-    for row in rows[:_USERS]:
-        user, history = row[schema.USER], shown[row[schema.USER]]
-        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {_named(history, titles)}")
-        for interest, evidence in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            info(f"    {_plain(interest)}: {_named(evidence, titles) or 'no titles as evidence'}")
+    interests: dict[int, list[dict[str, Any]]] = {}
+    for row in artifacts["interests"].table("interests").to_pylist():
+        interests.setdefault(row[schema.USER], []).append(row)
+    users = sorted(interests, key=lambda user: (-members[user], user))[:_USERS]
+    info(f"Typical users of the {len(users)} largest clusters, and the interests that the LLM inferred:")
+    for user in users:
+        latest = _named(shown[user], titles)
+        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {latest}")
+        for row in interests[user]:
+            evidence = _named(row[schema.EVIDENCE], titles) or "no titles as evidence"
+            info(f"    {_plain(row[schema.INTEREST])}: {evidence}")
 
 
 def seconds_table(built: Mapping[str, Artifact], starts: Mapping[str, float]) -> Table:
@@ -84,8 +86,8 @@ def _plain(text: str) -> str:
 
 def run_demo(recipe: Recipe, store: Store) -> None:
     """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
-    with the texts and the LLM's interests, if these pass the gate. Then what the LLM said, and where the time went."""
-    begin, before, engines = time.monotonic(), set(store.listing()), Engines(recipe, store)
+    with the texts and the LLM's interests, if these pass the gain test. Then what the LLM said, and the seconds."""
+    begin, before, engines = time.monotonic(), set(store.listing()), engines_of(recipe, store)
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
     results = [run_train(variant, store) for variant in (*others, recipe)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from eimf.store.artifact import Store
 from eimf.store.files import remove_stale_files, write_atomic
 from pipeline.console import info
-from pipeline.sweeps.plan import read_plan, trials_of
+from pipeline.sweeps.plan import prepare_plan, read_plan, trials_of
 from pipeline.sweeps.results import current, read_results
 from pipeline.sweeps.run import run_sweep
 from pipeline.sweeps.table import format_tables, results_tables
@@ -23,6 +23,7 @@ def run_plan(path: Path, store: Store, folder: Path | None, workers: int) -> Non
     remove_stale_files(folder)
     for problem in read_results(folder)[1]:
         info(problem)
+    prepare_plan(plan, path.resolve().parent, store)
     trials = trials_of(plan, path.resolve().parent, store)
 
     def write_table() -> str:

@@ -1,67 +1,87 @@
 """Stage 11: a backbone trained against frozen artifacts.
 
-Imports torch, pyarrow, numpy, pydantic and safetensors only, and those inside the build functions, so a hit loads none.
+Building one imports torch, pyarrow, numpy, pydantic and safetensors only.
 """
 
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eimf.config import ModelSettings
 from eimf.errors import SettingError
 from eimf.store.artifact import Staging
 from pipeline.backends.device import bfloat16_is_native, memory_of, prepare_torch
-from pipeline.stages.stage import Artifacts, Facts, Run
+from pipeline.stages.stage import Artifacts, Stage, Summary
 from pipeline.training import processes
+from pipeline.training.job import TrainingJob
+
+if TYPE_CHECKING:
+    from eimf.data.histories import Histories
+    from eimf.semantics.supervision import Supervision
 
 _GIB = 1 << 30
-_BYTES_OF_A_WEIGHT = 12
-"""Of float32: itself and AdamW's two moments."""
+_BYTES_PER_WEIGHT = 12
+"""Of float32: the weight itself and AdamW's two moments."""
 
 
-def checkpoint_configuration(run: Run) -> dict[str, Any]:
-    recipe = run.recipe
-    prepare_torch(recipe.runtime)
+def checkpoint_stage(job: TrainingJob) -> Stage:
+    """Stage 11, keyed by every setting that changes the weights, and by the revision of the backbone. Raises
+    SettingError for a backbone or an option that does not exist."""
     from eimf.backbones.build import model_configuration
     from eimf.backbones.registry import BACKBONES
 
-    found: Facts = {
-        "model": model_configuration(recipe.model),
-        "heads": recipe.heads.configuration(),
-        "train": recipe.train.configuration(),
-        "keep_seen": recipe.evaluate.keep_seen,
+    configuration = {
+        "model": model_configuration(job.model),
+        "revision": BACKBONES[job.model.backbone].revision,
+        "heads": job.heads.configuration(),
+        "train": job.train.configuration(),
+        "keep_seen": job.keep_seen,
     }
-    if recipe.train.loss != "softmax" and recipe.heads.smoothed:
-        found["soft_labels"] = 2  # since their items stand in the mass of a loss that draws items
-    revision = BACKBONES[recipe.model.backbone].revision
-    return found if revision == 1 else {**found, "revision": revision}
+    return Stage(11, "checkpoint", 3, job.heads.reads, configuration, partial(_build_checkpoint, job))
 
 
-def build_checkpoint(run: Run, made: Artifacts, staging: Staging) -> Facts:
-    device = prepare_torch(run.recipe.runtime)
-    if run.recipe.train.precision == "bfloat16" and device.type == "cpu" and not bfloat16_is_native():
-        found = (
-            "bfloat16, which this CPU has to imitate (no avx512_bf16, amx_bf16 or bf16): many times as slow as float32"
-        )
-        raise SettingError("train.precision", found, 'set it to "float32", or train on another machine')
-    check_memory(run.recipe.model, int(made["dataset"].fact("items")), memory_of(device))
-    from pipeline.stages.load import histories_of, supervision_of
+def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) -> Summary:
+    device = prepare_torch(job.runtime)
+    if job.train.precision == "bfloat16" and device.type == "cpu" and not bfloat16_is_native():
+        problem = "bfloat16, which this CPU emulates (no avx512_bf16, amx_bf16 or bf16): many times slower than float32"
+        raise SettingError("train.precision", problem, 'set it to "float32", or train on another machine')
+    check_memory(job.model, int(artifacts["dataset"].fact("items")), memory_of(device))
     from pipeline.training.run import train
     from pipeline.training.state import RunDirectory, json_lines
 
-    processes.call(device)
-    histories = histories_of(made)
-    supervision = supervision_of({kind: made[kind] for kind in run.recipe.heads.reads}, histories)
-    standing = train(run.recipe, supervision, histories, staging.resume_dir, device, processes.join(device))
-    (staging.folder / "model.safetensors").write_bytes(RunDirectory(staging.resume_dir).best(standing))
-    (staging.folder / "curve.jsonl").write_text(json_lines(standing.curve))
-    return standing.summary(histories.training_targets)
+    processes.broadcast_start(device)
+    histories, supervision = _arrays(job, artifacts)
+    state = train(job, supervision, histories, staging.resume_dir, device, processes.join(device))
+    (staging.folder / "model.safetensors").write_bytes(RunDirectory(staging.resume_dir).best(state))
+    (staging.folder / "epochs.jsonl").write_text(json_lines(state.epoch_log))
+    return state.summary(histories.training_targets)
 
 
-def check_memory(model: ModelSettings, items: int, available: int) -> None:
-    """Raises SettingError for a backbone whose weights and moments alone need more than the `available` bytes."""
+def train_as_worker(job: TrainingJob, artifacts: Artifacts, resume_dir: Path) -> None:
+    """What every process of torchrun but the first does: train whenever the first one does, until it stops."""
+    device = prepare_torch(job.runtime)
+    while processes.wait_for_start(device):
+        from pipeline.training.run import train
+
+        histories, supervision = _arrays(job, artifacts)
+        train(job, supervision, histories, resume_dir, device, processes.join(device))
+    processes.destroy()
+
+
+def _arrays(job: TrainingJob, artifacts: Artifacts) -> "tuple[Histories, Supervision | None]":
+    from pipeline.stages.load import histories_of, supervision_of
+
+    histories = histories_of(artifacts)
+    return histories, supervision_of(artifacts, histories)
+
+
+def check_memory(model: ModelSettings, num_items: int, available: int) -> None:
+    """Raises SettingError for a backbone whose weights and moments alone need more than `available` bytes."""
     from eimf.backbones.build import outline
 
-    weights = sum(parameter.numel() for parameter in outline(model, items).parameters())
-    needed = _BYTES_OF_A_WEIGHT * weights
+    weights = sum(parameter.numel() for parameter in outline(model, num_items).parameters())
+    needed = _BYTES_PER_WEIGHT * weights
     if needed > available:
-        problem = f"{weights:,} parameters take {needed / _GIB:,.1f} GiB to train, here are {available / _GIB:,.1f}"
+        needs = f"{weights:,} parameters take {needed / _GIB:,.1f} GiB to train"
+        problem = f"{needs}, this machine has {available / _GIB:,.1f}"
         raise SettingError(f"model ({model.backbone})", problem, "lower model.width, or the layers in model.options")

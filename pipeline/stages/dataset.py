@@ -1,44 +1,48 @@
 """Stage 1: raw files to the `dataset` artifact. A hit reads nothing but their bytes."""
 
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 from eimf import schema
+from eimf.config import DatasetSettings, TextSettings
 from eimf.data.files import check_file
 from eimf.store import keys
 from eimf.store.artifact import Staging
 from pipeline.backends.assets import SCHEME, data_file, find_asset
 from pipeline.console import info
-from pipeline.stages.stage import Artifacts, Run
+from pipeline.stages.stage import Artifacts, Stage, Summary
 
 
-def dataset_configuration(run: Run) -> dict[str, Any]:
-    """The content of both raw files, and every setting of how they are read."""
-    settings = run.recipe.dataset
-    return {
-        "interactions": _source(run, settings.interactions, "dataset.interactions"),
-        "items": _source(run, settings.items, "dataset.items"),
+def dataset_stage(settings: DatasetSettings, text: TextSettings, folder: Path) -> Stage:
+    """Keyed by the content of both raw files, and by every setting of how they are read; relative paths start at
+    `folder`. Raises DataError if a file is not there."""
+    configuration = {
+        "interactions": _source(settings.interactions, folder, "dataset.interactions"),
+        "items": _source(settings.items, folder, "dataset.items"),
         "dataset": settings.model_dump(mode="json", exclude={"name", "interactions", "items"}),
-        "text": run.recipe.text.model_dump(mode="json"),
+        "text": text.model_dump(mode="json"),
     }
+    return Stage(1, "dataset", 3, (), configuration, partial(_build_dataset, settings, text, folder))
 
 
-def _source(run: Run, spec: str, field: str) -> str:
+def _source(spec: str, folder: Path, field: str) -> str:
     """The identity of a raw file: that of its asset, or the sha256 of its bytes."""
     if spec.startswith(SCHEME):
         name, _, file = spec.removeprefix(SCHEME).partition("/")
         return f"{find_asset(name, field).identity} {file}"
-    path = data_file(spec, run.recipe.folder, field)
+    path = data_file(spec, folder, field)
     check_file(path, field)
     return f"sha256:{keys.file_digest(path)}"
 
 
-def build_dataset(run: Run, made: Artifacts, staging: Staging) -> dict[str, Any]:
+def _build_dataset(
+    settings: DatasetSettings, text: TextSettings, folder: Path, artifacts: Artifacts, staging: Staging
+) -> Summary:
     """Read, check and number; a line for each notice. Returns the counts of what was kept, left out and cleaned."""
     from eimf.data.histories import read_histories
     from eimf.data.prepare import prepare
     from eimf.data.read import read_events, read_items
 
-    settings, text, folder = run.recipe.dataset, run.recipe.text, run.recipe.folder
     columns = settings.columns
     events_file = data_file(settings.interactions, folder, "dataset.interactions")
     items_file = data_file(settings.items, folder, "dataset.items")

@@ -1,102 +1,99 @@
 """Stages 6 and 7: what the LLM is asked, and what it replies."""
 
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 from eimf import schema
+from eimf.config import LLMSettings, PromptSettings
 from eimf.errors import DataError
-from eimf.esim.prompt import load_template
+from eimf.esim.prompt import Template
 from eimf.store import keys
-from eimf.store.artifact import Staging
+from eimf.store.artifact import Staging, Store
 from eimf.store.replies import ReplyStore
+from pipeline.backends.engines import Engines
 from pipeline.console import Waiting, info, progress
-from pipeline.stages.stage import Artifacts, Facts, Run, this_process
-
-if TYPE_CHECKING:
-    from eimf.esim.parse import Parsed
+from pipeline.stages.stage import Artifacts, Stage, Summary, this_process
 
 
-def requests_configuration(run: Run) -> dict[str, Any]:
-    settings = run.recipe.prompt
-    template = load_template(settings.template, run.recipe.folder)
-    return {
+def requests_stage(settings: PromptSettings, template: Template, engines: Engines) -> Stage:
+    """Stage 6: a rendered prompt for each typical user."""
+    configuration = {
         "prompt": settings.model_dump(mode="json", exclude={"template"}),
         "template": template.model_dump(mode="json"),
-        "generator": run.engines.generator_identity,
+        "generator": engines.generator_identity,
     }
+    build = partial(_build_requests, settings, template, engines)
+    return Stage(6, "requests", 3, ("dataset", "typical_users"), configuration, build)
 
 
-def build_requests(run: Run, made: Artifacts, staging: Staging) -> Facts:
+def interests_stage(
+    settings: LLMSettings, template: Template, engines: Engines, store: Store, chunk_size: int
+) -> Stage:
+    """Stage 7: the LLM's replies and the interests in them. `store` keeps the replies, `chunk_size` at a time."""
+    build = partial(_build_interests, settings, template, engines, store, chunk_size)
+    return Stage(7, "interests", 3, ("requests",), {"retries": settings.retries}, build)
+
+
+def _build_requests(
+    settings: PromptSettings, template: Template, engines: Engines, artifacts: Artifacts, staging: Staging
+) -> Summary:
     import pyarrow as pa
 
-    from eimf.esim.prompt import PromptWriter, shown_history
+    from eimf.esim.prompt import PromptWriter, prompt_history
     from pipeline.stages.load import histories_of
 
-    settings, generator = run.recipe.prompt, run.engines.generator_identity
-    writer = PromptWriter(load_template(settings.template, run.recipe.folder), run.engines.renderer())
-    train = histories_of(made).training()
-    titles = made["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
-    typical = made["typical_users"].table("typical_users")[schema.USER].to_pylist()
+    generator = engines.generator_identity
+    writer = PromptWriter(template, engines.renderer())
+    train = histories_of(artifacts).training()
+    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
+    typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
     rows = []
     for user in typical:
-        shown = shown_history(
-            train.item_idx[train.offsets[user] : train.offsets[user + 1]],
-            titles,
-            settings.max_titles,
-            settings.title_chars,
-        )
-        if shown is not None:
-            prompt = writer.write(shown.titles)
-            rows.append((keys.request_key(generator, prompt), user, prompt, shown.items, shown.last_position))
+        item_idx = train.item_idx[train.offsets[user] : train.offsets[user + 1]]
+        history = prompt_history(item_idx, titles, settings.max_titles, settings.title_chars)
+        if history is not None:
+            prompt = writer.write(history.titles)
+            rows.append((keys.request_key(generator, prompt), user, prompt, history.item_idx, history.last_position))
     if not rows:
-        found = f"no typical user of {len(typical)} has an item with a title in training"
-        raise DataError("dataset.columns.title", found, "name a column with titles: the LLM reads them")
+        problem = f"no typical user of {len(typical)} has an item with a title in training"
+        raise DataError("dataset.columns.title", problem, "name a column with titles: the LLM reads them")
     staging.write_table("requests", pa.table(list(map(list, zip(*rows, strict=True))), schema=schema.REQUESTS))
     return {"requests": len(rows), "without_titles": len(typical) - len(rows)}
 
 
-def interests_configuration(run: Run) -> dict[str, Any]:
-    return {"retries": run.recipe.llm.retries}
-
-
-def build_interests(run: Run, made: Artifacts, staging: Staging) -> Facts:
-    from eimf.esim.generate import Replies, ask, interests_table
+def _build_interests(
+    settings: LLMSettings, template: Template, engines: Engines, store: Store, chunk_size: int, artifacts: Artifacts,
+    staging: Staging,
+) -> Summary:  # fmt: skip
+    from eimf.esim.generate import Replies, generate_missing, interests_table, replies_table
     from eimf.esim.parse import parse_reply
     from eimf.esim.summary import check_any, copied_evidence, counts
 
-    settings, requests = run.recipe.llm, made["requests"].table("requests")
-    template = load_template(run.recipe.prompt.template, run.recipe.folder)
-    examples = template.example_phrases()
-    prompts = dict(zip(requests[schema.REQUEST_KEY].to_pylist(), requests[schema.PROMPT].to_pylist(), strict=True))
-    shown = dict(zip(requests[schema.REQUEST_KEY].to_pylist(), requests[schema.HISTORY].to_pylist(), strict=True))
-
-    @cache
-    def parse(key: str, reply: str) -> "Parsed":
-        return parse_reply(reply, len(shown[key]), examples, settings.max_interests)
-
-    def readable(key: str, reply: str) -> bool:
-        return key in shown and parse(key, reply).reason is None
-
-    generator = keys.digest(run.engines.generator_identity)
-    rows = ReplyStore(run.store.root, generator)
-    waiting = Waiting("asks the same LLM")
-    with run.store.lock(
-        f"replies-{generator}", this_process(), waiting
-    ):  # two runs do not ask about the users that they share twice
-        replies = Replies(rows.read(), readable, settings.retries)
-        due = sum(replies.next_attempt(key) is not None for key in prompts)
-        with progress("asking the LLM", due, "replies") as on_progress:
-            chunk = run.recipe.runtime.reply_chunk_size
-            sent = ask(run.engines.generator, prompts, replies, chunk=chunk, save=rows.append, on_progress=on_progress)
-    table = interests_table(requests, replies, parse)
-    check_any(table)
-    staging.write_table("interests", table)
-    summary = {"llm_requests": sent, **counts(table), "copied_evidence": copied_evidence(table, parse, template)}
-    _say_what_was_cut(summary, settings.max_tokens)
+    requests = artifacts["requests"].table("requests")
+    request_keys = requests[schema.REQUEST_KEY].to_pylist()
+    prompts = dict(zip(request_keys, requests[schema.PROMPT].to_pylist(), strict=True))
+    num_titles = dict(zip(request_keys, map(len, requests[schema.HISTORY].to_pylist()), strict=True))
+    parse = partial(parse_reply, examples=template.example_phrases(), max_interests=settings.max_interests)
+    generator = keys.digest(engines.generator_identity)
+    reply_store = ReplyStore(store.root, generator)
+    # Two runs do not ask twice about the users that they share.
+    with store.lock(f"replies-{generator}", this_process(), Waiting("asks the same LLM")):
+        replies = Replies(reply_store.read(), num_titles, parse, settings.retries)
+        with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
+            num_sent = generate_missing(
+                engines.generator, prompts, replies, chunk_size=chunk_size, save=reply_store.append,
+                on_progress=on_progress,
+            )  # fmt: skip
+    parsed_replies, interests = replies_table(requests, replies), interests_table(requests, replies)
+    check_any(parsed_replies)
+    staging.write_table("replies", parsed_replies)
+    staging.write_table("interests", interests)
+    num_copied = copied_evidence((replies.last(key).parsed for key in request_keys), template)
+    summary = {"llm_requests": num_sent, **counts(parsed_replies, interests), "copied_evidence": num_copied}
+    _report_truncated(summary, settings.max_tokens)
     return summary
 
 
-def _say_what_was_cut(summary: Facts, max_tokens: int) -> None:
+def _report_truncated(summary: Summary, max_tokens: int) -> None:
     if summary["truncated"]:
         cut = f"{summary['truncated']} of {summary['users']} replies were cut by llm.max_tokens={max_tokens}"
         info(f"      {cut}: their whole entries are kept; a higher llm.max_tokens asks all users again")

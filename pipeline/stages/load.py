@@ -9,17 +9,18 @@ if TYPE_CHECKING:
     from eimf.semantics.supervision import Supervision
 
 
-def supervision_of(made: Artifacts, histories: Histories) -> "Supervision | None":
-    """What the `esim` artifact gives the trainer, or the `item_vectors` where that is all it takes; None where it takes
-    nothing."""
-    if "esim" not in made and "item_vectors" not in made:
+def supervision_of(artifacts: Artifacts, histories: Histories) -> "Supervision | None":
+    """What supervises a training: `item_vectors`, and users and interests of the `esim` artifact if there is one; None
+    without `item_vectors`."""
+    if "item_vectors" not in artifacts:
         return None
     from eimf.semantics.supervision import read_supervision, text_alone
 
-    if "esim" not in made:
-        return text_alone(made["item_vectors"].table("vectors"), histories)
-    items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
-    return read_supervision(items, users, interests, histories)
+    item_vectors = artifacts["item_vectors"].table("vectors")
+    if "esim" not in artifacts:
+        return text_alone(item_vectors, histories)
+    users, interests = (artifacts["esim"].table(name) for name in ("users", "interests"))
+    return read_supervision(item_vectors, users, interests, histories)
 
 
 def histories_of(artifacts: Artifacts) -> Histories:

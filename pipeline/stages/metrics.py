@@ -1,31 +1,36 @@
 """Stage 12: the metrics of a trained backbone."""
 
-from typing import Any
+from functools import partial
 
 from eimf import schema
+from eimf.config import EvaluateSettings, RuntimeSettings
 from eimf.store.artifact import Staging
 from pipeline.backends.device import prepare_torch
 from pipeline.console import progress
-from pipeline.stages.stage import Artifacts, Facts, Run
+from pipeline.stages.stage import Artifacts, Stage, Summary
 
 
-def metrics_configuration(run: Run) -> dict[str, Any]:
-    return {"evaluate": run.recipe.evaluate.model_dump(mode="json")}
+def metrics_stage(settings: EvaluateSettings, runtime: RuntimeSettings) -> Stage:
+    """Stage 12: ranks of the test items, and their metrics."""
+    configuration = {"evaluate": settings.model_dump(mode="json")}
+    return Stage(12, "metrics", 3, ("dataset", "checkpoint"), configuration, partial(_build_metrics, settings, runtime))
 
 
-def build_metrics(run: Run, made: Artifacts, staging: Staging) -> Facts:
-    device = prepare_torch(run.recipe.runtime)
+def _build_metrics(
+    settings: EvaluateSettings, runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging
+) -> Summary:
+    device = prepare_torch(runtime)
     from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, ranks_table
     from pipeline.serving import load_backbone
     from pipeline.stages.load import histories_of
 
-    histories, settings = histories_of(made), run.recipe.evaluate
-    trained, backbone = load_backbone(made["checkpoint"], histories.num_items)
+    histories = histories_of(artifacts)
+    trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
     with progress("ranking", len(histories.cases[schema.TEST]), "users") as on_progress:
         ranking = rank_users(
             backbone.to(device), histories, schema.TEST,
             max_length=trained.model.max_length, keep_seen=settings.keep_seen,
-            block=run.recipe.runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
+            block=runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
         )  # fmt: skip
     staging.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
     staging.write_table("ranks", ranks_table(ranking))

@@ -1,50 +1,87 @@
-"""Stages 1 to 9 in order (`eimf esim`)."""
+"""Stages 1 to 9 in order (`eimf esim`): the only part of stage one that reads a recipe."""
 
 from contextlib import closing
 
 from eimf.config import ModelSettings
+from eimf.esim.prompt import load_template
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
-from pipeline.stages.esim import STAGES
-from pipeline.stages.lockfile import HANDED_OVER, save_ref
-from pipeline.stages.stage import Run, make
+from pipeline.stages.dataset import dataset_stage
+from pipeline.stages.esim import esim_stage
+from pipeline.stages.interests import interests_stage, requests_stage
+from pipeline.stages.lockfile import STAGE_TWO_KINDS, save_lock, settings_behind
+from pipeline.stages.stage import Stage, find_or_build
+from pipeline.stages.texts import interest_vectors_stage, item_vectors_stage
+from pipeline.stages.users import clusters_stage, typical_users_stage, user_vectors_stage
 
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
     """Stages 1 to 9. Returns every artifact by kind."""
     store.remove_stale()
-    with closing(engines or Engines(recipe, store)) as opened:
-        run = Run(recipe, store, opened)
-        # All of them first: a wrong model or template is found before minutes are spent.
-        check_backbone(recipe.model)
-        configurations = {stage.kind: stage.configuration(run) for stage in STAGES}
-        _name_commits(run)
-        made: dict[str, Artifact] = {}
+    with closing(engines or engines_of(recipe, store)) as engines:
+        check_chosen_backbone(recipe.model)
+        # All configurations first: a wrong model or template is found before minutes are spent.
+        stages = stage_one(recipe, engines, store)
+        _suggest_revisions(recipe, engines)
+        artifacts: dict[str, Artifact] = {}
         built: set[str] = set()
-        for stage in STAGES:
-            made[stage.kind], new = make(stage, run, made, configurations[stage.kind])
-            built |= {stage.kind} if new else set()
-            if stage.kind in HANDED_OVER:
-                save_ref(store, recipe, made[stage.kind])
-    asked = made["interests"].fact("llm_requests") if "interests" in built else 0
-    info(f"esim {made['esim'].short} is ready: {len(built)} of {len(STAGES)} stages built, LLM requests: {asked}")
-    return made
+        for stage in stages:
+            artifacts[stage.kind], is_new = find_or_build(stage, store, artifacts)
+            built |= {stage.kind} if is_new else set()
+            if stage.kind in STAGE_TWO_KINDS:
+                save_lock(store, settings_behind(recipe, stage.kind), artifacts[stage.kind])
+    requests = artifacts["interests"].fact("llm_requests") if "interests" in built else 0
+    ready = f"esim {artifacts['esim'].short} is ready"
+    info(f"{ready}: {len(built)} of {len(stages)} stages built, LLM requests: {requests}")
+    return artifacts
 
 
-def check_backbone(settings: ModelSettings) -> None:
-    """Raises SettingError for a backbone or options that stage two would refuse. Loads torch where any were chosen."""
+def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
+    """Stages 1 to 9. `store` keeps the replies of the LLM."""
+    template = load_template(recipe.prompt.template, recipe.folder)
+    runtime = recipe.runtime
+    return [
+        dataset_stage(recipe.dataset, recipe.text, recipe.folder),
+        item_vectors_stage(engines, runtime.encode_batch_size),
+        user_vectors_stage(),
+        clusters_stage(recipe.cluster, runtime.threads),
+        typical_users_stage(recipe.typical.min_history),
+        requests_stage(recipe.prompt, template, engines),
+        interests_stage(recipe.llm, template, engines, store, runtime.reply_chunk_size),
+        interest_vectors_stage(engines, runtime.encode_batch_size),
+        esim_stage(),
+    ]
+
+
+def engines_of(recipe: Recipe, store: Store, kind: type[Engines] = Engines) -> Engines:
+    """The encoder and the LLM of a recipe, not started yet."""
+    return kind(
+        recipe.encoder,
+        recipe.llm,
+        recipe.runtime,
+        max_titles=recipe.prompt.max_titles,
+        folder=recipe.folder,
+        replies=store.root / "replies",
+    )
+
+
+def check_chosen_backbone(settings: ModelSettings) -> None:
+    """Raises SettingError for a backbone or options that stage two would refuse. Loads torch only if one was chosen."""
     if settings.backbone != ModelSettings().backbone or settings.options:
-        from eimf.backbones.build import model_configuration
+        from eimf.backbones.build import check_backbone
 
-        model_configuration(settings)
+        check_backbone(settings)
 
 
-def _name_commits(run: Run) -> None:
+def _suggest_revisions(recipe: Recipe, engines: Engines) -> None:
     """A hub moves on: a recipe that names no commit may mean another model on the next machine."""
-    named = {"encoder": run.engines.encoder_identity, "llm": run.engines.generator_identity}
-    for section, identity in named.items():
+    sections = {
+        "encoder": (recipe.encoder.revision, engines.encoder_identity),
+        "llm": (recipe.llm.revision, engines.generator_identity),
+    }
+    for section, (revision, identity) in sections.items():
         model = identity.get("model", "")
-        if model.startswith("hub ") and getattr(run.recipe, section).revision != model.rpartition("@")[2]:
+        if model.startswith("hub ") and revision != model.rpartition("@")[2]:
             info(f"{section}.model is {model.removeprefix('hub ')}; set {section}.revision to that commit to keep it")

@@ -1,42 +1,58 @@
 """Stages 3 to 5: user vectors, clusters, typical users."""
 
-from typing import Any
+from functools import partial
 
 from eimf import schema
+from eimf.config import ClusterSettings
 from eimf.store.artifact import Staging
 from pipeline.console import progress
-from pipeline.stages.stage import Artifacts, Facts, Run
+from pipeline.stages.stage import Artifacts, Stage, Summary
 
 
-def build_user_vectors(run: Run, made: Artifacts, staging: Staging) -> Facts:
+def user_vectors_stage() -> Stage:
+    """Stage 3: a vector for each user, from the items of their training events."""
+    return Stage(3, "user_vectors", 3, ("dataset", "item_vectors"), {}, _build_user_vectors)
+
+
+def clusters_stage(settings: ClusterSettings, threads: int) -> Stage:
+    """Stage 4: users with similar vectors."""
+    configuration = {"cluster": settings.model_dump(mode="json", exclude={"min_typical_history"})}
+    return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, threads))
+
+
+def typical_users_stage(min_history: int) -> Stage:
+    """Stage 5: a user that stands for each cluster, with so many training events if the cluster has such a user."""
+    build = partial(_build_typical_users, min_history)
+    return Stage(5, "typical_users", 2, ("dataset", "clusters"), {"min_history": min_history}, build)
+
+
+def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
     import numpy as np
     import pyarrow as pa
 
     from eimf.esim.encode import to_column
-    from eimf.esim.vectors import user_vectors
+    from eimf.vectors import mean_unit_vectors
     from pipeline.stages.load import histories_of
 
-    train, item_vectors = histories_of(made).training(), schema.vectors_of(made["item_vectors"].table("vectors"))
-    vectors = user_vectors(train.item_idx, train.offsets, item_vectors)
-    users = pa.array(np.arange(len(vectors), dtype=np.int32))
-    staging.write_table("vectors", pa.table([users, to_column(vectors)], schema=schema.user_vectors(vectors.shape[1])))
+    histories = histories_of(artifacts)
+    of_user, event_index = histories.training_events()
+    item_vectors = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
+    vectors = mean_unit_vectors(item_vectors, histories.item_idx[event_index] - 1, of_user, histories.num_users)
+    user_idx, table_schema = np.arange(len(vectors), dtype=np.int32), schema.user_vectors(vectors.shape[1])
+    staging.write_table("vectors", pa.table([user_idx, to_column(vectors)], schema=table_schema))
     return {"users": len(vectors)}
 
 
-def cluster_configuration(run: Run) -> dict[str, Any]:
-    return {"cluster": run.recipe.cluster.model_dump(mode="json")}
-
-
-def build_clusters(run: Run, made: Artifacts, staging: Staging) -> Facts:
+def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifacts, staging: Staging) -> Summary:
     import numpy as np
     import pyarrow as pa
 
     from eimf.esim.cluster import cluster_count, cluster_users, total_ticks
     from eimf.esim.encode import to_column
 
-    settings, vectors = run.recipe.cluster, schema.vectors_of(made["user_vectors"].table("vectors"))
+    vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
     count = cluster_count(len(vectors), settings.count, settings.share, settings.max_count)
-    iterations, seed, threads = settings.iterations, settings.seed, run.recipe.runtime.threads
+    iterations, seed = settings.iterations, settings.seed
     with progress("clustering", total_ticks(len(vectors), count, iterations), "users") as on_progress:
         clusters = cluster_users(
             vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
@@ -50,18 +66,12 @@ def build_clusters(run: Run, made: Artifacts, staging: Staging) -> Facts:
     return {"clusters": len(numbers), **fewer, "mean_similarity": round(float(clusters.similarity.mean()), 4)}
 
 
-def typical_configuration(run: Run) -> dict[str, Any]:
-    return {"typical": run.recipe.typical.model_dump(mode="json")}
-
-
-def build_typical_users(run: Run, made: Artifacts, staging: Staging) -> Facts:
+def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:
     from eimf.esim.typical import nearest_to_centroid
     from pipeline.stages.load import histories_of
 
-    clusters = made["clusters"].table("clusters")
-    history, similarity = histories_of(made).num_train, clusters[schema.SIMILARITY].to_numpy()
-    chosen = nearest_to_centroid(
-        clusters[schema.CLUSTER].to_numpy(), similarity, history, run.recipe.typical.min_history
-    )
-    staging.write_table("typical_users", chosen)
-    return {"typical_users": chosen.num_rows}
+    clusters = artifacts["clusters"].table("clusters")
+    cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
+    typical = nearest_to_centroid(cluster, similarity, histories_of(artifacts).num_train, min_history)
+    staging.write_table("typical_users", typical)
+    return {"typical_users": typical.num_rows}

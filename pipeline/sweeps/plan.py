@@ -18,9 +18,8 @@ from eimf.errors import SettingError, describe_validation_error
 from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
-from pipeline.stages.gain_test import settle
-from pipeline.stages.lockfile import settings_behind, stage_two_inputs
-from pipeline.stages.stage_two import metrics_key
+from pipeline.stages.lockfile import settings_behind
+from pipeline.stages.resolve import prepare, resolve_against, stage_two_artifacts
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
@@ -87,21 +86,30 @@ def read_plan(path: Path) -> Plan:
 def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     """Every trial of a plan, the first seed of everything first; `folder` is the plan's.
 
-    Raises SettingError for a setting that is not allowed and for two trials of one name, and ArtifactError if the store
-    lacks what a trial is trained on.
+    Only reads the store: call `prepare_plan` first. Raises SettingError for a setting that is not allowed and for two
+    trials of one name, and ArtifactError if the store lacks what a trial is trained on.
     """
     trials: list[Trial] = []
     artifacts: dict[str, dict[str, Artifact]] = {}
     for seed, backbone, variant, recipe in _combinations(plan, folder):
         group = _group(recipe)
-        artifacts[group] = artifacts.get(group) or stage_two_inputs(store, recipe, None)
-        training = settle(recipe, store, artifacts[group])
-        key = metrics_key(training.recipe, store, training.inputs)
-        trials.append(Trial(recipe, backbone, variant, seed, key, training.shut))
+        artifacts[group] = artifacts.get(group) or stage_two_artifacts(recipe, store)
+        training = resolve_against(artifacts[group], recipe, store)
+        trials.append(Trial(recipe, backbone, variant, seed, training.metrics_key, training.fails_gain_test))
     names = Counter(trial.name for trial in trials)
     if twice := [name for name, count in names.items() if count > 1]:
         raise SettingError("plan", f"two trials are called {twice[0]}", "give each recipe a dataset.name of its own")
     return trials
+
+
+def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
+    """Build what `trials_of` reads: see `resolve.prepare`."""
+    prepared = set()
+    for _, _, _, recipe in _combinations(plan, folder):
+        needs = (_group(recipe), recipe.heads.gated, recipe.model.model_dump_json())
+        if needs not in prepared:
+            prepare(recipe, store)
+            prepared.add(needs)
 
 
 def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Recipe]]:
@@ -116,7 +124,8 @@ def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Rec
 def _group(recipe: Recipe) -> str:
     """The same for recipes that are trained on the same artifacts."""
     source = recipe.heads.source
-    return json.dumps([recipe.dataset.name, str(recipe.folder), source, settings_behind(recipe, source or "dataset")])
+    behind = settings_behind(recipe, source or "dataset")
+    return json.dumps([source, behind.name, behind.settings, str(behind.folder)])
 
 
 def _check_lists(plan: Plan) -> None:

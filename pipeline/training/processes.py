@@ -1,5 +1,5 @@
 """The processes of a data-parallel training, as torchrun starts them. The first one works through the stages and writes
-the store; the others wait until it comes to train, and train with it."""
+the store; the others wait until it trains, and train with it."""
 
 import os
 from datetime import timedelta
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from eimf.train.process_group import Group
 
-_PATIENCE = timedelta(days=30)
-"""The others wait while the first process ranks, or waits itself for another command that trains the same."""
+_TIMEOUT = timedelta(days=30)
+"""The others wait while the first process ranks, or while it waits for another command that trains the same."""
+_STOP, _START = 0, 1
 
 
 def size() -> int:
@@ -28,7 +29,7 @@ def rank() -> int:
 
 
 def join(device: "torch.device") -> "Group":
-    """The group of all processes; each waits here for the others at the first call."""
+    """The group of all processes; at the first call each process waits here for the others."""
     from eimf.train.process_group import Group
 
     if size() == 1:
@@ -36,24 +37,29 @@ def join(device: "torch.device") -> "Group":
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     return Group(rank(), size())
 
 
-def call(device: "torch.device") -> None:
-    """The first process calls the others to train."""
+def broadcast_start(device: "torch.device") -> None:
+    """The first process tells the others to train."""
     if size() > 1:
-        _broadcast(device, 1)
+        _broadcast(device, _START)
 
 
-def finish(runtime: RuntimeSettings) -> None:
-    """The first process tells the others that all is done, and leaves."""
+def wait_for_start(device: "torch.device") -> bool:
+    """Wait for the first process; True if there is something to train, False if all is done."""
+    return _broadcast(device, _STOP) == _START
+
+
+def broadcast_stop(runtime: RuntimeSettings) -> None:
+    """The first process tells the others that all is done, and leaves the group."""
     if size() > 1:
-        _broadcast(prepare_torch(runtime), 0)
-        leave()
+        _broadcast(prepare_torch(runtime), _STOP)
+        destroy()
 
 
-def leave() -> None:
+def destroy() -> None:
     """End the group's threads in this process: one that still runs when the process ends aborts it."""
     import torch.distributed as dist
 
@@ -61,15 +67,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def called(device: "torch.device") -> bool:
-    """Wait for the first process; True where there is something to train."""
-    return bool(_broadcast(device, 0))
-
-
-def _broadcast(device: "torch.device", value: int) -> int:
+def _broadcast(device: "torch.device", signal: int) -> int:
+    """The signal of the first process; the others' own is overwritten."""
     import torch
 
     join(device)
-    word = torch.tensor(value, device=device)
-    torch.distributed.broadcast(word, src=0)
-    return int(word)
+    message = torch.tensor(signal, device=device)
+    torch.distributed.broadcast(message, src=0)
+    return int(message)

@@ -16,94 +16,92 @@ from eimf.semantics.supervision import Supervision
 from eimf.train.loop import Trainer
 from eimf.train.process_group import Group
 from pipeline.console import Bar, info, progress
-from pipeline.recipe import Recipe
+from pipeline.training.job import TrainingJob
 from pipeline.training.state import RunDirectory, RunState
 
 
-class _Job:
-    """One training run in this process. The first process of a group keeps the state."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        supervision: Supervision | None,
-        histories: Histories,
-        folder: Path,
-        device: torch.device,
-        group: Group,
-    ) -> None:
-        self.recipe, self.group = recipe, group
-        self.histories, self.saved = histories, RunDirectory(folder)
-        self.trainer = _trainer(recipe, supervision, self.histories, device, group)
-        self.standing = self.saved.load(self.trainer)
-        self.clock = self.kept = time.monotonic()
-
-    def run(self, bar: Bar) -> None:
-        settings, trainer = self.recipe.train, self.trainer
-        per_epoch = self.histories.training_targets
-        bar.skip(self.standing.progress.epochs * per_epoch + trainer.targets_done)
-        while not self.standing.progress.finished(settings.epochs, settings.patience):
-            losses = trainer.epoch(self.standing.progress.epochs, lambda targets: self._tick(bar, targets))
-            value = self._validate()
-            progress = self.standing.progress = self.standing.progress.after(value)
-            line = {"epoch": progress.epochs, **losses, "valid_ndcg@10": value}
-            self.standing.curve.append(line)
-            self._keep(line)
-            bar.note(f"epoch {progress.epochs}, valid {value:.4f}, best {progress.best:.4f} in {progress.best_epoch}")
-
-    def _tick(self, bar: Bar, targets: int) -> None:
-        bar(targets)
-        # The sums of an epoch under way are spread over the processes of a group: those save after epochs only.
-        if self.group.size == 1 and time.monotonic() - self.kept > self.recipe.runtime.save_interval_seconds:
-            self._keep()
-
-    def _keep(self, line: dict[str, Any] | None = None) -> None:
-        now = time.monotonic()
-        self.standing.seconds += now - self.clock
-        if self.group.rank == 0:
-            self.saved.save(self.trainer, self.standing)
-            if line is not None:
-                self.saved.stream({**line, "seconds": round(self.standing.seconds, 3)})
-        self.clock = self.kept = time.monotonic()
-
-    def _validate(self) -> float:
-        ranking = rank_users(
-            self.trainer.backbone, self.histories, schema.VALID, max_length=self.recipe.model.max_length,
-            keep_seen=self.recipe.evaluate.keep_seen, block=self.recipe.runtime.eval_batch_size, group=self.group,
-        )  # fmt: skip
-        return mean_metric(ranking, "ndcg", 10)
-
-
 def train(
-    recipe: Recipe,
+    job: TrainingJob,
     supervision: Supervision | None,
     histories: Histories,
     folder: Path,
     device: torch.device,
     group: Group,
 ) -> RunState:
-    """Train to the end, from the state in `folder` where there is one; leaves the best weights there (`Saved.best`)."""
-    job, lead = _Job(recipe, supervision, histories, folder, device, group), group.rank == 0
+    """Train to the end, from the state in `folder` if there is one; leaves the best weights there
+    (`RunDirectory.best`)."""
+    trainer = _trainer(job, supervision, histories, device, group)
+    run, is_first = _Run(job, trainer, histories, RunDirectory(folder), group), group.rank == 0
     group.wait()  # nobody saves before everybody has loaded
-    if lead:
-        job.saved.begin_stream(job.standing.curve)
-        if job.standing.seconds:
-            within = f", {job.trainer.targets_done} targets into the next" if job.trainer.steps_done else ""
-            info(f"       resuming after epoch {job.standing.progress.epochs}{within}")
-    with progress("training", recipe.train.epochs * job.histories.training_targets, "targets", hidden=not lead) as bar:
-        job.run(bar)
-    return job.standing
+    if is_first:
+        run.begin()
+    with progress("training", job.train.epochs * histories.training_targets, "targets", hidden=not is_first) as bar:
+        run.train(bar)
+    return run.state
+
+
+class _Run:
+    """One training run in this process. The first process of a group saves the state."""
+
+    def __init__(
+        self, job: TrainingJob, trainer: Trainer, histories: Histories, directory: RunDirectory, group: Group
+    ) -> None:
+        self.job, self.trainer, self.histories = job, trainer, histories
+        self.directory, self.group = directory, group
+        self.state = directory.load(trainer)
+        self.clock = self.saved = time.monotonic()
+
+    def begin(self) -> None:
+        """Bring the log to the state, and print where the training resumes."""
+        self.directory.begin_log(self.state.epoch_log)
+        if self.state.seconds:
+            within = f", {self.trainer.targets_done} targets into the next" if self.trainer.steps_done else ""
+            info(f"       resuming after epoch {self.state.progress.epochs}{within}")
+
+    def train(self, bar: Bar) -> None:
+        settings, trainer, state = self.job.train, self.trainer, self.state
+        bar.skip(state.progress.epochs * self.histories.training_targets + trainer.targets_done)
+        while not state.progress.finished(settings.epochs, settings.patience):
+            losses = trainer.epoch(state.progress.epochs, lambda targets: self._on_progress(bar, targets))
+            value = self._validate()
+            done = state.progress = state.progress.after(value)
+            entry = {"epoch": done.epochs, **losses, "valid_ndcg@10": value}
+            state.epoch_log.append(entry)
+            self._save(entry)
+            bar.note(f"epoch {done.epochs}, valid {value:.4f}, best {done.best:.4f} in {done.best_epoch}")
+
+    def _on_progress(self, bar: Bar, targets: int) -> None:
+        bar(targets)
+        # Within an epoch its sums are spread over the processes of a group: those save after epochs only.
+        if self.group.size == 1 and time.monotonic() - self.saved > self.job.runtime.save_interval_seconds:
+            self._save()
+
+    def _save(self, entry: dict[str, Any] | None = None) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self.clock
+        if self.group.rank == 0:
+            self.directory.save(self.trainer, self.state)
+            if entry is not None:
+                self.directory.log({**entry, "seconds": round(self.state.seconds, 3)})
+        self.clock = self.saved = time.monotonic()
+
+    def _validate(self) -> float:
+        ranking = rank_users(
+            self.trainer.backbone, self.histories, schema.VALID, max_length=self.job.model.max_length,
+            keep_seen=self.job.keep_seen, block=self.job.runtime.eval_batch_size, group=self.group,
+        )  # fmt: skip
+        return mean_metric(ranking, "ndcg", 10)
 
 
 def _trainer(
-    recipe: Recipe, supervision: Supervision | None, histories: Histories, device: torch.device, group: Group
+    job: TrainingJob, supervision: Supervision | None, histories: Histories, device: torch.device, group: Group
 ) -> Trainer:
-    backbone = build_backbone(recipe.model, histories.num_items, recipe.train.seed)
+    backbone = build_backbone(job.model, histories.num_items, job.train.seed)
     semantics = None
     if supervision is not None:
-        semantics = build_side_information(backbone, supervision, histories, recipe.heads, recipe.train.seed, device)
-    products = MatmulOptions(recipe.runtime.softmax_block_rows, half=recipe.train.precision == "bfloat16")
+        semantics = build_side_information(backbone, supervision, histories, job.heads, job.train.seed, device)
+    products = MatmulOptions(job.runtime.softmax_block_rows, half=job.train.precision == "bfloat16")
     return Trainer(
-        backbone, semantics, histories, recipe.train, max_length=recipe.model.max_length, products=products,
-        device=device, group=group, compiled=recipe.runtime.compile,
+        backbone, semantics, histories, job.train, max_length=job.model.max_length, products=products,
+        device=device, group=group, compiled=job.runtime.compile,
     )  # fmt: skip

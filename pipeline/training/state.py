@@ -1,4 +1,4 @@
-"""What a killed training resumes from: its last state, its best weights, and its metrics by epoch."""
+"""What a killed training resumes from: its last state, its best weights, and its metrics of every epoch."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,21 +13,21 @@ from eimf.store.artifact import RESUME_FILE
 from eimf.store.files import write_atomic
 from eimf.train.loop import Progress, Trainer
 
-STREAM, _NOTE = "metrics.jsonl", "run.json"
+LOG, _NOTE = "metrics.jsonl", "run.json"
 
 
 @dataclass
 class RunState:
-    """How far a training has come: its progress, one line an epoch, seconds of work, and the file of its best
+    """How far a training has come: its progress, one entry for each epoch, seconds of work, and the file with its best
     weights."""
 
     progress: Progress
-    curve: list[dict[str, Any]]
+    epoch_log: list[dict[str, Any]]
     seconds: float
     best: str | None = None
 
     def summary(self, per_epoch: int) -> dict[str, Any]:
-        """What a finished training says of itself; `per_epoch` targets were trained in each epoch."""
+        """The figures of a finished training; each epoch had `per_epoch` targets."""
         return {
             "epochs": self.progress.epochs,
             "best_epoch": self.progress.best_epoch,
@@ -38,26 +38,25 @@ class RunState:
 
 
 class RunDirectory:
-    """A training under way, on disk: its last state, its best weights, and its metrics as a stream of JSON lines.
+    """A running training on disk: its last state, its best weights, and a log of its metrics as JSON lines.
 
-    `run.json` is the note of how far it has come, and names the two files, each by the sha256 of its bytes: it is
-    written last, so a kill at any time leaves the state of before or of after, whole.
+    `run.json` records how far it has come, and names the two files, each by the sha256 of its bytes. It is written
+    last, so a kill at any time leaves either the state before or the state after, complete.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, trainer: Trainer) -> RunState:
-        """The trainer takes up the saved state, if there is one. Raises ArtifactError where it is damaged."""
+        """Put the saved state, if there is one, into the trainer. Raises ArtifactError if it is damaged."""
         note = self._note()
         if note is None:
             return RunState(Progress(), [], 0.0)
         trainer.load(load(self._checked(note["state"])))
         best = note["best"]
-        standing = RunState(Progress(**note["progress"]), note["curve"], note["seconds"], best)
         if best is not None:
             self._checked(best)
-        return standing
+        return RunState(Progress(**note["progress"]), note["epoch_log"], note["seconds"], best)
 
     def _note(self) -> dict[str, Any] | None:
         path = self.folder / _NOTE
@@ -82,17 +81,21 @@ class RunDirectory:
     def _damaged(self, path: Path) -> ArtifactError:
         return ArtifactError(str(path), "damaged", f"remove {self.folder}: the training begins again")
 
-    def save(self, trainer: Trainer, standing: RunState) -> None:
-        """The state, and the best weights where this epoch has made them."""
-        if not trainer.steps_done and standing.progress.best_epoch == standing.progress.epochs:
+    def save(self, trainer: Trainer, state: RunState) -> None:
+        """Write the state, and the weights if the last epoch was the best so far."""
+        if not trainer.steps_done and state.progress.best_epoch == state.progress.epochs:
             weights = {name: value.cpu() for name, value in trainer.backbone.serving_state_dict().items()}
-            standing.best = self._write("best", save(weights))
-        progress = {"progress": asdict(standing.progress), "curve": standing.curve, "seconds": standing.seconds}
-        state = self._write("state", save(trainer.state()))
-        note = json.dumps({**progress, "state": state, "best": standing.best})
+            state.best = self._write("best", save(weights))
+        name = self._write("state", save(trainer.state()))
+        note = json.dumps(
+            {
+                "progress": asdict(state.progress), "epoch_log": state.epoch_log, "seconds": state.seconds,
+                "state": name, "best": state.best,
+            }
+        )  # fmt: skip
         write_atomic(self.folder / _NOTE, json.dumps({"note": note, "sha256": keys.digest(note)}).encode())
         for path in self.folder.glob("*.safetensors"):
-            if RESUME_FILE.fullmatch(path.name) and path.name not in (state, standing.best):
+            if RESUME_FILE.fullmatch(path.name) and path.name not in (name, state.best):
                 path.unlink()
 
     def _write(self, what: str, data: bytes) -> str:
@@ -100,22 +103,22 @@ class RunDirectory:
         write_atomic(self.folder / name, data)
         return name
 
-    def best(self, standing: RunState) -> bytes:
+    def best(self, state: RunState) -> bytes:
         """The best weights so far, as a safetensors file."""
-        assert standing.best is not None, "an epoch has ended"
-        return self._checked(standing.best)
+        assert state.best is not None, "an epoch has ended"
+        return self._checked(state.best)
 
-    def stream(self, line: dict[str, Any]) -> None:
-        """Add a line to the stream: for whoever follows the training."""
-        with (self.folder / STREAM).open("a") as file:
-            file.write(json_lines([line]))
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to the log, which people may follow while the training runs."""
+        with (self.folder / LOG).open("a") as file:
+            file.write(json_lines([entry]))
 
-    def begin_stream(self, curve: list[dict[str, Any]]) -> None:
-        """Make the stream one of the epochs of `curve`: its own lines of these, as far as it has them."""
-        path = self.folder / STREAM
-        known = path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
-        kept = [line for line in known[: len(curve)] if line.endswith("\n")]  # a kill may have cut the last one
-        write_atomic(path, ("".join(kept) + json_lines(curve[len(kept) :])).encode())
+    def begin_log(self, epoch_log: list[dict[str, Any]]) -> None:
+        """Cut or complete the log to the epochs of `epoch_log`; lines that it has for them stay as they are."""
+        path = self.folder / LOG
+        lines = path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
+        kept = [line for line in lines[: len(epoch_log)] if line.endswith("\n")]  # a kill may have cut the last one
+        write_atomic(path, ("".join(kept) + json_lines(epoch_log[len(kept) :])).encode())
 
 
 def _name(what: str, data: bytes) -> str:

@@ -115,5 +115,5 @@ def test_refuses_what_cannot_be():
 
 
 def test_tells_planted_interests_apart():
-    trainer, _ = trained("sine", 30, users=300, aggregate=False)
-    assert separated(trainer, 300) > 0.9
+    trainer, _ = trained("sine", 10, users=120, aggregate=False)
+    assert separated(trainer, 120) > 0.9

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 
 from eimf.esim.cluster import FLAT_WORK, Clusters, assign, cluster_users, total_ticks
-from eimf.esim.encode import normalise
+from eimf.vectors import normalise
 
 THEMES, TOPICS, MIXED, BLOCK = 100, 5000, 3, 1 << 15
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from eimf.errors import SettingError
 from eimf.esim.cluster import assign, cluster_count, cluster_users, fit, sample_size, total_ticks
-from eimf.esim.encode import normalise
 from eimf.esim.kmeans import ignore, kmeans
 from eimf.esim.two_level import split_count, two_level
+from eimf.vectors import normalise
 
 
 def cluster(vectors, count, seed=3, threads=1, **options):

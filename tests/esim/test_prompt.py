@@ -6,7 +6,7 @@ import pytest
 from eimf.errors import SettingError
 from eimf.esim.fake import FakeRenderer
 from eimf.esim.parse import parse_reply
-from eimf.esim.prompt import load_template, messages, reply_schema, shown_history
+from eimf.esim.prompt import load_template, messages, prompt_history, reply_schema
 
 
 @pytest.mark.parametrize("name", ["movies", "products"])
@@ -42,13 +42,13 @@ def test_all_but_the_last_message_is_shared_by_all_users(tmp_path):
     assert b[-1]["content"] == "1. Babe (1995)\n2. Fargo (1996)"
 
 
-def test_history_shows_the_most_recent_titled_items_and_how_far_the_llm_reads():
+def test_the_prompt_has_the_most_recent_titled_items_and_notes_the_position_of_the_last():
     titles = ["One", None, "Three", "Four is long"]
-    shown = shown_history(np.array([1, 2, 3, 4, 1, 2]), titles, max_titles=3, title_chars=6)
-    assert shown is not None
-    assert (shown.items, shown.titles) == ([3, 4, 1], ["Three", "Four i", "One"])
-    assert shown.last_position == 4  # the last event, at position 5, has no title and was not read
-    assert shown_history(np.array([2]), titles, 3, 6) is None
+    history = prompt_history(np.array([1, 2, 3, 4, 1, 2]), titles, max_titles=3, title_chars=6)
+    assert history is not None
+    assert (history.item_idx, history.titles) == ([3, 4, 1], ["Three", "Four i", "One"])
+    assert history.last_position == 4  # the event at position 5 has no title
+    assert prompt_history(np.array([2]), titles, 3, 6) is None
 
 
 def test_a_template_of_ones_own_and_its_errors(tmp_path):

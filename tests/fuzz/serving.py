@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eimf.backbones.build import model_configuration, options_of
+from eimf.backbones.build import check_backbone, model_configuration, options_of
 from eimf.backbones.registry import BACKBONES
 from eimf.errors import UserError
 from eimf.serving.recommend import Recommender
@@ -185,8 +185,9 @@ def _toml(value: Any) -> str:
 def _use(recipe: Recipe) -> None:
     """All that is done with a recipe before anything is built."""
     recipe.model_dump_json(exclude={"folder"})
+    check_backbone(recipe.model)
     keys.digest({"model": model_configuration(recipe.model), "heads": recipe.heads.configuration()})
-    keys.digest({"train": recipe.train.configuration(), "esim": settings_behind(recipe, "esim")})
+    keys.digest({"train": recipe.train.configuration(), "esim": settings_behind(recipe, "esim").settings})
 
 
 def _written(folder: Path, name: str, content: bytes) -> Path:

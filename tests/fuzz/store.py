@@ -13,7 +13,7 @@ from typing import Any
 from eimf.errors import UserError
 from eimf.store import keys
 from eimf.store.artifact import Store
-from pipeline.commands.check import run_probe
+from pipeline.commands.check import run_check
 from pipeline.commands.store import run_verify
 from pipeline.recipe import Recipe
 from pipeline.report.store import show_store
@@ -31,7 +31,7 @@ def _whole(folder: Path) -> tuple[Store, Recipe]:
     recipe = planted.recipe(data, "train.epochs=1", "heads.gate=true", "cluster.count=5")
     store = Store(folder / "whole")
     run_esim(recipe, store)
-    run_probe(recipe, store)
+    run_check(recipe, store)
     run_train(recipe, store)
     return store, recipe
 
@@ -126,5 +126,5 @@ COMMANDS: tuple[Callable[[Recipe, Store], object], ...] = (
     _rebuilt,
     run_train,
     run_evaluate,
-    run_probe,
+    run_check,
 )

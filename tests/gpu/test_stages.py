@@ -37,7 +37,7 @@ def test_checkpoints_are_measured_on_either_device(store, world_folder, tmp_path
         shutil.copytree(store.root, tmp_path / device)
         own = Store(tmp_path / device)
         trained = run_train(recipe(device), own)
-        curves.append([json.loads(line)["loss"] for line in trained.checkpoint.file("curve.jsonl").open()])
+        curves.append([json.loads(line)["loss"] for line in trained.checkpoint.file("epochs.jsonl").open()])
         again = run_evaluate(recipe(other, "evaluate.cutoffs=[10]"), own)
         assert again.checkpoint.key == trained.checkpoint.key and again.metrics.key != trained.metrics.key
         ranks = [result.metrics.table("ranks")["rank"].to_numpy() for result in (trained, again)]

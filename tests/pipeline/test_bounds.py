@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from eimf.backbones.build import model_configuration, options_of
+from eimf.backbones.build import check_backbone, model_configuration, options_of
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
 from eimf.errors import SettingError
@@ -59,7 +59,7 @@ def test_a_setting_of_any_value_works_or_is_one_error(name):
         value = f"[{text}]" if name == "evaluate.cutoffs" else text
         try:
             recipe = load_recipe("ml-100k", None, [f"{name}={value}"])
-            model_configuration(recipe.model)
+            check_backbone(recipe.model)
         except SettingError as error:
             assert name.rpartition(".")[0] in str(error) and len(str(error).splitlines()) == 1
         else:
@@ -72,7 +72,7 @@ def test_an_option_of_any_value_works_or_is_one_error(backbone):
         for text in ODD:
             try:
                 recipe = load_recipe("ml-100k", None, [f"model.options.{backbone}.{name}={text}"])
-                model_configuration(recipe.model.model_copy(update={"backbone": backbone}))
+                check_backbone(recipe.model.model_copy(update={"backbone": backbone}))
             except SettingError as error:
                 assert backbone in str(error) and len(str(error).splitlines()) == 1
 
@@ -84,6 +84,7 @@ def test_the_largest_model_costs_nothing_before_it_is_trained(backbone):
     largest = {name: bounds[name] for name in ("layers", "hidden", "feed_forward") if name in bounds}
     settings = ModelSettings(backbone=backbone, width=8192, max_length=8192, options={backbone: largest})
     begin = time.monotonic()
+    check_backbone(settings)
     assert model_configuration(settings)["options"][backbone].items() >= largest.items()
     assert time.monotonic() - begin < 5
 

@@ -8,10 +8,10 @@ import pytest
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
-from pipeline.commands.check import run_probe
+from pipeline.commands.check import run_check
 from pipeline.commands.store import run_verify
 from pipeline.report.store import show_store
-from pipeline.stages.lockfile import read_ref_file
+from pipeline.stages.lockfile import read_lock_file
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
@@ -58,14 +58,14 @@ def test_verify_reads_replies_and_goes_on_to_the_end(tmp_path, world_folder, cap
     run_esim(planted.recipe(world_folder), store)
     capsys.readouterr()
     run_verify(store)
-    assert "13 of 13 are whole: 9 artifacts, replies of 1 generators, 3 refs" in capsys.readouterr().out
+    assert "13 of 13 are intact: 9 artifacts, replies of 1 generators, 3 lock files" in capsys.readouterr().out
     part = next(store.root.glob("replies/*/*.parquet"))
     next(store.root.glob("dataset/*/users.parquet")).unlink()
     part.write_bytes(part.read_bytes()[:-9])
     with pytest.raises(ArtifactError, match=r"users\.parquet: file is missing"):
         run_verify(store)
     said = capsys.readouterr().out
-    assert "damaged reply part" in said and "11 of 13 are whole" in said
+    assert "damaged reply part" in said and "11 of 13 are intact" in said
 
 
 def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folder, capsys):
@@ -73,12 +73,12 @@ def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folde
     run_esim(planted.recipe(world_folder), store)
     next(store.root.glob("clusters/*/manifest.json")).write_text('{"format": 1')
     edited = next(store.root.glob("esim/*/manifest.json"))
-    edited.write_text(edited.read_text().replace('"stage_version": 1', '"stage_version": 2'))
+    edited.write_text(edited.read_text().replace('"stage_version": 2', '"stage_version": 3'))
     capsys.readouterr()
     with pytest.raises(ArtifactError, match=r"clusters.*damaged manifest"):
         run_verify(store)
     said = capsys.readouterr().out
-    assert "does not lead to its key" in said and "11 of 13 are whole" in said
+    assert "does not lead to its key" in said and "11 of 13 are intact" in said
     show_store(store)
     said = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("damaged: ") for line in said) == 2 and len(said) == 9
@@ -109,29 +109,40 @@ def test_a_run_of_hits_writes_nothing(store, world_folder):
     assert state() == before
 
 
-REFS = [b"", b"null", b"[]", b'"x"', b"5", b"NaN", b"{}", b'{"key":5}', b'{"key":"x","contents":[1]}', b"[" * 100_000]
-REFS += [json.dumps({"key": key, "contents": {}, "digest": ""}).encode() for key in ("..", "0" * 64, "x" * 5000)]
+LOCK_FILES = [
+    b"",
+    b"null",
+    b"[]",
+    b'"x"',
+    b"5",
+    b"NaN",
+    b"{}",
+    b'{"key":5}',
+    b'{"key":"x","contents":[1]}',
+    b"[" * 100_000,
+]
+LOCK_FILES += [json.dumps({"key": key, "contents": {}, "digest": ""}).encode() for key in ("..", "0" * 64, "x" * 5000)]
 
 
 @pytest.mark.parametrize("kind", ["dataset", "esim", "item_vectors"])
-def test_a_ref_that_is_none_is_refused(store, world_folder, kind):
+def test_a_file_that_is_no_lock_file_is_refused(store, world_folder, kind):
     (path,) = (store.root / "refs" / kind).glob("*.json")
     whole = path.read_bytes()
     try:
-        for content in REFS:
+        for content in LOCK_FILES:
             path.write_bytes(content)
             with pytest.raises(ArtifactError, match=r"refs/.*remove it, and run `make esim`"):
-                read_ref_file(path)
+                read_lock_file(path)
         path.unlink()
         path.mkdir()
         with pytest.raises(ArtifactError, match=r"refs/.*damaged"):
-            read_ref_file(path)
+            read_lock_file(path)
         with pytest.raises(ArtifactError, match=r"refs/.*damaged: it is a folder"):
             run_esim(planted.recipe(world_folder), store)
         path.rmdir()
         path.symlink_to("/dev/null")  # /dev/zero would have no end
         with pytest.raises(ArtifactError, match=r"refs/.*no regular file"):
-            read_ref_file(path)
+            read_lock_file(path)
     finally:
         if path.is_symlink():
             path.unlink()
@@ -140,7 +151,7 @@ def test_a_ref_that_is_none_is_refused(store, world_folder, kind):
         path.write_bytes(whole)
 
 
-def test_a_training_on_a_damaged_ref_is_refused(store, world_folder):
+def test_a_training_on_a_damaged_lock_file_is_refused(store, world_folder):
     for path in (store.root / "refs" / "esim").glob("*.json"):
         whole = path.read_bytes()
         path.write_bytes(whole.replace(b'"digest":"', b'"digest":"0'))
@@ -152,10 +163,10 @@ def test_a_training_on_a_damaged_ref_is_refused(store, world_folder):
 def test_facts_that_were_forged_are_refused(world_folder, tmp_path):
     store, recipe = Store(tmp_path), planted.recipe(world_folder, "heads.gate=true")
     run_esim(recipe, store)
-    run_probe(recipe, store)
-    (path,) = store.root.glob("probe/*/manifest.json")
+    run_check(recipe, store)
+    (path,) = store.root.glob("signal_check/*/manifest.json")
     values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "summary": {**values["summary"], "adds": values["summary"]["adds"] + 0.5}}))
+    path.write_text(json.dumps({**values, "summary": {**values["summary"], "gain": values["summary"]["gain"] + 0.5}}))
     with pytest.raises(ArtifactError, match="its bytes differ from its digest"):
         run_train(recipe, store)
     with pytest.raises(ArtifactError, match="differ from its digest"):

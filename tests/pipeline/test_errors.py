@@ -223,7 +223,7 @@ def test_other_peoples_artifacts_and_damaged_ones(tmp_path, store, world_folder)
     settings = [part for setting in planted.FAKES for part in ("--set", setting)]
     before = content(mine.root)
     common = ("--dataset", str(world_folder), "--store", str(mine.root), *settings)
-    refused(eimf("train", *common, "--esim", key), "esim", key[:12], "was made from dataset")
+    refused(eimf("train", *common, "--esim", key), "esim", key[:12], "was built from dataset")
     refused(eimf("train", *common, "--esim", "0000"), "esim", "'0000'", "eimf status")
     assert content(mine.root) == before
     path = next(path for path in mine.root.glob("esim/*/users.parquet") if key not in str(path))

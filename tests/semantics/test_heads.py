@@ -88,12 +88,18 @@ def test_both_losses_equal_the_method_position_by_position():
     torch.testing.assert_close(found, by_hand(model, **values))
 
 
-def test_equal_texts_get_equal_vectors():
-    # METHOD, fault 1: a projection of its own for every text.
-    model = heads()
-    text = random(1, TEXT, seed=5)
-    assert torch.equal(model.project(text), model.project(text.clone()))
-    assert sum(parameter.shape == (WIDTH, TEXT) for parameter in model.parameters()) == 1
+def test_items_of_equal_texts_are_aligned_and_predicted_alike():
+    # METHOD, fault 1: a projection of its own for every text. Items 4 and 7 read alike: where their item vectors are
+    # equal too, one in the place of the other is the same loss.
+    values, losses_of = batch(), []
+    values["item_vectors"][6] = values["item_vectors"][3]
+    for item in (4, 7):
+        model = heads()
+        model.item_text[6] = model.item_text[3]
+        align, semantic = losses(model, **{**values, "target": torch.tensor([1, 5, 5, 9, 2, item, 1])})
+        losses_of.append((align.detach(), semantic.detach()))
+    torch.testing.assert_close(losses_of[0], losses_of[1])
+    assert sum(parameter.shape == (WIDTH, TEXT) for parameter in heads().parameters()) == 1
 
 
 def test_the_text_tables_survive_a_parameter_reset_and_are_not_trained():
@@ -183,12 +189,12 @@ def test_gradients_repeat_themselves_bit_for_bit_on_two_threads(threads):
         item_text=random(50, TEXT), semantics=random(5, 4, TEXT), present=torch.ones(5, 4, dtype=torch.bool), width=64,
         temperature=0.1, contrast_items=16,
     )  # fmt: skip
-    target, cluster = (torch.randint(low, high, (4000,), generator=generator) for low, high in ((1, 51), (0, 5)))
-    readout, table = random(4000, 64), random(50, 64)
+    target, cluster = (torch.randint(low, high, (3000,), generator=generator) for low, high in ((1, 51), (0, 5)))
+    readout, table = random(3000, 64), random(50, 64)
 
     def gradients() -> list[torch.Tensor]:
         align, semantic = losses(model, readout=readout, item_vectors=table, target=target, cluster=cluster)
         return list(torch.autograd.grad(align + semantic, list(model.parameters())))
 
-    first = gradients()
-    assert all(all(map(torch.equal, first, gradients())) for _ in range(10))
+    # Sums in whatever order the threads come differ nearly every time at this size.
+    assert all(map(torch.equal, gradients(), gradients()))

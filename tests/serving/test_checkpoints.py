@@ -227,22 +227,24 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
         wide = [[0.6, 0.8, 0.0][: 3 if kind == pa.list_(pa.float32(), 3) else 2]] * items
         other = changed(texts, schema.VECTOR, wide, kind)
         with pytest.raises(ArtifactError):
-            read_supervision(other, users_table(users), interests_table([0], [0]), histories)
-    read_supervision(texts, users_table(users), interests_table([0], [0]), histories)
-    for cluster, number in ((1, 0), (-1, 0), (0, -1), (0, 256), (0, 2**31 - 1)):
-        with pytest.raises(ArtifactError, match="esim: interests of clusters without users, or of numbers"):
-            read_supervision(texts, users_table(users), interests_table([cluster], [number]), histories)
+            read_supervision(other, users_table(users), interests_table(0), histories)
+    read_supervision(texts, users_table(users), interests_table(0), histories)
+    for clusters in ((1,), (-1,), (2**31 - 1,), (1, 0), (0,) * 257):
+        with pytest.raises(ArtifactError, match="esim: interests are not sorted by cluster, of clusters without users"):
+            read_supervision(texts, users_table(users), interests_table(*clusters), histories)
     for cluster in (-1, users, 2**31 - 1):
         with pytest.raises(ArtifactError, match="esim: clusters"):
-            read_supervision(texts, users_table(users, cluster), interests_table([0], [0]), histories)
+            read_supervision(texts, users_table(users, cluster), interests_table(0), histories)
 
 
 def users_table(users: int, cluster: int = 0) -> pa.Table:
     """All users in cluster 0, but the last."""
     clusters = [*[0] * (users - 1), cluster]
-    columns = [list(range(users)), clusters, [1.0] * users, [-1] * users]
+    columns = [list(range(users)), clusters, [-1] * users]
     return pa.table(columns, schema=schema.ESIM_USERS)
 
 
-def interests_table(clusters: list[int], numbers: list[int]) -> pa.Table:
-    return pa.table([clusters, numbers, [[0.6, 0.8]] * len(clusters)], schema=schema.esim_interests(2))
+def interests_table(*clusters: int) -> pa.Table:
+    """One interest for each of the `clusters`."""
+    columns = [list(range(len(clusters))), list(clusters), [[0.6, 0.8]] * len(clusters)]
+    return pa.table(columns, schema=schema.esim_interests(2))

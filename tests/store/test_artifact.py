@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -140,11 +141,11 @@ def forged(path: Path, **changes: object) -> None:
         {"parents": {"../..": "0" * 64}},
         {"configuration": {"seed": 2}},
         {"format": 1},
-        {"format": 3, "unknown": True},
+        {"format": 4, "unknown": True},
         {"key": "0" * 64},
         {"kind": "other"},
         {"stage_version": 2},
-        {"facts": None},
+        {"summary": None},
     ],
 )
 def test_a_forged_manifest_is_refused(tmp_path, changes):
@@ -200,6 +201,38 @@ def test_a_fact_that_is_no_number_is_refused(tmp_path, value):
     artifact.manifest.summary["rows"] = value
     with pytest.raises(ArtifactError, match=f"its fact 'rows' is {re.escape(repr(value))}, no number"):
         artifact.fact("rows")
+
+
+def test_the_parent_of_an_artifact_or_one_line_that_says_what_to_copy(tmp_path):
+    store = Store(tmp_path)
+    parent = build(store)
+    key = keys.stage_key("sums", 1, {"numbers": KEY}, {})
+    with store.staging(key) as staging:
+        staging.write_table("sums", TABLE)
+        child = store.commit(staging, "sums", key, 1, {"numbers": KEY}, RECORD)
+    assert store.parent(child, "numbers") == parent
+    with pytest.raises(ArtifactError, match="it names no letters that it was made from"):
+        store.parent(child, "letters")
+    shutil.rmtree(parent.folder)
+    line = f"numbers: {tmp_path} does not have numbers {KEY[:12]}, which sums {key[:12]} was made from; copy .*/{KEY}"
+    with pytest.raises(ArtifactError, match=line):
+        store.parent(child, "numbers")
+
+
+def test_an_artifact_of_the_format_before_is_refused_in_one_line_and_left_as_it_is(tmp_path):
+    """Format 2 had `facts` for `summary`."""
+    store = Store(tmp_path)
+    path = build(store).folder / "manifest.json"
+    values = json.loads(path.read_text())
+    facts = values.pop("summary")
+    path.write_text(json.dumps({**values, "format": 2, "facts": facts}))
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(ArtifactError, match="format 2 of the store, this version reads 3; build it again") as error:
+        store.get("numbers", KEY)
+    assert "\n" not in str(error.value)
+    build(store, OTHER)
+    store.remove_stale()
+    assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
 
 
 def test_a_folder_of_runs_that_is_a_link_is_left_alone(tmp_path):

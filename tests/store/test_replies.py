@@ -150,3 +150,27 @@ def test_a_part_of_the_first_format_is_not_taken_for_a_lost_list(tmp_path):
     next(replies.folder.glob("*.parquet")).rename(replies.folder / f"{'0' * 32}.parquet")  # a number drawn, then
     with pytest.raises(ArtifactError, match=r"replies of another format; begin a new store, or move"):
         replies.read()
+
+
+def test_a_part_written_by_an_earlier_version_is_read(tmp_path):
+    """Columns, types, name and list as they were when the store had format 2: users have paid for such replies."""
+    columns = {
+        "request_key": pa.array(["ab" * 32, "cd" * 32], pa.string()),
+        "attempt": pa.array([0, 2], pa.int32()),
+        "reply": pa.array(['[{"interest": "jazz", "items": [1]}]', "Sorry."], pa.string()),
+        "prompt_tokens": pa.array([400, 401], pa.int32()),
+        "reply_tokens": pa.array([12, 3], pa.int32()),
+        "finish_reason": pa.array(["stop", None], pa.string()),
+    }
+    folder = tmp_path / "replies" / "g"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table(columns), folder / "part", compression="zstd")
+    data = (folder / "part").read_bytes()
+    name = hashlib.sha256(data).hexdigest()
+    (folder / "part").rename(folder / f"{name}.parquet")
+    (folder / "parts.txt").write_text(f"{name}\n")
+    replies = ReplyStore(tmp_path, "g")
+    assert replies.read() == pa.table(columns)
+    replies.append([row("ef" * 32)])
+    assert replies.read()["request_key"].to_pylist() == ["ab" * 32, "cd" * 32, "ef" * 32]
+    assert (folder / f"{name}.parquet").read_bytes() == data

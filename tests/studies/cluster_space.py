@@ -18,9 +18,9 @@ import numpy as np
 
 from eimf import schema
 from eimf.esim.cluster import Clusters, cluster_count, cluster_users
-from eimf.esim.encode import normalise
 from eimf.esim.typical import nearest_to_centroid
 from eimf.store.artifact import Store
+from eimf.vectors import normalise
 from pipeline.stages.load import histories_of
 
 SEEDS = (1, 2, 3)

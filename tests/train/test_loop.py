@@ -1,8 +1,6 @@
 import shutil
 from dataclasses import replace
 
-import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
@@ -10,45 +8,23 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.data.histories import Histories
-from eimf.errors import ArtifactError, SettingError
-from eimf.esim.encode import to_column
+from eimf.errors import SettingError
 from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
-from eimf.semantics.supervision import nearest_interests, read_supervision, text_alone
+from eimf.semantics.supervision import read_supervision
 from eimf.train.loop import Progress, Trainer
 from eimf.train.process_group import Group
 from tests import world as planted
+from tests.train.frozen import tables
 
 SETTINGS = TrainSettings(lr=5e-3, batch_positions=128, seed=7)
 MODEL = ModelSettings(backbone="comirec-sa", width=16, max_length=10, dropout=0.3)
-CLUSTERS = 5
 
 
 @pytest.fixture(scope="module")
 def data() -> Histories:
     return planted.histories()
-
-
-def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """An ESIM artifact with random texts: clusters 0..3 have two interests, cluster 4 none."""
-    rng = np.random.default_rng(0)
-    users = np.arange(data.num_users, dtype=np.int32)
-    read = np.full(data.num_users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
-    vectors = rng.standard_normal((data.num_items, 12)).astype(np.float32)
-    items = pa.table({schema.ITEM: np.arange(1, data.num_items + 1, dtype=np.int32), schema.VECTOR: to_column(vectors)})
-    user_table = pa.table(
-        [users, users % CLUSTERS, np.ones(data.num_users, np.float32), read], schema=schema.ESIM_USERS
-    )
-    interests = pa.table(
-        [
-            np.repeat(np.arange(4, dtype=np.int32), 2),
-            np.tile(np.arange(2, dtype=np.int32), 4),
-            to_column(rng.standard_normal((8, 12))),
-        ],
-        schema=schema.esim_interests(12),
-    )
-    return items, user_table, interests
 
 
 def trainer(
@@ -125,16 +101,24 @@ def test_the_sampled_loss_with_many_draws_tends_to_the_full_one(data):
     assert run(sampled, range(1))[0]["loss"] == pytest.approx(run(full, range(1))[0]["loss"], rel=0.01)
 
 
+# What each loss has to reach in so many epochs. Chance is sum(1 / log2(rank + 1), rank 1..10) / 48 = .095; knowing the
+# user's two groups of 8 gives sum(1 / log2(rank + 1), rank 1..10) / 16 = .284. The less confident a binary loss is
+# made, the longer it takes.
 @pytest.mark.parametrize(
-    ("loss", "negatives", "epochs"),
-    [("softmax", 1, 40), ("sampled", 16, 40), ("in-batch", 1, 40), ("gbce", 1, 100), ("bce", 1, 100)],
+    ("loss", "negatives", "lr", "epochs", "ndcg"),
+    [
+        ("softmax", 1, 1e-2, 12, 0.33),
+        ("sampled", 16, 1e-2, 12, 0.33),
+        ("in-batch", 1, 1e-2, 12, 0.33),
+        ("bce", 1, 1e-2, 30, 0.3),
+        ("gbce", 1, 5e-3, 20, 0.17),
+    ],
 )
-def test_every_loss_learns(data, loss, negatives, epochs):
-    job = trainer(data, loss=loss, negatives=negatives, lr=1e-2, dropout=0.1)
+def test_every_loss_learns(data, loss, negatives, lr, epochs, ndcg):
+    job = trainer(data, loss=loss, negatives=negatives, lr=lr, dropout=0.1, seed=8)
     run(job, range(epochs))
     ranking = rank_users(job.backbone, data, schema.TEST, max_length=10, keep_seen=True, block=64)
-    # Chance is sum(1 / log2(rank + 1), rank 1..10) / 48 = .095.
-    assert mean_metric(ranking, "ndcg", 10) > 0.14
+    assert mean_metric(ranking, "ndcg", 10) > ndcg
 
 
 def test_a_backbone_with_times_needs_them(data):
@@ -193,39 +177,6 @@ def test_the_outer_random_state_is_left_alone(data):
     assert torch.equal(torch.rand(3), wanted)
 
 
-def test_an_event_that_the_llm_has_read_is_not_supervised_by_it(data):
-    # METHOD, fault 7.
-    read = np.full(data.num_users, -1)
-    read[3] = 4
-    supervision = read_supervision(*tables(data, read), data)
-    user, position = torch.tensor([3, 3, 3, 8]), torch.tensor([1, 4, 5, 1])
-    assert supervision.clusters_for(user, position).tolist() == [-1, -1, 3, 3]
-
-
-def test_a_cluster_without_interests_supervises_nobody(data):
-    supervision = read_supervision(*tables(data), data)
-    assert supervision.cluster[:6].tolist() == [0, 1, 2, 3, -1, 0]
-
-
-def test_an_artifact_that_has_read_the_future_or_is_of_other_data_is_refused(data):
-    read = np.full(data.num_users, -1)
-    read[2] = data.num_train[2]  # the validation event
-    with pytest.raises(ArtifactError, match=r"the LLM has read position .* of user_idx 2, which is to be predicted"):
-        read_supervision(*tables(data, read), data)
-    items, users, interests = tables(data)
-    with pytest.raises(ArtifactError, match="esim: 89 users, the dataset has 90; give the esim artifact"):
-        read_supervision(items, users.slice(1), interests, data)
-
-
-def test_texts_alone_supervise_nobody_and_fit_the_dataset(data):
-    items = tables(data)[0]
-    found = text_alone(items, data)
-    assert torch.equal(found.item_text, read_supervision(*tables(data), data).item_text)
-    assert (found.clusters_for(torch.arange(data.num_users), torch.zeros(data.num_users, dtype=torch.long)) == -1).all()
-    with pytest.raises(ArtifactError, match="item_vectors: 47 items, the dataset has 48; give the item_vectors"):
-        text_alone(items.slice(1), data)
-
-
 def test_early_stopping():
     standing = Progress()
     for value in (0.1, 0.3, 0.3, 0.2):
@@ -235,50 +186,10 @@ def test_early_stopping():
     assert standing.finished(epochs=4, patience=9)
 
 
-def test_supervision_moves_whole(data):
-    supervision = read_supervision(*tables(data), data)
-    moved = supervision.to(torch.device("meta"))
-    for name, value in vars(supervision).items():
-        other = getattr(moved, name)
-        assert (other.device.type, other.shape, other.dtype) == ("meta", value.shape, value.dtype)
-
-
-def test_the_history_spreads_mass_over_the_items_that_read_like_its_mean(data):
-    supervision = read_supervision(*tables(data), data)
-    settings = HeadSettings(preset="plain", smooth_history=0.2, neighbours=3)
-    semantics = build_side_information(build_backbone(MODEL, data.num_items, 7), supervision, data, settings, 7)
-    assert semantics.near_history is not None and settings.source == "item_vectors"
-    near = semantics.near_history(torch.tensor([3, 8]))
-    for row, user in enumerate((3, 8)):
-        own = data.item_idx[data.offsets[user] : data.offsets[user] + data.num_train[user]]
-        mean = torch.nn.functional.normalize(supervision.item_text[own - 1].mean(dim=0), dim=0)
-        wanted = (supervision.item_text @ mean).topk(3)
-        assert near.items[row].tolist() == wanted.indices.tolist()
-        torch.testing.assert_close(near.shares[row], (wanted.values / settings.smooth_temperature).softmax(dim=0))
-
-
-def test_shares_fade_with_the_events_of_target_or_user(data):
-    supervision = read_supervision(*tables(data), data)
-    settings = HeadSettings(
-        preset="plain", smooth_text=0.2, smooth_history=0.2, smooth_interests=0.2, smooth_fade=0.3, neighbours=3
-    )
-    semantics = build_side_information(build_backbone(MODEL, data.num_items, 7), supervision, data, settings, 7)
-    assert semantics.near_items and semantics.near_history and semantics.near_interests
-    _, event = data.training_events()
-    seen = np.array([(data.item_idx[event] == item).sum() for item in range(1, data.num_items + 1)])
-    by_item = torch.from_numpy(1 / (1 + 0.3 * seen)).float()
-    everyone, items = torch.arange(data.num_users), torch.arange(data.num_items)
-    torch.testing.assert_close(semantics.near_items(items).shares.sum(dim=1), by_item)
-    by_user = torch.from_numpy(1 / (1 + 0.3 * data.num_train)).float()
-    torch.testing.assert_close(semantics.near_history(everyone).shares.sum(dim=1), by_user)
-    found = semantics.near_interests(torch.from_numpy(event)).shares.sum(dim=1)
-    told = nearest_interests(supervision, data)[event] >= 0
-    torch.testing.assert_close(found, by_item[data.item_idx[event] - 1] * told)
-    assert 0 < told.sum() < len(told)
-
-
-@pytest.mark.parametrize("table", ["start", "compose"])
-@pytest.mark.parametrize("loss", ["softmax", "sampled", "in-batch", "gbce", "bce"])
+@pytest.mark.parametrize(
+    ("table", "loss"),
+    [("start", "softmax"), *(("compose", loss) for loss in ("softmax", "sampled", "in-batch", "gbce", "bce"))],
+)
 def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss):
     supervision = read_supervision(*tables(data), data)
     heads = HeadSettings(

@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,73 +20,110 @@ from tests import world as planted
 
 ROOT = Path(__file__).parents[2]
 # Dropout draws other masks in every process: off.
-SETTINGS = ("model.dropout=0", "train.epochs=3", "train.batch_positions=64", "runtime.threads=1")
+SETTINGS = ("model.dropout=0", "train.batch_positions=64", "runtime.threads=1", "train.epochs=1")
+GATED = (*SETTINGS, "heads.gate=true", "llm.max_interests=2", "cluster.count=12")
+# A batch of one window: the second process has none. bert4rec shares its loss evenly among chosen places, which takes
+# all processes; remi has a regulariser, a part of the loss that a process without a window does not add to.
+ONE_WINDOW = (*SETTINGS, "heads.preset=plain", "train.batch_positions=1")
+
+
+@dataclass(frozen=True)
+class Case:
+    world: planted.World
+    settings: tuple[str, ...]
+
+
+CASES = {
+    "paper": Case(
+        planted.world(),
+        (*SETTINGS, "train.epochs=3", "model.backbone=comirec-sa", "heads.preset=paper", "heads.positions=40"),
+    ),
+    "gain test passed": Case(planted.wordy_world(), GATED),
+    "gain test failed": Case(planted.world(), GATED),
+    "bert4rec": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=bert4rec")),
+    "remi": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=remi")),
+}
+# The trainings of all cases, one after the other, in the processes of one start; each has a meeting point of its own.
 CHILD = """
-import sys
+import json, os, sys
 from pathlib import Path
 from eimf.store.artifact import Store
 from pipeline.stages import stage_two
 from pipeline.training import processes
 from tests import world as planted
-recipe, store = planted.recipe(Path(sys.argv[1]), *sys.argv[3:]), Store(Path(sys.argv[2]))
-stage_two.follow_train(recipe, store) if processes.rank() else stage_two.run_train(recipe, store)
+os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
+for folder, store, port, *settings in json.loads(sys.argv[1]):
+    os.environ["MASTER_PORT"] = str(port)
+    recipe = planted.recipe(Path(folder), *settings)
+    (stage_two.run_worker if processes.rank() else stage_two.run_train)(recipe, Store(Path(store)))
 """
 
 
-def torchrun(processes: int, folder: Path, store: Store, *overrides: str) -> None:
-    script = store.root / "child.py"
-    script.write_text(CHILD)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
-    command += ["--standalone", str(script), str(folder), str(store.root), *overrides]
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens at."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> dict[str, tuple[Result, Result]]:
+    """The training of each case by one process, and by two in a copy of its store."""
+    root, jobs = tmp_path_factory.mktemp("group"), []
+    for (name, case), port in zip(CASES.items(), free_ports(len(CASES)), strict=True):
+        folder = case.world.write(root / name / "world")
+        store = Store(root / name / "one")
+        run_esim(planted.recipe(folder, *case.settings), store)
+        shutil.copytree(store.root, root / name / "two")
+        jobs.append([str(folder), str(root / name / "two"), port, *case.settings])
+    (root / "child.py").write_text(CHILD)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [*command, str(root / "child.py"), json.dumps(jobs)], cwd=ROOT, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
 
+    def results(name: str, case: Case) -> tuple[Result, Result]:
+        recipe = planted.recipe(root / name / "world", *case.settings)
+        checkpoints = set((root / name / "two" / "checkpoint").iterdir())
+        one, two = (run_train(recipe, Store(root / name / processes)) for processes in ("one", "two"))
+        assert set((root / name / "two" / "checkpoint").iterdir()) == checkpoints  # of two processes: a hit
+        return one, two
 
-def by_one_and_by_two(folder: Path, scratch: Path, *settings: str) -> list[Result]:
-    """The same training by one process and by two, each in a store of its own."""
-    found = []
-    for processes in (1, 2):
-        store, recipe = Store(scratch / str(processes)), planted.recipe(folder, *settings)
-        run_esim(recipe, store)
-        if processes == 2:
-            torchrun(2, folder, store, *settings)
-        found.append(run_train(recipe, store))  # of two processes: a hit
-    return found
+    return {name: results(name, case) for name, case in CASES.items()}
 
 
-def only_epoch(result: Result) -> dict[str, float]:
-    return json.loads(result.checkpoint.file("curve.jsonl").read_text())
+def curve(result: Result) -> list[dict[str, float]]:
+    return [json.loads(line) for line in result.checkpoint.file("epochs.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("world", [planted.world, planted.wordy_world])
-def test_all_processes_hear_the_same_from_the_gate(tmp_path, world):
-    # Nobody has read the probe yet.
-    settings = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", *SETTINGS, "train.epochs=1")
-    one, two = by_one_and_by_two(world().write(tmp_path / "world"), tmp_path, *settings)
-    for made in (one, two):
-        assert ("esim" in made.checkpoint.manifest.parents) is (world is planted.wordy_world)
-    assert only_epoch(two) == pytest.approx(only_epoch(one), rel=1e-4)
+@pytest.mark.parametrize("name", ["gain test passed", "gain test failed"])
+def test_all_processes_get_the_same_answer_from_the_gain_test(trained, name):
+    # Nobody had done the signal check before.
+    for result in trained[name]:
+        assert ("esim" in result.checkpoint.manifest.parents) is (name == "gain test passed")
+    one, two = map(curve, trained[name])
+    assert len(one) == 1 and two == [pytest.approx(one[0], rel=1e-4)]
 
 
-@pytest.mark.parametrize("backbone", ["bert4rec", "remi"])
-def test_a_process_without_a_window_goes_along(world_folder, tmp_path, backbone):
-    # A batch of one window: the second process has none. bert4rec shares its loss evenly among chosen places, which
-    # takes all processes; remi has a regulariser, a part of the loss that a process without a window does not add to.
-    settings = (*SETTINGS, "train.batch_positions=1", "train.epochs=1", f"model.backbone={backbone}")
-    one, two = by_one_and_by_two(world_folder, tmp_path, *settings)
+@pytest.mark.parametrize("name", ["bert4rec", "remi"])
+def test_a_process_without_a_window_goes_along(trained, name):
+    one, two = map(curve, trained[name])
     # bert4rec hides other places in each process.
-    assert only_epoch(two) == pytest.approx(only_epoch(one), rel=1e-4 if backbone == "remi" else 0.1)
+    assert len(one) == 1 and two == [pytest.approx(one[0], rel=1e-4 if name == "remi" else 0.1)]
 
 
-def test_two_processes_train_what_one_does(world_folder, tmp_path):
-    settings = (*SETTINGS, "model.backbone=comirec-sa", "heads.preset=paper", "heads.positions=40")
-    one, two = by_one_and_by_two(world_folder, tmp_path, *settings)
+def test_two_processes_train_what_one_does(trained):
+    one, two = trained["paper"]
     assert one.checkpoint.key == two.checkpoint.key
-    lines = [each.checkpoint.file("curve.jsonl").read_text().splitlines() for each in (one, two)]
-    curves = [[json.loads(line) for line in each] for each in lines]
-    assert len(curves[0]) == len(curves[1]) == 3
-    for line, other in zip(*curves, strict=True):
+    assert len(curve(one)) == len(curve(two)) == 3
+    for line, other in zip(curve(one), curve(two), strict=True):
         assert other == pytest.approx(line, rel=1e-4)
     weights = [load_file(each.checkpoint.file("model.safetensors")) for each in (one, two)]
     for key, value in weights[0].items():

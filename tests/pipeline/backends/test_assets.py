@@ -13,11 +13,12 @@ from huggingface_hub import constants
 
 from eimf.errors import MissingError, ModelError
 from eimf.store import keys
+from eimf.store.artifact import Store
 from pipeline.backends import assets
 from pipeline.backends.assets import Asset, asset_folder, data_file
-from pipeline.backends.engines import Engines
 from pipeline.backends.model_source import _PATTERNS, model_folder, model_identity
 from pipeline.recipe import load_recipe
+from pipeline.stages.stage_one import engines_of
 
 
 def make_wheel(folder: Path) -> Path:
@@ -210,9 +211,10 @@ def test_a_pinned_commit_is_known_without_the_model_and_the_hub_says_why_not(tmp
         ("encoder", "runtime.encode_batch_size=9", False),
     ],
 )  # fmt: skip
-def test_what_a_model_is_known_by(section, setting, changes):
+def test_what_a_model_is_known_by(section, setting, changes, tmp_path):
     name = {"llm": "generator_identity", "encoder": "encoder_identity"}[section]
-    plain, other = (getattr(Engines(load_recipe("ml-100k", None, each)), name) for each in ([], [setting]))
+    recipes = [load_recipe("ml-100k", None, settings) for settings in ([], [setting])]
+    plain, other = (getattr(engines_of(recipe, Store(tmp_path)), name) for recipe in recipes)
     assert (plain != other) is changes
 
 

@@ -12,6 +12,7 @@ from pipeline.backends.engines import Engines
 from pipeline.backends.number_type import fastest_dtype, gpu_capability
 from pipeline.recipe import load_recipe
 from pipeline.stages.lockfile import settings_behind
+from pipeline.stages.stage_one import engines_of
 
 
 @pytest.mark.parametrize(
@@ -33,27 +34,29 @@ class Machine:
 
     dtype: str
 
-    def engines(self, *settings: str, store: Store | None = None) -> Engines:
-        engines = Engines(load_recipe("ml-100k", None, list(settings)), store)
+    def engines(self, *settings: str, store: Store) -> Engines:
+        engines = engines_of(load_recipe("ml-100k", None, list(settings)), store)
         engines._dtype = lambda setting: self.dtype if setting == "auto" else setting  # type: ignore[method-assign]
         return engines
 
 
-def test_auto_is_in_the_identity_as_what_it_came_to_and_a_recipe_may_fix_it():
-    a, b = Machine("bfloat16"), Machine("float32")
-    assert (a.engines().generator_identity["dtype"], b.engines().generator_identity["dtype"]) == ("bfloat16", "float32")
-    assert a.engines().encoder_identity == b.engines().encoder_identity  # float32 by default
-    fixed = [machine.engines("llm.dtype=float16").generator_identity for machine in (a, b)]
+def test_auto_is_in_the_identity_as_what_it_came_to_and_a_recipe_may_fix_it(tmp_path):
+    a, b, store = Machine("bfloat16"), Machine("float32"), Store(tmp_path)
+    dtypes = [machine.engines(store=store).generator_identity["dtype"] for machine in (a, b)]
+    assert dtypes == ["bfloat16", "float32"]
+    encoders = [machine.engines(store=store).encoder_identity for machine in (a, b)]
+    assert encoders[0] == encoders[1]  # float32 by default
+    fixed = [machine.engines("llm.dtype=float16", store=store).generator_identity for machine in (a, b)]
     assert fixed[0] == fixed[1] and fixed[0]["dtype"] == "float16"
-    # A training node finds what another machine made: refs go by the settings as written.
-    assert settings_behind(load_recipe("ml-100k", None, []), "esim")["llm"]["dtype"] == "auto"
+    # A training node finds what another machine made: lock files go by the settings as written.
+    assert settings_behind(load_recipe("ml-100k", None, []), "esim").settings["llm"]["dtype"] == "auto"
 
 
 def test_replay_takes_the_replies_that_the_store_has(tmp_path):
     there, here, store = Machine("bfloat16"), Machine("float32"), Store(tmp_path)
     replay = ("llm.backend=replay",)
     assert here.engines(*replay, store=store).generator_identity["dtype"] == "float32"  # none: to be asked for here
-    recorded = there.engines().generator_identity
+    recorded = there.engines(store=store).generator_identity
     (store.root / "replies" / keys.digest(recorded)).mkdir(parents=True)
     assert here.engines(*replay, store=store).generator_identity == recorded
     assert here.engines(store=store).generator_identity["dtype"] == "float32"  # only replay looks for others

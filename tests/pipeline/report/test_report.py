@@ -3,13 +3,15 @@
 import pytest
 
 from eimf.backbones.registry import BACKBONES
-from eimf.config import HeadSettings
+from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
 from eimf.store.artifact import Store
 from pipeline.recipe import load_recipe
 from pipeline.report.backbones import describe_backbone
 from pipeline.report.store import show_store
-from pipeline.stages.gain_test import Settled, Verdict
-from pipeline.stages.stage_two import label, run_train
+from pipeline.stages.gain_test import GainDecision
+from pipeline.stages.resolve import label_of
+from pipeline.stages.stage_two import run_train
+from pipeline.training.job import TrainingJob
 from tests import world as planted
 from tests.pipeline.test_errors import eimf
 
@@ -67,16 +69,17 @@ def test_the_store_tells_trainings_apart_and_a_plain_one_needs_no_stage_one(tmp_
         ({"preset": "modern", "control": "titles", "smooth_text": 0.1}, "sasrec modern smooth_text=0.1 titles"),
     ],
 )
-def test_a_training_is_called_by_its_preset_and_what_differs_from_it(world_folder, heads, wanted):
-    recipe = planted.recipe(world_folder)
-    recipe = recipe.model_copy(update={"heads": HeadSettings(**heads)})
-    assert label(Settled(recipe, {})) == wanted
+def test_a_training_is_called_by_its_preset_and_what_differs_from_it(heads, wanted):
+    assert label_of(job(HeadSettings(**heads))) == wanted
 
 
-def test_a_shut_gate_is_no_difference_to_the_preset(world_folder):
-    recipe = planted.recipe(world_folder)
-    recipe = recipe.model_copy(update={"heads": HeadSettings().without_interests()})
-    assert label(Settled(recipe, {}, Verdict(False, ""))) == "sasrec modern, gate shut"
+def test_a_failed_gain_test_is_no_difference_to_the_preset():
+    label = label_of(job(HeadSettings().without_interests()), GainDecision(False, ""))
+    assert label == "sasrec modern, gain test failed"
+
+
+def job(heads: HeadSettings) -> TrainingJob:
+    return TrainingJob(ModelSettings(), heads, TrainSettings(), keep_seen=False, runtime=RuntimeSettings())
 
 
 def test_a_training_that_keeps_seen_items_is_told_apart(tmp_path, world_folder, capsys):

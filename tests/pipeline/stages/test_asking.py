@@ -16,7 +16,7 @@ from eimf.store import keys
 from eimf.store.artifact import Store
 from eimf.store.replies import ReplyStore
 from pipeline.backends.engines import Engines
-from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_one import engines_of, run_esim
 from tests import world as planted
 
 TEMPLATE = 'version = 1\nsystem = "{system}"\n'
@@ -35,17 +35,18 @@ def test_replay_uses_recorded_replies_and_refuses_to_ask(world_folder, store):
     # The identity of a replayed model is that of the model itself; an asset's is known without fetching it.
     recipe = planted.recipe(world_folder, "llm.backend=replay")
     with pytest.raises(MissingError, match=r"llm\.backend: replay, but the store holds no reply in \w+ to some"):
-        run_esim(recipe, store, Replaying(recipe))
+        run_esim(recipe, store, engines_of(recipe, store, Replaying))
     (made,) = [store.get(kind, key) for kind, key in store.listing() if kind == "requests"]
     reply = '[{"interest": "recorded", "items": [1]}]'
     rows = [
         dict(zip(schema.REPLIES.names, (key, 0, reply, 1, 1, "stop"), strict=True))
         for key in made.table("requests")[schema.REQUEST_KEY].to_pylist()
     ]
-    ReplyStore(store.root, keys.digest(Replaying(recipe).generator_identity)).append(rows)
-    found = run_esim(recipe, store, Replaying(recipe))
-    assert asked(found) == 0
-    assert found["interests"].table("interests")[schema.INTERESTS].to_pylist() == [["recorded"]] * len(rows)
+    identity = engines_of(recipe, store, Replaying).generator_identity
+    ReplyStore(store.root, keys.digest(identity)).append(rows)
+    artifacts = run_esim(recipe, store, engines_of(recipe, store, Replaying))
+    assert asked(artifacts) == 0
+    assert artifacts["interests"].table("interests")[schema.INTEREST].to_pylist() == ["recorded"] * len(rows)
 
 
 class Replaying(Engines):
@@ -71,7 +72,7 @@ def test_two_runs_of_other_clusters_do_not_ask_about_the_users_they_share_twice(
             return Waiting(recipes[0].llm.max_interests)
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(run_esim, recipes[0], store, Slow(recipes[0]))
+        first = pool.submit(run_esim, recipes[0], store, engines_of(recipes[0], store, Slow))
         assert entered.wait(20)  # the first is asking
         second = pool.submit(run_esim, recipes[1], store)
         assert not wait([second], 1).done
@@ -98,12 +99,12 @@ class Answering(Engines):
 
 
 def test_cut_replies_keep_their_whole_entries_and_the_line_names_the_setting(world_folder, store, capsys):
-    engines = Answering(planted.recipe(world_folder))
+    engines = engines_of(planted.recipe(world_folder), store, Answering)
     engines.reply, engines.finish_reason = '[{"interest": "crime", "items": [2, 3]}, {"in', "length"
     made = run_esim(planted.recipe(world_folder), store, engines)
     assert "15 of 15 replies were cut by llm.max_tokens=240" in (said := capsys.readouterr().out)
     assert "truncated=15" in said and asked(made) == 15  # each once
-    assert made["interests"].table("interests")[schema.INTERESTS].to_pylist() == [["crime"]] * 15
+    assert made["interests"].table("interests")[schema.INTEREST].to_pylist() == ["crime"] * 15
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_cut_replies_keep_their_whole_entries_and_the_line_names_the_setting(wor
     ],
 )
 def test_no_usable_reply_at_all_says_why(world_folder, store, reply, finish_reason, said):
-    engines = Answering(planted.recipe(world_folder))
+    engines = engines_of(planted.recipe(world_folder), store, Answering)
     engines.reply, engines.finish_reason = reply, finish_reason
     with pytest.raises(DataError, match=r"interests: no reply of the LLM held a usable interest " + said):
         run_esim(planted.recipe(world_folder), store, engines)
@@ -128,7 +129,7 @@ def test_evidence_copied_from_an_example_is_counted(world_folder, store, tmp_pat
     recipe = planted.recipe(world_folder, f"prompt.template={tmp_path}/mine.toml")
     copied = []
     for items in ([2], [3]):
-        engines = Answering(recipe)
+        engines = engines_of(recipe, store, Answering)
         reply[1]["items"] = items
         engines.reply = json.dumps(reply)
         copied.append(run_esim(recipe, Store(store.root / str(items[0])), engines)["interests"].manifest.summary)
@@ -149,8 +150,8 @@ def test_a_catalogue_of_chat_markers_and_line_breaks_makes_no_turn_and_no_title(
 class Counting(Engines):
     """The fakes; notes every encoder that is loaded and closed, and every LLM."""
 
-    def __init__(self, recipe):
-        super().__init__(recipe)
+    def __init__(self, *settings, **more):
+        super().__init__(*settings, **more)
         self.events: list[str] = []
 
     def _load_encoder(self):
@@ -171,7 +172,7 @@ class Counting(Engines):
 def test_each_engine_starts_once_and_none_where_nothing_is_to_be_computed(world_folder, store):
     recipe = planted.recipe(world_folder)
     for events in (["encoder", "llm", "encoder closed"], []):
-        engines = Counting(recipe)
+        engines = engines_of(recipe, store, Counting)
         run_esim(recipe, store, engines)
         assert engines.events == events
     for kind in ("interests", "interest_vectors", "esim"):  # every reply is there: interests to encode, and no LLM

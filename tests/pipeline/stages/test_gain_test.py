@@ -1,11 +1,11 @@
-"""The gate: interests enter a training where they tell more than the users' own texts, and else cost nothing."""
+"""The gain test: interests enter a training if they tell more than the users' own texts, and otherwise cost nothing."""
 
 import pytest
 
 from eimf.errors import SettingError
 from eimf.store.artifact import Store
-from pipeline.commands.check import run_probe
-from pipeline.stages.gain_test import judge
+from pipeline.commands.check import run_check
+from pipeline.stages.gain_test import decide_by_gain
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
@@ -17,7 +17,7 @@ TEXT = (*ASKED, "heads.preset=text")
 @pytest.fixture(scope="module", params=[planted.world, planted.wordy_world])
 def case(request, tmp_path_factory):
     """The folder of a world, its store after stage one, and whether the LLM knows more than the users' texts there."""
-    folder = request.param().write(tmp_path_factory.mktemp("gate") / "world")
+    folder = request.param().write(tmp_path_factory.mktemp("gain") / "world")
     store = Store(tmp_path_factory.mktemp("store"))
     run_esim(planted.recipe(folder, *ASKED), store)
     return folder, store, request.param is planted.wordy_world
@@ -25,8 +25,8 @@ def case(request, tmp_path_factory):
 
 def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
     folder, store, knows = case
-    run_probe(planted.recipe(folder, *ASKED), store)
-    said = "they enter" if knows else "left out"
+    run_check(planted.recipe(folder, *ASKED), store)
+    said = "gain test passed: " if knows else "gain test failed: "
     assert said in capsys.readouterr().out.splitlines()[-1]
     text, modern, forced = (
         run_train(planted.recipe(folder, *settings), store) for settings in (TEXT, ASKED, (*ASKED, "heads.gate=false"))
@@ -36,17 +36,17 @@ def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
     same = forced if knows else text
     assert modern.checkpoint.key == same.checkpoint.key and modern.metrics.key == same.metrics.key
     assert text.checkpoint.key != forced.checkpoint.key
-    assert ("gate shut" in modern.label) is not knows
+    assert ("gain test failed" in modern.label) is not knows
     again = run_evaluate(planted.recipe(folder, *ASKED), store)
     assert again.checkpoint.key == modern.checkpoint.key
 
 
 @pytest.mark.parametrize(
-    ("adds", "error", "opens"), [(0.02, 0.01, False), (0.0201, 0.01, True), (-0.03, 0.01, False), (0.0, 0.0, False)]
+    ("gain", "error", "passes"), [(0.02, 0.01, False), (0.0201, 0.01, True), (-0.03, 0.01, False), (0.0, 0.0, False)]
 )
-def test_the_gate_opens_beyond_two_standard_errors(adds, error, opens):
-    found = judge(adds, error)
-    assert found.opens is opens and f"{adds:+.4f} ± {error:.4f}" in found.reason
+def test_interests_pass_beyond_two_standard_errors(gain, error, passes):
+    decision = decide_by_gain(gain, error)
+    assert decision.passes is passes and f"{gain:+.4f} ± {error:.4f}" in decision.reason
 
 
 def test_controls_enter_where_the_interests_do(case):
@@ -63,28 +63,28 @@ def test_one_cluster_is_enough_to_train(tmp_path):
     folder, store = planted.world().write(tmp_path / "world"), Store(tmp_path / "store")
     recipe = planted.recipe(folder, *ASKED, "cluster.count=1")
     run_esim(recipe, store)
-    assert "gate shut" in run_train(recipe, store).label
-    run_probe(recipe, store)
+    assert "gain test failed" in run_train(recipe, store).label
+    run_check(recipe, store)
 
 
-def test_a_wrong_setting_is_found_before_the_probe(tmp_path):
+def test_a_wrong_setting_is_refused_before_the_signal_check(tmp_path):
     folder, store = planted.world().write(tmp_path / "world"), Store(tmp_path / "store")
     run_esim(planted.recipe(folder, *ASKED), store)
     with pytest.raises(SettingError, match="heads=3"):
         run_train(planted.recipe(folder, *ASKED, "model.options.sasrec.heads=3"), store)
-    assert not (store.root / "probe").exists()
+    assert not (store.root / "signal_check").exists()
 
 
-def test_the_probe_is_read_once_for_all_trainings(case, capsys):
+def test_all_trainings_share_one_signal_check(case, capsys):
     folder, store, _ = case
     run_train(planted.recipe(folder, *ASKED), store)
     capsys.readouterr()
     run_train(planted.recipe(folder, *ASKED, "model.backbone=gru4rec"), store)
     said = capsys.readouterr().out
-    assert "gate: " in said and "build  11 checkpoint" in said and "10 probe" not in said
+    assert "gain test " in said and "build  11 checkpoint" in said and "10 signal_check" not in said
 
 
-def test_the_published_method_is_not_gated(case):
+def test_the_published_method_does_not_ask_the_gain_test(case):
     folder, store, _ = case
     paper = run_train(planted.recipe(folder, *ASKED, "heads.preset=paper"), store)
     assert set(paper.checkpoint.manifest.parents) == {"dataset", "esim"}

@@ -21,7 +21,7 @@ def store(tmp_path_factory) -> Store:
 
 
 def curve(result) -> list[dict[str, float]]:
-    return [json.loads(line) for line in result.checkpoint.file("curve.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in result.checkpoint.file("epochs.jsonl").read_text().splitlines()]
 
 
 def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world_folder, capsys):

@@ -6,6 +6,8 @@ import pytest
 
 from eimf import schema
 from eimf.config import ClusterSettings
+from eimf.esim.encode import encode_texts
+from eimf.esim.fake import FakeEncoder
 from eimf.store.artifact import Store
 from pipeline.stages.load import histories_of
 from pipeline.stages.stage_one import run_esim
@@ -117,8 +119,8 @@ def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(worl
     made = esim(store, world_folder)
     users, interests = made["esim"].table("users"), made["esim"].table("interests")
     assert interests.schema.types == [pa.int32(), pa.int32(), schema.vector_type(32)]
-    read = users[schema.LAST_READ].to_numpy()
-    assert (read < histories_of(made).num_train).all() and (read >= 0).sum() == 15
+    last = users[schema.LAST_PROMPTED_POSITION].to_numpy()
+    assert (last < histories_of(made).num_train).all() and (last >= 0).sum() == 15
     np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
 
 
@@ -146,8 +148,26 @@ def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
     }
     right = [pairs[typical[cluster]] == pairs[user] for user, cluster in enumerate(clusters)]
     assert np.mean(right) > 0.7
+    interests: dict[int, set[str]] = {}
     for row in made["interests"].table("interests").to_pylist():
-        words = {word for group in pairs[row[schema.USER]] for word in planted.GROUPS[group].split()}
-        assert set(row[schema.INTERESTS]) == words  # two groups of two words
-        for phrase, items in zip(row[schema.INTERESTS], row[schema.EVIDENCE], strict=True):
-            assert items and all(phrase in planted.GROUPS[groups[item]] for item in items)
+        phrase, items = row[schema.INTEREST], row[schema.EVIDENCE]
+        assert items and all(phrase in planted.GROUPS[groups[item]] for item in items)
+        interests.setdefault(row[schema.USER], set()).add(phrase)
+    assert len(interests) == 15
+    for user, phrases in interests.items():  # two groups of two words
+        assert phrases == {word for group in pairs[user] for word in planted.GROUPS[group].split()}
+
+
+def test_the_id_of_an_interest_leads_from_stage_two_to_its_text_vector_and_evidence(world_folder, store):
+    made = esim(store, world_folder)
+    in_esim, interests = made["esim"].table("interests"), made["interests"].table("interests")
+    vectors = made["interest_vectors"].table("vectors")
+    assert interests[schema.INTEREST_ID].to_pylist() == list(range(interests.num_rows))
+    labels = interests.take(in_esim[schema.INTEREST_ID])  # the join
+    clusters = made["clusters"].table("clusters")[schema.CLUSTER]
+    assert clusters.take(labels[schema.USER]).to_pylist() == in_esim[schema.CLUSTER].to_pylist()
+    encoded = encode_texts(FakeEncoder(), labels[schema.INTEREST].to_pylist(), 64, lambda _: None)
+    np.testing.assert_array_equal(schema.vectors_of(in_esim), encoded)
+    by_id = vectors[schema.VECTOR].combine_chunks().take(in_esim[schema.INTEREST_ID].combine_chunks())
+    assert by_id.to_pylist() == in_esim[schema.VECTOR].to_pylist()
+    assert vectors[schema.INTEREST_ID] == interests[schema.INTEREST_ID]

@@ -11,11 +11,10 @@ from eimf.config import ModelSettings
 from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from pipeline.backends import device
-from pipeline.commands.check import run_probe
-from pipeline.recipe import load_recipe
+from pipeline.commands.check import run_check
 from pipeline.report.results import show_results
 from pipeline.stages.checkpoint import check_memory
-from pipeline.stages.lockfile import stage_two_inputs
+from pipeline.stages.resolve import stage_two_artifacts
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
@@ -32,7 +31,7 @@ def store(tmp_path_factory, world_folder) -> Store:
 
 
 def curve(result) -> list[dict[str, float]]:
-    return [json.loads(line) for line in result.checkpoint.file("curve.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in result.checkpoint.file("epochs.jsonl").read_text().splitlines()]
 
 
 def test_two_backbones_share_one_artifact_and_no_request_is_sent(store, world_folder, capsys):
@@ -47,9 +46,9 @@ def test_two_backbones_share_one_artifact_and_no_request_is_sent(store, world_fo
 
 
 @pytest.mark.parametrize("settings", [(), PLAIN])
-def test_the_probe_reads_the_artifact_and_trains_nothing(store, world_folder, capsys, settings):
+def test_the_signal_check_reads_the_artifact_and_trains_nothing(store, world_folder, capsys, settings):
     before = sorted((store.root / "checkpoint").rglob("*"))
-    run_probe(planted.recipe(world_folder, *settings), store)
+    run_check(planted.recipe(world_folder, *settings), store)
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert {"true", "shuffled", "random", "titles", "history"} <= rows.keys()
     assert float(rows["history"][1]) > 0.6  # in the planted world a user's items share words
@@ -79,14 +78,13 @@ def test_weights_of_zero_are_the_plain_backbone_which_needs_no_artifact(store, w
     )
 
 
-def test_a_backbone_that_trains_another_model_now_is_trained_anew(store, world_folder, monkeypatch):
+def test_a_backbone_of_another_revision_is_trained_again(store, world_folder, monkeypatch):
     recipe = planted.recipe(world_folder, *PLAIN)
     before = run_train(recipe, store)
     monkeypatch.setattr(SASRec, "revision", 2)
     after = run_train(recipe, store)
     assert after.checkpoint.key != before.checkpoint.key
-    assert after.checkpoint.manifest.configuration["revision"] == 2
-    assert "revision" not in before.checkpoint.manifest.configuration
+    assert [result.checkpoint.manifest.configuration["revision"] for result in (before, after)] == [1, 2]
 
 
 @pytest.mark.parametrize("preset", ["paper", "modern"])
@@ -138,13 +136,13 @@ def test_a_training_with_texts_alone_does_not_depend_on_the_prompt(store, world_
 def test_texts_are_found_by_the_key_of_an_esim_artifact_too(store, world_folder):
     esim = run_esim(planted.recipe(world_folder), store)["esim"]
     recipe = planted.recipe(world_folder, "heads.preset=text")
-    assert stage_two_inputs(store, recipe, esim.key) == stage_two_inputs(store, recipe, None)
+    assert stage_two_artifacts(recipe, store, esim.key) == stage_two_artifacts(recipe, store)
 
 
 def test_an_artifact_of_another_dataset_is_refused(store, tmp_path, world_folder):
     other_folder = planted.world(seed=9).write(tmp_path / "other")
     other = run_esim(planted.recipe(other_folder), store)["esim"]
-    with pytest.raises(ArtifactError, match=f"esim: {other.short} was made from dataset .* this recipe's is"):
+    with pytest.raises(ArtifactError, match=f"esim: {other.short} was built from dataset .* this recipe's is"):
         run_train(planted.recipe(world_folder), store, other.key[:16])
 
 
@@ -160,7 +158,7 @@ def test_a_damaged_artifact_stops_the_training_and_nothing_is_kept(store, world_
     shutil.copytree(store.root, tmp_path / "copy")
     copy = Store(tmp_path / "copy")
     recipe = planted.recipe(world_folder, "train.seed=5")
-    path = stage_two_inputs(copy, recipe, None)["esim"].folder / "interests.parquet"
+    path = stage_two_artifacts(recipe, copy)["esim"].folder / "interests.parquet"
     data = bytearray(path.read_bytes())
     data[100] ^= 4
     path.write_bytes(data)
@@ -175,10 +173,10 @@ def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
     folders = [planted.world(seed=seed).write(tmp_path / str(seed) / "export") for seed in (1, 2)]
     made = [run_esim(planted.recipe(folder), store)["esim"].key for folder in folders]
     recipes = [planted.recipe(folder) for folder in folders]
-    assert [stage_two_inputs(store, recipe, None)["esim"].key for recipe in recipes] == made
+    assert [stage_two_artifacts(recipe, store)["esim"].key for recipe in recipes] == made
     planted.world(seed=3).write(folders[0])  # the raw data changes after stage one
     with pytest.raises(ArtifactError, match="holds none for this recipe's data"):
-        stage_two_inputs(store, recipes[0], None)
+        stage_two_artifacts(recipes[0], store)
 
 
 def test_a_training_node_tells_folders_of_data_apart(tmp_path):
@@ -189,12 +187,12 @@ def test_a_training_node_tells_folders_of_data_apart(tmp_path):
     for folder in folders:
         for path in folder.iterdir():
             path.unlink()  # no raw data there
-    found = [stage_two_inputs(store, planted.recipe(folder), None)["dataset"].key for folder in folders]
+    found = [stage_two_artifacts(planted.recipe(folder), store)["dataset"].key for folder in folders]
     assert found == made
     (ref,) = (path for path in (store.root / "refs" / "dataset").iterdir() if made[0] in path.read_text())
     ref.write_text("")
     with pytest.raises(ArtifactError, match=r"damaged .*; remove it, and run `make esim`"):
-        stage_two_inputs(store, planted.recipe(folders[0]), None)
+        stage_two_artifacts(planted.recipe(folders[0]), store)
 
 
 def test_interests_of_another_prompt_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
@@ -204,9 +202,9 @@ def test_interests_of_another_prompt_are_not_taken_for_the_present_ones(store, t
     made = run_esim(recipe, store)["esim"]
     mine.write_text('version = 1\nsystem = "Name them, please."\n')
     with pytest.raises(ArtifactError, match=r"esim: what prompt\.template names has changed since .*; run `make esim`"):
-        stage_two_inputs(store, recipe, None)
+        stage_two_artifacts(recipe, store)
     mine.unlink()  # a training node has no template, and needs none
-    assert stage_two_inputs(store, recipe, None)["esim"].key == made.key
+    assert stage_two_artifacts(recipe, store)["esim"].key == made.key
 
 
 def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
@@ -216,12 +214,12 @@ def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_
         (folder / name).write_text("{}")
     recipe = planted.recipe(world_folder, f"encoder.model={folder}", "heads.preset=text")
     made = run_esim(recipe, store)["item_vectors"]
-    assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
+    assert stage_two_artifacts(recipe, store)["item_vectors"].key == made.key
     (folder / "model.safetensors").write_text("{ }")
     with pytest.raises(ArtifactError, match=r"item_vectors: what encoder\.model names has changed"):
-        stage_two_inputs(store, recipe, None)
+        stage_two_artifacts(recipe, store)
     shutil.rmtree(folder)
-    assert stage_two_inputs(store, recipe, None)["item_vectors"].key == made.key
+    assert stage_two_artifacts(recipe, store)["item_vectors"].key == made.key
 
 
 @pytest.mark.parametrize(
@@ -240,21 +238,8 @@ def test_what_a_loss_does_not_read_trains_nothing_anew(store, world_folder, loss
     )
     assert (plain.key != other.key) is reads
     if reads:  # and it is read: another training
-        curves = [each.file("curve.jsonl").read_bytes() for each in (plain, other)]
+        curves = [each.file("epochs.jsonl").read_bytes() for each in (plain, other)]
         assert curves[0] != curves[1]
-
-
-def test_users_of_many_events_are_told_what_suits_them(store, world_folder, capsys, monkeypatch):
-    # No dropout chosen: 1,126 events of 90 users.
-    overrides = [setting for setting in planted.FAKES if not setting.startswith("model.dropout")]
-    recipe = load_recipe(str(world_folder), None, [*overrides, *PLAIN, "train.epochs=1"])
-    for many, told in ((12, True), (13, False)):
-        monkeypatch.setattr("pipeline.stages.stage_two._MANY_EVENTS", many)
-        run_train(recipe, store)
-        assert ("advice: 13 events a user: model.dropout=0.2" in capsys.readouterr().out) is told
-    monkeypatch.setattr("pipeline.stages.stage_two._MANY_EVENTS", 12)
-    run_train(planted.recipe(world_folder, *PLAIN, "train.epochs=1"), store)  # at a dropout of its own
-    assert "advice" not in capsys.readouterr().out
 
 
 def test_a_diverging_training_is_an_error_not_a_perfect_score(store, world_folder):
@@ -281,7 +266,9 @@ def test_a_backbone_that_no_memory_holds_is_refused_before_it_is_built(store, wo
     monkeypatch.setattr("pipeline.stages.checkpoint.memory_of", lambda device: 64 << 30)  # on a larger machine too
     begin = time.process_time()
     recipe = planted.recipe(world_folder, *PLAIN, "model.width=8192", "model.options.sasrec.layers=64")
-    with pytest.raises(SettingError, match=r"model \(sasrec\): [\d,]+ parameters take [\d,.]+ GiB to train, here are"):
+    with pytest.raises(
+        SettingError, match=r"model \(sasrec\): [\d,]+ parameters take [\d,.]+ GiB to train, this machine has"
+    ):
         run_train(recipe, store)
     assert time.process_time() - begin < 10
     tables = 48 * 8 + 16 * 8  # weights of the items and positions, of which SASRec has more besides

@@ -5,7 +5,7 @@ import pytest
 from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from pipeline.stages.stage_one import run_esim
-from pipeline.sweeps.plan import read_plan, trials_of
+from pipeline.sweeps.plan import prepare_plan, read_plan, trials_of
 from tests.pipeline.sweeps.plans import PLAN, RECIPE, world_recipe
 
 
@@ -71,5 +71,6 @@ def test_settings_do_not_repeat_what_has_a_list(plan, tmp_path, field, setting, 
 def test_a_folder_of_data_lies_beside_the_plan(plan, tmp_path):
     changed = plan.parent / "folders.toml"
     changed.write_text(plan.read_text().replace('["world.toml"]', '["../world"]').replace("paper = ", "# "))
+    prepare_plan(read_plan(changed), plan.parent, Store(tmp_path))
     trials = trials_of(read_plan(changed), plan.parent, Store(tmp_path))
     assert [trial.dataset for trial in trials] == ["world", "world"]

@@ -1,0 +1,172 @@
+"""From a recipe to a training: artifacts, settings, the decision about interests, and keys.
+
+This is the only part of stage two that reads a recipe. `prepare` does what must be done first, and prints what it does;
+`resolve` only reads the store.
+"""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from eimf.config import HeadSettings
+from eimf.errors import ArtifactError, DataError
+from eimf.store.artifact import Artifact, Store
+from pipeline.backends.device import fit_process
+from pipeline.recipe import Recipe
+from pipeline.stages.checkpoint import checkpoint_stage
+from pipeline.stages.dataset import dataset_stage
+from pipeline.stages.gain_test import GainDecision, decision_of
+from pipeline.stages.lockfile import read_lock, save_lock, settings_behind
+from pipeline.stages.metrics import metrics_stage
+from pipeline.stages.signal_check import find_signal_check, run_signal_check
+from pipeline.stages.stage import Stage, find, find_or_build, keys_of
+from pipeline.training.job import TrainingJob
+
+
+@dataclass(frozen=True)
+class ResolvedTraining:
+    """One training: what it reads, its settings after the gain test, and its stages with their keys."""
+
+    label: str
+    """Short name for tables."""
+    artifacts: dict[str, Artifact]
+    """By kind: the `dataset`; `item_vectors` if texts or interests supervise; `esim` if interests do."""
+    job: TrainingJob
+    decision: GainDecision | None
+    """Of the gain test; None if the settings require none."""
+    checkpoint: Stage
+    metrics: Stage
+
+    @property
+    def dataset(self) -> Artifact:
+        return self.artifacts["dataset"]
+
+    @property
+    def source(self) -> Artifact | None:
+        """The artifact that supervises: an `esim` comes with the `item_vectors` it was built from."""
+        return self.artifacts.get(self.job.heads.source or "")
+
+    @property
+    def fails_gain_test(self) -> bool:
+        """True if the recipe's interests stay out of the training."""
+        return self.decision is not None and not self.decision.passes
+
+    @property
+    def checkpoint_key(self) -> str:
+        return self.checkpoint.key(keys_of(self.artifacts))
+
+    @property
+    def metrics_key(self) -> str:
+        return self.metrics.key({**keys_of(self.artifacts), "checkpoint": self.checkpoint_key})
+
+
+def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
+    """Do what `resolve` relies on: refuse a backbone that cannot be built, build the dataset if the training needs
+    nothing else of stage one, and run the signal check if the settings require the gain test.
+
+    Raises SettingError, DataError or ArtifactError."""
+    fit_process()
+    from eimf.backbones.build import check_backbone
+
+    check_backbone(recipe.model)
+    if recipe.heads.source is None:
+        _build_dataset(recipe, store)
+    if recipe.heads.gated:
+        run_signal_check(store, stage_two_artifacts(recipe, store, esim_key), recipe.runtime)
+
+
+def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> ResolvedTraining:
+    """The training that a recipe describes, against its own artifacts or against the `esim` artifact with this key.
+
+    Only reads: the store, and the raw files if they are present. It builds nothing and computes nothing in torch.
+    Raises ArtifactError if the store lacks an artifact, or if the given one belongs to another dataset."""
+    return resolve_against(stage_two_artifacts(recipe, store, esim_key), recipe, store)
+
+
+def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store) -> ResolvedTraining:
+    """As `resolve`, given what `stage_two_artifacts` returns for the recipe."""
+    heads, decision = recipe.heads, None
+    if heads.gated:
+        decision = decision_of(find_signal_check(store, artifacts) or _missing_signal_check(artifacts["esim"]))
+        if not decision.passes:
+            heads = heads.without_interests()
+            artifacts = _of_source(heads.source, artifacts, store)
+    job = TrainingJob(recipe.model, heads, recipe.train, recipe.evaluate.keep_seen, recipe.runtime)
+    metrics = metrics_stage(recipe.evaluate, recipe.runtime)
+    return ResolvedTraining(label_of(job, decision), artifacts, job, decision, checkpoint_stage(job), metrics)
+
+
+def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
+    """The `dataset`, and what supervises (`HeadSettings.source`), if anything does: the recipe's own artifact, or the
+    `esim` of this key. An `esim` comes with its `item_vectors`. Raises ArtifactError."""
+    dataset = _find_dataset(recipe, store) or _missing(recipe, store, "dataset")
+    given, source = _given_esim(esim_key, dataset, store) if esim_key else None, recipe.heads.source
+    if source is None:
+        return {"dataset": dataset}
+    if given is not None:
+        return _of_source(source, {"dataset": dataset, "esim": given}, store)
+    artifact = read_lock(store, settings_behind(recipe, source), dataset.key) or _missing(recipe, store, source)
+    return _of_source(source, {"dataset": dataset, source: artifact}, store)
+
+
+def label_of(job: TrainingJob, decision: GainDecision | None = None) -> str:
+    """Short name of a training for tables: its preset and what differs from it."""
+    heads, failed = job.heads, decision is not None and not decision.passes
+    usual = HeadSettings(preset=heads.preset, control=heads.control, gate=heads.gate)
+    if failed:
+        usual = usual.without_interests()
+    changed = "".join(f" {name}={value}" for name, value in heads if value != getattr(usual, name))
+    control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
+    note = ", gain test failed" if failed else ""
+    seen = ", seen items kept" if job.keep_seen else ""
+    return f"{job.model.backbone} {'plain' if heads.plain else heads.preset + changed}{control}{note}{seen}"
+
+
+def _find_dataset(recipe: Recipe, store: Store) -> Artifact | None:
+    """The dataset of the raw files if they are present, so that a changed file is noticed; else that of the lock."""
+    try:
+        stage = dataset_stage(recipe.dataset, recipe.text, recipe.folder)
+    except DataError:
+        return read_lock(store, settings_behind(recipe, "dataset"))
+    return find(stage, store, {})
+
+
+def _build_dataset(recipe: Recipe, store: Store) -> None:
+    """Stage 1, if the raw files are present and the store lacks their dataset."""
+    try:
+        stage = dataset_stage(recipe.dataset, recipe.text, recipe.folder)
+    except DataError:  # a training node: `resolve` reads the lock file
+        return
+    if find(stage, store, {}) is None:
+        dataset, _ = find_or_build(stage, store, {})
+        save_lock(store, settings_behind(recipe, "dataset"), dataset)
+
+
+def _of_source(source: str | None, artifacts: dict[str, Artifact], store: Store) -> dict[str, Artifact]:
+    """The dataset with all artifacts that a training of this source reads: those given, or what the `esim` was built
+    from."""
+    kept = {"dataset": artifacts["dataset"]}
+    if source is not None:
+        kept["item_vectors"] = artifacts.get("item_vectors") or store.parent(artifacts["esim"], "item_vectors")
+    if source == "esim":
+        kept["esim"] = artifacts["esim"]
+    return kept
+
+
+def _given_esim(key: str, dataset: Artifact, store: Store) -> Artifact:
+    esim = store.get("esim", key)
+    if esim.parent("dataset") != dataset.key:
+        problem = f"{esim.short} was built from dataset {esim.parent('dataset')[:12]}, this recipe's is {dataset.short}"
+        raise ArtifactError("esim", problem, "give an artifact of this dataset, or the recipe of that one")
+    return esim
+
+
+def _missing(recipe: Recipe, store: Store, kind: str) -> NoReturn:
+    problem = f"{store.root} holds none for this recipe's data and stage-one settings"
+    hint = "run `make esim` with the same recipe and settings, or copy the store from where that was done"
+    raise ArtifactError(f"{kind} of {recipe.dataset.name!r}", problem, hint)  # a sweep has several recipes
+
+
+def _missing_signal_check(esim: Artifact) -> NoReturn:
+    raise ArtifactError(
+        "signal_check", f"not done yet for esim {esim.short}", "run `make signal-check` with this recipe"
+    )

@@ -1,0 +1,57 @@
+"""The tables of the `esim` artifact, out of small tables of the stages before it."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from eimf import schema
+from eimf.errors import DataError
+from eimf.esim.assemble import esim_interests, esim_users
+from eimf.esim.encode import to_column
+
+CLUSTERS = pa.Table.from_pylist(
+    [{"user_idx": user, "cluster": cluster, "similarity": 0.5} for user, cluster in enumerate([0, 2, 1, 2, 0, 0])],
+    schema=schema.CLUSTERS,
+)
+INTERESTS = pa.Table.from_pylist(
+    [
+        {"interest_id": 0, "user_idx": 3, "interest": "jazz", "evidence": [7, 9]},
+        {"interest_id": 1, "user_idx": 3, "interest": "fishing", "evidence": [8]},
+        {"interest_id": 2, "user_idx": 5, "interest": "crime", "evidence": []},
+    ],
+    schema=schema.INTERESTS,
+)
+VECTORS = pa.table(
+    [pa.array([0, 1, 2], pa.int32()), to_column(np.arange(6, dtype=np.float32).reshape(3, 2))],
+    schema=schema.interest_vectors(2),
+)
+
+
+def test_interests_are_sorted_by_the_cluster_of_their_typical_user_and_keep_their_ids():
+    rows = esim_interests(CLUSTERS, INTERESTS, VECTORS).to_pylist()
+    assert [(row["interest_id"], row["cluster"], row["vector"]) for row in rows] == [
+        (2, 0, [4, 5]),
+        (0, 2, [0, 1]),
+        (1, 2, [2, 3]),
+    ]
+
+
+def test_text_and_evidence_of_a_row_of_stage_two_are_one_take_away():
+    interests = esim_interests(CLUSTERS, INTERESTS, VECTORS)
+    labels = INTERESTS.take(interests["interest_id"]).select(["interest", "evidence"]).to_pydict()
+    assert labels == {"interest": ["crime", "jazz", "fishing"], "evidence": [[], [7, 9], [8]]}
+
+
+def test_without_any_interest_there_is_nothing_to_train_against():
+    with pytest.raises(DataError, match="no reply of the LLM held a usable interest"):
+        esim_interests(CLUSTERS, INTERESTS.slice(0, 0), VECTORS.slice(0, 0))
+
+
+def test_users_have_the_last_position_that_was_in_their_prompt():
+    requests = pa.Table.from_pylist(
+        [{schema.USER: 5, schema.LAST_PROMPTED_POSITION: 9}, {schema.USER: 3, schema.LAST_PROMPTED_POSITION: 0}],
+        schema=schema.REQUESTS,
+    )
+    users = esim_users(CLUSTERS, requests)
+    assert users[schema.CLUSTER].to_pylist() == [0, 2, 1, 2, 0, 0]
+    assert users[schema.LAST_PROMPTED_POSITION].to_pylist() == [-1, -1, -1, 0, -1, 9]
