@@ -121,7 +121,7 @@ def recommend(
 ) -> None:  # fmt: skip
     """Recommend items with a trained backbone.
 
-    Prints item ids, scores and titles. `eimf.serving.Recommender` does the same in Python.
+    Prints item ids, scores and titles. `pipeline.serving.load_recommender` does the same in Python.
     """
     from pipeline.commands import recommend as recommending
 

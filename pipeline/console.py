@@ -1,9 +1,9 @@
-"""What a person sees: one line a stage, a progress bar over anything slow. The only module that prints."""
+"""What a person sees: one line per stage, a progress bar over anything slow. The only module that prints."""
 
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,13 +17,13 @@ _POLL_SECONDS = 0.1
 
 
 class _Output:
-    """Standard output, and when something was last written to it."""
+    """Standard output, and the time of the last write to it."""
 
     def __init__(self) -> None:
-        self.spoke = time.monotonic()
+        self.last_write = time.monotonic()
 
     def write(self, text: str) -> None:
-        self.spoke = time.monotonic()
+        self.last_write = time.monotonic()
         typer.echo(text)
 
 
@@ -41,30 +41,30 @@ def print_error(text: str) -> None:
 
 
 class Waiting:
-    """Says for whom this process waits, at once and every 20 seconds; each call returns when it is time to try again.
+    """Prints what this process waits for, at once and every 20 seconds. A call returns when it is time to try again.
 
     For `Store.lock`.
     """
 
     def __init__(self, what: str) -> None:
-        self._what, self._told = what, float("-inf")
+        self._what, self._last = what, float("-inf")
 
     def __call__(self, holder: str) -> None:
-        if time.monotonic() - self._told >= _QUIET_STAGE_SECONDS:
-            self._told = time.monotonic()
+        if time.monotonic() - self._last >= _QUIET_STAGE_SECONDS:
+            self._last = time.monotonic()
             info(f"       waiting for {holder or 'another process'}, which {self._what}")
         time.sleep(_POLL_SECONDS)
 
 
 class Bar:
-    """A progress bar; call it with what was done since the last call."""
+    """A progress bar; call it with the count that was done since the last call."""
 
     def __init__(self, bar: Any, label: str, total: int, unit: str, hidden: bool = False) -> None:
         self._bar, self._label, self._total, self._unit, self._hidden = bar, label, total, unit, hidden
         self._begin, self._done, self._skipped, self._note = time.monotonic(), 0, 0, ""
 
     def skip(self, count: int) -> None:
-        """What an earlier run has done: it is no part of the rate."""
+        """Count what an earlier run has done; it does not enter the rate."""
         self._skipped += count
         if self._bar is not None:
             self._bar.update(count)
@@ -82,7 +82,7 @@ class Bar:
             info(f"       {self._label}: {text}, {self._rate():,.0f} {self._unit}/s")
 
     def line(self) -> str:
-        """How far it has come, and the remaining time at this rate."""
+        """The count so far, and the remaining time at this rate."""
         seconds, done = time.monotonic() - self._begin, self._done + self._skipped
         text = f"       {self._label}: {done:,} of {self._total:,} {self._unit} after {seconds:,.0f} s"
         left = self._total - done
@@ -94,8 +94,8 @@ class Bar:
 
 @contextmanager
 def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterator[Bar]:
-    """A bar with counts, rate and remaining time if standard error is a terminal; else a line a note, and one whenever
-    nothing was said for a while."""
+    """A bar with counts, rate and remaining time if standard error is a terminal; otherwise one line per note, and one
+    after every long silence."""
     if hidden:
         yield Bar(None, label, total, unit, hidden)
         return
@@ -113,7 +113,7 @@ def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterato
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Without a terminal, a line that `what` is being worked on whenever nothing was said for 20 seconds."""
+    """Without a terminal, print that `what` is at work after every 20 seconds of silence."""
     if sys.stderr.isatty():
         yield
         return
@@ -124,14 +124,14 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def heartbeat(seconds: float, line: Callable[[], str]) -> Iterator[None]:
-    """Say `line()` whenever nothing was said for so long since this began."""
+    """Print `line()` after every silence of so many seconds."""
     done, begin = threading.Event(), time.monotonic()
 
     def left() -> float:
-        return max(begin, _OUTPUT.spoke) + seconds - time.monotonic()
+        return max(begin, _OUTPUT.last_write) + seconds - time.monotonic()
 
     def beat() -> None:
-        with suppress(BrokenPipeError):  # nobody reads: the main thread meets the same at its next line
+        with suppress(BrokenPipeError):  # nobody reads: the main thread gets the same error at its next line
             while not done.wait(max(0.0, left())):
                 if left() <= 0:
                     info(line())
@@ -143,14 +143,3 @@ def heartbeat(seconds: float, line: Callable[[], str]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Aligned columns: the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, ["-" * width for width in widths], *rows]:
-        cells = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        info("  ".join(cells).rstrip())

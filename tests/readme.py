@@ -8,7 +8,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.study import readme as tables
+from tests.studies import readme as tables
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = (ROOT / "eimf" / "README.md", ROOT / "pipeline" / "README.md")

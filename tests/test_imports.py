@@ -28,10 +28,10 @@ ALLOWED = {
     "semantics": {"errors", "schema", "vectors", "config", "data", "losses", "metrics", "retrieval", "backbones"},
     "train": {"errors", "schema", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
-    "serving": {"errors", "schema", "config", "store", "retrieval", "backbones"},
+    "serving": {"errors", "config", "data", "retrieval", "backbones"},
 }
 FLOORS = [
-    {"console", "recipe", "renamed"},
+    {"console", "recipe", "renamed", "serving"},
     {"backends"},
     {"training"},
     {"stages"},

@@ -25,9 +25,9 @@ def test_tables_and_lists_of_files_are_those_of_the_project(path):
 
 
 def test_a_table_of_a_study_stands_beside_the_command_that_makes_it():
-    for path in (ROOT / "README.md", ROOT / "tests" / "study" / "README.md"):
+    for path in (ROOT / "README.md", ROOT / "tests" / "studies" / "README.md"):
         text = path.read_text()
-        tables = set(re.findall(r"<!-- (?:NDCG@10 of )?(tests/\S+)/table.md -->", text))
+        tables = set(re.findall(r"<!-- (?:NDCG@10 of )?(tests/\S+)/results.jsonl -->", text))
         assert tables and tables <= set(re.findall(r"PLAN=(tests/\S+?)\.toml", text))
 
 
@@ -67,7 +67,7 @@ def test_recipes_and_plans_are_valid(tmp_path):
     (tmp_path / "llm.toml").write_text(f'[dataset]\nname = "shop"\ninteractions = "e"\nitems = "i"\n{engines}')
     assert load_recipe("", tmp_path / "llm.toml", []).llm.model == "/models/some-instruct-model"
     plan = tomllib.loads(block(guide, "# study.toml:"))
-    assert set(plan["against"]) <= plan["variants"].keys()
+    assert set(plan["baselines"]) <= plan["variants"].keys()
     for settings in plan["variants"].values():
         load_recipe("ml-100k", None, settings)
 

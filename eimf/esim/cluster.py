@@ -1,7 +1,7 @@
 """Seeded spherical k-means of the users, without empty clusters (METHOD, stage one, 3).
 
-The vectors are clustered as they are: centring gains nothing and whitening loses, measured by the share of users whose
-validation item is nearer to their own cluster than to another (tests/studies/cluster_space.py).
+The vectors are clustered as they are. Centring gains nothing and whitening loses, by the share of users whose
+validation item is nearer to their own cluster than to another's (tests/studies/cluster_space.py).
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Serving: histories in, recommendations out. No LLM, no text encoder."""
+"""Serving: histories in, recommendations out. No LLM, no text encoder, no trainer, no store.
+
+`pipeline.serving.load_recommender` loads a `Recommender` from a store.
+"""
 
 from eimf.serving.recommend import Recommender
 

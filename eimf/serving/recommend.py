@@ -1,224 +1,166 @@
-"""What serves: a trained backbone and the items' ids. Nothing of the LLM, of texts, or of other users.
+"""Recommend with a trained backbone: item ids in, item ids out. No LLM, no texts, no data of other users.
 
-Shapes: B users, T history length, K interests, D width.
+`pipeline/serving.py` loads one from a store, and shows how to use it.
+
+Shapes: B users, E events of all of them, T longest window.
 """
 
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from numbers import Integral
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor
 
-from eimf import schema
 from eimf.backbones.base import Backbone
-from eimf.backbones.build import build_backbone, outline
-from eimf.backbones.registry import BACKBONES
-from eimf.config import ModelSettings
-from eimf.errors import ArtifactError, DataError, SettingError, describe_validation_error
+from eimf.data.windows import flat_ranges, pad_windows, window_index
+from eimf.errors import DataError
 from eimf.retrieval import Exclude, best_item_idx
-from eimf.store.artifact import Artifact, Store
 
-_TOGETHER = 256
+_BATCH = 256
 """Histories that go through the backbone together."""
-
-
-class Trained(BaseModel):
-    """What a `checkpoint` artifact says of itself, as far as serving needs it."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    model: Annotated[ModelSettings, Field(strict=False)]
-    keep_seen: bool
-    revision: int = 1
-
-
-def read_trained(checkpoint: Artifact) -> Trained:
-    """What was trained, from the manifest of a `checkpoint`. Raises ArtifactError if that does not tell."""
-    try:
-        return Trained.model_validate(checkpoint.manifest.configuration)
-    except ValidationError as error:
-        first = error.errors()[0]
-        problem = (
-            f"damaged: configuration.{'.'.join(map(str, first['loc']))}: {describe_validation_error(first)[0]:.200}"
-        )
-        raise checkpoint.damaged(problem) from error
-
-
-def load_backbone(checkpoint: Artifact, items: int) -> Backbone:
-    """The backbone of a `checkpoint` artifact, for a catalogue of so many items, as it serves. Raises ArtifactError
-    if its weights are not those of the backbone that it names, before any memory is taken for them, and if this
-    version of the backbone would compute something else with them."""
-    trained = read_trained(checkpoint)
-    settings, path = trained.model, checkpoint.file("model.safetensors")
-    try:
-        wanted = {
-            name: (list(value.shape), value.dtype) for name, value in outline(settings, items).state_dict().items()
-        }
-    except SettingError as error:
-        raise checkpoint.damaged(f"damaged: {error.field}: {error.problem:.200}") from error
-    revision = BACKBONES[settings.backbone].revision
-    if trained.revision != revision:
-        problem = f"revision {trained.revision} of {settings.backbone} made it, this is revision {revision}"
-        hint = "train it again, or serve it by the code it is from"
-        raise ArtifactError(f"checkpoint {checkpoint.short}", problem, hint)
-    if wrong := _misfit(wanted, path):
-        raise checkpoint.damaged(f"damaged: {path.name} {wrong}")
-    backbone = build_backbone(settings, items, seed=0)
-    backbone.load_state_dict(load_file(path))
-    return backbone.eval()
-
-
-_TYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
-"""Names that safetensors has for the types of weights."""
-
-
-def _misfit(wanted: dict[str, tuple[list[int], torch.dtype]], path: Path) -> str:
-    """How the tensors of a file differ from those wanted, by its header alone; empty if they do not."""
-    try:
-        with safe_open(path, framework="pt") as stream:
-            parts = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118
-            held = {name: (part.get_shape(), part.get_dtype()) for name, part in parts.items()}
-    except (SafetensorError, OSError) as error:
-        return f"is no safetensors file ({error!s:.200})"
-    for name in sorted(wanted.keys() | held.keys()):
-        if name not in wanted:
-            return f"has a tensor {name[:100]!r} that the model has no place for"
-        shape, dtype = wanted[name]
-        if name not in held:
-            return f"lacks the tensor {name!r}"
-        if held[name] != (shape, _TYPES[dtype]):
-            return f"has {name!r} as {held[name][1]} {held[name][0][:8]}, the model wants {_TYPES[dtype]} {shape}"
-    return ""
+_MAX_SECONDS = 1e15
+"""Of either sign: thirty million years, which float64 still counts by the second."""
+_HISTORIES, _TIMES = "lists of ids", "lists of seconds, one for each history"
+_WANTS_TIMES = "this backbone knows how long ago an event was: give seconds for each"
 
 
 class Recommender:
-    """Item ids in, item ids out, by the backbone of a `checkpoint` artifact and the ids of its `dataset`."""
+    """A backbone with the ids of its items. `recommend` takes ids; `rank`, below it, takes and returns arrays."""
 
-    def __init__(self, checkpoint: Artifact, dataset: Artifact) -> None:
-        self.dataset = dataset
-        names = schema.checked(dataset.table("items", [schema.ITEM_ID]), schema.ITEMS, [schema.ITEM_ID])
-        self.items: list[str] = names[schema.ITEM_ID].to_pylist()
-        """Ids of the catalogue: item j + 1 of the backbone is `items[j]`."""
-        self.backbone = load_backbone(checkpoint, len(self.items))
-        trained = read_trained(checkpoint)
-        self.max_length, self.keep_seen = trained.model.max_length, trained.keep_seen
-        """Events that the backbone sees; whether what a user had before may be recommended, as it was trained."""
-        self._number = {item: number for number, item in enumerate(self.items, 1)}
+    def __init__(self, backbone: Backbone, item_ids: Sequence[str], *, max_length: int, keep_seen: bool) -> None:
+        self.backbone = backbone.eval()
+        self.item_ids = list(item_ids)
+        """`item_idx` of the backbone counts from 1: the id of `item_idx` is `item_ids[item_idx - 1]`."""
+        self.max_length = max_length
+        """Events that the backbone sees: the last ones of a history."""
+        self.keep_seen = keep_seen
+        """Whether items of the history may be recommended, unless a call says otherwise."""
+        self._item_idx = {item_id: item_idx for item_idx, item_id in enumerate(self.item_ids, 1)}
 
-    @classmethod
-    def load(cls, store: Store, key: str) -> "Recommender":
-        """Of the checkpoint with this key, which may be shortened. Raises ArtifactError."""
-        checkpoint = store.get("checkpoint", key)
-        return cls(checkpoint, store.get("dataset", checkpoint.parent("dataset")))
-
-    @torch.no_grad()
     def recommend(
         self, histories: Sequence[Sequence[str]], count: int = 10, *, times: Sequence[Sequence[float]] | None = None,
         keep_seen: bool | None = None,
     ) -> list[list[tuple[str, float]]]:  # fmt: skip
-        """The best `count` items of each history with their scores, best first; fewer where fewer are left.
+        """The best `count` items of each history with their scores, best first; fewer if fewer are left.
 
-        A history holds item ids, oldest first, of any length; ids that the catalogue does not have are passed over.
-        `times` are those of its events in seconds, which a `timed` backbone wants. With `keep_seen`, items of the
-        history may come back; None: as the backbone was trained and measured. Raises DataError for a history without a
-        single known item, or with too few times, and for ids that are not text.
+        A history is a list of item ids, oldest first, of any length; unknown ids are skipped. `times` has the seconds
+        of each event, for a backbone that uses them. With `keep_seen`, items of the history may be recommended again;
+        None: as in training. Raises DataError for a history without a known item, or with too few times, and for ids
+        that are not text.
         """
-        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
-            raise DataError("count", reprlib.repr(count), "ask for 1 item or more")
+        _check_count(count)
         listed = _listed("histories", histories, _HISTORIES)
         if not listed:
             return []
-        keep_seen = self.keep_seen if keep_seen is None else keep_seen
-        items = [self._numbers(index, history) for index, history in enumerate(listed)]
-        clocks = self._clocks(times, items)
-        by_length = sorted(range(len(items)), key=lambda index: len(items[index]))  # so that little is padded
-        best: dict[int, list[tuple[str, float]]] = {}
-        for first in range(0, len(items), _TOGETHER):
-            part = by_length[first : first + _TOGETHER]
-            seconds = [clocks[index] for index in part] if clocks is not None else None
-            best |= zip(part, self._best([items[index] for index in part], seconds, count, keep_seen), strict=True)
-        return [best[index] for index in range(len(items))]
+        indices = [self._indices(number, history) for number, history in enumerate(listed)]
+        seconds = self._seconds(times, indices) if self.backbone.uses_timestamps else None
+        known = [item_idx > 0 for item_idx in indices]
+        lengths = np.array([chosen.sum() for chosen in known])
+        chosen = np.concatenate(known)
+        best, scores = self.rank(
+            np.concatenate(indices)[chosen], lengths, count=count, keep_seen=keep_seen,
+            times=None if seconds is None else np.concatenate(seconds)[chosen],
+        )  # fmt: skip
+        return self.with_ids(best, scores)
 
-    def _numbers(self, index: int, history: object) -> np.ndarray:
-        """A history's items by number, 0 where unknown. Raises DataError for one that is of no use."""
-        items = _listed("histories", history, f"{_HISTORIES} such as [{self.items[0]!r:.50}]", f"number {index} is ")
-        odd = [item for item in items if not isinstance(item, str)]
-        if odd:
-            problem = f"number {index} has {reprlib.repr(odd[0])} of type {type(odd[0]).__name__}, which is no text"
-            raise DataError("histories", problem, f"give {_HISTORIES} such as [{self.items[0]!r:.50}]")
-        numbers = np.array([self._number.get(item, 0) for item in items], dtype=np.int64)
-        if not numbers.any():
-            problem = f"number {index} has no item of the catalogue: {reprlib.repr(items)}"
-            raise DataError("histories", problem, f"give ids such as {self.items[0]!r:.50}")
-        return numbers
-
-    def _clocks(self, times: object, known: list[np.ndarray]) -> list[np.ndarray] | None:
-        """Seconds of each event, if the backbone wants them."""
-        if not self.backbone.uses_timestamps:
-            return None
-        wanted = "this backbone knows how long ago an event was: give seconds for each"
-        if times is None:
-            raise DataError("times", "none", wanted)
-        listed = [_listed("times", seconds, _TIMES, "holds ") for seconds in _listed("times", times, _TIMES)]
-        if [len(seconds) for seconds in listed] != [len(numbers) for numbers in known]:
-            raise DataError("times", "not as many as events", wanted)
-        return [_clock(index, seconds) for index, seconds in enumerate(listed)]
-
-    def _best(
-        self, known: list[np.ndarray], clocks: list[np.ndarray] | None, count: int, keep_seen: bool
-    ) -> list[list[tuple[str, float]]]:
-        kept = [numbers[numbers > 0] for numbers in known]
-        recent = [numbers[-self.max_length :] for numbers in kept]
-        times = None
-        if clocks is not None:
-            beside = [clock[numbers > 0] for clock, numbers in zip(clocks, known, strict=True)]
-            times = _padded([each[-self.max_length :] for each in beside])
-        interests = self.backbone.interests(_padded(recent), torch.tensor([len(each) for each in recent]), times)
-        seen = None
-        if not keep_seen:
-            items = list(map(np.unique, kept))
-            rows = np.repeat(np.arange(len(items)), [len(each) for each in items])
-            seen = Exclude(torch.from_numpy(rows), torch.from_numpy(np.concatenate(items)))
-        best, scores = best_item_idx(interests, self.backbone.item_vectors, seen, count)
+    def with_ids(self, item_idx: np.ndarray, scores: np.ndarray) -> list[list[tuple[str, float]]]:
+        """What `rank` returns, in the form that `recommend` returns it in."""
         return [
-            [(self.items[item - 1], score) for item, score in zip(*each, strict=True) if item]
-            for each in zip(best.tolist(), scores.tolist(), strict=True)
+            [(self.item_ids[index - 1], score) for index, score in zip(*row, strict=True) if index]
+            for row in zip(item_idx.tolist(), scores.tolist(), strict=True)
         ]
 
+    @torch.no_grad()
+    def rank(
+        self, item_idx: np.ndarray, lengths: np.ndarray, *, times: np.ndarray | None = None, count: int = 10,
+        keep_seen: bool | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """The best items of each history by `item_idx` [B, count], and their scores, best first; 0 if fewer are left.
 
-_HISTORIES, _TIMES = "lists of ids", "lists of seconds, one for each history"
+        `item_idx` [E] are the events of one history after another, oldest first; `lengths` [B] how many each history
+        has, one or more; `times` [E] their seconds, for a backbone that uses them. Fewer columns if there are fewer
+        items. Raises DataError for arrays that do not fit together.
+        """
+        _check_count(count)
+        offsets = self._offsets(item_idx, lengths, times)
+        keep_seen = self.keep_seen if keep_seen is None else keep_seen
+        width = min(count, len(self.item_ids))
+        best, scores = np.zeros((len(lengths), width), np.int64), np.zeros((len(lengths), width), np.float32)
+        by_length = np.argsort(lengths, kind="stable")  # so that windows need little padding
+        for start in range(0, len(lengths), _BATCH):
+            user = by_length[start : start + _BATCH]
+            begin, length = offsets[user], lengths[user]
+            index = window_index(begin, begin + length, self.max_length)
+            interests = self.backbone.interests(
+                torch.from_numpy(pad_windows(item_idx, index)),
+                torch.from_numpy(np.minimum(length, self.max_length)),
+                None if times is None else torch.from_numpy(pad_windows(times, index)),
+            )
+            exclude = None
+            if not keep_seen:
+                row, event = flat_ranges(begin, length)
+                exclude = Exclude(torch.from_numpy(row), torch.from_numpy(item_idx[event]))
+            of_batch = best_item_idx(interests, self.backbone.item_vectors, exclude, width)
+            best[user], scores[user] = (values.numpy() for values in of_batch)
+        return best, scores
+
+    def _offsets(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+        """Where each history begins, [B]. Raises DataError if the arrays do not fit together."""
+        if len(lengths) and (lengths.min() < 1 or lengths.sum() != len(item_idx)):
+            raise DataError("lengths", "do not divide the events", "give how many events each history has, 1 or more")
+        if len(item_idx) and (item_idx.min() < 1 or item_idx.max() > len(self.item_ids)):
+            problem = f"{item_idx.min()} to {item_idx.max()}"
+            raise DataError("item_idx", problem, f"give numbers from 1 to {len(self.item_ids)}")
+        if self.backbone.uses_timestamps and (times is None or len(times) != len(item_idx)):
+            raise DataError("times", "none" if times is None else "not as many as events", _WANTS_TIMES)
+        return np.cumsum(lengths) - lengths
+
+    def _indices(self, number: int, history: object) -> np.ndarray:
+        """The item_idx of each event of a history, 0 if unknown. Raises DataError if none is known."""
+        hint = f"{_HISTORIES} such as [{self.item_ids[0]!r:.50}]"
+        item_ids = _listed("histories", history, hint, f"number {number} is ")
+        if wrong := [item_id for item_id in item_ids if not isinstance(item_id, str)]:
+            problem = (
+                f"number {number} has {reprlib.repr(wrong[0])} of type {type(wrong[0]).__name__}, which is no text"
+            )
+            raise DataError("histories", problem, f"give {hint}")
+        item_idx = np.array([self._item_idx.get(item_id, 0) for item_id in item_ids], dtype=np.int64)
+        if not item_idx.any():
+            problem = f"number {number} has no item of the catalogue: {reprlib.repr(item_ids)}"
+            raise DataError("histories", problem, f"give ids such as {self.item_ids[0]!r:.50}")
+        return item_idx
+
+    def _seconds(self, times: object, indices: list[np.ndarray]) -> list[np.ndarray]:
+        """The seconds of each event."""
+        if times is None:
+            raise DataError("times", "none", _WANTS_TIMES)
+        listed = [_listed("times", seconds, _TIMES, "holds ") for seconds in _listed("times", times, _TIMES)]
+        if [len(seconds) for seconds in listed] != [len(item_idx) for item_idx in indices]:
+            raise DataError("times", "not as many as events", _WANTS_TIMES)
+        return [_as_seconds(number, seconds) for number, seconds in enumerate(listed)]
+
+
+def _check_count(count: object) -> None:
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+        raise DataError("count", reprlib.repr(count), "ask for 1 item or more")
 
 
 def _listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
     """`value` as a list. Raises DataError if it has no order, or is text."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set):
-        with suppress(TypeError):  # an array without a dimension, say
+        with suppress(TypeError):  # an array without a dimension, for example
             return list(value)
     problem = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is no list"
     raise DataError(field, problem, f"give {wanted}")
 
 
-def _clock(index: int, seconds: list[Any]) -> np.ndarray:
-    """The times of history number `index` as float64. Raises DataError if one is no number of seconds."""
+def _as_seconds(number: int, seconds: list[Any]) -> np.ndarray:
+    """The times of one history as float64. Raises DataError if one is no number of seconds."""
     with suppress(TypeError, ValueError, OverflowError):
-        clock = np.asarray(seconds, dtype=np.float64)
-        if clock.ndim == 1 and (np.abs(clock) <= _LONGEST).all():
-            return clock
-    raise DataError("times", f"number {index} has {reprlib.repr(seconds)}", "give seconds for each event")
-
-
-_LONGEST = 1e15
-"""Seconds, of either sign: thirty million years, which no difference of float64 loses."""
-
-
-def _padded(rows: list[np.ndarray]) -> Tensor:
-    """Rows as one tensor [B, T], zeros at the end."""
-    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True)
+        values = np.asarray(seconds, dtype=np.float64)
+        if values.ndim == 1 and (np.abs(values) <= _MAX_SECONDS).all():
+            return values
+    raise DataError("times", f"number {number} has {reprlib.repr(seconds)}", "give seconds for each event")

@@ -11,9 +11,11 @@ from eimf import schema
 from eimf.config import HeadSettings
 from eimf.errors import printable
 from eimf.store.artifact import Artifact, Store
-from pipeline.console import info, table
+from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.report.results import show_paired, show_results
+from pipeline.report.tables import Number, Table
+from pipeline.report.text import format_table
 from pipeline.stages.stage_one import engines_of, run_esim
 from pipeline.stages.stage_two import run_train
 
@@ -43,15 +45,12 @@ def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
             info(f"    {_plain(row[schema.INTEREST])}: {evidence}")
 
 
-def show_seconds(built: Mapping[str, Artifact], whole: float, starts: Mapping[str, float]) -> None:
-    """Seconds of everything that was built in the `whole`, by its label, and of every engine's start within it."""
+def seconds_table(built: Mapping[str, Artifact], starts: Mapping[str, float]) -> Table:
+    """Seconds of everything that was built, by its label, and of every engine's start."""
     seconds = {artifact.key: (label, artifact.manifest.seconds) for label, artifact in built.items()}.values()
-    rows = [[label, f"{value:.0f}"] for label, value in seconds if value >= 1]
-    rows += [[f"of these, starting {section}.model", f"{value:.0f}"] for section, value in starts.items()]
-    if built:
-        info(f"Where the time went, {whole:.0f} seconds in all:")
-        table(["", "seconds"], rows)
-        info()
+    rows = [(label, (Number(value, 0),)) for label, value in seconds if value >= 1]
+    rows += [(f"of these, starting {section}.model", (Number(value, 0),)) for section, value in starts.items()]
+    return Table("", ("seconds",), tuple(rows))
 
 
 def show_next_steps() -> None:
@@ -104,5 +103,8 @@ def run_demo(recipe: Recipe, store: Store) -> None:
     built = {
         name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before
     }
-    show_seconds(built, time.monotonic() - begin, engines.seconds)
+    if built:
+        info(f"Where the time went, {time.monotonic() - begin:.0f} seconds in all:")
+        info(format_table(seconds_table(built, engines.seconds)))
+        info()
     show_next_steps()

@@ -1,18 +1,22 @@
-"""What a trained backbone recommends: after a history that is written out, to a user of its dataset, or to all."""
+"""The command `recommend`: items for a history, for a user of the dataset, or for all its users."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from eimf import schema
 from eimf.data.histories import Histories
 from eimf.errors import DataError, SettingError
 from eimf.serving.recommend import Recommender
-from eimf.store.artifact import Store
+from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_files, replacing
 from pipeline.commands.table_file import check_ending, table_writer
-from pipeline.console import info, progress, table
+from pipeline.console import info, progress
+from pipeline.report.tables import Number, Table
+from pipeline.report.text import format_table
+from pipeline.serving import recommender_of
 from pipeline.stages.load import histories_of
 
 _BLOCK = 4096
@@ -32,70 +36,82 @@ def show(
     store: Store, key: str, history: list[str], times: list[float] | None, user: str | None, count: int,
     keep_seen: bool | None = None,
 ) -> None:  # fmt: skip
-    """One row an item that the checkpoint `key` recommends: after this history, or to this user of its dataset.
-    `keep_seen` as in `Recommender.recommend`."""
+    """Print the items that the checkpoint `key` recommends after a history, or to a user of its dataset. `keep_seen` as
+    in `Recommender.recommend`."""
     if bool(history) == (user is not None):
-        found = "a history and a user" if history else "neither a history nor a user"
-        raise SettingError("recommend", found, "give item ids, oldest first, or --user with an id of the dataset")
-    model = Recommender.load(store, key)
-    past, clocks = [history], [times] if times else None
-    if user is not None:
-        users = _users(model)
-        if user not in users:
-            raise DataError(
-                "--user", f"{user[:100]!r} is no user of the dataset", f"give an id such as {users[0][:100]!r}"
-            )
-        number = users.index(user)
-        past, clocks = _past(model, histories_of({"dataset": model.dataset}), range(number, number + 1))
-    rows = model.dataset.table("items", [schema.ITEM_ID, schema.TITLE])
-    titles = dict(zip(*(rows[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
-    best = model.recommend(past, count, times=clocks, keep_seen=keep_seen)[0]
+        problem = "a history and a user" if history else "neither a history nor a user"
+        raise SettingError("recommend", problem, "give item ids, oldest first, or --user with an id of the dataset")
+    model, dataset = _load(store, key)
+    if user is None:
+        best = model.recommend([history], count, times=[times] if times else None, keep_seen=keep_seen)[0]
+    else:
+        user_idx = _user_idx(dataset, user)
+        ranked = _rank(model, histories_of({"dataset": dataset}), range(user_idx, user_idx + 1), count, keep_seen)
+        best = model.with_ids(*ranked)[0]
     if not best:
-        info("nothing is left to recommend: the history holds every item; --keep-seen lets items of it come back")
+        info("nothing is left to recommend: the history holds every item; --keep-seen recommends items of it again")
         return
-    table(["item", "score", "title"], [[item, f"{score:.3f}", titles[item] or ""] for item, score in best])
+    items = dataset.table("items", [schema.ITEM_ID, schema.TITLE])
+    titles = dict(zip(*(items[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
+    rows = [(item_id, (Number(score, 3), titles[item_id] or "")) for item_id, score in best]
+    info(format_table(Table("item", ("score", "title"), tuple(rows))))
 
 
 def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | None = None) -> None:
-    """What the checkpoint `key` recommends to every user of its dataset after all events, as a Parquet, CSV or JSON
-    lines file, by its ending."""
+    """Write the items that the checkpoint `key` recommends to every user of its dataset after all events, to a Parquet,
+    CSV or JSON lines file, by its ending."""
     check_ending(path, "--output")
     folder = path.parent.resolve()
     if not folder.is_dir():
         raise SettingError("--output", f"no folder {folder}", "make it, or name a file elsewhere")
-    model = Recommender.load(store, key)
-    users = _users(model)
+    model, dataset = _load(store, key)
+    users = dataset.table("users", [schema.USER_ID])[schema.USER_ID]
     remove_stale_files(folder)
     with replacing(path) as unfinished, table_writer(unfinished, path.suffix, RANKED) as write:
-        for rows in _ranked(model, users, count, keep_seen):
+        for rows in _ranked_tables(model, histories_of({"dataset": dataset}), users, count, keep_seen):
             write(rows)
     info(f"{path}: at most {count} items for each of {len(users)} users")
 
 
-def _ranked(model: Recommender, users: list[str], count: int, keep_seen: bool | None) -> Iterator[pa.Table]:
-    histories = histories_of({"dataset": model.dataset})
-    with progress("recommending", len(users), "users") as on_progress:
-        for first in range(0, len(users), _BLOCK):
-            block = range(first, min(first + _BLOCK, len(users)))
-            past, clocks = _past(model, histories, block)
-            lists = model.recommend(past, count, times=clocks, keep_seen=keep_seen)
-            rows = [
-                dict(zip(RANKED.names, (users[number], rank, item, score), strict=True))
-                for number, best in zip(block, lists, strict=True)
-                for rank, (item, score) in enumerate(best, 1)
-            ]
-            yield pa.Table.from_pylist(rows, RANKED)
-            on_progress(len(block))
+def _load(store: Store, key: str) -> tuple[Recommender, Artifact]:
+    """The recommender of a checkpoint, and the dataset that it was trained on."""
+    checkpoint = store.get("checkpoint", key)
+    dataset = store.get("dataset", checkpoint.parent("dataset"))
+    return recommender_of(checkpoint, dataset), dataset
 
 
-def _users(model: Recommender) -> list[str]:
-    """Ids of the dataset's users."""
-    ids: list[str] = model.dataset.table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
-    return ids
+def _user_idx(dataset: Artifact, user: str) -> int:
+    """Raises DataError for an id that the dataset does not have."""
+    ids: list[str] = dataset.table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
+    if user not in ids:
+        problem = f"{user[:100]!r} is no user of the dataset"
+        raise DataError("--user", problem, f"give an id such as {ids[0][:100]!r}")
+    return ids.index(user)
 
 
-def _past(model: Recommender, histories: Histories, users: range) -> tuple[list[list[str]], list[list[float]] | None]:
-    """The items of all events of these users, oldest first, and their times where the data has them."""
-    spans = [slice(*histories.offsets[user : user + 2]) for user in users]
-    items = [[model.items[item - 1] for item in histories.item_idx[span]] for span in spans]
-    return items, None if histories.timestamps is None else [histories.timestamps[span].tolist() for span in spans]
+def _rank(
+    model: Recommender, histories: Histories, users: range, count: int, keep_seen: bool | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Recommender.rank` for all events of some users."""
+    offsets = histories.offsets[users.start : users.stop + 1]
+    events = slice(offsets[0], offsets[-1])
+    times = None if histories.timestamps is None else histories.timestamps[events].astype(np.float64)
+    return model.rank(histories.item_idx[events], np.diff(offsets), times=times, count=count, keep_seen=keep_seen)
+
+
+def _ranked_tables(
+    model: Recommender, histories: Histories, user_ids: pa.ChunkedArray, count: int, keep_seen: bool | None
+) -> Iterator[pa.Table]:
+    """`RANKED` for a block of users after another."""
+    item_ids = pa.array(model.item_ids, pa.string())
+    with progress("recommending", histories.num_users, "users") as on_progress:
+        for start in range(0, histories.num_users, _BLOCK):
+            users = range(start, min(start + _BLOCK, histories.num_users))
+            item_idx, scores = _rank(model, histories, users, count, keep_seen)
+            row, column = np.nonzero(item_idx)
+            columns = [
+                user_ids.take(pa.array(row + start)), pa.array(column + 1, pa.int32()),
+                item_ids.take(pa.array(item_idx[row, column] - 1)), pa.array(scores[row, column]),
+            ]  # fmt: skip
+            yield pa.table(columns, schema=RANKED)
+            on_progress(len(users))

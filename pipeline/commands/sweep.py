@@ -1,34 +1,41 @@
-"""The command `sweep`: every run of a plan, and its table."""
+"""The command `sweep`: every trial of a plan, and its table."""
 
 from pathlib import Path
 
 from eimf.store.artifact import Store
 from eimf.store.files import remove_stale_files, write_atomic
 from pipeline.console import info
-from pipeline.sweeps.plan import prepare_plan, read_plan, tasks_of
+from pipeline.sweeps.plan import prepare_plan, read_plan, trials_of
+from pipeline.sweeps.results import current, read_results
 from pipeline.sweeps.run import run_sweep
-from pipeline.sweeps.table import comparison
+from pipeline.sweeps.table import format_tables, results_tables
 
 
-def run_plan(path: Path, store: Store, results: Path | None, workers: int) -> None:
-    """Every run of a plan, and the table of all that is finished; `results`/table.md, by default in a folder named like
-    the plan, holds it at any time."""
+def run_plan(path: Path, store: Store, folder: Path | None, workers: int) -> None:
+    """Run every trial of a plan, and print the table of all that are finished.
+
+    `folder`, by default named like the plan, has the results, and at any time the table of those that are finished.
+    Results of other settings or of an earlier version stay in the file, but not in the table, until they are replaced.
+    """
     plan = read_plan(path)
-    results = results or path.with_suffix("")
+    folder = folder or path.with_suffix("")
     store.remove_stale()
-    remove_stale_files(results)
-    folder = path.resolve().parent
-    prepare_plan(plan, folder, store)
-    tasks = tasks_of(plan, folder, store)
+    remove_stale_files(folder)
+    for problem in read_results(folder)[1]:
+        info(problem)
+    prepare_plan(plan, path.resolve().parent, store)
+    trials = trials_of(plan, path.resolve().parent, store)
 
-    def keep_table() -> str:
-        table = comparison(plan, tasks, results)
-        write_atomic(results / "table.md", table.encode())
+    def write_table() -> str:
+        results = read_results(folder)[0]
+        finished = [result for trial in trials if (result := current(results, trial))]
+        table = format_tables(results_tables(plan, finished))
+        write_atomic(folder / "table.md", table.encode())
         return table
 
     try:
-        run_sweep(tasks, store, results, workers, keep_table)
+        run_sweep(trials, store, folder, workers, write_table)
     finally:
-        table = keep_table()
+        table = write_table()
         info()
         info(table)

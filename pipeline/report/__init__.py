@@ -1,1 +1,1 @@
-"""Results for people."""
+"""Reports: first the numbers, then their form."""

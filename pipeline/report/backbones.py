@@ -2,32 +2,35 @@
 
 import inspect
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from pipeline.console import info
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """What `eimf backbones` tells of one backbone, at default settings."""
+
+    name: str
+    about: str
+    """First line of its file."""
+    vectors: int
+    """Vectors per user."""
+    parameters: int
+    """Parameters in addition to the item table."""
+    dropout: float
+    options: dict[str, object]
 
 
-def show_backbones() -> None:
-    """Every backbone of the catalogue at default settings: what it is, its vectors a user, its parameters, its
-    options."""
+def list_backbones() -> list[BackboneFacts]:
+    """Every backbone of the registry."""
     from eimf.backbones.registry import BACKBONES
 
-    for name in BACKBONES:
-        about, vectors, parameters, options = describe_backbone(name)
-        many = "one vector" if vectors == 1 else f"{vectors} vectors"
-        info(f"{name:<12}  {about}")
-        usual = f"dropout {BACKBONES[name].default_dropout:g} unless model.dropout says another"
-        info(f"{'':<12}  {many} a user, {parameters:,} parameters beside the item table, {usual}")
-        if options:
-            info(f"{'':<12}  {' '.join(f'{option}={json.dumps(value)}' for option, value in options.items())}")
-    info("choose by --backbone NAME, an option by --set model.options.NAME.OPTION=VALUE")
+    return [describe_backbone(name) for name in BACKBONES]
 
 
-def describe_backbone(name: str) -> tuple[str, int, int, dict[str, object]]:
-    """First line of its file; vectors a user; parameters beside the item table; options with their defaults."""
+def describe_backbone(name: str) -> BackboneFacts:
+    """One backbone at default settings."""
     import torch
 
     from eimf.backbones.build import build_backbone, chosen_options
@@ -37,8 +40,22 @@ def describe_backbone(name: str) -> tuple[str, int, int, dict[str, object]]:
     settings = ModelSettings(backbone=name)
     model = build_backbone(settings, items=1, seed=0).eval()
     with torch.no_grad():
-        one = torch.ones(1, 1, dtype=torch.int64)
-        vectors = model.interests(one, one[0]).shape[1]
-    parameters = sum(each.numel() for each in model.parameters()) - model.item_table.weight.numel()
-    about = inspect.getmodule(BACKBONES[name]).__doc__ or ""
-    return about.splitlines()[0], vectors, parameters, chosen_options(settings)
+        item_idx, lengths = torch.ones(1, 1, dtype=torch.int64), torch.ones(1, dtype=torch.int64)
+        vectors = model.interests(item_idx, lengths).shape[1]
+    parameters = sum(weight.numel() for weight in model.parameters()) - model.item_table.weight.numel()
+    about = (inspect.getmodule(BACKBONES[name]).__doc__ or "").splitlines()[0]
+    dropout = BACKBONES[name].default_dropout
+    return BackboneFacts(name, about, vectors, parameters, dropout, chosen_options(settings))
+
+
+def show_backbones() -> None:
+    """Print every backbone: what it is, its vectors, parameters and options."""
+    for facts in list_backbones():
+        vectors = "one vector" if facts.vectors == 1 else f"{facts.vectors} vectors"
+        size = f"{vectors} per user, {facts.parameters:,} parameters in addition to the item table"
+        info(f"{facts.name:<12}  {facts.about}")
+        info(f"{'':<12}  {size}, default dropout {facts.dropout:g}")
+        if facts.options:
+            options = (f"{option}={json.dumps(value)}" for option, value in facts.options.items())
+            info(f"{'':<12}  {' '.join(options)}")
+    info("choose by --backbone NAME, set an option by --set model.options.NAME.OPTION=VALUE")

@@ -1,49 +1,52 @@
-"""Tables of finished metrics."""
-
-from typing import TYPE_CHECKING
+"""Tables of finished trainings."""
 
 from eimf import schema
 from eimf.store.artifact import Artifact
-from pipeline.console import info, table
+from pipeline.console import info
+from pipeline.report.tables import Difference, Number, Table, difference
+from pipeline.report.text import format_table
 from pipeline.stages.stage_two import Result
 
-if TYPE_CHECKING:
-    pass
-
-_COLUMNS, _USUAL = 3, (10, 20)
-"""Most cut-offs that a table shows; those shown of more."""
+_MAX_CUTOFFS, _DEFAULT_CUTOFFS = 3, (10, 20)
+"""Most cut-offs that a table shows; those that it shows if there are more."""
 
 
-def values(metrics: Artifact, chosen: str = "all") -> dict[tuple[str, int], float]:
+def metric_values(metrics: Artifact, users: str = "all") -> dict[tuple[str, int], float]:
     """Metric values of one slice of users, by name and cut-off."""
     rows = metrics.table("metrics").to_pylist()
-    return {(row[schema.METRIC], row[schema.K]): row[schema.VALUE] for row in rows if row[schema.SLICE] == chosen}
+    return {(row[schema.METRIC], row[schema.K]): row[schema.VALUE] for row in rows if row[schema.SLICE] == users}
+
+
+def training_table(results: list[Result]) -> Table:
+    """One row per training: NDCG and Recall at the measured cut-offs, or at the usual ones if there are many; MRR at
+    the last of these; and how long the training took."""
+    values = [metric_values(result.metrics) for result in results]
+    cutoffs = sorted({k for name, k in values[0] if name == "ndcg"})
+    if len(cutoffs) > _MAX_CUTOFFS:
+        cutoffs = [k for k in cutoffs if k in _DEFAULT_CUTOFFS] or cutoffs[:_MAX_CUTOFFS]
+    metrics = [(name, k) for k in cutoffs for name in ("ndcg", "recall")] + [("mrr", cutoffs[-1])]
+    columns = (*(f"{name}@{k}" for name, k in metrics), "best epoch", "seconds")
+    rows = []
+    for result, of_result in zip(results, values, strict=True):
+        took = [Number(result.checkpoint.fact(name), 0) for name in ("best_epoch", "seconds")]
+        rows.append((result.label, (*(Number(of_result[metric]) for metric in metrics), *took)))
+    return Table("", columns, tuple(rows))
+
+
+def ndcg_difference(base: Result, other: Result) -> Difference:
+    """`other` - `base` in NDCG@10 over the same users."""
+    from eimf.evaluation.rank_users import table_metric
+
+    return difference(*(table_metric(run.metrics.table("ranks"), "ndcg", 10) for run in (base, other)))
 
 
 def show_results(results: list[Result]) -> None:
-    """One row a training, NDCG and Recall at the cut-offs that were measured, or the usual of them, and MRR at the last
-    of these."""
-    found = [values(result.metrics) for result in results]
-    cutoffs = sorted({k for name, k in found[0] if name == "ndcg"})
-    if len(cutoffs) > _COLUMNS:
-        cutoffs = [k for k in cutoffs if k in _USUAL] or cutoffs[:_COLUMNS]
-    shown = [(name, k) for k in cutoffs for name in ("ndcg", "recall")] + [("mrr", cutoffs[-1])]
-    header = ["", *[f"{name}@{k}" for name, k in shown], "best epoch", "seconds"]
-    rows = []
-    for result, each in zip(results, found, strict=True):
-        numbers = [f"{each[name]:.4f}" for name in shown]
-        rows.append(
-            [result.label, *numbers, *(f"{result.checkpoint.fact(name):.0f}" for name in ("best_epoch", "seconds"))]
-        )
-    table(header, rows)
+    """Print the table of some trainings."""
+    info(format_table(training_table(results)))
 
 
-def show_paired(plain: Result, other: Result) -> None:
-    """Mean difference of NDCG@10 over the same users, with its standard error and the paired p."""
-    from eimf.evaluation.rank_users import table_metric
-    from eimf.metrics import paired_difference
-
-    ndcg = [table_metric(result.metrics.table("ranks"), "ndcg", 10) for result in (plain, other)]
-    mean, spread, p = paired_difference(*ndcg)
-    certainty = f"standard error {spread:.4f} over users, paired p = {p:.2g}"
-    info(f"{other.label} - {plain.label}: NDCG@10 {mean:+.4f} ({certainty})")
+def show_paired(base: Result, other: Result) -> None:
+    """Print how two trainings differ in NDCG@10."""
+    paired = ndcg_difference(base, other)
+    certainty = f"standard error {paired.error:.4f} over {paired.n} users, paired p = {paired.p:.2g}"
+    info(f"{other.label} - {base.label}: NDCG@10 {paired.value:+.4f} ({certainty})")

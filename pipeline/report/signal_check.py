@@ -1,31 +1,29 @@
 """The table of the signal check."""
 
-from typing import TYPE_CHECKING
-
 from eimf.store.artifact import Artifact
-from pipeline.console import info, table
+from pipeline.console import info
+from pipeline.report.tables import Number, Table, difference
+from pipeline.report.text import format_table
 
-if TYPE_CHECKING:
-    import torch
+_NOTE = "AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM."
 
 
-def show_probe(probe: Artifact) -> None:
-    """One row a source: mean AUC over users, the paired difference of the LLM's interests to it, and what it adds to
-    the user's own history."""
-    from eimf.metrics import paired_difference
+def signal_check_table(check: Artifact) -> Table:
+    """One row per source: its mean AUC over users, the LLM's interests minus it, and what it adds to the user's own
+    history."""
     from eimf.semantics.signal_check import HISTORY, LLM, read_auc_table
 
-    auc_by_source = read_auc_table(probe.table("auc"))
-    llm, history = auc_by_source[LLM], auc_by_source[HISTORY]
-
-    def cells(one: "torch.Tensor", other: "torch.Tensor") -> list[str]:
-        mean, error, p = paired_difference(one, other)
-        return [f"{mean:+.4f} ± {error:.4f}", f"{p:.2g}"]
-
+    auc_by_source = read_auc_table(check.table("auc"))
+    llm, history = auc_by_source[LLM].auc, auc_by_source[HISTORY].auc
     rows = []
     for name, source in auc_by_source.items():
-        against = ["", ""] if name == LLM else cells(source.auc, llm.auc)
-        added = ["", ""] if name == HISTORY else cells(history.auc, source.auc_with_history)
-        rows.append([name, f"{source.auc.mean():.4f}", *against, *added])
-    table(["", "AUC", "llm minus it", "paired p", "it adds to history", "paired p"], rows)
-    info("AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM.")
+        below_llm = None if name == LLM else difference(source.auc, llm)
+        gain = None if name == HISTORY else difference(history, source.auc_with_history)
+        rows.append((name, (Number(float(source.auc.mean())), below_llm, gain)))
+    return Table("", ("AUC", "llm minus it", "it adds to history"), tuple(rows))
+
+
+def show_probe(check: Artifact) -> None:
+    """Print the table of a signal check."""
+    info(format_table(signal_check_table(check)))
+    info(_NOTE)

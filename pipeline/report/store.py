@@ -1,46 +1,69 @@
 """What a store holds."""
 
+from dataclasses import dataclass
+
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline.console import info
 from pipeline.stages.stage import counts
 
 
-def show_store(store: Store) -> None:
-    """Every artifact: kind, key, when, from what, its counts; a damaged one with what is wrong."""
-    rows, listing = [], store.listing()
-    for kind, key in listing:
+@dataclass(frozen=True)
+class StoreEntry:
+    """One artifact of a store."""
+
+    kind: str
+    key: str
+    """The first digits of its key."""
+    created: str
+    size: int
+    """Bytes of its files."""
+    summary: str
+
+
+def list_store(store: Store) -> tuple[list[StoreEntry], list[ArtifactError]]:
+    """Every artifact, and what is wrong with the damaged ones."""
+    entries, damaged = [], []
+    for kind, key in store.listing():
         try:
             artifact = store.get(kind, key)
-            about = _about(artifact)
+            summary = _summary(artifact)
         except ArtifactError as error:
-            info(f"damaged: {error}")
+            damaged.append(error)
             continue
         manifest = artifact.manifest
-        size = sum(entry.size for entry in manifest.files.values()) / 1e6
-        rows.append([manifest.kind, artifact.short, manifest.created[:16], f"{size:.1f}", about])
-    if not listing:
+        size = sum(entry.size for entry in manifest.files.values())
+        entries.append(StoreEntry(manifest.kind, artifact.short, manifest.created, size, summary))
+    return entries, damaged
+
+
+def show_store(store: Store) -> None:
+    """Print every artifact: kind, key, date, size, its parents, its counts."""
+    entries, damaged = list_store(store)
+    for error in damaged:
+        info(f"damaged: {error}")
+    if not entries and not damaged:
         info(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
-        return
-    for kind, key, created, megabytes, summary in rows:
-        info(f"{kind:<17} {key}  {created}  {megabytes:>8} MB  {summary}")
+    for entry in entries:
+        size = f"{entry.size / 1e6:>8.1f} MB"
+        info(f"{entry.kind:<17} {entry.key}  {entry.created[:16]}  {size}  {entry.summary}")
 
 
-def _about(artifact: Artifact) -> str:
-    """Its counts; of a training, first its backbone and parents. Raises ArtifactError if its manifest lacks these."""
+def _summary(artifact: Artifact) -> str:
+    """Its counts; for a training its backbone and parents first. Raises ArtifactError if its manifest lacks these."""
     if artifact.manifest.kind == "metrics":
-        return f"checkpoint={_told(artifact, 'parents', 'checkpoint')[:12]} {counts(artifact)}"
+        return f"checkpoint={_value(artifact, 'parents', 'checkpoint')[:12]} {counts(artifact)}"
     if artifact.manifest.kind != "checkpoint":
         return counts(artifact)
-    backbone, seed = (_told(artifact, "configuration", *path) for path in (("model", "backbone"), ("train", "seed")))
+    backbone, seed = (_value(artifact, "configuration", *path) for path in (("model", "backbone"), ("train", "seed")))
     parents = artifact.manifest.parents
-    took = "interests" if "esim" in parents else "texts" if "item_vectors" in parents else "nothing"
-    dataset = _told(artifact, "parents", "dataset")[:12]
-    kept = " keep_seen" if artifact.manifest.configuration.get("keep_seen") is True else ""
-    return f"{backbone} seed={seed} semantics={took} dataset={dataset}{kept} {counts(artifact)}"
+    semantics = "interests" if "esim" in parents else "texts" if "item_vectors" in parents else "nothing"
+    dataset = _value(artifact, "parents", "dataset")[:12]
+    keep_seen = " keep_seen" if artifact.manifest.configuration.get("keep_seen") is True else ""
+    return f"{backbone} seed={seed} semantics={semantics} dataset={dataset}{keep_seen} {counts(artifact)}"
 
 
-def _told(artifact: Artifact, part: str, *path: str) -> str:
+def _value(artifact: Artifact, part: str, *path: str) -> str:
     """The value at `path` in a part of the manifest, as text. Raises ArtifactError if there is none."""
     value = getattr(artifact.manifest, part)
     for name in path:

@@ -21,15 +21,15 @@ def _build_metrics(
 ) -> Summary:
     device = prepare_torch(runtime)
     from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, ranks_table
-    from eimf.serving.recommend import load_backbone, read_trained
+    from pipeline.serving import load_backbone
     from pipeline.stages.load import histories_of
 
     histories = histories_of(artifacts)
-    backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
-    max_length = read_trained(artifacts["checkpoint"]).model.max_length
+    trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
     with progress("ranking", len(histories.cases[schema.TEST]), "users") as on_progress:
         ranking = rank_users(
-            backbone.to(device), histories, schema.TEST, max_length=max_length, keep_seen=settings.keep_seen,
+            backbone.to(device), histories, schema.TEST,
+            max_length=trained.model.max_length, keep_seen=settings.keep_seen,
             block=runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
         )  # fmt: skip
     staging.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))

@@ -1,9 +1,10 @@
-"""The plan of a sweep, and the runs that it lists.
+"""The plan of a sweep, and the trials that it lists.
 
-A plan is TOML: recipes, backbones, seeds, and variants, which are lists of settings. Every combination is a run.
+A plan is TOML: recipes, backbones, seeds, and variants, which are lists of settings. Every combination is a trial.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -25,7 +26,7 @@ _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 
 
 class Plan(BaseModel):
-    """What to run, and what to compare it with."""
+    """What to train, and what to compare it with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -37,24 +38,24 @@ class Plan(BaseModel):
     """Values of train.seed."""
     variants: dict[Annotated[str, Field(pattern=NAME)], list[str]] = Field(min_length=1)
     """Settings, section.key=value, by the name of the variant."""
-    against: list[str] = []
+    baselines: list[str] = []
     """Variants that every other one is compared with, over the same users."""
     settings: list[str] = []
-    """Settings of all runs."""
+    """Settings of all trials."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a plan."""
+    """One training of a plan, with its evaluation."""
 
     recipe: Recipe
     backbone: str
     variant: str
     seed: int
     key: str
-    """Of the metrics that it ends in."""
-    shut: bool
-    """True where the gate leaves the interests out."""
+    """Key of the metrics that it ends in."""
+    fails_gain_test: bool
+    """True if it asks for interests, and the gain test leaves them out."""
 
     @property
     def dataset(self) -> str:
@@ -69,7 +70,7 @@ def read_plan(path: Path) -> Plan:
     """Raises SettingError."""
     if path.suffix != ".toml":
         raise SettingError(
-            "plan", f"{path} does not end in .toml", "rename it: results go into a folder named without it"
+            "plan", f"{path} does not end in .toml", "rename it: the folder of its results has its name without .toml"
         )
     try:
         return Plan.model_validate(read_toml(path, "plan"))
@@ -82,64 +83,65 @@ def read_plan(path: Path) -> Plan:
         raise SettingError(field, *describe_validation_error(first, str(path))) from error
 
 
-def tasks_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
-    """Every run, the first seed of everything first. Raises SettingError for a setting that is not allowed and for
-    runs of one name, and ArtifactError where the store lacks what a run is trained against."""
-    tasks: list[Trial] = []
+def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
+    """Every trial of a plan, the first seed of everything first; `folder` is the plan's.
+
+    Only reads the store: call `prepare_plan` first. Raises SettingError for a setting that is not allowed and for two
+    trials of one name, and ArtifactError if the store lacks what a trial is trained on.
+    """
+    trials: list[Trial] = []
     artifacts: dict[str, dict[str, Artifact]] = {}
     for seed, backbone, variant, recipe in _combinations(plan, folder):
         group = _group(recipe)
         artifacts[group] = artifacts.get(group) or stage_two_artifacts(recipe, store)
         training = resolve_against(artifacts[group], recipe, store)
-        tasks.append(Trial(recipe, backbone, variant, seed, training.metrics_key, training.fails_gain_test))
-    names = [task.name for task in tasks]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SettingError("plan", f"two runs are called {twice}", "give each recipe a dataset.name of its own")
-    return tasks
+        trials.append(Trial(recipe, backbone, variant, seed, training.metrics_key, training.fails_gain_test))
+    names = Counter(trial.name for trial in trials)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise SettingError("plan", f"two trials are called {twice[0]}", "give each recipe a dataset.name of its own")
+    return trials
 
 
 def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
-    """Build what `tasks_of` reads: see `resolve.prepare`."""
+    """Build what `trials_of` reads: see `resolve.prepare`."""
     prepared = set()
     for _, _, _, recipe in _combinations(plan, folder):
-        need = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
-        if need not in prepared:
+        needs = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
+        if needs not in prepared:
             prepare(recipe, store)
-            prepared.add(need)
+            prepared.add(needs)
 
 
 def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Recipe]]:
-    """Seed, backbone, variant and recipe of every run, the first seed of everything first. Raises SettingError."""
-    for field in ("recipes", "backbones", "seeds"):
-        values = getattr(plan, field)
-        if len(set(values)) < len(values):
-            raise SettingError(f"plan.{field}", f"{values} names one twice", "name it once")
-    _no_coordinates(plan)
-    unknown = [name for name in plan.against if name not in plan.variants]
-    if unknown:
-        raise SettingError("plan.against", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
+    """Seed, backbone, variant and recipe of every trial, the first seed of everything first. Raises SettingError."""
+    _check_lists(plan)
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
-        for variant, own in plan.variants.items():
-            settings = [*plan.settings, *own, f"model.backbone={backbone}", f"train.seed={seed}"]
+        for variant, variant_settings in plan.variants.items():
+            settings = [*plan.settings, *variant_settings, f"model.backbone={backbone}", f"train.seed={seed}"]
             yield seed, backbone, variant, _recipe(name, folder, settings, f"the plan, variant {variant!r}")
 
 
 def _group(recipe: Recipe) -> str:
-    """The same for recipes that are trained against the same artifacts."""
+    """The same for recipes that are trained on the same artifacts."""
     source = recipe.heads.source
     behind = settings_behind(recipe, source or "dataset")
     return json.dumps([source, behind.name, behind.settings, str(behind.folder)])
 
 
-def _no_coordinates(plan: Plan) -> None:
-    """Raises SettingError where a plan's settings name what tells its runs apart."""
-    lists = {"settings": plan.settings} | {f"variants.{name}": own for name, own in plan.variants.items()}
-    for field, settings in lists.items():
-        for setting in settings:
-            name = setting.partition("=")[0].strip()
-            if name in _COORDINATES:
-                raise SettingError(f"plan.{field}", f"{setting!r}", f"write it into {_COORDINATES[name]} of the plan")
+def _check_lists(plan: Plan) -> None:
+    """Raises SettingError if a list repeats a value, a baseline is no variant, or settings name what has a list."""
+    for field in ("recipes", "backbones", "seeds"):
+        values = getattr(plan, field)
+        if len(set(values)) < len(values):
+            raise SettingError(f"plan.{field}", f"{values} names one twice", "name it once")
+    unknown = [name for name in plan.baselines if name not in plan.variants]
+    if unknown:
+        raise SettingError("plan.baselines", f"{unknown[0]!r} is no variant", f"use one of {sorted(plan.variants)}")
+    settings = [("settings", setting) for setting in plan.settings]
+    settings += [(f"variants.{name}", setting) for name, values in plan.variants.items() for setting in values]
+    for field, setting in settings:
+        if plural := _COORDINATES.get(setting.partition("=")[0].strip()):
+            raise SettingError(f"plan.{field}", f"{setting!r}", f"write it into {plural} of the plan")
 
 
 def _recipe(name: str, folder: Path, settings: list[str], origin: str) -> Recipe:

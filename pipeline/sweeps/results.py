@@ -1,62 +1,147 @@
-"""The result of a run: one small file, with the ranks of all users."""
+"""The results of a plan: one line of JSON per finished trial, with the rank of every user's test item.
+
+The file is sorted and always whole: a new result replaces it atomically. Every line carries a digest of itself. A line
+that is damaged, or that a merge has left, is ignored, and its trial runs again.
+"""
 
 import base64
 import json
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf.store import keys
-from eimf.store.files import write_atomic
+from eimf.store.files import exclusive, write_atomic
 from pipeline.sweeps.plan import Trial
 
 MAX_RANK = 50
+"""Ranks beyond it are kept as one: no metric of a study looks further."""
+FILE, _LOCK = "results.jsonl", "results.lock"
+_DIGEST, _DIGITS = "sha256", 16
 
 
-_DIGEST = "sha256"
-"""Of all else in a result file, so that no digit of it changes unnoticed."""
+class TrialResult(BaseModel):
+    """A finished trial."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    key: str
+    """Key of its metrics: the result is that of a trial only if the trial has this key."""
+    fails_gain_test: bool = False
+    """True if the trial asked for interests, and the gain test left them out."""
+    checkpoint: str | None = None
+    summary: dict[str, int | float]
+    """Test and validation metrics, best epoch, epochs, seconds."""
+    targets: Annotated[int, Field(ge=0)]
+    """Relevant items of all cases."""
+    hits: str
+    """Which targets are among the first `MAX_RANK`: bits, compressed."""
+    ranks: str
+    """The ranks of these: bytes, compressed."""
+    case_sizes: str = ""
+    """How many targets each case has: 16-bit integers, compressed; empty if each has one."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}.{self.backbone}.{self.variant}.{self.seed}"
+
+    @property
+    def cases(self) -> int:
+        return len(self._case_sizes())
+
+    def target_ranks(self) -> np.ndarray:
+        """The rank [R] of each target; MAX_RANK + 1 stands for all beyond."""
+        ranks = np.full(self.targets, MAX_RANK + 1, np.int64)
+        ranks[np.unpackbits(_unpack(self.hits), count=self.targets).astype(bool)] = _unpack(self.ranks)
+        return ranks
+
+    def target_cases(self) -> np.ndarray:
+        """The case [R] of each target."""
+        return np.repeat(np.arange(self.cases), self._case_sizes())
+
+    def _case_sizes(self) -> np.ndarray:
+        return _unpack(self.case_sizes, "<u2") if self.case_sizes else np.ones(self.targets, np.int64)
 
 
-def write_result(results: Path, task: Trial, found: dict[str, Any]) -> None:
-    signed = {**found, _DIGEST: keys.digest(found)}
-    write_atomic(results / f"{task.name}.json", (json.dumps(signed, indent=1) + "\n").encode())
+def pack_ranks(ranks: np.ndarray, case: np.ndarray) -> dict[str, int | str]:
+    """The fields of a `TrialResult` that hold the `ranks` [R] of targets; target r is one of `case`[r], in order."""
+    hits, sizes = ranks <= MAX_RANK, np.bincount(case)
+    return {
+        "targets": len(ranks),
+        "hits": _pack(np.packbits(hits)),
+        "ranks": _pack(ranks[hits].astype(np.uint8)),
+        "case_sizes": "" if (sizes == 1).all() else _pack(sizes.astype("<u2")),
+    }
 
 
-def share_result(results: Path, same: list[Trial]) -> bool:
-    """What one of some runs of the same key came to, the others come to. True where that is new."""
-    found = [read_result(results, task) for task in same]
-    known = next((each for each in found if each is not None), None)
-    if known is None or None not in found:
-        return False
-    for task, each in zip(same, found, strict=True):
-        if each is None:
-            write_result(results, task, known)
-    return True
+def _pack(values: np.ndarray) -> str:
+    # Bytes without repetitions: Huffman codes on their own are a tenth smaller than with a search for these.
+    compressor = zlib.compressobj(9, strategy=zlib.Z_HUFFMAN_ONLY)
+    return base64.b85encode(compressor.compress(values.tobytes()) + compressor.flush()).decode()
 
 
-def pack(ranks: np.ndarray) -> str:
-    """Ranks [U] as text; those beyond 50 become 0."""
-    small = np.where(ranks <= MAX_RANK, ranks, 0).astype(np.uint8)
-    return base64.b85encode(zlib.compress(small.tobytes(), 9)).decode()
+def _unpack(text: str, dtype: str = "u1") -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype)
 
 
-def unpack(text: str) -> np.ndarray:
-    """What `pack` made of ranks; those beyond 50 come back as 51."""
-    small = np.frombuffer(zlib.decompress(base64.b85decode(text)), np.uint8).astype(np.int64)
-    return np.where(small == 0, MAX_RANK + 1, small)
-
-
-def read_result(results: Path, task: Trial) -> dict[str, Any] | None:
-    """A run's result, or None where there is none, a damaged one, or one of other settings."""
-    path = results / f"{task.name}.json"
+def read_results(folder: Path) -> tuple[dict[str, TrialResult], list[str]]:
+    """The results in a folder by the trial's name, whatever their key, and what is wrong with other lines."""
+    path = folder / FILE
     if not path.is_file():
-        return None
+        return {}, []
+    results: dict[str, TrialResult] = {}
+    problems: list[str] = []
+    conflicting = set()
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        result = _parse(line)
+        if result is None:
+            problems.append(f"{path}, line {number}: damaged, or left by a merge; its trial runs again")
+        elif results.setdefault(result.name, result) != result:
+            conflicting.add(result.name)
+    problems += [f"{path}: lines of {name} differ; it runs again" for name in sorted(conflicting)]
+    return {name: result for name, result in results.items() if name not in conflicting}, problems
+
+
+def _parse(line: bytes) -> TrialResult | None:
     try:
-        found = json.loads(path.read_bytes())
-        if not isinstance(found, dict) or found.pop(_DIGEST, None) != keys.digest(found):
+        fields = json.loads(line)
+        if not isinstance(fields, dict) or fields.pop(_DIGEST, None) != _digest(fields):
             return None
-    except (ValueError, RecursionError):  # what a merge has left, say, is done again
+        return TrialResult.model_validate(fields)
+    except (ValueError, RecursionError, ValidationError):
         return None
-    return found if found.get("key") == task.key else None
+
+
+def add_results(folder: Path, new: Iterable[TrialResult]) -> None:
+    """Put results into the file in place of earlier ones of the same trials. Several processes may do so at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder / _LOCK):
+        results = read_results(folder)[0] | {result.name: result for result in new}
+        ordered = sorted(
+            results.values(), key=lambda result: (result.dataset, result.backbone, result.variant, result.seed)
+        )
+        write_atomic(folder / FILE, b"".join(map(_line, ordered)))
+
+
+def _line(result: TrialResult) -> bytes:
+    fields = result.model_dump(exclude_defaults=True)
+    return json.dumps({**fields, _DIGEST: _digest(fields)}, separators=(",", ":")).encode() + b"\n"
+
+
+def _digest(fields: Mapping[str, object]) -> str:
+    """Detects damage, so that no digit changes unnoticed."""
+    return keys.digest(fields)[:_DIGITS]
+
+
+def current(results: Mapping[str, TrialResult], trial: Trial) -> TrialResult | None:
+    """The result of a trial, or None if there is none, or only one of other settings or of an earlier version."""
+    result = results.get(trial.name)
+    return result if result is not None and result.key == trial.key else None

@@ -17,60 +17,89 @@ from eimf.store.artifact import Store
 from pipeline.backends import watchdog
 from pipeline.console import info
 from pipeline.sweeps.plan import Trial
-from pipeline.sweeps.results import pack, read_result, share_result, write_result
+from pipeline.sweeps.results import TrialResult, add_results, current, pack_ranks, read_results
+
+Outcome = dict[str, Any]
+"""What a trial's process sends: the fields of its result that the trial does not know, or an `error`."""
 
 
-def run_sweep(tasks: list[Trial], store: Store, results: Path, workers: int, kept: Callable[[], object]) -> None:
-    """Run what has no result file yet, `workers` trainings at a time, each in a process of its own with one thread;
-    `kept` is called after new result files. Runs that come to the same training share one. A run that fails, or whose
-    process is killed, stops nothing; the first error, in the plan's order, is raised in the end. An interrupt ends the
-    trainings under way; a later start resumes them."""
-    results.mkdir(parents=True, exist_ok=True)
+def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_result: Callable[[], object]) -> None:
+    """Run the trials without a result in `folder`, `workers` at a time, each in a process of its own with one thread.
+
+    Trials with the same key share one training. `on_result` is called after new results. A trial that fails, or whose
+    process is killed, stops no other; the first error, in the plan's order, is raised at the end. An interrupt ends the
+    running trainings, and the next start resumes them.
+    """
     by_key: dict[str, list[Trial]] = {}
-    for task in tasks:
-        by_key.setdefault(task.key, []).append(task)
-    shared = [share_result(results, same) for same in by_key.values()]
-    if any(shared):
-        kept()
-    open_tasks = [same[0] for same in by_key.values() if read_result(results, same[0]) is None]
-    info(f"{len(tasks) - sum(len(by_key[task.key]) for task in open_tasks)} of {len(tasks)} runs are finished")
-    failed: dict[str, str] = {}
-    watchdog.watch()  # killed, it leaves no trainings behind
-    trainings = _Trainings(store.root, results / "log")
+    for trial in trials:
+        by_key.setdefault(trial.key, []).append(trial)
+    if share_results(folder, by_key):
+        on_result()
+    results = read_results(folder)[0]
+    pending = [same[0] for same in by_key.values() if current(results, same[0]) is None]
+    info(f"{len(trials) - sum(len(by_key[trial.key]) for trial in pending)} of {len(trials)} trials are finished")
+    errors: dict[str, str] = {}
+    watchdog.watch()  # if this process is killed, so are its trainings
+    trainings = _Trainings(store.root, folder / "log")
     pool = ThreadPoolExecutor(workers)  # a thread waits for each process
     try:
-        running = {pool.submit(trainings.run, task): task for task in open_tasks}
+        running = {pool.submit(trainings.run, trial): trial for trial in pending}
         for number, future in enumerate(as_completed(running), 1):
-            task, found = running[future], future.result()
-            if "error" in found:
-                failed[task.name] = found["error"]
-                info(f"[{number}/{len(open_tasks)}] {task.name}  failed: {found['error']}")
+            trial, outcome = running[future], future.result()
+            progress = f"[{number}/{len(pending)}] {trial.name}"
+            if "error" in outcome:
+                errors[trial.name] = outcome["error"]
+                info(f"{progress}  failed: {outcome['error']}")
                 continue
-            write_result(results, task, found)
-            share_result(results, by_key[task.key])
-            kept()
-            info(f"[{number}/{len(open_tasks)}] {task.name}  ndcg@10 {found['ndcg@10']:.4f}  {found['seconds']:.0f} s")
+            add_results(folder, [_result(same, outcome) for same in by_key[trial.key]])
+            on_result()
+            info(f"{progress}  ndcg@10 {outcome['summary']['ndcg@10']:.4f}  {outcome['summary']['seconds']:.0f} s")
     finally:
         trainings.stop()  # an interrupt reaches this process, and not always theirs
         pool.shutdown(cancel_futures=True)
-    for task in open_tasks:
-        if task.name in failed:
-            raise SettingError(task.name, failed[task.name], f"{len(failed)} runs failed, see {results / 'log'}")
+    for trial in pending:
+        if trial.name in errors:
+            raise SettingError(trial.name, errors[trial.name], f"{len(errors)} trials failed, see {folder / 'log'}")
+
+
+def share_results(folder: Path, by_key: dict[str, list[Trial]]) -> bool:
+    """Copy the result of a finished trial to all trials with the same key. True if a result was written."""
+    results, new = read_results(folder)[0], []
+    for same in by_key.values():
+        finished = [current(results, trial) for trial in same]
+        if known := next((result for result in finished if result is not None), None):
+            fields = known.model_dump(exclude={"dataset", "backbone", "variant", "seed", "key", "fails_gain_test"})
+            new += [_result(trial, fields) for trial, result in zip(same, finished, strict=True) if result is None]
+    if new:
+        add_results(folder, new)
+    return bool(new)
+
+
+def _result(trial: Trial, outcome: Outcome) -> TrialResult:
+    return TrialResult(
+        dataset=trial.dataset,
+        backbone=trial.backbone,
+        variant=trial.variant,
+        seed=trial.seed,
+        key=trial.key,
+        fails_gain_test=trial.fails_gain_test,
+        **outcome,
+    )
 
 
 class _Trainings:
-    """The processes of a sweep: each run has one of its own."""
+    """The processes of a sweep: each trial has one of its own."""
 
     def __init__(self, root: Path, log: Path) -> None:
         self._root, self._log = root, log
         self._lock, self._stopped = Lock(), False
         self._alive: set[SpawnProcess] = set()
 
-    def run(self, task: Trial) -> dict[str, Any]:
-        """The result of a run, or its `error`."""
+    def run(self, trial: Trial) -> Outcome:
+        """Run a trial in a new process."""
         spawn = get_context("spawn")
         receiver, sender = spawn.Pipe(duplex=False)
-        process = spawn.Process(target=_work, args=(task, self._root, self._log, sender), daemon=True)
+        process = spawn.Process(target=_run_in_process, args=(trial, self._root, self._log, sender), daemon=True)
         with self._lock:
             if self._stopped:
                 return {"error": "stopped"}
@@ -78,49 +107,45 @@ class _Trainings:
             self._alive.add(process)
         sender.close()
         try:
-            found: dict[str, Any] = receiver.recv()
+            outcome: Outcome = receiver.recv()
+            process.join()
         except EOFError:
             process.join()
-            found = {"error": f"its process ended with exit code {process.exitcode}"}
-        process.join()
+            outcome = {"error": f"its process ended with exit code {process.exitcode}"}
         with self._lock:
             self._alive.discard(process)
-        return found
+        return outcome
 
     def stop(self) -> None:
-        """End those that are still at work, and start no more."""
+        """End the running trainings, and start no more."""
         with self._lock:
             self._stopped = True
             for process in self._alive:
                 process.terminate()
 
 
-def _work(task: Trial, root: Path, log: Path, sender: Connection) -> None:
-    """In the run's process: train, and send the result, or its `error`. What a training prints, and the traceback of
-    an error, go to a log file."""
+def _run_in_process(trial: Trial, root: Path, log: Path, sender: Connection) -> None:
+    """In the trial's process: train, and send the outcome. What a training prints, and the traceback of an error, go to
+    a log file."""
     log.mkdir(parents=True, exist_ok=True)
-    with (log / f"{task.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
+    with (log / f"{trial.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
         try:
-            sender.send(_result(task, root))
+            sender.send(_train(trial, root))
         except KeyboardInterrupt:
-            raise SystemExit(1) from None  # of the whole sweep, which says so
-        except Exception as error:  # noqa: BLE001  whatever ends a run: the others go on, and in the end it is raised
+            raise SystemExit(1) from None  # the whole sweep is interrupted, and says so
+        except Exception as error:  # noqa: BLE001  a failed trial stops no other; its error is raised at the end
             traceback.print_exc(file=file)
             sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})
 
 
-def _result(task: Trial, root: Path) -> dict[str, Any]:
+def _train(trial: Trial, root: Path) -> Outcome:
     from pipeline.stages.stage_two import run_train
 
-    recipe = task.recipe.model_copy(update={"runtime": task.recipe.runtime.model_copy(update={"threads": 1})})
-    result = run_train(recipe, Store(root))
-    if result.metrics.key != task.key:
-        raise ArtifactError(task.name, "stage one was run anew meanwhile", "start the sweep again")
-    ranks = result.metrics.table("ranks")[schema.RANK].to_numpy()
-    return {
-        "key": task.key,
-        "checkpoint": result.checkpoint.key,
-        **result.metrics.manifest.summary,
-        **{name: result.checkpoint.fact(name) for name in ("valid_ndcg@10", "best_epoch", "epochs", "seconds")},
-        "ranks": pack(ranks),
-    }
+    recipe = trial.recipe.model_copy(update={"runtime": trial.recipe.runtime.model_copy(update={"threads": 1})})
+    run = run_train(recipe, Store(root))
+    if run.metrics.key != trial.key:
+        raise ArtifactError(trial.name, "stage one has changed since the sweep began", "start the sweep again")
+    names = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")
+    summary = {**run.metrics.manifest.summary, **{name: run.checkpoint.fact(name) for name in names}}
+    ranks, case = (run.metrics.table("ranks")[name].to_numpy() for name in (schema.RANK, schema.CASE))
+    return {"checkpoint": run.checkpoint.key, "summary": summary, **pack_ranks(ranks, case)}

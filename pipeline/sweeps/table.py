@@ -1,98 +1,95 @@
-"""The table of a sweep: mean and spread over seeds, and paired differences over users."""
+"""The tables of a sweep: mean and spread over seeds, and paired differences over users."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from pipeline.sweeps.plan import Plan, Trial
-from pipeline.sweeps.results import read_result, unpack
+from pipeline.report.markdown import format_markdown
+from pipeline.report.tables import Cell, Difference, SeedMeans, Table, difference, mean
+from pipeline.sweeps.plan import Plan
+from pipeline.sweeps.results import TrialResult
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
-Runs = dict[int, dict[str, Any]]
-"""Results of one variant by seed."""
+Grid = dict[tuple[str, str], dict[int, TrialResult]]
+"""Results of one data set by backbone and variant, and by seed."""
+_FAILS = " (fails the gain test)"
 
 
-def comparison(plan: Plan, tasks: list[Trial], results: Path) -> str:
-    """Two Markdown tables for each dataset of the finished runs, a row for each backbone. First the test NDCG@10 /
-    Recall@10 of every variant, mean and standard deviation over seeds; where some seeds are still missing, it says
-    which it is of. Then what every variant has over those of `plan.against`: the difference of the mean over the common
-    seeds of every user's NDCG@10, with the paired two-sided p over users; * marks p < .05.
+def results_tables(plan: Plan, results: Iterable[TrialResult]) -> list[Table]:
+    """Two tables for each data set, with a row for each backbone. First the test NDCG@10 / Recall@10 of every variant.
+    Then its differences to the baselines: for the mean over the seeds that both have of each user's NDCG@10.
 
-    Where the gate left the interests out, the variant says so.
+    A variant whose interests the gain test left out says so.
     """
-    found: dict[str, dict[str, dict[str, Runs]]] = {}
-    for task in tasks:
-        result = read_result(results, task)
-        if result is not None:
-            variants = found.setdefault(task.dataset, {}).setdefault(task.backbone, {})
-            variants.setdefault(task.variant, {})[task.seed] = result
-    shut = {(task.dataset, task.variant) for task in tasks if task.shut}
-    lines = []
-    for dataset, backbones in found.items():
-        names = [name for name in plan.variants if any(name in rows for rows in backbones.values())]
-        titles = {name: f"{name} (gate shut)" if (dataset, name) in shut else name for name in names}
-        values = {
-            backbone: [_value(rows.get(name, {}), plan.seeds) for name in names] for backbone, rows in backbones.items()
-        }
-        lines += [*_table(dataset, [titles[name] for name in names], values), ""]
-        pairs = _pairs(names, plan.against)
-        if pairs:
-            differences = {
-                backbone: [_difference(rows.get(base, {}), rows.get(name, {})) for name, base in pairs]
-                for backbone, rows in backbones.items()
-            }
-            lines += [*_table(dataset, [f"{name} minus {base}" for name, base in pairs], differences), ""]
-    return "\n".join(lines)
+    datasets: dict[str, Grid] = {}
+    for result in results:
+        grid = datasets.setdefault(result.dataset, {})
+        grid.setdefault((result.backbone, result.variant), {})[result.seed] = result
+    return [table for dataset in sorted(datasets) for table in _tables(plan, dataset, datasets[dataset])]
 
 
-def _table(corner: str, columns: list[str], rows: dict[str, list[str]]) -> list[str]:
-    head = [f"| {corner} | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
-    return head + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+def _tables(plan: Plan, dataset: str, grid: Grid) -> list[Table]:
+    variants = [name for name in plan.variants if any(name == variant for _, variant in grid)]
+    backbones = [name for name in plan.backbones if any(name == backbone for backbone, _ in grid)]
+    failing = {variant for (_, variant), runs in grid.items() if any(run.fails_gain_test for run in runs.values())}
+
+    def table(columns: list[str], cell: Callable[[str, int], Cell]) -> Table:
+        rows = [(name, tuple(cell(name, column) for column in range(len(columns)))) for name in backbones]
+        return Table(dataset, tuple(columns), tuple(rows))
+
+    means = table(
+        [name + _FAILS * (name in failing) for name in variants],
+        lambda backbone, column: _seed_means(grid.get((backbone, variants[column]), {}), plan.seeds),
+    )
+    pairs = _pairs(variants, plan.baselines)
+    if not pairs:
+        return [means]
+    ndcg = {key: {seed: _ndcg(run) for seed, run in runs.items()} for key, runs in grid.items()}
+
+    def compare(backbone: str, column: int) -> Difference | None:
+        other, base = (ndcg.get((backbone, name), {}) for name in pairs[column])
+        return _difference(base, other)
+
+    return [means, table([f"{name} minus {base}" for name, base in pairs], compare)]
 
 
-def _pairs(names: list[str], against: list[str]) -> list[tuple[str, str]]:
-    """Every variant with each that it is compared with, two variants once."""
-    found: list[tuple[str, str]] = []
-    for base in against:
-        found += [(name, base) for name in names if base in names and name != base and (base, name) not in found]
-    return found
+def format_tables(tables: list[Table]) -> str:
+    """Markdown, a blank line between tables."""
+    return "\n".join(map(format_markdown, tables))
 
 
-def _value(runs: Runs, seeds: list[int]) -> str:
+def _pairs(variants: list[str], baselines: list[str]) -> list[tuple[str, str]]:
+    """Every variant with each baseline; two baselines are compared once."""
+    pairs: list[tuple[str, str]] = []
+    for base in baselines:
+        if base in variants:
+            pairs += [(name, base) for name in variants if name != base and (base, name) not in pairs]
+    return pairs
+
+
+def _seed_means(runs: dict[int, TrialResult], seeds: list[int]) -> SeedMeans | None:
     if not runs:
-        return ""
-    ndcg, recall = (_spread([run[f"{name}@10"] for run in runs.values()]) for name in ("ndcg", "recall"))
-    some = "" if len(runs) == len(seeds) else f", seed {', '.join(map(str, sorted(runs)))}"
-    return f"{ndcg} / {recall}{some}"
+        return None
+    ndcg, recall = (mean([run.summary[f"{name}@10"] for run in runs.values()]) for name in ("ndcg", "recall"))
+    return SeedMeans(ndcg, recall, tuple(sorted(runs)), len(runs) == len(seeds))
 
 
-def _spread(values: list[float]) -> str:
-    mean = sum(values) / len(values)
-    if len(values) == 1:
-        return f"{mean:.4f}"
-    deviation = (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
-    return f"{mean:.4f} ± {deviation:.4f}"
-
-
-def _difference(base: Runs, runs: Runs) -> str:
-    """Runs minus base over the seeds that both have."""
+def _difference(base: "dict[int, Tensor]", other: "dict[int, Tensor]") -> Difference | None:
+    """Other minus base, NDCG@10 of every user [U] by seed, over the seeds that both have."""
     import torch
 
-    from eimf.metrics import paired_difference
-
-    seeds = sorted(base.keys() & runs.keys())
+    seeds = sorted(base.keys() & other.keys())
     if not seeds:
-        return ""
-    one, other = (torch.stack([_ndcg(each[seed]) for seed in seeds]).mean(dim=0) for each in (base, runs))
-    mean, _, p = paired_difference(one, other)
-    return f"{mean:+.4f} (p {p:.2g}){'*' if p < 0.05 else ''}"
+        return None
+    return difference(*(torch.stack([values[seed] for seed in seeds]).mean(dim=0) for values in (base, other)))
 
 
-def _ndcg(run: dict[str, Any]) -> "torch.Tensor":
+def _ndcg(result: TrialResult) -> "Tensor":
+    """NDCG@10 of every case."""
     import torch
 
     from eimf.metrics import per_case
 
-    ranks = torch.from_numpy(unpack(run["ranks"]))
-    return per_case("ndcg", ranks, torch.arange(len(ranks)), len(ranks), 10)  # leave-one-out: one item a case
+    ranks, case = (torch.from_numpy(values) for values in (result.target_ranks(), result.target_cases()))
+    return per_case("ndcg", ranks, case, result.cases, 10)

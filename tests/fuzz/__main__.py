@@ -16,7 +16,9 @@ from collections import Counter
 from pathlib import Path
 
 import tests.fuzz
-from pipeline.console import info, table
+from pipeline.console import info
+from pipeline.report.tables import Table
+from pipeline.report.text import format_table
 
 LONGEST_LINE = 1000
 SLOWEST = 20.0
@@ -68,7 +70,8 @@ def main() -> int:
         counts = [sum(ends.values()), ends["ok"], ends["refused"], wrong, time.monotonic() - begin]
         rows.append([kind, *(f"{count:,.0f}" for count in counts)])
     info(f"seed {options.seed}")
-    table(["", "inputs", "taken", "refused", "faults", "seconds"], rows)
+    columns = ("inputs", "taken", "refused", "faults", "seconds")
+    info(format_table(Table("", columns, tuple((name, tuple(cells)) for name, *cells in rows))))
     return int(faults > 0)
 
 

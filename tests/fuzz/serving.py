@@ -26,6 +26,7 @@ from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import FileEntry
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.report.store import show_store
+from pipeline.serving import recommender_of
 from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.stage_two import run_train
 from pipeline.sweeps.plan import read_plan
@@ -63,7 +64,7 @@ def _trained(folder: Path) -> list[tuple[Artifact, Artifact, Recommender]]:
                 planted.recipe(data, "heads.preset=plain", "train.epochs=1", *settings), store
             ).checkpoint
             dataset = store.get("dataset", checkpoint.manifest.parents["dataset"])
-            trained.append((checkpoint, dataset, Recommender(checkpoint, dataset)))
+            trained.append((checkpoint, dataset, recommender_of(checkpoint, dataset)))
     return trained
 
 
@@ -89,7 +90,7 @@ def _odd(rng: random.Random, usual: Any) -> Any:
 def _calls(rng: random.Random, folder: Path) -> None:
     _, _, model = rng.choice(_trained(folder))
     lengths = [rng.choice((0, 1, 2, 5, 40)) for _ in range(rng.choice((0, 1, 1, 3)))]
-    ids = [*model.items[:6], "unheard of"]
+    ids = [*model.item_ids[:6], "unheard of"]
     histories = [_odd(rng, [_odd(rng, rng.choice(ids)) for _ in range(length)]) for length in lengths]
     steps = [0.0, 1.0, -5.0, 1e9, 1e14, 1e-300, np.float32(2), 10**9]
     times = [_odd(rng, [_odd(rng, rng.choice(steps)) for _ in range(length)]) for length in lengths]
@@ -98,7 +99,7 @@ def _calls(rng: random.Random, folder: Path) -> None:
         _odd(rng, histories), count, times=_odd(rng, times), keep_seen=rng.choice((None, True, False))
     )
     for ranked in best:
-        assert len(ranked) <= len(model.items) and all(item in model.items for item, _ in ranked)
+        assert len(ranked) <= len(model.item_ids) and all(item in model.item_ids for item, _ in ranked)
 
 
 def _checkpoint(rng: random.Random, folder: Path) -> None:
@@ -116,9 +117,9 @@ def _checkpoint(rng: random.Random, folder: Path) -> None:
         manifest["files"] = {WEIGHTS: FileEntry(sha256=keys.file_digest(copy / WEIGHTS), size=size)}
     try:
         forged = replace(checkpoint, manifest=checkpoint.manifest.model_copy(update=manifest), _checked=set())
-        model = Recommender(replace(forged, folder=copy) if changed else forged, dataset)
+        model = recommender_of(replace(forged, folder=copy) if changed else forged, dataset)
         times = [[1.0, 2.0, 3.0]]
-        model.recommend([model.items[:3]], times=times)
+        model.recommend([model.item_ids[:3]], times=times)
     finally:
         shutil.rmtree(copy, ignore_errors=True)
     with contextlib.redirect_stdout(io.StringIO()):

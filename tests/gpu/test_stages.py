@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Store
+from pipeline.serving import load_recommender
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
@@ -42,8 +42,8 @@ def test_checkpoints_are_measured_on_either_device(store, world_folder, tmp_path
         assert again.checkpoint.key == trained.checkpoint.key and again.metrics.key != trained.metrics.key
         ranks = [result.metrics.table("ranks")["rank"].to_numpy() for result in (trained, again)]
         assert (ranks[0] == ranks[1]).mean() > 0.97
-        model = Recommender.load(own, trained.checkpoint.key)  # serves on a CPU
-        assert len(model.recommend([model.items[:3]], 5)[0]) == 5
+        model = load_recommender(own, trained.checkpoint.key)  # serves on a CPU
+        assert len(model.recommend([model.item_ids[:3]], 5)[0]) == 5
     assert curves[0] == pytest.approx(curves[1], rel=2e-3)
 
 

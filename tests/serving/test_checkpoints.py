@@ -1,5 +1,4 @@
-"""A checkpoint that somebody else made, or that was damaged and given new digests: refused in one line, before any
-memory is taken for it."""
+"""A hostile checkpoint, or a damaged one with new digests: refused in one line, before any memory is taken for it."""
 
 import resource
 from collections.abc import Iterator
@@ -19,11 +18,11 @@ from eimf.backbones.registry import BACKBONES
 from eimf.data.histories import read_histories
 from eimf.errors import ArtifactError
 from eimf.semantics.supervision import read_supervision, text_only_supervision
-from eimf.serving.recommend import Recommender, load_backbone
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import FileEntry
 from pipeline.report.store import show_store
+from pipeline.serving import load_backbone, load_recommender, recommender_of
 from pipeline.stages.load import histories_of
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
@@ -47,7 +46,7 @@ def forged(artifact: Artifact, **manifest: Any) -> Artifact:
 
 
 def with_weights(checkpoint: Artifact, folder: Path, content: dict[str, Tensor] | bytes) -> Artifact:
-    """The checkpoint with other weights, or with other bytes in their place, and the digest of these."""
+    """The checkpoint with other weights, or with other bytes instead of them, and with their digest."""
     path = folder / WEIGHTS
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -59,7 +58,7 @@ def with_weights(checkpoint: Artifact, folder: Path, content: dict[str, Tensor] 
 
 def refused(checkpoint: Artifact, dataset: Artifact, *parts: str) -> None:
     with pytest.raises(ArtifactError) as caught:
-        Recommender(checkpoint, dataset)
+        recommender_of(checkpoint, dataset)
     message = str(caught.value)
     assert len(message.splitlines()) == 1 and len(message) < 700
     for part in parts:
@@ -105,7 +104,7 @@ def test_an_outline_has_the_names_shapes_and_types_of_the_weights(name):
         ({"keep_seen": None}, "configuration.keep_seen"),
         ({"keep_seen": "no"}, "configuration.keep_seen"),
         ({"revision": "1"}, "configuration.revision"),
-        ({"revision": 7}, "revision 7 of sasrec made it"),
+        ({"revision": 7}, "revision 7 of sasrec trained it"),
         ({"model": {"backbone": "hstu", "options": {}}}, "model.safetensors"),
         ({"model": {"width": 16}}, "the model wants F32"),
         ({"model": {"max_length": 65536}}, "'position' as F32 [16, 32], the model wants F32 [65536, 32]"),
@@ -129,7 +128,7 @@ def test_weights_that_do_not_fit(trained, tmp_path):
     name = "norm.weight"
     for content, part in (
         ({key: value for key, value in weights.items() if key != name}, f"lacks the tensor '{name}'"),
-        ({**weights, "more": torch.zeros(1)}, "has a tensor 'more'"),
+        ({**weights, "more": torch.zeros(1)}, "has a tensor 'more', which the model does not have"),
         ({**weights, "x" * 5000: torch.zeros(1)}, "has a tensor 'xxx"),
         ({**weights, name: weights[name].double()}, f"'{name}' as F64 [32], the model wants F32 [32]"),
         ({**weights, name: weights[name].half()}, "F16"),
@@ -143,7 +142,7 @@ def test_weights_that_do_not_fit(trained, tmp_path):
         ((8).to_bytes(8, "little") + b"[" * 8, "is no safetensors file"),
     ):
         refused(with_weights(checkpoint, tmp_path, content), dataset, part)
-    same = load_backbone(with_weights(checkpoint, tmp_path, weights), len(weights["item_table.weight"]) - 1)
+    _, same = load_backbone(with_weights(checkpoint, tmp_path, weights), len(weights["item_table.weight"]) - 1)
     assert torch.equal(same.state_dict()[name], weights[name])
 
 
@@ -168,10 +167,10 @@ def test_a_checkpoint_without_weights_or_without_a_dataset(trained, tmp_path):
     store = Store(tmp_path)
     alone = sealed(store, "checkpoint", {}, checkpoint.manifest.configuration)
     with pytest.raises(ArtifactError, match=r"checkpoint .*: its manifest names no dataset that it was built from"):
-        Recommender.load(store, alone.key)
+        load_recommender(store, alone.key)
 
 
-def test_what_does_not_tell_what_was_trained_is_listed_as_damaged(tmp_path, capsys):
+def test_a_manifest_that_does_not_tell_what_was_trained_is_listed_as_damaged(tmp_path, capsys):
     store, parents = Store(tmp_path), {"dataset": "0" * 64}
     told = {"model": {"backbone": "dnn"}, "train": {"seed": 1}}
     whole = sealed(store, "checkpoint", parents, told)

@@ -1,4 +1,4 @@
-"""A trained backbone behind a function: the same ranking as the evaluation's, from item ids alone."""
+"""A recommender ranks as the evaluation does, from item ids or from arrays."""
 
 import math
 import re
@@ -6,6 +6,7 @@ from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
 from pipeline.commands import recommend as recommend_command
 from pipeline.commands.recommend import show, write_all
+from pipeline.serving import load_recommender
 from pipeline.stages.load import histories_of
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
@@ -32,21 +34,21 @@ def served(request, tmp_path_factory, world_folder) -> tuple[Recommender, Artifa
     recipe = planted.recipe(world_folder, *uses_timestamps, "heads.preset=text", "train.epochs=3")
     dataset = run_esim(recipe, store)["dataset"]
     result = run_train(recipe, store)
-    return Recommender.load(store, result.checkpoint.key[:12]), dataset, result.metrics, store
+    return load_recommender(store, result.checkpoint.key[:12]), dataset, result.metrics, store
 
 
 def histories(dataset: Artifact) -> dict[int, list[tuple[str, float]]]:
     """Every user's events in order: item id and time."""
     names = dataset.table("items")[schema.ITEM_ID].to_pylist()
-    found: dict[int, list[tuple[str, float]]] = {}
+    events: dict[int, list[tuple[str, float]]] = {}
     for row in dataset.table("events").to_pylist():
-        found.setdefault(row[schema.USER], []).append((names[row[schema.ITEM] - 1], row[schema.TIMESTAMP]))
-    return found
+        events.setdefault(row[schema.USER], []).append((names[row[schema.ITEM] - 1], row[schema.TIMESTAMP]))
+    return events
 
 
 @pytest.mark.parametrize("keep_seen", [False, True])
 @pytest.mark.parametrize("split", [schema.VALID, schema.TEST])
-def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, split):
+def test_the_evaluation_counts_what_is_recommended(served, keep_seen, split):
     """For every user and every k: the target is among the k items recommended if and only if its rank is at most k."""
     model, dataset, _, _ = served
     flat = histories_of({"dataset": dataset})
@@ -56,22 +58,22 @@ def test_what_the_evaluation_counts_is_what_is_recommended(served, keep_seen, sp
     users = list(histories(dataset).values())
     known = [events[: int(count)] for events, count in zip(users, flat.cases[split].history_end, strict=True)]
     past, times = ([[event[part] for event in events] for events in known] for part in (0, 1))
-    shown = model.recommend(past, count=len(model.items), times=times, keep_seen=keep_seen)
+    shown = model.recommend(past, count=len(model.item_ids), times=times, keep_seen=keep_seen)
     repeats = 0
     for events, before, best, rank in zip(users, past, shown, ranking.ranks.tolist(), strict=True):
         target, items = events[len(before)][0], [item for item, _ in best]
-        assert set(items) == set(model.items) - (set() if keep_seen else set(before))
+        assert set(items) == set(model.item_ids) - (set() if keep_seen else set(before))
         assert [score for _, score in best] == sorted((score for _, score in best), reverse=True)
-        for k in (*range(1, len(model.items) + 1), 10_000):
+        for k in (*range(1, len(model.item_ids) + 1), 10_000):
             assert (target in items[:k]) == (rank <= k)
         repeats += target in before
     assert repeats == int(flat.repeated(flat.cases[split]).sum()) == (13 if split == schema.TEST else 0)
     for k, exposure in ranking.exposure.items():
         served_at_k = Counter(item for best in shown for item, _ in best[:k])
-        assert exposure.tolist() == [served_at_k[item] for item in model.items]
+        assert exposure.tolist() == [served_at_k[item] for item in model.item_ids]
 
 
-def test_the_metrics_of_the_store_are_those_of_what_it_recommends(served):
+def test_the_metrics_of_the_store_are_those_of_its_recommendations(served):
     model, dataset, metrics, _ = served
     users = histories(dataset).values()
     past, times = ([[event[part] for event in events[:-1]] for events in users] for part in (0, 1))
@@ -82,51 +84,89 @@ def test_the_metrics_of_the_store_are_those_of_what_it_recommends(served):
     assert Fraction(recall).limit_denominator(10_000) == Fraction(sum(hits), len(hits))
 
 
-def test_a_user_alone_and_among_others_and_strangers_items(served):
+def test_arrays_in_and_arrays_out_are_the_same_as_ids(served):
+    model, dataset, _, _ = served
+    users = histories(dataset)
+    item_idx, lengths = (
+        np.array([model.item_ids.index(item) + 1 for events in users.values() for item, _ in events]),
+        [],
+    )
+    past, times = ([[event[part] for event in events] for events in users.values()] for part in (0, 1))
+    lengths = np.array([len(events) for events in past])
+    seconds = np.concatenate([np.array(each, float) for each in times]) if model.backbone.uses_timestamps else None
+    for keep_seen in (False, True):
+        best, scores = model.rank(item_idx, lengths, times=seconds, count=99, keep_seen=keep_seen)
+        assert best.shape == scores.shape == (len(users), len(model.item_ids)) and (best > 0).all() == keep_seen
+        assert model.with_ids(best, scores) == model.recommend(past, 99, times=times, keep_seen=keep_seen)
+
+
+def test_arrays_that_do_not_fit_are_refused(served):
+    model, _, _, _ = served
+    items, one = np.array([1, 2, 3]), np.array([3])
+    seconds = np.zeros(3) if model.backbone.uses_timestamps else None
+    best, _ = model.rank(items, one, times=seconds)
+    assert best.shape == (1, 10)
+    assert model.rank(items[:0], one[:0], times=seconds if seconds is None else seconds[:0])[0].shape == (0, 10)
+    for item_idx, lengths, field in (
+        (items - 1, one, "item_idx: 0 to 2; give numbers from 1 to"),
+        (items + len(model.item_ids), one, "item_idx"),
+        (items, np.array([2]), "lengths"),
+        (items, np.array([3, 0]), "lengths"),
+        (items, np.array([4, -1]), "lengths"),
+    ):
+        with pytest.raises(DataError, match=field):
+            model.rank(item_idx, lengths, times=seconds)
+    if model.backbone.uses_timestamps:
+        for times in (None, np.zeros(2)):
+            with pytest.raises(DataError, match="times"):
+                model.rank(items, one, times=times)
+
+
+def test_unknown_items_are_skipped_and_other_users_change_nothing(served):
     model, dataset, _, _ = served
     several = [events[:9] for events in list(histories(dataset).values())[:5]]
     past, times = ([[event[part] for event in events] for events in several] for part in (0, 1))
     together = model.recommend(past, times=times)
-    for history, own, best in zip(past, times, together, strict=True):
+    for history, seconds, best in zip(past, times, together, strict=True):
         strange = ["unheard of", *history[:3], "another", *history[3:]]
-        alone = model.recommend([strange], times=[[0.0, *own[:3], 1.0, *own[3:]]])[0]
+        alone = model.recommend([strange], times=[[0.0, *seconds[:3], 1.0, *seconds[3:]]])[0]
         assert [item for item, _ in alone] == [item for item, _ in best]
         assert [score for _, score in alone] == pytest.approx([score for _, score in best], abs=1e-5)
     with_seen = model.recommend(past[:1], count=999, times=times[:1], keep_seen=True)[0]
-    assert len(with_seen) == len(model.items)
+    assert len(with_seen) == len(model.item_ids)
     assert model.recommend([]) == []
 
 
-def test_what_it_cannot_serve(served):
+def test_bad_histories_counts_and_times_are_refused(served):
     model, _, _, store = served
     with pytest.raises(DataError, match=r"number 1 has no item of the catalogue: .*nobody"):
-        model.recommend([model.items[:2], ["nobody"]], times=[[0, 1], [0]])
+        model.recommend([model.item_ids[:2], ["nobody"]], times=[[0, 1], [0]])
     for history, odd in (
-        (model.items[0], f"is {model.items[0]!r} of type str, which is no list"),
+        (model.item_ids[0], f"is {model.item_ids[0]!r} of type str, which is no list"),
         (None, "is None of type NoneType, which is no list"),
-        ({model.items[0]: 1}, "of type dict, which is no list"),
-        ([model.items[0], 12], "has 12 of type int, which is no text"),
+        ({model.item_ids[0]: 1}, "of type dict, which is no list"),
+        ([model.item_ids[0], 12], "has 12 of type int, which is no text"),
     ):
         with pytest.raises(DataError, match=f"histories: number 0 .*{odd}; give lists of ids such as"):
             model.recommend([history], times=[[0.0, 1.0]])
     for count in (0, -1, 1.5, "5", None, True, math.nan):
         with pytest.raises(DataError, match=r"count: .*; ask for 1 item or more"):
-            model.recommend([model.items[:2]], count, times=[[0.0, 1.0]])
+            model.recommend([model.item_ids[:2]], count, times=[[0.0, 1.0]])
     with pytest.raises(DataError) as caught:
         model.recommend([["x" * 50_000, "y" * 50_000]], times=[[0.0, 1.0]])
     assert len(str(caught.value)) < 300
     with pytest.raises(ArtifactError, match="eimf status"):
-        Recommender.load(store, "0000")
+        load_recommender(store, "0000")
     if model.backbone.uses_timestamps:
         with pytest.raises(DataError, match="times: none"):
-            model.recommend([model.items[:2]])
+            model.recommend([model.item_ids[:2]])
         with pytest.raises(DataError, match=r"times: number 0 has \[1.0, nan\]; give seconds"):
-            model.recommend([model.items[:2]], times=[[1.0, math.nan]])
+            model.recommend([model.item_ids[:2]], times=[[1.0, math.nan]])
         for odd in (["a", 1], [1e300, 0], [10**400, 0], [[1], [2]], [1j, 0], [None, 1]):
             with pytest.raises(DataError, match=r"times: number 0 has .*; give seconds"):
-                model.recommend([model.items[:2]], times=[odd])
+                model.recommend([model.item_ids[:2]], times=[odd])
         with pytest.raises(DataError, match="times: not as many"):
-            model.recommend([model.items[:2]], times=[[1.0]])
+            model.recommend([model.item_ids[:2]], times=[[1.0]])
 
 
 def test_the_readmes_example(served, capsys):
@@ -134,35 +174,34 @@ def test_the_readmes_example(served, capsys):
     if model.backbone.uses_timestamps:
         return
     key = metrics.manifest.parents["checkpoint"]
-    code = re.search(r"```python\n(from pathlib import Path\n.*?Recommender.*?)```", README.read_text(), re.DOTALL)
+    code = re.search(r"```python\n(from pipeline.serving import .*?)```", README.read_text(), re.DOTALL)
     assert code
     example = code[1].replace('"artifacts"', repr(str(store.root))).replace("0123456789ab", key[:12])
-    example = example.replace('"B0001"', repr(model.items[0])).replace('"B0002"', repr(model.items[1]))
-    found: dict[str, list[list[tuple[str, float]]]] = {}
-    exec(example, found)
-    assert len(found["best"][0]) == 10
-    show(store, key, model.items[:2], None, None, 10)
-    shown = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[0] for line in shown] == [item for item, _ in found["best"][0]]
+    example = example.replace('"B0001"', repr(model.item_ids[0])).replace('"B0002"', repr(model.item_ids[1]))
+    exec(example, {})
+    printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    show(store, key, model.item_ids[:2], None, None, 10)
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert shown == printed == [item for item, _ in model.recommend([model.item_ids[:2]], 10)[0]] and len(shown) == 10
 
 
 def test_a_user_of_the_dataset_and_every_user(served, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(recommend_command, "_BLOCK", 7)
-    monkeypatch.setattr("eimf.serving.recommend._TOGETHER", 5)
+    monkeypatch.setattr("eimf.serving.recommend._BATCH", 5)
     model, dataset, metrics, store = served
     key, file = metrics.manifest.parents["checkpoint"], tmp_path / "all.parquet"
     write_all(store, key, file, 4)
     assert list(tmp_path.iterdir()) == [file]
-    found: dict[str, list[str]] = {}
+    written: dict[str, list[str]] = {}
     for row in pq.read_table(file).to_pylist():
-        assert row[schema.RANK] == len(found.setdefault(row[schema.USER_ID], [])) + 1
-        found[row[schema.USER_ID]].append(row[schema.ITEM_ID])
+        assert row[schema.RANK] == len(written.setdefault(row[schema.USER_ID], [])) + 1
+        written[row[schema.USER_ID]].append(row[schema.ITEM_ID])
     names = dataset.table("users")[schema.USER_ID].to_pylist()
-    assert list(found) == names
+    assert list(written) == names
     for user in (0, 8, len(names) - 1):
         items, times = zip(*histories(dataset)[user], strict=True)
         alone = [item for item, _ in model.recommend([items], 4, times=[times])[0]]
-        assert found[names[user]] == alone
+        assert written[names[user]] == alone
         capsys.readouterr()
         show(store, key, [], None, names[user], 4)
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == alone
@@ -173,11 +212,11 @@ def test_a_user_of_the_dataset_and_every_user(served, tmp_path, capsys, monkeypa
     with pytest.raises(SettingError, match="neither a history nor a user"):
         show(store, key, [], None, None, 4)
     with pytest.raises(SettingError, match="a history and a user"):
-        show(store, key, model.items[:1], None, names[0], 4)
+        show(store, key, model.item_ids[:1], None, names[0], 4)
 
 
 def test_weights_of_another_revision_are_not_served(served, monkeypatch):
     model, _, metrics, store = served
     monkeypatch.setattr(type(model.backbone), "revision", 9)
-    with pytest.raises(ArtifactError, match=r"revision 1 of \S+ made it, this is revision 9; train it again"):
-        Recommender.load(store, metrics.manifest.parents["checkpoint"])
+    with pytest.raises(ArtifactError, match=r"revision 1 of \S+ trained it, this is revision 9; train it again"):
+        load_recommender(store, metrics.manifest.parents["checkpoint"])

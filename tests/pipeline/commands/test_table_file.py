@@ -1,4 +1,4 @@
-"""Files of recommendations: each ending its own format, and every id as it was."""
+"""Files of recommendations: the ending decides the format, and ids come back unchanged."""
 
 import csv
 import json

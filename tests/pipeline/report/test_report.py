@@ -1,4 +1,4 @@
-"""`eimf backbones` names everything that the catalogue has."""
+"""Reports of backbones, trainings and stores."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.pipeline.test_errors import eimf
 D, T, F = 64, 50, 256  # default width, history length, and width inside
 
 
-def test_the_verb_lists_every_backbone():
+def test_the_command_lists_every_backbone():
     result = eimf("backbones")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -29,19 +29,21 @@ def test_the_verb_lists_every_backbone():
 
 
 @pytest.mark.parametrize("name", list(BACKBONES))
-def test_every_backbone_is_told_in_a_line_and_its_options_are_settings(name):
-    about, vectors, parameters, options = describe_backbone(name)
-    assert about.endswith(".") and ": " in about and vectors >= 1 and parameters >= 0
-    overrides = [f"model.options.{name}.{option}={str(value).lower()}" for option, value in options.items()]
-    assert load_recipe("ml-100k", None, overrides).model.options.get(name, {}) == options
+def test_every_backbone_has_a_line_and_its_options_are_settings(name):
+    facts = describe_backbone(name)
+    assert facts.about.endswith(".") and ": " in facts.about and facts.vectors >= 1 and facts.parameters >= 0
+    overrides = [f"model.options.{name}.{option}={str(value).lower()}" for option, value in facts.options.items()]
+    assert load_recipe("ml-100k", None, overrides).model.options.get(name, {}) == facts.options
 
 
 def test_vectors_and_parameters_are_counted():
     # positions T D, to_hidden D F, to_weight F K
-    assert describe_backbone("comirec-sa")[1:3] == (4, T * D + D * F + F * 4)
+    comirec = describe_backbone("comirec-sa")
+    assert (comirec.vectors, comirec.parameters) == (4, T * D + D * F + F * 4)
     # positions, last norm 2 D; a block: 2 norms, qkv, out, expand, contract, each with a bias
     block = 2 * 2 * D + (D + 1) * 3 * D + (D + 1) * D + (D + 1) * F + (F + 1) * D
-    assert describe_backbone("sasrec")[1:3] == (1, T * D + 2 * D + 2 * block)
+    sasrec = describe_backbone("sasrec")
+    assert (sasrec.vectors, sasrec.parameters) == (1, T * D + 2 * D + 2 * block)
 
 
 def test_the_store_tells_trainings_apart_and_a_plain_one_needs_no_stage_one(tmp_path, world_folder, capsys):

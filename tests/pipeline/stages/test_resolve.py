@@ -11,7 +11,7 @@ from eimf.store.artifact import Store
 from pipeline.stages.resolve import prepare, resolve
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
-from pipeline.sweeps.plan import prepare_plan, read_plan, tasks_of
+from pipeline.sweeps.plan import prepare_plan, read_plan, trials_of
 from tests import world as planted
 
 GAIN = ("heads.require_gain=true", "train.epochs=1")
@@ -76,19 +76,19 @@ def test_listing_a_sweep_changes_no_byte_of_the_store(store, world_folder, tmp_p
     path.write_text(PLAN.format(world=json.dumps(str(world_folder)), settings=settings))
     plan = read_plan(path)
     with pytest.raises(ArtifactError, match="dataset of 'world'"):
-        tasks_of(plan, path.parent, Store(tmp_path / "empty"))
+        trials_of(plan, path.parent, Store(tmp_path / "empty"))
     run_esim(planted.recipe(world_folder, "cluster.count=14"), store)
     before = content(store)
     with (
         pytest.raises(ArtifactError, match=r"signal_check: not done yet for esim \w+; run `make signal-check`"),
         NoWork(),
     ):
-        tasks_of(plan, path.parent, store)
+        trials_of(plan, path.parent, store)
     assert content(store) == before
     prepare_plan(plan, path.parent, store)
     before = content(store)
     with NoWork():
-        trials = tasks_of(plan, path.parent, store)
+        trials = trials_of(plan, path.parent, store)
     assert content(store) == before
     assert len(trials) == 12 and len({trial.key for trial in trials if trial.variant != "modern"}) == 8
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from eimf import schema
-from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Store
 from pipeline.cli import app
+from pipeline.serving import load_recommender
 from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
 
@@ -48,9 +48,9 @@ def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world
     before, after = (each.metrics.table("ranks")["rank"].to_pylist() for each in (kept, left_out))
     for user, (all_items, fewer) in enumerate(zip(before, after, strict=True)):
         assert fewer == schema.NEVER if user in repeats else fewer <= all_items
-    served = [Recommender.load(store, each.checkpoint.key) for each in (left_out, kept)]
+    served = [load_recommender(store, each.checkpoint.key) for each in (left_out, kept)]
     assert [each.keep_seen for each in served] == [False, True]
-    everything = [each.recommend([each.items], 3) for each in served]
+    everything = [each.recommend([each.item_ids], 3) for each in served]
     assert [len(best[0]) for best in everything] == [0, 3]
 
 
@@ -69,14 +69,14 @@ def test_the_command_line_has_the_switch(store, world_folder, capsys):
         app([verb, *common, "--keep-seen"], standalone_mode=False)
         out = capsys.readouterr().out
         assert f"hit    12 metrics           {wanted.metrics.short}" in out and "targets are items" not in out
-    model = Recommender.load(store, wanted.checkpoint.key)
+    model = load_recommender(store, wanted.checkpoint.key)
     shown = []
     for more in ([], ["--no-keep-seen"], ["--keep-seen"]):
         capsys.readouterr()
         arguments = ["recommend", wanted.checkpoint.key, "--store", str(store.root), "--count", "48", *more]
-        app([*arguments, "--", *model.items[:5]], standalone_mode=False)
+        app([*arguments, "--", *model.item_ids[:5]], standalone_mode=False)
         shown.append([line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]])
-    assert shown[0] == shown[2] and set(shown[0]) == set(model.items)
-    assert set(shown[1]) == set(model.items[5:])
-    app([*arguments[:-1], "--no-keep-seen", "--", *model.items], standalone_mode=False)
+    assert shown[0] == shown[2] and set(shown[0]) == set(model.item_ids)
+    assert set(shown[1]) == set(model.item_ids[5:])
+    app([*arguments[:-1], "--no-keep-seen", "--", *model.item_ids], standalone_mode=False)
     assert "nothing is left to recommend" in capsys.readouterr().out

@@ -1,0 +1,42 @@
+"""Plans over the planted world."""
+
+from pathlib import Path
+
+from pipeline.recipe import Recipe, load_recipe
+from tests import world as planted
+
+PLAN = """
+recipes = ["world.toml"]
+backbones = ["sasrec"]
+seeds = [1, 2]
+baselines = ["plain"]
+settings = {settings}
+[variants]
+plain = ["heads.preset=plain"]
+paper = ["heads.preset=paper"]
+"""
+# With one cluster the interests are the same for all users: they fail the gain test, and `modern` is `text`.
+SHARED = """
+recipes = ["world.toml"]
+backbones = ["sasrec"]
+seeds = [1, 2]
+baselines = ["plain", "text"]
+settings = {settings}
+[variants]
+plain = ["heads.preset=plain"]
+text = ["heads.preset=text"]
+modern = ["heads.preset=modern", "heads.gate=true"]
+"""
+RECIPE = """
+[dataset]
+name = "world"
+interactions = "interactions.parquet"
+items = "items.parquet"
+[prompt]
+template = "products"
+"""
+
+
+def world_recipe(plan: Path, *settings: str) -> Recipe:
+    """The recipe of a plan with these settings."""
+    return load_recipe("", plan.parent / "world.toml", [*planted.FAKES, *settings])
