@@ -54,7 +54,7 @@ def rank_users(
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     positions = _POSITIONS if device.type == "cpu" else block * max_length
     blocks = eval_batches(histories, split, max_length, block, positions)
-    read = backbone.reader(int(histories.num_train.clip(max=max_length).sum()))
+    read = backbone.inference_fn(int(histories.num_train.clip(max=max_length).sum()))
 
     def ranked(query: EvalBatch) -> RankResult:
         seen = Seen(query.seen_rows.to(device), query.seen_items.to(device)) if not keep_seen else None

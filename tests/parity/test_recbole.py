@@ -88,7 +88,7 @@ def before(theirs: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
 
 def after(block: Block, x: Tensor, seen: Tensor | None = None) -> Tensor:
     """Our parts in RecBole's order."""
-    x = block.norm_attention(x + block.to_out(block._attention(x, seen)))
+    x = block.norm_attention(x + block.to_out(block.attend(x, seen)))
     return block.norm_feed_forward(x + block.contract(F.gelu(block.expand(x))))
 
 
