@@ -33,8 +33,8 @@ class ComiRecDR(Backbone):
     ) -> None:  # fmt: skip
         """`interests` is K; `per_place`: W_sk rather than W_k."""
         super().__init__(items=items, width=width)
-        places = max_length if per_place else 1
-        self.transform = nn.Parameter(torch.randn(places, width, interests * width) / math.sqrt(width))
+        matrices = max_length if per_place else 1
+        self.transform = nn.Parameter(torch.randn(matrices, width, interests * width) / math.sqrt(width))
         self.count, self.rounds, self.per_place = interests, rounds, per_place
         self.dropout, self.scale = dropout, math.sqrt(width)
 

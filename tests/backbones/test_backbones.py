@@ -109,8 +109,8 @@ def test_half_precision_trains(backbone):
     # As `train.precision = "bfloat16"` has it on a GPU: products in bfloat16, weights in float32.
     items, _ = histories(batch=20)
     with torch.autocast("cpu", torch.bfloat16):
-        made = backbone.train().forward_train(items, items)
-    (made.interests.float() ** 2).sum().backward()
+        output = backbone.train().forward_train(items, items)
+    (output.interests.float() ** 2).sum().backward()
     assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in backbone.parameters())
 
 
@@ -159,17 +159,17 @@ def test_interests_of_all_prefixes_are_softmaxes_of_their_own():
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_many_histories_are_read_as_one_is(name):
+def test_the_inference_function_gives_the_interests(name):
     model = build_backbone(ModelSettings(backbone=name, width=16, max_length=9), ITEMS, seed=3).eval()
     noise = torch.Generator().manual_seed(1)
     for parameter in model.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=noise) * 0.1)
     items, lengths = torch.randint(1, ITEMS + 1, (5, 7), generator=noise), torch.tensor([7, 1, 4, 7, 2])
     items[torch.arange(7) >= lengths.unsqueeze(1)] = 0
-    read = model.inference_fn(1000)
-    assert (read == model.interests) == (name != "sasrec")  # which has tables for it
-    torch.testing.assert_close(read(items, lengths, None), model.interests(items, lengths), rtol=1e-4, atol=1e-5)
-    assert model.inference_fn(ITEMS) == model.interests  # too few for tables to pay
+    interests = model.inference_fn(1000)
+    assert (interests == model.interests) == (name != "sasrec")  # which has tables for it
+    torch.testing.assert_close(interests(items, lengths, None), model.interests(items, lengths), rtol=1e-4, atol=1e-5)
+    assert model.inference_fn(ITEMS) == model.interests  # tables do not pay for so few
 
 
 @pytest.mark.parametrize("name", NAMES)

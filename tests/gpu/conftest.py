@@ -23,9 +23,9 @@ def _prepared() -> None:
 @pytest.fixture(scope="session")
 def data() -> Histories:
     """The planted world, with a time for each event."""
-    found = read_histories(planted.prepared().events)
-    hours = np.random.default_rng(0).integers(1, 5000, len(found.items)).cumsum()
-    return Histories(found.items, found.offsets, found.num_train, found.num_items, hours * 3600.0)
+    histories = read_histories(planted.prepared().events)
+    hours = np.random.default_rng(0).integers(1, 5000, len(histories.items)).cumsum()
+    return Histories(histories.items, histories.offsets, histories.num_train, histories.num_items, hours * 3600.0)
 
 
 @pytest.fixture

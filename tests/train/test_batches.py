@@ -57,16 +57,16 @@ def test_every_training_event_but_the_first_is_a_target_exactly_once(context, se
     data = histories([1, 2, 5, 6, 7, 23, 50])
     rng = np.random.default_rng(seed)
     windows = cut_windows(data, 5, context, rng)
-    found = []
+    targets = []
     for batch in Batches(data, windows, 7, rng):
         assert batch.items.shape[1] <= 5
         assert batch.items.numel() <= 7 or len(batch.items) == 1
         inputs = batch.items.flatten()[batch.place]
         assert torch.equal(batch.target_row + 1, inputs + 1)  # the next event
         assert torch.equal(batch.target_row, torch.from_numpy(data.offsets)[batch.user] + batch.position)
-        found += (batch.target_row + 1).tolist()
+        targets += (batch.target_row + 1).tolist()
     wanted = [data.offsets[user] + place + 1 for user, count in enumerate(data.num_train) for place in range(1, count)]
-    assert sorted(found) == wanted
+    assert sorted(targets) == wanted
     assert windows.targets == len(wanted)
 
 

@@ -42,14 +42,14 @@ def torchrun(processes: int, folder: Path, store: Store, *overrides: str) -> Non
 
 def by_one_and_by_two(folder: Path, scratch: Path, *settings: str) -> list[Result]:
     """The same training by one process and by two, each in a store of its own."""
-    found = []
+    results = []
     for processes in (1, 2):
         store, recipe = Store(scratch / str(processes)), planted.recipe(folder, *settings)
         run_esim(recipe, store)
         if processes == 2:
             torchrun(2, folder, store, *settings)
-        found.append(run_train(recipe, store))  # of two processes: a hit
-    return found
+        results.append(run_train(recipe, store))  # of two processes: a hit
+    return results
 
 
 def only_epoch(result: Result) -> dict[str, float]:
@@ -61,8 +61,8 @@ def test_all_processes_hear_the_same_from_the_gate(tmp_path, world):
     # Nobody has read the probe yet.
     settings = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", *SETTINGS, "train.epochs=1")
     one, two = by_one_and_by_two(world().write(tmp_path / "world"), tmp_path, *settings)
-    for made in (one, two):
-        assert ("esim" in made.checkpoint.manifest.parents) is (world is planted.wordy_world)
+    for result in (one, two):
+        assert ("esim" in result.checkpoint.manifest.parents) is (world is planted.wordy_world)
     assert only_epoch(two) == pytest.approx(only_epoch(one), rel=1e-4)
 
 

@@ -24,11 +24,12 @@ def qkv_table(block: Block, item_table: Tensor, position: Tensor, scale: float) 
     `item_table` [N + 1, D], `position` [L, D].
     """
     norm, to_qkv = block.norm_attention, block.to_qkv
-    item = scale * (item_table - item_table.mean(dim=1, keepdim=True))
-    place = position - position.mean(dim=1, keepdim=True)  # [L, D]
+    items_centred = scale * (item_table - item_table.mean(dim=1, keepdim=True))
+    positions_centred = position - position.mean(dim=1, keepdim=True)  # [L, D]
     weight, bias = to_qkv.weight * norm.weight, to_qkv.weight @ norm.bias + to_qkv.bias  # [3 D, D], [3 D]
-    of_item, of_position = item @ weight.T, place @ weight.T  # [N + 1, 3 D], [L, 3 D]
-    squares = item.square().sum(dim=1, keepdim=True) + 2 * item @ place.T + place.square().sum(dim=1)
+    of_item, of_position = items_centred @ weight.T, positions_centred @ weight.T  # [N + 1, 3 D], [L, 3 D]
+    squares = items_centred.square().sum(dim=1, keepdim=True) + positions_centred.square().sum(dim=1)
+    squares = squares + 2 * items_centred @ positions_centred.T
     inverse_std = (squares / item_table.shape[1] + norm.eps).rsqrt()  # [N + 1, L]
 
     def look_up(items: Tensor) -> Tensor:
