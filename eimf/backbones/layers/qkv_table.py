@@ -28,8 +28,8 @@ def qkv_table(block: Block, item_table: Tensor, position: Tensor, scale: float) 
     positions_centred = position - position.mean(dim=1, keepdim=True)  # [L, D]
     weight, bias = to_qkv.weight * norm.weight, to_qkv.weight @ norm.bias + to_qkv.bias  # [3 D, D], [3 D]
     of_item, of_position = items_centred @ weight.T, positions_centred @ weight.T  # [N + 1, 3 D], [L, 3 D]
-    squares = items_centred.square().sum(dim=1, keepdim=True) + positions_centred.square().sum(dim=1)
-    squares = squares + 2 * items_centred @ positions_centred.T
+    products = 2 * items_centred @ positions_centred.T  # [N + 1, L]
+    squares = items_centred.square().sum(dim=1, keepdim=True) + products + positions_centred.square().sum(dim=1)
     inverse_std = (squares / item_table.shape[1] + norm.eps).rsqrt()  # [N + 1, L]
 
     def look_up(items: Tensor) -> Tensor:
