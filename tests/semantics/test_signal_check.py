@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from eimf import schema
+from eimf.data.eval_cases import EvalCases
 from eimf.semantics.signal_check import (
     CONTROLS,
     HISTORY,
@@ -61,6 +64,19 @@ def test_readings_come_back_from_their_table(world):
         and torch.equal(back[name].with_history, found[name].with_history)
         for name in found
     )
+
+
+def test_every_relevant_item_of_every_validation_case_is_read(world):
+    """User 0 without a case, user 1 with a case of one item and one of two, user 2 with one of two, all in the users'
+    topics: rows in the order of the table."""
+    supervision, histories = world
+    item_idx = histories.cases[schema.VALID].item_idx
+    topic_of = [int(item_idx[user]) for user in (1, 1 + TOPICS, 1 + 2 * TOPICS, 2, 2 + TOPICS)]
+    cases = EvalCases(np.array([1, 1, 2]), np.array([4, 5, 4]), np.array([0, 1, 3, 5]), np.array(topic_of))
+    users, found = probe(supervision, replace(histories, cases={schema.VALID: cases}), seed=0)
+    assert users.tolist() == [1, 1, 1, 2, 2]
+    assert all(len(reading.alone) == 5 for reading in found.values())
+    assert found["true"].alone.min() > 0.8
 
 
 def test_without_any_interest_nothing_is_read(world):
