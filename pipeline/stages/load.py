@@ -9,16 +9,15 @@ if TYPE_CHECKING:
     from eimf.semantics.supervision import Supervision
 
 
-def supervision_of(made: Artifacts, histories: Histories) -> "Supervision | None":
-    """What the `esim` artifact gives the trainer, or the `item_vectors` where that is all it takes; None where it takes
-    nothing."""
-    if "esim" not in made and "item_vectors" not in made:
+def supervision_of(artifacts: Artifacts, histories: Histories) -> "Supervision | None":
+    """What the `esim` artifact gives the trainer, or the `item_vectors` if there is no other; None without either."""
+    if "esim" not in artifacts and "item_vectors" not in artifacts:
         return None
     from eimf.semantics.supervision import read_supervision, text_alone
 
-    if "esim" not in made:
-        return text_alone(made["item_vectors"].table("vectors"), histories)
-    items, users, interests = (made["esim"].table(name) for name in ("items", "users", "interests"))
+    if "esim" not in artifacts:
+        return text_alone(artifacts["item_vectors"].table("vectors"), histories)
+    items, users, interests = (artifacts["esim"].table(name) for name in ("items", "users", "interests"))
     return read_supervision(items, users, interests, histories)
 
 

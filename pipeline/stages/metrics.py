@@ -22,7 +22,7 @@ def build_metrics(run: Run, made: Artifacts, staging: Staging) -> Facts:
     histories, settings = histories_of(made), run.recipe.evaluate
     backbone = load_backbone(made["checkpoint"], histories.num_items)
     max_length = read_trained(made["checkpoint"]).model.max_length
-    with progress("ranking", len(histories.cases[schema.TEST]), "users") as on_progress:
+    with progress("ranking", len(histories.cases[schema.TEST]), "cases") as on_progress:
         ranking = rank_users(
             backbone.to(device), histories, schema.TEST, max_length=max_length, keep_seen=settings.keep_seen,
             block=run.recipe.runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
