@@ -26,7 +26,7 @@ def _build_metrics(
 
     histories = histories_of(artifacts)
     trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
-    with progress("ranking", len(histories.cases[schema.TEST]), "users") as on_progress:
+    with progress("ranking", len(histories.cases[schema.TEST]), "cases") as on_progress:
         ranking = rank_users(
             backbone.to(device), histories, schema.TEST,
             max_length=trained.model.max_length, keep_seen=settings.keep_seen,
