@@ -154,6 +154,7 @@ def test_every_backbone_has_to_know_more_than_the_groups():
     assert min(learns.ndcg for learns in LEARNS.values()) > GROUPS_ALONE + 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_the_planted_world(name):
     learns = LEARNS[name]

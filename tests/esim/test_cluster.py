@@ -193,6 +193,13 @@ def test_progress_ends_at_the_announced_number(users, count):
     assert sum(ticks) == total_ticks(users, count, 9) and min(ticks) >= 0
 
 
+def test_rounds_end_where_the_next_would_gain_next_to_nothing():
+    vectors, ticks = planted(clusters=8, members=30, width=16, noise=0.1), []
+    first = kmeans(vectors, 8, 1000, np.random.default_rng(3), ticks.append)
+    assert sum(ticks) == 1000 * len(vectors) and len(ticks) < 20  # what is left is told at once
+    np.testing.assert_allclose(first, kmeans(vectors, 8, 25, np.random.default_rng(3), ignore))
+
+
 def test_fit_and_assign_are_apart():
     vectors = planted(clusters=8, members=30, width=16, noise=0.1)
     centroids = fit(vectors[::2], 8, iterations=20, seed=3, on_progress=ignore)

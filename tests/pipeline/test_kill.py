@@ -18,6 +18,8 @@ from pipeline.stages.stage_two import Result, run_train
 from pipeline.training.state import LOG, RunDirectory
 from tests import world as planted
 
+pytestmark = pytest.mark.slow
+
 ALWAYS = ("runtime.save_interval_seconds=0", "train.batch_positions=200", "train.epochs=3")
 """The state is saved after every step."""
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from eimf.semantics.controls import CONTROLS
 from eimf import schema
 from eimf.data.eval_cases import EvalCases
+from eimf.semantics.controls import CONTROLS
 from eimf.semantics.signal_check import (
     HISTORY,
     LLM,

@@ -143,6 +143,7 @@ def test_bfloat16_products_give_nearly_the_same_curve(data):
     assert [line["loss"] for line in rounded] == pytest.approx([line["loss"] for line in exact], rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, within its compiler
 def test_compiled_and_eager_agree(data):
     if shutil.which("g++") is None and shutil.which("clang++") is None:

@@ -45,6 +45,25 @@ def test_lazy_updates_are_adam_where_every_row_has_a_gradient_and_leave_others_a
     assert moved.tolist() == [False, True, False, False, True, False]
 
 
+def test_steps_are_those_of_adamw_written_out():
+    # Loshchilov and Hutter 2019, algorithm 2, on gradients 2 w of all parameters together cut to a norm of `clip`.
+    settings = TrainSettings(lr=0.1, clip=0.5, weight_decay=0.3, epochs=4, schedule="linear")
+    named = parameters()
+    optimizer = Optimizer(named, [], settings)
+    weights = torch.cat([value.detach().double().flatten() for value in named.values()])
+    first, second = torch.zeros_like(weights), torch.zeros_like(weights)
+    for t in (1, 2, 3):
+        gradient = 2 * weights
+        gradient *= min(1, settings.clip / float(gradient.norm()))
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        rate = settings.lr * 3 / 4  # after one of four epochs
+        move = (first / (1 - 0.9**t)) / ((second / (1 - 0.999**t)).sqrt() + 1e-8)
+        weights = weights - rate * settings.weight_decay * weights - rate * move
+        step(named, optimizer, list(range(6)), sparse=False)
+    found = torch.cat([value.detach().flatten() for value in named.values()])
+    torch.testing.assert_close(found.double(), weights, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_loaded_state_goes_on_bit_for_bit(sparse):
     settings = TrainSettings(lr=0.1)

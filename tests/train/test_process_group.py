@@ -18,6 +18,8 @@ from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import Result, run_train
 from tests import world as planted
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # Dropout draws other masks in every process: off.
 SETTINGS = ("model.dropout=0", "train.batch_positions=64", "runtime.threads=1", "train.epochs=1")

@@ -8,7 +8,7 @@ from eimf import schema
 from eimf.store.artifact import Store
 from pipeline.cli import app
 from pipeline.serving import load_recommender
-from pipeline.stages.stage_two import run_evaluate, run_train
+from pipeline.stages.stage_two import run_train
 from tests import world as planted
 
 PLAIN = ("heads.preset=plain",)
@@ -54,9 +54,11 @@ def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world
     assert [len(best[0]) for best in everything] == [0, 3]
 
 
-def test_few_repeats_are_not_worth_a_line(store, world_folder, capsys, monkeypatch):
-    monkeypatch.setattr("pipeline.stages.stage_two._MANY_REPEATS", 1.0)
-    run_evaluate(planted.recipe(world_folder, *PLAIN), store)
+def test_where_few_items_come_back_no_line_says_so(tmp_path, capsys):
+    raw = planted.world(users=20)
+    once = raw.interactions.filter(raw.interactions["order"] < 2 * planted.SIZE)  # no cycle twice
+    folder = planted.World(once, raw.items).write(tmp_path / "once")
+    run_train(planted.recipe(folder, *PLAIN, "train.epochs=1"), Store(tmp_path / "store"))
     assert "targets are items" not in capsys.readouterr().out
 
 

@@ -1,5 +1,8 @@
 """Stage one end to end on the planted world, with the fakes: what is rebuilt, what is asked, what is promised."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -25,9 +28,17 @@ def changed(before, after) -> list[str]:
     return [kind for kind in before if before[kind].key != after[kind].key]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, world_folder) -> Path:
+    """A store after stage one."""
+    store = Store(tmp_path_factory.mktemp("finished"))
+    esim(store, world_folder)
+    return store.root
+
+
 @pytest.fixture
-def store(tmp_path) -> Store:
-    return Store(tmp_path / "store")
+def store(finished, tmp_path) -> Store:
+    return Store(shutil.copytree(finished, tmp_path / "store"))
 
 
 def esim(store: Store, folder, *overrides: str):
@@ -60,7 +71,8 @@ def test_editing_the_prompt_rebuilds_from_row_6_down_and_asks_again_for_all(worl
     assert asked(after) == asked(before) == 15
 
 
-def test_other_clusters_ask_only_about_users_never_asked_before(world_folder, store):
+def test_other_clusters_ask_only_about_users_never_asked_before(world_folder, tmp_path):
+    store = Store(tmp_path)
     before = esim(store, world_folder, "cluster.count=12")
     after = esim(store, world_folder, "cluster.count=20")
     assert changed(before, after) == list(before)[3:]
