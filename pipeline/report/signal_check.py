@@ -11,16 +11,16 @@ _NOTE = "AUC of the validation item against items drawn by popularity; history: 
 def signal_check_table(check: Artifact) -> Table:
     """One row per source: its mean AUC over users, the LLM's interests minus it, and what it adds to the user's own
     history."""
-    from eimf.semantics.signal_check import HISTORY, read_readings
+    from eimf.semantics.signal_check import HISTORY, LLM, read_auc_table
 
-    auc_by_source = read_readings(check.table("readings"))
-    llm, history = auc_by_source["true"].alone, auc_by_source[HISTORY].alone
+    auc_by_source = read_auc_table(check.table("auc"))
+    llm, history = auc_by_source[LLM].auc, auc_by_source[HISTORY].auc
     rows = []
     for name, source in auc_by_source.items():
-        below_llm = None if name == "true" else difference(source.alone, llm)
-        gain = None if name == HISTORY else difference(history, source.with_history)
-        rows.append((name, (Number(float(source.alone.mean())), below_llm, gain)))
-    return Table("", ("AUC", "true minus it", "it adds to history"), tuple(rows))
+        below_llm = None if name == LLM else difference(source.auc, llm)
+        gain = None if name == HISTORY else difference(history, source.auc_with_history)
+        rows.append((name, (Number(float(source.auc.mean())), below_llm, gain)))
+    return Table("", ("AUC", "llm minus it", "it adds to history"), tuple(rows))
 
 
 def show_probe(check: Artifact) -> None:

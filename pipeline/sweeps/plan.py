@@ -106,7 +106,7 @@ def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
     """Build what `trials_of` reads: see `resolve.prepare`."""
     prepared = set()
     for _, _, _, recipe in _combinations(plan, folder):
-        needs = (_group(recipe), recipe.heads.gated, recipe.model.model_dump_json())
+        needs = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
         if needs not in prepared:
             prepare(recipe, store)
             prepared.add(needs)
