@@ -141,7 +141,7 @@ def _threshold(interests: Tensor, relevant: Tensor) -> Tensor:
 
 def _blocks(interests: Tensor, table: Tensor, exclude: Exclude | None) -> Iterator[tuple[int, Tensor]]:
     """Scores [B, n] of stretch after stretch of the table's rows, with the row they begin at, -inf if excluded. All
-    blocks share one piece of memory: a block is overwritten when the next one comes."""
+    blocks share one buffer: a block is overwritten when the next one comes."""
     queries, interest_count, _ = interests.shape
     step = max(256, (_CPU_BLOCK if table.device.type == "cpu" else _GPU_BLOCK) // queries)
     vectors = interests.unbind(1)

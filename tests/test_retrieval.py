@@ -90,6 +90,28 @@ def test_blocks_of_items_equal_one_sort_of_all_scores(monkeypatch: pytest.Monkey
     assert result.top_item_idx.tolist() == (scores.topk(40).indices + 1).tolist()
 
 
+@pytest.mark.parametrize("block", [2**6, 2**20])
+def test_several_relevant_items_of_a_query_rank_as_they_would_alone(monkeypatch: pytest.MonkeyPatch, block: int):
+    """Queries with none to four relevant items, some of them excluded, against a query for each item."""
+    monkeypatch.setattr(retrieval, "_CPU_BLOCK", block)
+    torch.manual_seed(0)
+    interests, table = torch.randn(10, 3, 8), torch.randn(1000, 8)
+    query = torch.arange(10).repeat_interleave(torch.arange(10) % 5)
+    item_idx = torch.randint(1, 1001, (len(query),))
+    exclude = Exclude(
+        torch.cat([query[::3], torch.arange(10).repeat_interleave(30)]),
+        torch.cat([item_idx[::3], torch.randint(1, 1001, (300,))]),
+    )
+    together = rank(interests, table, item_idx, exclude, query=query, top=5)
+    for relevant, number in enumerate(query.tolist()):
+        mine = exclude.query == number
+        only = Exclude(torch.zeros(int(mine.sum()), dtype=torch.int64), exclude.item_idx[mine])
+        alone = rank(interests[[number]], table, item_idx[[relevant]], only, top=5)
+        assert together.rank[relevant] == alone.rank[0]
+        assert together.top_item_idx[number].tolist() == alone.top_item_idx[0].tolist()
+    assert (together.rank == schema.NEVER).tolist()[::3] == [True] * len(query[::3])
+
+
 @pytest.mark.parametrize("users", [1, 7, 64])
 @pytest.mark.parametrize("items", [5, 1000])
 def test_ties_count_against_the_target(users: int, items: int):

@@ -103,16 +103,14 @@ def mean_metric(ranking: Ranking, name: str, k: int) -> float:
 
 def table_metric(ranks: pa.Table, name: str, k: int) -> Tensor:
     """One metric for each case, [C], from `schema.RANKS`."""
-    rank_column, case = (torch.from_numpy(ranks[column].to_numpy().astype(np.int64)) for column in _RANK_AND_CASE)
-    return metrics.per_case(name, rank_column, case, int(case.max()) + 1, k)
-
-
-_RANK_AND_CASE = (schema.RANK, schema.CASE)
+    columns = (ranks[column].to_numpy().astype(np.int64) for column in (schema.RANK, schema.CASE))
+    of_items, case = map(torch.from_numpy, columns)
+    return metrics.per_case(name, of_items, case, int(case.max()) + 1, k)
 
 
 def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ...]) -> pa.Table:
-    """`schema.METRICS`: every metric at every cut-off for every slice, and the catalogue's coverage and Gini. A slice
-    is measured as if the others' relevant items were not there, over the cases that have any of its own."""
+    """`schema.METRICS`: every metric at every cut-off for every slice, and the catalogue's coverage and Gini. The
+    metrics of a slice take only its relevant items, over the cases that have any of them."""
     rows, case, count = [], torch.from_numpy(ranking.cases.case), len(ranking.cases)
     parts = {}
     for label, chosen in slices(ranking, histories).items():

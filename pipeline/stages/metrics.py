@@ -27,7 +27,7 @@ def _build_metrics(
     histories = histories_of(artifacts)
     backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
     max_length = read_trained(artifacts["checkpoint"]).model.max_length
-    with progress("ranking", len(histories.cases[schema.TEST]), "users") as on_progress:
+    with progress("ranking", len(histories.cases[schema.TEST]), "cases") as on_progress:
         ranking = rank_users(
             backbone.to(device), histories, schema.TEST, max_length=max_length, keep_seen=settings.keep_seen,
             block=runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,

@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from eimf import schema
+from eimf.data.eval_cases import EvalCases
 from eimf.semantics.controls import CONTROLS
 from eimf.semantics.signal_check import (
     HISTORY,
@@ -60,6 +63,19 @@ def test_the_table_gives_back_what_was_written(world):
     for name, source in auc_by_source.items():
         assert torch.equal(back[name].auc, source.auc)
         assert torch.equal(back[name].auc_with_history, source.auc_with_history)
+
+
+def test_every_relevant_item_of_every_validation_case_is_a_target(world):
+    """User 0 without a case, user 1 with a case of one item and one of two, user 2 with one of two, all in the users'
+    topics: rows in the order of the table."""
+    supervision, histories = world
+    item_idx = histories.cases[schema.VALID].item_idx
+    in_topic = [int(item_idx[user]) for user in (1, 1 + TOPICS, 1 + 2 * TOPICS, 2, 2 + TOPICS)]
+    cases = EvalCases(np.array([1, 1, 2]), np.array([4, 5, 4]), np.array([0, 1, 3, 5]), np.array(in_topic))
+    users, auc_by_source = check_signal(supervision, replace(histories, cases={schema.VALID: cases}), seed=0)
+    assert users.tolist() == [1, 1, 1, 2, 2]
+    assert all(len(source.auc) == 5 for source in auc_by_source.values())
+    assert auc_by_source[LLM].auc.min() > 0.8
 
 
 def test_without_any_interest_no_user_is_sampled(world):
