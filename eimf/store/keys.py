@@ -48,13 +48,13 @@ def stage_key(kind: str, version: int, parents: Mapping[str, str], configuration
 
     `parents` maps a parent's kind to its key. Nothing about speed, place, time or machine may enter.
     """
-    recipe = {
+    content = {
         "kind": kind,
         "version": version,
         "parents": dict(parents),
         "configuration": dict(configuration),
     }
-    return digest(recipe)
+    return digest(content)
 
 
 def request_key(generator: Mapping[str, Any], prompt: str) -> str:
