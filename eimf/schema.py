@@ -29,7 +29,7 @@ ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
 PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
 FINISH_REASON = "finish_reason"
 INTEREST_ID, INTEREST, EVIDENCE = "interest_id", "interest", "evidence"
-SOURCE, AUC, AUC_WITH_HISTORY = "source", "alone", "with_history"
+SOURCE, AUC, AUC_WITH_HISTORY = "source", "auc", "auc_with_history"
 METRIC, K, SLICE, VALUE, CASES = "metric", "k", "slice", "value", "cases"
 
 VALID, TEST = "valid", "test"
@@ -193,9 +193,11 @@ text, `evidence` the item_idx of the titles that the LLM names for it."""
 ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (LAST_PROMPTED_POSITION, pa.int32())])
 """esim/users: each user's cluster, and the last position of the user's history that was in a prompt (-1: none)."""
 
-READINGS = pa.schema([(SOURCE, pa.string()), (USER, pa.int32()), (AUC, pa.float64()), (AUC_WITH_HISTORY, pa.float64())])
-"""probe/readings: of a source and a supervised user, the AUC of the validation item, from the source alone and added to
-the user's own history."""
+SOURCE_AUC = pa.schema(
+    [(SOURCE, pa.string()), (USER, pa.int32()), (AUC, pa.float64()), (AUC_WITH_HISTORY, pa.float64())]
+)
+"""signal_check/auc: the AUC of a validation item by source, and with the source added to the user's own history; a row
+per source and sampled item."""
 
 
 def item_vectors(width: int) -> pa.Schema:

@@ -4,8 +4,9 @@ import re
 import tomllib
 from collections.abc import Callable
 from importlib import resources
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -22,9 +23,9 @@ from eimf.config import (
     RuntimeSettings,
     TextSettings,
     TrainSettings,
-    TypicalSettings,
 )
 from eimf.errors import SettingError, describe_validation_error
+from pipeline.renamed import renamed_hint
 
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'"
 _SETTING = re.compile(rf"(?:\[(?:{_QUOTED}|[^\]])*\]|\{{(?:{_QUOTED}|[^}}])*\}}|{_QUOTED}|\S)+")
@@ -42,9 +43,7 @@ class Recipe(BaseModel):
     encoder: EncoderSettings = EncoderSettings()
     """Stages 2 and 8."""
     cluster: ClusterSettings = ClusterSettings()
-    """Stage 4."""
-    typical: TypicalSettings = TypicalSettings()
-    """Stage 5."""
+    """Stages 4 and 5."""
     prompt: PromptSettings = PromptSettings()
     """Stage 6."""
     llm: LLMSettings = LLMSettings()
@@ -79,6 +78,7 @@ def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin:
     `origin` is where they come from, for error messages. Raises SettingError."""
     values, folder = _base(dataset, recipe)
     in_file = "folder" in values
+    _check_parts([override.partition("=")[0].strip() for override in overrides], origin)
     names = [_override(values, override, origin) for override in overrides]
     if "folder" in values:
         source = recipe or dataset if in_file else origin
@@ -173,6 +173,13 @@ def _override(values: dict[str, Any], override: str, origin: str) -> str:
     return ".".join(path)
 
 
+def _check_parts(names: list[str], origin: str) -> None:
+    """Raises SettingError for a section and a part of it, of which the later one would win."""
+    for whole, part in product(names, names):
+        if part.startswith(f"{whole}."):
+            raise SettingError(whole, f"set in {origin} as a whole and in part, as {part}", "write one of them")
+
+
 def _is_text(value: str) -> bool:
     """False for bytes of the command line that are not UTF-8; Python turns these into lone surrogates."""
     try:
@@ -192,7 +199,8 @@ def _value(text: str) -> Any:
 
 def _setting_error(field: str, first: ErrorDetails, source: str) -> SettingError:
     if first["type"] == "extra_forbidden":
-        return SettingError(field, f"unknown setting in {source}", f"use one of {_siblings(first['loc'])}")
+        hint = renamed_hint(field, first["input"]) or f"use one of {_siblings(first['loc'])}"
+        return SettingError(field, f"unknown setting in {source}", hint)
     if first["type"] == "missing":
         return SettingError(field, f"missing in {source}", "add it to the recipe")
     return SettingError(field, *describe_validation_error(first, source))
@@ -202,5 +210,8 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
     fields = Recipe.model_fields
     for part in location[:-1]:
         kind = fields[str(part)].annotation
-        fields = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+        group = next(
+            (one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, BaseModel)), None
+        )
+        fields = group.model_fields if group else {}
     return sorted(name for name in fields if name != "folder")

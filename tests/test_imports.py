@@ -21,7 +21,7 @@ ALLOWED = {
     "store": {"errors", "schema"},
     "data": {"errors", "schema", "config"},
     "esim": {"errors", "schema", "vectors", "config", "store", "data"},
-    "losses": set(),
+    "losses": {"errors", "config"},
     "metrics": set(),
     "retrieval": {"schema"},
     "backbones": {"errors", "types", "config", "losses"},
@@ -31,7 +31,7 @@ ALLOWED = {
     "serving": {"errors", "schema", "config", "store", "retrieval", "backbones"},
 }
 FLOORS = [
-    {"console", "recipe"},
+    {"console", "recipe", "renamed"},
     {"backends"},
     {"training"},
     {"stages"},
@@ -129,7 +129,7 @@ class Without:
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 from pipeline.cli import run
 for gate in ("false", "true"):
-    assert run([*sys.argv[1:], "--set", f"heads.gate={gate}"]) == 0
+    assert run([*sys.argv[1:], "--set", f"heads.require_gain={gate}"]) == 0
 """
 
 

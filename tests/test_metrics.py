@@ -45,8 +45,8 @@ def test_equal_to_a_loop_over_random_users(name):
     rng = random.Random(5)
     users = [rng.sample(range(1, 30), rng.randint(1, 6)) for _ in range(40)]
     owner = torch.tensor([user for user, ranks in enumerate(users) for _ in ranks])
-    found = per_case(name, torch.tensor([rank for ranks in users for rank in ranks]), owner, len(users), 10)
-    assert found.tolist() == pytest.approx([plain(name, ranks, 10) for ranks in users])
+    values = per_case(name, torch.tensor([rank for ranks in users for rank in ranks]), owner, len(users), 10)
+    assert values.tolist() == pytest.approx([plain(name, ranks, 10) for ranks in users])
 
 
 def test_unknown_metric():

@@ -35,21 +35,21 @@ def brute_force(backbone, histories: Histories, user: int, split: str, keep_seen
 
 
 @pytest.mark.parametrize("threads", [1, 3], indirect=True)
-def test_blocks_equal_brute_force_on_both_splits_with_and_without_the_filter(threads):
+def test_ranks_equal_brute_force_on_both_splits_with_and_without_seen_items(threads):
     histories = planted.histories(planted.world(users=12))
     backbone = model(histories.num_items)
     for split in (schema.VALID, schema.TEST):
         for keep_seen in (True, False):
-            found = rank_users(backbone, histories, split, max_length=6, keep_seen=keep_seen, block=5).ranks.tolist()
-            assert found == [brute_force(backbone, histories, user, split, keep_seen) for user in range(12)]
+            ranks = rank_users(backbone, histories, split, max_length=6, keep_seen=keep_seen, block=5).ranks.tolist()
+            assert ranks == [brute_force(backbone, histories, user, split, keep_seen) for user in range(12)]
 
 
-def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
+def test_scores_are_the_best_over_interests_and_excluded_items_are_left_out():
     interests = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     items = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, -1.0]])  # scores 3, 2, -1
-    found = [rank(interests, items, torch.tensor([item]), top=3) for item in (1, 2, 3)]
-    assert [int(each.rank) for each in found] == [1, 2, 3]
-    assert found[0].top_item_idx.tolist() == [[1, 2, 3]]
+    result = [rank(interests, items, torch.tensor([item]), top=3) for item in (1, 2, 3)]
+    assert [int(each.rank) for each in result] == [1, 2, 3]
+    assert result[0].top_item_idx.tolist() == [[1, 2, 3]]
     without = rank(interests, items, torch.tensor([2]), Exclude(torch.tensor([0]), torch.tensor([1])), top=1)
     assert without.rank.tolist() == [1] and without.top_item_idx.tolist() == [[2]]
     # Of three places two have something to show.
@@ -57,7 +57,7 @@ def test_scores_are_the_best_over_interests_and_seen_items_are_left_out():
     assert few.top_item_idx.tolist() == [[2, 3, 0]]
 
 
-def test_what_a_user_has_seen_does_not_count_as_shown():
+def test_seen_items_are_not_recommended():
     histories = planted.histories(planted.world(users=12))
     backbone, everything = model(histories.num_items), histories.num_items
     options = {"max_length": 6, "block": 5, "cutoffs": (everything,)}
@@ -82,12 +82,12 @@ def test_blocks_of_items_equal_one_sort_of_all_scores(monkeypatch: pytest.Monkey
     interests, items, target = torch.randn(20, 3, 8), torch.randn(1000, 8), torch.randint(1, 1001, (20,))
     rows, seen = torch.arange(20).repeat_interleave(30), torch.randint(1, 1001, (600,))
     other = seen != target[rows]
-    found = rank(interests, items, target, Exclude(rows[other], seen[other]), top=40)
+    result = rank(interests, items, target, Exclude(rows[other], seen[other]), top=40)
     scores = (interests.double() @ items.double().T).amax(dim=1)
     scores[rows[other], seen[other] - 1] = -torch.inf
     own = scores.gather(1, (target - 1).unsqueeze(1))
-    assert found.rank.tolist() == (scores >= own).sum(dim=1).tolist()
-    assert found.top_item_idx.tolist() == (scores.topk(40).indices + 1).tolist()
+    assert result.rank.tolist() == (scores >= own).sum(dim=1).tolist()
+    assert result.top_item_idx.tolist() == (scores.topk(40).indices + 1).tolist()
 
 
 @pytest.mark.parametrize("users", [1, 7, 64])
@@ -96,8 +96,8 @@ def test_ties_count_against_the_target(users: int, items: int):
     """Whatever order a product of some shape sums in: items with one vector rank last, every one of them."""
     torch.manual_seed(0)
     alike = torch.randn(1, 64).expand(items, -1).contiguous()
-    found = rank(torch.randn(users, 2, 64), alike, torch.randint(1, items + 1, (users,)))
-    assert found.rank.tolist() == [items] * users
+    result = rank(torch.randn(users, 2, 64), alike, torch.randint(1, items + 1, (users,)))
+    assert result.rank.tolist() == [items] * users
 
 
 @pytest.mark.parametrize("block", [2**6, 2**20])
@@ -109,7 +109,7 @@ def test_no_target_ranks_above_the_first_place(monkeypatch: pytest.MonkeyPatch, 
     assert rank(items.unsqueeze(1), items, torch.arange(1, 601)).rank.tolist() == [1] * 600
 
 
-def test_scores_that_are_no_numbers_rank_last():
+def test_scores_that_are_not_numbers_rank_last():
     assert rank(torch.full((1, 1, 2), torch.nan), torch.randn(4, 2), torch.tensor([2])).rank.tolist() == [4]
 
 
@@ -117,7 +117,7 @@ def test_scores_that_are_no_numbers_rank_last():
 COMEBACK = planted.leave_one_out(np.array([1, 2, 3, 1, 1, 2, 3, 4, 1, 2, 1, 1]), np.array([0, 4, 8, 12]), 4)
 
 
-def test_a_target_that_the_user_had_is_a_miss_where_such_items_are_left_out():
+def test_a_relevant_item_that_the_user_had_is_a_miss_unless_seen_items_are_kept():
     assert COMEBACK.repeated(COMEBACK.cases[schema.TEST]).tolist() == [True, False, True]
     assert COMEBACK.repeated(COMEBACK.cases[schema.VALID]).tolist() == [False, False, True]
     options = {"max_length": 6, "block": 2, "cutoffs": (1, 10)}
@@ -139,14 +139,14 @@ def test_a_target_that_the_user_had_is_a_miss_where_such_items_are_left_out():
     assert max(kept.ranks.tolist()) <= 4 and kept.exposure[10].tolist() == [3, 3, 3, 3]
 
 
-def test_where_nothing_is_left_to_show_nothing_counts():
+def test_metrics_are_zero_if_no_item_is_left_to_recommend():
     two = planted.leave_one_out(np.tile([1, 2], 4), np.array([0, 8]), 2)
     ranking = rank_users(model(2), two, schema.TEST, max_length=6, keep_seen=False, block=1, cutoffs=(10,))
     rows = {(row["metric"], row["slice"]): row["value"] for row in metrics_table(ranking, two, (10,)).to_pylist()}
     assert [rows[name, "all"] for name in ("ndcg", "recall", "coverage", "gini")] == [0.0, 0.0, 0.0, 0.0]
 
 
-def test_table_agrees_with_the_ranks_and_slices_split_the_users():
+def test_the_table_agrees_with_the_ranks_and_slices_divide_them():
     histories = planted.histories(planted.world(users=30))
     ranking = rank_users(
         model(histories.num_items), histories, schema.TEST, max_length=6, keep_seen=False, block=7, cutoffs=(1, 5)

@@ -51,12 +51,12 @@ Reader = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class TrainOutput:
-    """What a training step gets of a backbone: `interests` [B, T, K, D] to predict each place's next item from;
-    `chosen` [B, T] bool, the places that are to predict at all this time (None: all); `penalty` [B, T], the backbone's
-    own regulariser at each place, weighted (None: it has none)."""
+    """What a backbone gives a training step: `interests` [B, T, K, D] to predict the next item of each position from;
+    `loss_mask` [B, T] bool, the positions that have a loss in this step (None: all); `penalty` [B, T], the backbone's
+    regulariser at each position, weighted (None: it has none)."""
 
     interests: Tensor
-    chosen: Tensor | None = None
+    loss_mask: Tensor | None = None
     penalty: Tensor | None = None
 
 
@@ -103,10 +103,10 @@ class Backbone(nn.Module, ABC):
         rest = {name: value for name, value in self.state_dict().items() if not name.startswith("item_table.")}
         return {"item_table.weight": self.item_table.weight.detach(), **rest}
 
-    def vectors_of(self, items: Tensor) -> Tensor:
-        """Vectors [P, D] of items [P] (item_idx). Their gradients are added up in a fixed order; they are sparse where
-        the table's are."""
-        return F.embedding(items, self.item_table.weight, sparse=self.item_table.sparse)
+    def vectors_of(self, row: Tensor) -> Tensor:
+        """Return the vectors [P, D] of `row` [P], as in `item_vectors`. Gradients are added up in a fixed order, and
+        are sparse if the table's are."""
+        return F.embedding(row + 1, self.item_table.weight, sparse=self.item_table.sparse)
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """Interests after the whole of each history, [B, K, D]; `lengths` [B] are at least 1."""

@@ -72,7 +72,7 @@ class BERT4Rec(Backbone):
         x, seen = self._embed(sequence, F.pad(hidden, (1, 0)))
         for block in self.blocks:
             x = block(x, seen)
-        return TrainOutput(self._read(x[:, 1:]).unsqueeze(2), chosen=hidden)  # [B, T, 1, D]
+        return TrainOutput(self._read(x[:, 1:]).unsqueeze(2), loss_mask=hidden)  # [B, T, 1, D]
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """One encoding of each history with the mask vector after it."""

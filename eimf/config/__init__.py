@@ -1,33 +1,30 @@
-"""Every setting, declared once. `HashedSettings` change a result: they are part of a stage's key. `RuntimeSettings`
-change how fast, and nothing that another seed would not: they are part of none."""
+"""Every setting, declared once. `HashedSettings` change a result and are part of a stage's key; `RuntimeSettings`
+change the speed and are part of none."""
 
-from eimf.config.base import HashedSettings, RuntimeSettings
-from eimf.config.stage_one import (
-    ClusterSettings,
-    ColumnSettings,
-    DatasetSettings,
-    EncoderSettings,
-    LLMSettings,
-    PromptSettings,
-    TextSettings,
-    TypicalSettings,
-)
-from eimf.config.stage_two import PRESETS, EvaluateSettings, HeadSettings, ModelSettings, TrainSettings
+from eimf.config.base import HashedSettings
+from eimf.config.data import ColumnSettings, DatasetSettings, TextSettings
+from eimf.config.esim import ClusterSettings, EncoderSettings, LLMSettings, PromptSettings
+from eimf.config.evaluate import EvaluateSettings
+from eimf.config.heads import PRESETS, AlignmentSettings, HeadSettings, SmoothingSettings
+from eimf.config.model import ModelSettings
+from eimf.config.runtime import RuntimeSettings
+from eimf.config.train import TrainSettings
 
 __all__ = [
     "PRESETS",
-    "HashedSettings",
+    "AlignmentSettings",
     "ClusterSettings",
     "ColumnSettings",
     "DatasetSettings",
     "EncoderSettings",
     "EvaluateSettings",
+    "HashedSettings",
     "HeadSettings",
     "LLMSettings",
     "ModelSettings",
     "PromptSettings",
     "RuntimeSettings",
+    "SmoothingSettings",
     "TextSettings",
     "TrainSettings",
-    "TypicalSettings",
 ]

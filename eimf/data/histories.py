@@ -83,9 +83,10 @@ class Histories:
 
     def repeated(self, cases: EvalCases) -> np.ndarray:
         """Whether each relevant item is in the history of its case, [R] bool."""
-        row, event_index = self.first_events(cases.user_idx, cases.history_end)
-        had = row * (self.num_items + 1) + self.item_idx[event_index]
-        return np.isin(cases.case * (self.num_items + 1) + cases.item_idx, had)
+        case = cases.case
+        relevant, event_index = self.first_events(cases.user_idx[case], cases.history_end[case])
+        same = self.item_idx[event_index] == cases.item_idx[relevant]
+        return np.bincount(relevant[same], minlength=len(case)) > 0
 
 
 def _outside(values: np.ndarray, low: int, high: int) -> bool:

@@ -116,7 +116,7 @@ def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ..
     rows, case, count = [], torch.from_numpy(ranking.cases.case), len(ranking.cases)
     parts = {}
     for label, chosen in slices(ranking, histories).items():
-        numbers, case_of_part = case[chosen].unique(return_inverse=True)
+        numbers, case_of_part = case[chosen].unique_consecutive(return_inverse=True)
         parts[label] = ranking.ranks[chosen], case_of_part, len(numbers)
     for k in cutoffs:
         for name in metrics.PER_CASE:

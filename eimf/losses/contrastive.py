@@ -1,6 +1,6 @@
-"""Contrast between two modalities, with false negatives masked (METHOD, L_align and fault 8).
+"""Contrastive loss between two modalities, with false negatives masked (METHOD, L_align and fault 8).
 
-Shapes: P anchors, U candidates, D width; any number of contrasts at once in front (...).
+Shapes: P anchors, U candidates, D width; several contrasts may be stacked in front (...).
 """
 
 import torch
@@ -9,18 +9,20 @@ from torch.nn import functional as F
 
 
 def info_nce(
-    anchors: Tensor, candidates: Tensor, positive: Tensor, related: Tensor, temperature: float, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Weighted sums over anchors [...] of -log softmax(cos(anchor, candidate) / temperature)[positive], and of
-    1 - cos(anchor, positive).
+    anchors: Tensor, candidates: Tensor, positive: Tensor, false_negative_mask: Tensor, temperature: float,
+    weight: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return two weighted sums over anchors [...]: of -log softmax(cos(anchor, candidate) / temperature)[positive], and
+    of 1 - cos(anchor, positive).
 
-    `anchors` [..., P, D], `candidates` [..., U, D], `positive` [..., P] each anchor's candidate, `weight` [..., P].
-    `related` [..., P, U] marks the candidates that are no negatives of an anchor, for they share what it is about;
-    other than the positive they are left out.
+    `anchors` [..., P, D], `candidates` [..., U, D], `positive` [..., P] the index of each anchor's candidate, `weight`
+    [..., P]. `false_negative_mask` [..., P, U] marks candidates that are about the same thing as the anchor; except for
+    the positive they are left out.
     """
     cosines = F.normalize(anchors, dim=-1) @ F.normalize(candidates, dim=-1).mT  # [..., P, U]
-    chosen = positive.unsqueeze(-1)
-    own = cosines.gather(-1, chosen).squeeze(-1)  # [..., P]
-    rivals = cosines.masked_fill(related.scatter(-1, chosen, False), -torch.inf)
-    contrast = (rivals / temperature).logsumexp(dim=-1) - own / temperature
-    return (weight * contrast).sum(dim=-1), (weight * (1 - own)).sum(dim=-1)
+    positive_index = positive.unsqueeze(-1)
+    positive_cosine = cosines.gather(-1, positive_index).squeeze(-1)  # [..., P]
+    left_out = false_negative_mask.scatter(-1, positive_index, False)
+    negatives = cosines.masked_fill(left_out, -torch.inf)
+    contrast = (negatives / temperature).logsumexp(dim=-1) - positive_cosine / temperature
+    return (weight * contrast).sum(dim=-1), (weight * (1 - positive_cosine)).sum(dim=-1)

@@ -1,86 +1,105 @@
-"""Sampled softmax: a few drawn items stand for the catalogue, corrected for how likely each was to be drawn (logQ).
+"""Sampled softmax: a few sampled items stand for the whole catalogue, corrected for how likely each was (logQ).
 
-For catalogues whose full softmax is out of reach. The mass of the softmax is estimated as
-exp(s_target) + sum over drawn j, other than the target, of exp(s_j) / (n q_j), for n draws from q. Every term has the
-expectation of its part of the true mass, so the estimate is unbiased; drawing each item once makes it exact. As in
-Bengio and Senecal 2008 and Yi et al. 2019 (RecSys), but the target, which is always there, is not corrected. Nor are
-the other items of a soft label: what draws them up must stand in the mass as it is, or nothing would hold them.
+For catalogues too large for the full softmax. The softmax's normalizer is estimated as
+exp(s_target) + sum over sampled j, other than the target, of exp(s_j) / (n q_j), for n items sampled from q. Each term
+has the expectation of its part of the true normalizer, so the estimate is unbiased; sampling each item once makes it
+exact. As in Bengio and Senecal 2008 and Yi et al. 2019 (RecSys), except that the target, which is always present, is
+not corrected. The other items of a soft label are not corrected either: their positive gradient needs an uncorrected
+term in the normalizer to balance it.
 
-Shapes: R rows, C draws, n other items of a row's label, N items, D width.
+Shapes: R rows, C sampled items, n other items in a row's label, N items, D width.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from eimf.losses.soft_labels import SoftLabelVectors, drawn_among, repeated
+from eimf.losses.base import ItemTable, Sample
+from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors, is_label, repeated, with_vectors
 
 POWER = 0.75
-"""Draws go by (frequency + 1) to this power: Mikolov et al. 2013, section 2.2, with items never seen kept possible."""
-
+"""Items are sampled by (frequency + 1) to this power: Mikolov et al. 2013, section 2.2, with unseen items possible."""
 
 _NEVER = 1e9
 
 
-@dataclass(frozen=True)
-class Sample:
-    """`items` [C] item_idx, drawn with replacement; `log_expected` [C], log of n q_j."""
-
-    items: Tensor
-    log_expected: Tensor
-
-
 class Sampler:
-    """Draws items 1..N by the power of their frequency."""
+    """Samples rows of the item table by a power of the items' frequency."""
 
-    def __init__(self, frequency: np.ndarray, draws: int, device: torch.device, power: float = POWER) -> None:
-        """`frequency` [N]: how often each item occurs in training. A `power` of 0 draws evenly."""
+    def __init__(self, frequency: np.ndarray, count: int, device: torch.device, power: float = POWER) -> None:
+        """`frequency` [N]: how often each item occurs in training; `count` items a sample. A `power` of 0 samples
+        evenly."""
         share = torch.from_numpy((frequency.astype(np.float64) + 1) ** power)
         share /= share.sum()
-        self.draws = draws
+        self.count = count
         self.cumulative = share.cumsum(0).to(device)
         self.log_share = share.log().float().to(device)
 
     def draw(self, generator: torch.Generator) -> Sample:
-        """A new sample, by a CPU generator."""
-        places = torch.rand(self.draws, generator=generator, dtype=torch.float64)
-        places = places.to(self.cumulative.device, non_blocking=True)
-        rows = torch.searchsorted(self.cumulative, places).clamp_(max=len(self.cumulative) - 1)
-        return self.of(rows + 1)
+        """Draw a new sample with a CPU generator."""
+        points = torch.rand(self.count, generator=generator, dtype=torch.float64)
+        points = points.to(self.cumulative.device, non_blocking=True)
+        return self.as_sample(torch.searchsorted(self.cumulative, points).clamp_(max=len(self.cumulative) - 1))
 
-    def of(self, items: Tensor) -> Sample:
-        """Items [C] that came as if drawn, such as the targets of a batch."""
-        return Sample(items, self.log_share[items - 1] + math.log(max(1, len(items))))
+    def as_sample(self, rows: Tensor) -> Sample:
+        """Take rows [C] as if they had been sampled, such as the targets of a batch."""
+        return Sample(rows, self.log_share[rows] + math.log(max(1, len(rows))))
 
 
 def sampled_cross_entropy(
-    hidden: Tensor, own: Tensor, drawn: Tensor, target: Tensor, sample: Sample, weight: Tensor, hardness: float = 0.0,
-    soft: SoftLabelVectors | None = None,
+    hidden: Tensor, positive: Tensor, negatives: Tensor, target_row: Tensor, sample: Sample, weight: Tensor,
+    hardness: float = 0.0, soft: SoftLabelVectors | None = None,
 ) -> Tensor:  # fmt: skip
-    """Weighted sum over rows of log(estimated mass) - <hidden, own>; with `soft`, less the mean score of the label.
+    """Return the weighted sum over rows of log(estimated normalizer) - <hidden, positive>; with `soft`, minus the mean
+    score of the label instead.
 
-    `hidden` [R, D], `own` [R, D] vectors of the targets, `drawn` [C, D] those of the sample, `target` [R] item_idx,
-    `weight` [R]. With a `hardness` the drawn items are weighed as in `eimf.losses.softmax.hard_cross_entropy`.
+    `hidden` [R, D], `positive` [R, D] the targets' vectors, `negatives` [C, D] the sample's, `target_row` [R], `weight`
+    [R]. With a `hardness`, sampled items are weighted as in `eimf.losses.hard_softmax`.
     """
-    score = (hidden * own).sum(dim=1)  # [R]
-    negative = hidden @ drawn.T  # [R, C]
-    named = target.unsqueeze(1)  # [R, 1 or 1 + n]: what stands in the mass as it is
+    score = (hidden * positive).sum(dim=1)  # [R]
+    negative_scores = hidden @ negatives.T  # [R, C]
+    label_rows = target_row.unsqueeze(1)  # [R, 1 or 1 + n]: uncorrected in the normalizer
     if soft is None:
-        held = named == sample.items  # [R, C]; for one item a row a sixth of the time
+        in_label = label_rows == sample.rows  # [R, C]; a sixth of the time of `is_label`
     else:
-        named = torch.cat([named, soft.labels.items + 1], dim=1)
-        held = drawn_among(named, sample.items)
+        label_rows = torch.cat([label_rows, soft.labels.rows], dim=1)
+        in_label = is_label(label_rows, sample.rows)
     # Not infinite: a sample of nothing but the target must leave a gradient of 0, not of NaN.
-    log_expected = sample.log_expected.masked_fill(held, _NEVER)  # [R, C]
-    mass = ((1 + hardness) * negative - log_expected).logsumexp(dim=1)
+    log_expected = sample.log_expected.masked_fill(in_label, _NEVER)  # [R, C]
+    log_normalizer = ((1 + hardness) * negative_scores - log_expected).logsumexp(dim=1)
     if hardness:
-        mass = mass - (hardness * negative - log_expected).logsumexp(dim=1) + (-log_expected).logsumexp(dim=1)
-    mass = torch.logaddexp(score, mass)
+        importance = (hardness * negative_scores - log_expected).logsumexp(dim=1)
+        log_normalizer = log_normalizer - importance + (-log_expected).logsumexp(dim=1)
+    log_normalizer = torch.logaddexp(score, log_normalizer)
     if soft is None:
-        return (weight * (mass - score)).sum()
-    others = soft.scores(hidden)  # [R, n]
-    once = others.masked_fill(repeated(named)[:, 1:], -_NEVER)
-    return (weight * (torch.logaddexp(mass, once.logsumexp(dim=1)) - soft.labels.mean(score, others))).sum()
+        return (weight * (log_normalizer - score)).sum()
+    label_scores = soft.scores(hidden)  # [R, n]
+    once = label_scores.masked_fill(repeated(label_rows)[:, 1:], -_NEVER)
+    log_normalizer = torch.logaddexp(log_normalizer, once.logsumexp(dim=1))
+    return (weight * (log_normalizer - soft.labels.mean(score, label_scores))).sum()
+
+
+class SampledSoftmax:
+    """`train.loss = "sampled"`: one sample a step, shared by its positions."""
+
+    samples_items = True
+
+    def __init__(self, sampler: Sampler, hardness: float) -> None:
+        self.sampler, self.hardness = sampler, hardness
+
+    def sample(self, target_row: Tensor, generator: torch.Generator) -> Sample | None:
+        return self.sampler.draw(generator)
+
+    def __call__(
+        self, readout: Tensor, items: ItemTable, target_row: Tensor, weight: Tensor, sample: Sample | None,
+        soft: SoftLabels | None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        assert sample is not None
+        label_vectors = with_vectors(soft, items.vectors_of)
+        positive, negatives = items.vectors_of(target_row), items.vectors_of(sample.rows)
+        loss = sampled_cross_entropy(
+            readout, positive, negatives, target_row, sample, weight, self.hardness, label_vectors
+        )
+        return {"loss": loss, "rec": loss}

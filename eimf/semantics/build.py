@@ -1,95 +1,124 @@
-"""From settings and an ESIM artifact to the modules that texts and interests add to a training."""
+"""From settings and a Supervision to the modules that texts and interests add to a training."""
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from eimf.backbones.base import Backbone
-from eimf.config import HeadSettings
+from eimf.config import AlignmentSettings, HeadSettings, SmoothingSettings
 from eimf.data.histories import Histories
-from eimf.retrieval import nearest_rows
-from eimf.semantics.controls import apply_control, user_text_vectors
+from eimf.losses.soft_labels import SoftLabels
+from eimf.semantics.controls import apply_control
 from eimf.semantics.heads import EimfHeads
-from eimf.semantics.item_text import compose, start_from, whiten
-from eimf.semantics.soft_targets import InterestTargets, Neighbours
+from eimf.semantics.item_text import TEXT_COMPONENTS, add_text_residual, init_from_text, whiten
+from eimf.semantics.soft_targets import InterestNeighbors, Neighbors, frequency_decay, neighbors_of
 from eimf.semantics.supervision import Supervision, nearest_interests
+from eimf.semantics.text_vectors import user_text_vectors
 
 
 @dataclass(frozen=True)
 class SideInformation:
-    """What a training takes from an ESIM artifact: the modules that `settings` call for, and what supervises them."""
+    """What a training takes from texts and interests: the modules that `settings` ask for, and what supervises them."""
 
     supervision: Supervision
     settings: HeadSettings
-    heads: EimfHeads | None
-    near_items: Neighbours | None
-    near_history: Neighbours | None
-    near_interests: InterestTargets | None
+    heads: EimfHeads | None = None
+    item_neighbors: Neighbors | None = None
+    user_neighbors: Neighbors | None = None
+    interest_neighbors: InterestNeighbors | None = None
 
     def to(self, device: torch.device) -> "SideInformation":
         self.modules().to(device)
         return replace(self, supervision=self.supervision.to(device))
 
     def modules(self) -> nn.ModuleDict:
-        found = {
+        modules = {
             "heads": self.heads,
-            "near_items": self.near_items,
-            "near_history": self.near_history,
-            "near_interests": self.near_interests,
+            "item_neighbors": self.item_neighbors,
+            "user_neighbors": self.user_neighbors,
+            "interest_neighbors": self.interest_neighbors,
         }
-        return nn.ModuleDict({name: module for name, module in found.items() if module is not None})
+        return nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each loss of `heads` that enters the training, by its name."""
+        alignment = self.settings.alignment or AlignmentSettings()
+        weights = {
+            "align_items": alignment.items,
+            "align_users": alignment.users,
+            "semantic": alignment.semantic,
+        }
+        return {name: weight for name, weight in weights.items() if weight > 0}
+
+    def soft_labels(self, item_row: Tensor, user: Tensor, event: Tensor) -> SoftLabels | None:
+        """The soft part of the labels of targets in these rows of the item table, of these users and events, [P] each;
+        None without label smoothing."""
+        mass = self.settings.smoothing
+        if mass is None:
+            return None
+        parts = (
+            (mass.item, self.item_neighbors, item_row),
+            (mass.user, self.user_neighbors, user),
+            (mass.interest, self.interest_neighbors, event),
+        )
+        labels = [(share, neighbors(index)) for share, neighbors, index in parts if neighbors is not None]
+        return SoftLabels(
+            torch.cat([part.rows for _, part in labels], dim=1),
+            torch.cat([share * part.shares for share, part in labels], dim=1),
+        )
 
 
 def build_side_information(
     backbone: Backbone, supervision: Supervision, histories: Histories, settings: HeadSettings, seed: int,
     device: torch.device | None = None,
 ) -> SideInformation:  # fmt: skip
-    """The modules that `settings` call for; the item table of `backbone` starts from the text, or is composed with it,
-    where they say so. Drawn from a stream of their own, so the backbone's start does not depend on them. Nearest texts
-    are found on `device`, by default the CPU."""
-    width = backbone.item_table.embedding_dim
-    found = apply_control(supervision, settings.control, histories, seed) if settings.asks_llm else supervision
+    """The modules that `settings` ask for; also prepares the item table of `backbone` (`item_init`). They have a random
+    stream of their own, so the backbone's initial weights do not depend on them. `device` (default: the CPU) is where
+    nearest texts are searched."""
+    table_width = backbone.item_table.embedding_dim
+    if settings.uses_interests:
+        supervision = apply_control(supervision, settings.control, histories, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed + 1)
-        heads = _heads(found, settings, width)
-        if settings.table == "start":
-            start_from(backbone, whiten(supervision.item_text, width), settings.text_scale)
-        if settings.table == "compose":
-            compose(backbone, whiten(supervision.item_text, settings.text_features), settings.text_scale)
-
-    def near(texts: Tensor, weight: Tensor | None = None, *, own: bool = False) -> Neighbours:
-        rows, similar = nearest_rows(
-            texts.to(device=device), found.item_text.to(device=device), settings.neighbours, exclude_self=own
-        )
-        return Neighbours(rows.cpu(), similar.cpu(), settings.smooth_temperature, weight)
-
-    def faded(events: np.ndarray) -> Tensor:
-        return 1 / (1 + settings.smooth_fade * torch.from_numpy(events).float())
-
-    by_item = faded(histories.frequency())  # [N]
-    near_items = near(found.item_text, by_item, own=True) if settings.smooth_text else None
-    near_history, near_interests = None, None
-    if settings.smooth_history:
-        near_history = near(user_text_vectors(supervision, histories), faded(histories.num_train))
-    if settings.smooth_interests:
-        interests = near(found.semantics.flatten(0, 1))
-        of_event = by_item[torch.from_numpy(histories.item_idx) - 1]  # [E]
-        near_interests = InterestTargets(nearest_interests(found, histories), interests, of_event)
-    return SideInformation(found, settings, heads, near_items, near_history, near_interests)
-
-
-def _heads(supervision: Supervision, settings: HeadSettings, width: int) -> EimfHeads | None:
-    if not max(settings.align_items, settings.align_users, settings.semantic):
-        return None
-    return EimfHeads(
-        item_text=supervision.item_text,
-        semantics=supervision.semantics,
-        present=supervision.present,
-        width=width,
-        temperature=settings.temperature,
-        contrast_items=settings.contrast_items,
-        users=settings.align_users > 0,
-        semantic=settings.semantic > 0,
+        heads = _heads(supervision, settings.alignment, table_width) if settings.alignment else None
+        if settings.item_init == "text":
+            init_from_text(backbone, whiten(supervision.item_text_vectors, table_width))
+        if settings.item_init == "text_residual":
+            add_text_residual(backbone, whiten(supervision.item_text_vectors, TEXT_COMPONENTS))
+    return SideInformation(
+        supervision, settings, heads, *_neighbors(supervision, histories, settings.smoothing, device)
     )
+
+
+def _heads(supervision: Supervision, alignment: AlignmentSettings, table_width: int) -> EimfHeads:
+    return EimfHeads(
+        item_text_vectors=supervision.item_text_vectors,
+        interest_vectors=supervision.interest_vectors,
+        interest_mask=supervision.interest_mask,
+        width=table_width,
+        users=alignment.users > 0,
+        semantic=alignment.semantic > 0,
+    )
+
+
+def _neighbors(
+    supervision: Supervision, histories: Histories, mass: SmoothingSettings | None, device: torch.device | None
+) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None]:
+    """The neighbors of items, users and interests, as far as label smoothing needs them."""
+    item, user, interest = None, None, None
+    if mass is None:
+        return item, user, interest
+    texts = supervision.item_text_vectors
+    item_decay = frequency_decay(histories.frequency())  # [N]
+    if mass.item:
+        item = neighbors_of(texts, texts, item_decay, exclude_self=True, device=device)
+    if mass.user:
+        user_decay = frequency_decay(histories.num_train)
+        user = neighbors_of(user_text_vectors(texts, histories), texts, user_decay, device=device)
+    if mass.interest:
+        event_decay = item_decay[torch.from_numpy(histories.item_idx) - 1]  # [E]
+        neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
+        interest = InterestNeighbors(nearest_interests(supervision, histories), neighbors, event_decay)
+    return item, user, interest

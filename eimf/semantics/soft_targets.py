@@ -1,54 +1,82 @@
-"""Soft targets: a share of a target's mass goes to items that text says are like it.
+"""Soft targets: label smoothing that moves part of a target's probability mass to a few items with similar texts.
 
-Our decision, after label smoothing: where plain smoothing spreads over the whole catalogue, this one spreads over a few
-items, by text. Of the target: those whose texts are nearest to its own. Of the user: those whose texts are nearest to
-the mean text of the user's items. Of an interest that the LLM inferred: those whose texts are nearest to it, the
-interest of the user's cluster that is nearest to the target counting. What there are many training events of can do
-without: a weight may make its share small.
+Our decision. Plain label smoothing spreads the mass over all items; here it goes to the items whose texts are nearest
+to the target's (item), to the mean text of the user's items (user), or to an interest that the LLM inferred (interest):
+of the user's cluster, the one closest to the target. Frequent items and users with long histories need less of it, so
+their mass decays with the number of training events.
 
-Shapes: P target positions, E events, R texts, n neighbours.
+Shapes: P target positions, E events, R texts, N items, n neighbors, S text width.
 """
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from eimf.losses.soft_labels import SoftLabels
+from eimf.retrieval import nearest_rows
+
+NEIGHBORS = 20
+"""Items that share the mass of one text: enough that a wrong neighbor costs little. No study set another number."""
+TEMPERATURE = 0.1
+"""Of the softmax over the neighbors' cosines: a neighbor .1 less similar gets 1 / e of the mass."""
+FREQUENCY_DECAY = 0.05
+"""After 20 training events a half of the mass is left."""
 
 
-class Neighbours(nn.Module):
-    """For each of some texts, its nearest items and the share of each, times a weight of the text."""
+class Neighbors(nn.Module):
+    """For each text, its nearest items and the mass of each."""
 
-    items: Tensor
+    rows: Tensor
     shares: Tensor
 
-    def __init__(self, items: Tensor, similar: Tensor, temperature: float, weight: Tensor | None = None) -> None:
-        """`items` [R, n] rows of the item table and their cosines `similar` [R, n] to text r, whose `weight` [R], or
-        1, is shared out by softmax(similar / temperature)."""
+    def __init__(
+        self, rows: Tensor, cosines: Tensor, weight: Tensor | None = None, *, temperature: float = TEMPERATURE
+    ) -> None:
+        """`rows` [R, n] of the item table, and `cosines` [R, n] their similarity to text r. The `weight` [R]
+        of a text, by default 1, is divided among them by softmax(cosine / temperature)."""
         super().__init__()
-        self.register_buffer("items", items, persistent=False)
-        shares = (similar / temperature).softmax(dim=1)
+        self.register_buffer("rows", rows, persistent=False)
+        shares = (cosines / temperature).softmax(dim=1)
         self.register_buffer("shares", shares if weight is None else shares * weight.unsqueeze(1), persistent=False)
 
-    def forward(self, row: Tensor) -> SoftLabels:
-        """Of texts `row` [P]: rows of the item table and shares that sum up to the weight, [P, n] each."""
-        # index_select: several times as fast as an index on a CPU.
-        return SoftLabels(self.items.index_select(0, row), self.shares.index_select(0, row))
+    def forward(self, text: Tensor) -> SoftLabels:
+        """For texts of these numbers [P]: rows of the item table, and shares that add up to the weight, [P, n]."""
+        # index_select: several times as fast as indexing on a CPU.
+        return SoftLabels(self.rows.index_select(0, text), self.shares.index_select(0, text))
 
 
-class InterestTargets(nn.Module):
-    """Soft targets from the LLM's interests: of each event, those of one interest."""
+class InterestNeighbors(nn.Module):
+    """Soft targets from the LLM's interests: for each event, the neighbors of one interest."""
 
     interest: Tensor
     weight: Tensor
 
-    def __init__(self, interest: Tensor, neighbours: Neighbours, weight: Tensor) -> None:
-        """`interest` [E], which text of `neighbours` counts for an event, or -1: none; and `weight` [E] for how
-        much."""
+    def __init__(self, interest: Tensor, neighbors: Neighbors, weight: Tensor) -> None:
+        """`interest` [E] is the text of `neighbors` that counts for an event, -1 if none does; `weight` [E] scales its
+        mass."""
         super().__init__()
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.register_buffer("interest", interest.clamp(min=0), persistent=False)
         self.register_buffer("weight", weight * (interest >= 0), persistent=False)
 
     def forward(self, event: Tensor) -> SoftLabels:
-        """Of events [P]; no shares where no interest counts."""
-        near: SoftLabels = self.neighbours(self.interest.index_select(0, event))
-        return SoftLabels(near.items, near.shares * self.weight.index_select(0, event).unsqueeze(1))
+        """For events [P]; all shares are 0 if no interest counts."""
+        labels: SoftLabels = self.neighbors(self.interest.index_select(0, event))
+        return SoftLabels(labels.rows, labels.shares * self.weight.index_select(0, event).unsqueeze(1))
+
+
+def neighbors_of(
+    texts: Tensor, item_text_vectors: Tensor, weight: Tensor | None = None, *, exclude_self: bool = False,
+    count: int = NEIGHBORS, device: torch.device | None = None,
+) -> Neighbors:  # fmt: skip
+    """The `count` items nearest to each of the `texts` [R, S], searched on `device` (default: the CPU). With
+    `exclude_self`, text r is that of item row r, which is left out."""
+    rows, cosines = nearest_rows(
+        texts.to(device=device), item_text_vectors.to(device=device), count, exclude_self=exclude_self
+    )
+    return Neighbors(rows.cpu(), cosines.cpu(), weight)
+
+
+def frequency_decay(num_events: np.ndarray, rate: float = FREQUENCY_DECAY) -> Tensor:
+    """Weight 1 / (1 + rate n) of whatever has n training events."""
+    return 1 / (1 + rate * torch.from_numpy(num_events).float())

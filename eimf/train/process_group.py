@@ -1,7 +1,7 @@
 """Data-parallel training: the processes that share each batch (torchrun; gloo on CPUs, nccl on GPUs).
 
-Every process holds the whole model. Of each batch it takes every size-th window, and gradients are summed, so the
-result is that of one process up to float rounding (dropout draws other masks).
+Every process holds the full model. It takes every size-th window of each batch, and gradients are summed, so the result
+is that of one process up to float rounding (dropout masks differ).
 """
 
 from collections.abc import Iterable
@@ -15,19 +15,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Group:
-    """This process's `rank` among `size`; alone by default, and then nothing here does anything."""
+    """This process's `rank` among `size`. By default there is one process, and nothing here does anything."""
 
     rank: int = 0
     size: int = 1
 
     def sum(self, tensors: Iterable[Tensor]) -> None:
-        """Add up, in place, what every process holds."""
+        """Sum the tensors over all processes, in place."""
         if self.size > 1:
             for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
                 work.wait()
 
-    def wait(self) -> None:
-        """Until every process is here."""
+    def barrier(self) -> None:
+        """Wait until every process is here."""
         if self.size > 1:
             dist.barrier()
 
@@ -36,7 +36,8 @@ class Group:
             self.sum([_gradient(parameter) for parameter in parameters])
 
     def gather(self, rows: Tensor, counts: list[int]) -> Tensor:
-        """The rows of all processes, by rank; `counts` says how many each has. Gradients find their way back."""
+        """Return the rows of all processes, by rank; `counts` are their numbers of rows. The gradient of a row
+        goes back to the process that it came from."""
         return rows if self.size == 1 else _Gather.apply(rows, counts, self.rank)
 
 
@@ -53,15 +54,14 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: list[int], rank: int) -> Tensor:
         ctx.counts, ctx.rank = counts, rank
-        most = max(counts)
-        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
         padded[: len(rows)] = rows
-        found = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(found, padded)
-        return torch.cat([part[:count] for part, count in zip(found, counts, strict=True)])
+        gathered = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(gathered, padded)
+        return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        whole = grads[0].contiguous()
-        dist.all_reduce(whole)
-        return whole.split(ctx.counts)[ctx.rank], None, None
+        total = grads[0].contiguous()
+        dist.all_reduce(total)
+        return total.split(ctx.counts)[ctx.rank], None, None

@@ -14,11 +14,11 @@ def supervision_of(artifacts: Artifacts, histories: Histories) -> "Supervision |
     without `item_vectors`."""
     if "item_vectors" not in artifacts:
         return None
-    from eimf.semantics.supervision import read_supervision, text_alone
+    from eimf.semantics.supervision import read_supervision, text_only_supervision
 
     item_vectors = artifacts["item_vectors"].table("vectors")
     if "esim" not in artifacts:
-        return text_alone(item_vectors, histories)
+        return text_only_supervision(item_vectors, histories)
     users, interests = (artifacts["esim"].table(name) for name in ("users", "interests"))
     return read_supervision(item_vectors, users, interests, histories)
 

@@ -25,7 +25,7 @@ _DATASET = ("dataset", "text")
 _SECTIONS = {
     "dataset": _DATASET,
     "item_vectors": (*_DATASET, "encoder"),
-    "esim": (*_DATASET, "encoder", "cluster", "typical", "prompt", "llm"),
+    "esim": (*_DATASET, "encoder", "cluster", "prompt", "llm"),
 }
 _WITHOUT_EFFECT = {"dataset": {"name"}, "llm": {"max_prompt_tokens"}}
 """Settings that change no artifact."""

@@ -7,7 +7,6 @@ This is the only part of stage two that reads a recipe. `prepare` does what must
 from dataclasses import dataclass
 from typing import NoReturn
 
-from eimf.config import HeadSettings
 from eimf.errors import ArtifactError, DataError
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
@@ -70,7 +69,7 @@ def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
     check_backbone(recipe.model)
     if recipe.heads.source is None:
         _build_dataset(recipe, store)
-    if recipe.heads.gated:
+    if recipe.heads.requires_gain_test:
         run_signal_check(store, stage_two_artifacts(recipe, store, esim_key), recipe.runtime)
 
 
@@ -85,7 +84,7 @@ def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resolv
 def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store) -> ResolvedTraining:
     """As `resolve`, given what `stage_two_artifacts` returns for the recipe."""
     heads, decision = recipe.heads, None
-    if heads.gated:
+    if heads.requires_gain_test:
         decision = decision_of(find_signal_check(store, artifacts) or _missing_signal_check(artifacts["esim"]))
         if not decision.passes:
             heads = heads.without_interests()
@@ -111,11 +110,9 @@ def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = Non
 def label_of(job: TrainingJob, decision: GainDecision | None = None) -> str:
     """Short name of a training for tables: its preset and what differs from it."""
     heads, failed = job.heads, decision is not None and not decision.passes
-    usual = HeadSettings(preset=heads.preset, control=heads.control, gate=heads.gate)
-    if failed:
-        usual = usual.without_interests()
-    changed = "".join(f" {name}={value}" for name, value in heads if value != getattr(usual, name))
-    control = f" {heads.control}" if heads.asks_llm and heads.control != "true" else ""
+    left_out = {"smoothing.interest"} if failed else set()
+    changed = "".join(f" {name}={value}" for name, value in heads.overrides().items() if name not in left_out)
+    control = f" {heads.control}" if heads.control != "llm" else ""
     note = ", gain test failed" if failed else ""
     seen = ", seen items kept" if job.keep_seen else ""
     return f"{job.model.backbone} {'plain' if heads.plain else heads.preset + changed}{control}{note}{seen}"

@@ -29,13 +29,13 @@ def run_signal_check(store: Store, artifacts: Artifacts, runtime: RuntimeSetting
 
 def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging) -> Summary:
     prepare_torch(runtime)
-    from eimf.semantics.signal_check import gain, probe, readings_table
+    from eimf.semantics.signal_check import auc_table, check_signal, signal_gain
     from pipeline.stages.load import histories_of, supervision_of
 
     histories = histories_of(artifacts)
     supervision = supervision_of(artifacts, histories)
     assert supervision is not None, "an esim artifact is among the parents"
-    users, readings = probe(supervision, histories, _SEED)
-    staging.write_table("readings", readings_table(readings, users))
-    mean, standard_error = gain(readings, "true")
+    users, auc_by_source = check_signal(supervision, histories, _SEED)
+    staging.write_table("auc", auc_table(auc_by_source, users))
+    mean, standard_error = signal_gain(auc_by_source)
     return {"users": len(users), "gain": round(mean, 6), "standard_error": round(standard_error, 6)}

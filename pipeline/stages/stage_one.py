@@ -47,7 +47,7 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
         item_vectors_stage(engines, runtime.encode_batch_size),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
-        typical_users_stage(recipe.typical.min_history),
+        typical_users_stage(recipe.cluster.min_typical_history),
         requests_stage(recipe.prompt, template, engines),
         interests_stage(recipe.llm, template, engines, store, runtime.reply_chunk_size),
         interest_vectors_stage(engines, runtime.encode_batch_size),

@@ -103,7 +103,7 @@ def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
     """Build what `tasks_of` reads: see `resolve.prepare`."""
     prepared = set()
     for _, _, _, recipe in _combinations(plan, folder):
-        need = (_group(recipe), recipe.heads.gated, recipe.model.model_dump_json())
+        need = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
         if need not in prepared:
             prepare(recipe, store)
             prepared.add(need)

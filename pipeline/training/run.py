@@ -10,9 +10,9 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import Supervision
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from eimf.train.process_group import Group
 from pipeline.console import Bar, info, progress
@@ -32,7 +32,7 @@ def train(
     (`RunDirectory.best`)."""
     trainer = _trainer(job, supervision, histories, device, group)
     run, is_first = _Run(job, trainer, histories, RunDirectory(folder), group), group.rank == 0
-    group.wait()  # nobody saves before everybody has loaded
+    group.barrier()  # nobody saves before everybody has loaded
     if is_first:
         run.begin()
     with progress("training", job.train.epochs * histories.training_targets, "targets", hidden=not is_first) as bar:
@@ -100,8 +100,5 @@ def _trainer(
     semantics = None
     if supervision is not None:
         semantics = build_side_information(backbone, supervision, histories, job.heads, job.train.seed, device)
-    products = MatmulOptions(job.runtime.softmax_block_rows, half=job.train.precision == "bfloat16")
-    return Trainer(
-        backbone, semantics, histories, job.train, max_length=job.model.max_length, products=products,
-        device=device, group=group, compiled=job.runtime.compile,
-    )  # fmt: skip
+    execution = Execution(device, group, job.runtime.softmax_block_rows, job.runtime.compile)
+    return Trainer(backbone, semantics, histories, job.train, max_length=job.model.max_length, execution=execution)

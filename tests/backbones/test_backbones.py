@@ -12,7 +12,7 @@ from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings, TrainSettings
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import MatmulOptions
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from tests import world as planted
 from tests.backbones.world_interests import separated
@@ -136,7 +136,8 @@ def trained(
     data = planted.histories(planted.world(users=users))
     train = TrainSettings(lr=lr, batch_positions=batch, seed=1)
     model = build_backbone(settings, data.num_items, seed=1)
-    trainer = Trainer(model, None, data, train, max_length=12, products=MatmulOptions(64), device=torch.device("cpu"))
+    execution = Execution(torch.device("cpu"), block_rows=64)
+    trainer = Trainer(model, None, data, train, max_length=12, execution=execution)
     return trainer, [trainer.epoch(number, lambda _: None)["loss"] for number in range(epochs)]
 
 

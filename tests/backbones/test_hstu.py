@@ -13,7 +13,7 @@ from eimf.backbones.build import build_backbone
 from eimf.backbones.hstu import HSTU, Layer, time_buckets
 from eimf.config import ModelSettings, TrainSettings
 from eimf.evaluation.rank_users import rank_users
-from eimf.losses.softmax import MatmulOptions
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from tests import world as planted
 
@@ -133,7 +133,7 @@ def test_training_and_ranking_hand_the_times_over():
     histories = dataclasses.replace(data, timestamps=times)
     trainer = Trainer(
         model, None, histories, TrainSettings(lr=1e-2, batch_positions=128, seed=4), max_length=LONGEST,
-        products=MatmulOptions(64), device=torch.device("cpu"),
+        execution=Execution(torch.device("cpu"), block_rows=64),
     )  # fmt: skip
     for number in range(3):
         trainer.epoch(number, lambda _: None)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
-from eimf.semantics.item_text import compose, whiten
+from eimf.semantics.item_text import add_text_residual, whiten
 from tests.backbones.test_backbones import ITEMS, histories, small
 
 
@@ -27,7 +27,7 @@ class Serving(nn.Module):
 def test_saved_loaded_and_exported_agree(name):
     trained, fresh = (build_backbone(small(name), ITEMS, seed=seed).eval() for seed in (1, 2))
     text = torch.randn(ITEMS, 7, generator=torch.Generator().manual_seed(0))
-    compose(trained, whiten(text, 5), scale=0.5)  # what is saved has no text, however it was trained
+    add_text_residual(trained, whiten(text, 5), scale=0.5)  # what is saved has no text, however it was trained
     fresh.load_state_dict(load(save({key: value.contiguous() for key, value in trained.serving_state_dict().items()})))
     items, lengths = histories()
     wanted = trained.interests(items, lengths)

@@ -70,9 +70,10 @@ def random_supervision(histories: Histories) -> Supervision:
         return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
 
     clusters = max(1, histories.num_users // USERS_A_CLUSTER)
-    present = torch.rand(clusters, INTERESTS, generator=generator) < 0.7
-    present[:, 0] = True
+    exists = torch.rand(clusters, INTERESTS, generator=generator) < 0.7
+    exists[:, 0] = True
+    interest_id = torch.where(exists, torch.arange(clusters * INTERESTS).view(clusters, INTERESTS), -1)
     return Supervision(
-        unit(histories.num_items, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), present,
+        unit(histories.num_items, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), interest_id,
         torch.randint(clusters, (histories.num_users,), generator=generator), torch.full((histories.num_users,), -1),
     )  # fmt: skip

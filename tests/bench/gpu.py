@@ -36,9 +36,9 @@ from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
 from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import rank_users
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
 from eimf.train.batches import Batches, cut_windows
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from pipeline.backends.device import prepare_torch
 
@@ -89,13 +89,10 @@ class Ours:
         train = TrainSettings(batch_positions=choice.batch, precision=choice.precision, loss=choice.loss)  # type: ignore[arg-type]
         backbone, semantics = build_backbone(model, histories.num_items, 1), None
         if choice.preset != "plain":
-            settings = HeadSettings(preset=choice.preset, gate=False)  # type: ignore[arg-type]
+            settings = HeadSettings(preset=choice.preset)  # type: ignore[arg-type]
             semantics = build_side_information(backbone, random_supervision(histories), histories, settings, 1, GPU)
-        products = MatmulOptions(RuntimeSettings().softmax_block_rows, half=choice.precision == "bfloat16")
-        self.trainer = Trainer(
-            backbone, semantics, histories, train, max_length=LENGTH, products=products, device=GPU,
-            compiled=choice.compiled,
-        )  # fmt: skip
+        execution = Execution(GPU, block_rows=RuntimeSettings().softmax_block_rows, compiled=choice.compiled)
+        self.trainer = Trainer(backbone, semantics, histories, train, max_length=LENGTH, execution=execution)
         self.number = 0
 
     def train(self, on_progress: Callable[[int], None]) -> None:
@@ -195,7 +192,7 @@ def feeding(histories: Histories, batch: int) -> dict[str, float]:
     number = min(20, len(plan))
     begin = time.perf_counter()
     for step in range(number):
-        plan[step].to(GPU, ("items", "following", "place", "target"))
+        plan[step].to(GPU, ("items", "next_items", "place", "target_row"))
     torch.cuda.synchronize()
     return {"plan_s": planned, "batch_ms": (time.perf_counter() - begin) / number * 1e3, "steps": len(plan)}
 

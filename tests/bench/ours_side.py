@@ -28,9 +28,9 @@ from data import random_supervision, read_histories  # noqa: E402
 from eimf import schema  # noqa: E402
 from eimf.backbones.build import build_backbone  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
-from eimf.losses.softmax import MatmulOptions  # noqa: E402
 from eimf.retrieval import rank  # noqa: E402
 from eimf.semantics.build import build_side_information  # noqa: E402
+from eimf.train.execution import Execution  # noqa: E402
 from eimf.train.loop import Progress, Trainer  # noqa: E402
 
 
@@ -53,11 +53,8 @@ class Side:
         if CONFIG["heads"]:
             supervision = random_supervision(self.histories)
             semantics = build_side_information(backbone, supervision, self.histories, HeadSettings(), 1)
-        products = MatmulOptions(RuntimeSettings().softmax_block_rows, half=CONFIG["precision"] == "bfloat16")
-        return Trainer(
-            backbone, semantics, self.histories, settings,
-            max_length=CONFIG["length"], products=products, device=DEVICE,
-        )  # fmt: skip
+        execution = Execution(DEVICE, block_rows=RuntimeSettings().softmax_block_rows)
+        return Trainer(backbone, semantics, self.histories, settings, max_length=CONFIG["length"], execution=execution)
 
     def train(self, seconds: float) -> None:
         self.driver.start(seconds)

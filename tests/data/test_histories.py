@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf import schema
@@ -79,6 +79,7 @@ def test_reading_the_planted_world():
     assert all(len(data.cases[split]) == planted.USERS for split in (schema.VALID, schema.TEST))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.integers(1, 4), max_size=6), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_slices_of_the_flat_arrays_are_the_lists_of_each_user(lists, random):
     """Training events, the first events of some users, and whether a relevant item is in its case's history."""
@@ -88,7 +89,7 @@ def test_slices_of_the_flat_arrays_are_the_lists_of_each_user(lists, random):
     offsets = np.concatenate([[0], np.cumsum([len(user) for user in lists])])
     num_train = np.array([random.randint(0, len(user)) for user in lists])
     with_case = [user for user, history in enumerate(lists) if history]
-    ends = [random.randint(max(1, num_train[user]), len(lists[user])) for user in with_case]
+    ends = [random.randint(max(1, int(num_train[user])), len(lists[user])) for user in with_case]
     relevant = [random.sample(range(1, 5), random.randint(1, 3)) for _ in with_case]
     cases = EvalCases(
         np.array(with_case), np.array(ends), np.concatenate([[0], np.cumsum([len(items) for items in relevant])]),

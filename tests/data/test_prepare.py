@@ -29,8 +29,8 @@ def ready(*rows: tuple[str | None, str | None, float | None], bad_rows: str = "s
     return prepare(events(*rows), table, bad_rows=bad_rows, min_events=3, max_chars=300)  # type: ignore[arg-type]
 
 
-def reasons(found: Prepared) -> list[tuple[str, int, str]]:
-    return [(entry["file"], entry["row"], entry["reason"]) for entry in found.rejected.to_pylist()]
+def reasons(data: Prepared) -> list[tuple[str, int, str]]:
+    return [(entry["file"], entry["row"], entry["reason"]) for entry in data.rejected.to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,16 @@ def reasons(found: Prepared) -> list[tuple[str, int, str]]:
 def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):
     with pytest.raises(DataError, match=rf'{reason}: 1; the first is row 4 below.*dataset\.bad_rows="reject"'):
         ready(*GOOD, bad)
-    found = ready(*GOOD, bad, bad_rows="reject")
-    assert reasons(found) == [("interactions", 3, reason)]
-    assert found.events.num_rows == 3 and found.broken == 1
+    data = ready(*GOOD, bad, bad_rows="reject")
+    assert reasons(data) == [("interactions", 3, reason)]
+    assert data.events.num_rows == 3 and data.broken == 1
 
 
-def test_users_with_too_few_events_are_left_out_and_counted_and_stop_nothing():
-    found = ready(*GOOD, ("v", "a", 1), ("v", "b", 1), ("w", "c", 1))
-    assert (found.short_users, found.broken) == (2, 0)
-    assert reasons(found) == [("interactions", row, "user with too few events") for row in (3, 4, 5)]
-    assert found.users[schema.USER_ID].to_pylist() == ["u"]
+def test_users_with_too_few_events_are_left_out_and_counted():
+    data = ready(*GOOD, ("v", "a", 1), ("v", "b", 1), ("w", "c", 1))
+    assert (data.short_users, data.broken) == (2, 0)
+    assert reasons(data) == [("interactions", row, "user with too few events") for row in (3, 4, 5)]
+    assert data.users[schema.USER_ID].to_pylist() == ["u"]
     with pytest.raises(DataError, match=r"dataset\.interactions: users need 3 events, and the longest history has 2;"):
         ready(*GOOD[:2], ("w", "c", 1))
     with pytest.raises(
@@ -65,14 +65,14 @@ def test_users_with_too_few_events_are_left_out_and_counted_and_stop_nothing():
 
 def test_no_row_is_lost_between_events_and_rejected():
     rows = [*GOOD, ("u", "a", 1), ("v", "a", 1), ("v", "b", 1), ("v", "z", 1), (None, "a", 1)]
-    found = ready(*rows, bad_rows="reject")
-    assert found.events.num_rows + found.rejected.num_rows == len(rows)
+    data = ready(*rows, bad_rows="reject")
+    assert data.events.num_rows + data.rejected.num_rows == len(rows)
     # v has three events, but one is of an unknown item: two are too few.
-    assert found.users[schema.USER_ID].to_pylist() == ["u"]
-    assert (found.short_users, found.broken) == (1, 3)
+    assert data.users[schema.USER_ID].to_pylist() == ["u"]
+    assert (data.short_users, data.broken) == (1, 3)
 
 
-def test_a_repeat_of_an_item_at_another_time_is_no_repeated_event():
+def test_an_item_at_another_time_is_not_a_repeated_event():
     assert ready(*GOOD, ("u", "a", 4)).events.num_rows == 4
 
 
@@ -82,14 +82,14 @@ def test_repeated_item_rows_stop_the_run_or_the_first_is_kept():
         ready(*GOOD, table=table)
     with pytest.raises(DataError, match="missing id: 1; row 2 below the header has no id"):
         ready(*GOOD, table=items(("a", "Ant"), (None, "Cow")))
-    found = ready(*GOOD, table=table, bad_rows="reject")
-    assert reasons(found) == [
+    data = ready(*GOOD, table=table, bad_rows="reject")
+    assert reasons(data) == [
         ("items", 3, "repeated item row"),
         ("items", 4, "item row that differs from an earlier one"),
         ("items", 5, "missing id"),
         ("items", 6, "repeated item row"),
     ]
-    assert found.items["title"].to_pylist() == ["Ant", None, "Cat"] and found.broken == 4
+    assert data.items["title"].to_pylist() == ["Ant", None, "Cat"] and data.broken == 4
 
 
 def test_nothing_usable_is_an_error():
@@ -111,11 +111,11 @@ def test_an_error_about_unknown_items_shows_ids_of_both_files():
             ready(*rows, table=table, bad_rows=bad_rows)
 
 
-def test_without_titles_stage_one_goes_on_and_says_so():
+def test_data_without_titles_get_a_notice():
     nameless = items(("a", None), ("b", None), ("c", None))
-    found = ready(*GOOD, table=nameless)
-    assert found.items["text"].to_pylist() == ["untitled item"] * 3
-    assert found.notices == (
+    data = ready(*GOOD, table=nameless)
+    assert data.items["text"].to_pylist() == ["untitled item"] * 3
+    assert data.notices == (
         "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title",
     )
 
@@ -125,9 +125,9 @@ def test_orders_beyond_the_digits_of_a_float_are_kept_apart():
     ids = [2**62 + number for number in (4, 3, 2, 1, 0)]
     rows = [("u", item, None) for item in ("c", "d", "a", "b", "a")]
     frame = events(*rows).with_columns(pl.Series("order", ids))
-    found = prepare(frame, ITEMS, bad_rows="stop", min_events=3, max_chars=300)
-    names = found.items["item_id"].to_pylist()
-    order = [names[item - 1] for item in found.events["item_idx"].to_pylist()]
+    data = prepare(frame, ITEMS, bad_rows="stop", min_events=3, max_chars=300)
+    names = data.items["item_id"].to_pylist()
+    order = [names[item - 1] for item in data.events["item_idx"].to_pylist()]
     assert order == ["a", "b", "a", "d", "c"]
     times = [17 * 10**17 + 10 * number for number in range(6)]
     frame = events(*[("u", "ab"[number % 2], None) for number in range(6)]).with_columns(pl.Series("order", times))
@@ -136,20 +136,20 @@ def test_orders_beyond_the_digits_of_a_float_are_kept_apart():
 
 def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
     table = items(("a", "Salt &amp; <b>Pepper</b>"), ("b", "I <3 you"), ("c", "<br>"), ("d", "&amp; without an event"))
-    found = ready(*GOOD, table=table)
-    assert found.items["title"].to_pylist() == ["Salt & Pepper", "I <3 you", None]
-    assert found.items["text"].to_pylist() == ["Salt & Pepper", "I <3 you", "untitled item"]
-    assert found.cleaned == 2
+    data = ready(*GOOD, table=table)
+    assert data.items["title"].to_pylist() == ["Salt & Pepper", "I <3 you", None]
+    assert data.items["text"].to_pylist() == ["Salt & Pepper", "I <3 you", "untitled item"]
+    assert data.cleaned == 2
     as_it_is = prepare(events(*GOOD), table, bad_rows="stop", min_events=3, max_chars=300, remove_html=False)
     assert as_it_is.cleaned == 0 and as_it_is.items["title"].to_pylist()[0] == "Salt &amp; <b>Pepper</b>"
 
 
 def test_leave_one_out_keeps_the_order_and_ties_keep_the_files():
-    found = ready(("u", "c", 2), ("u", "d", 1), ("u", "a", 2), ("u", "b", 2))
-    names = dict(zip(found.items["item_idx"].to_pylist(), found.items["item_id"].to_pylist(), strict=True))
-    shown = [(names[row["item_idx"]], row["train"]) for row in found.events.to_pylist()]
+    data = ready(("u", "c", 2), ("u", "d", 1), ("u", "a", 2), ("u", "b", 2))
+    names = dict(zip(data.items["item_idx"].to_pylist(), data.items["item_id"].to_pylist(), strict=True))
+    shown = [(names[row["item_idx"]], row["train"]) for row in data.events.to_pylist()]
     assert shown == [("d", True), ("c", True), ("a", False), ("b", False)]
-    cases = [(row["split"], row["history_end"], names[row["item_idx"]]) for row in found.eval_cases.to_pylist()]
+    cases = [(row["split"], row["history_end"], names[row["item_idx"]]) for row in data.eval_cases.to_pylist()]
     assert cases == [("valid", 2, "a"), ("test", 3, "b")]
 
 
@@ -161,7 +161,7 @@ def test_numbers_do_not_depend_on_the_order_of_the_rows():
 
 
 def test_item_text_and_the_catalogue():
-    found = ready(*GOOD).items.to_pylist()
-    assert [row["item_id"] for row in found] == ["a", "b", "c"]  # d has no event
-    assert [row["text"] for row in found] == ["Ant", "untitled item", "Cat"]
-    assert [row["item_idx"] for row in found] == [1, 2, 3]
+    data = ready(*GOOD).items.to_pylist()
+    assert [row["item_id"] for row in data] == ["a", "b", "c"]  # d has no event
+    assert [row["text"] for row in data] == ["Ant", "untitled item", "Cat"]
+    assert [row["item_idx"] for row in data] == [1, 2, 3]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf import schema
@@ -14,6 +14,7 @@ from eimf.data.split import leave_one_out
 from eimf.errors import ArtifactError, DataError
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(3, 9), min_size=1, max_size=8))
 def test_leave_one_out_makes_every_event_of_a_user_training_validation_or_test(lengths):
     offsets = np.concatenate([[0], np.cumsum(lengths)])

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf.data.windows import flat_ranges, pad_windows, window_index
@@ -7,6 +7,7 @@ from eimf.data.windows import flat_ranges, pad_windows, window_index
 RANGES = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 10)), max_size=8)
 
 
+@settings(max_examples=60, deadline=None)
 @given(RANGES, st.integers(1, 12))
 def test_a_window_is_the_last_entries_in_order_then_padding(ranges, max_length):
     values = np.arange(100, 140)
@@ -18,6 +19,7 @@ def test_a_window_is_the_last_entries_in_order_then_padding(ranges, max_length):
     assert rows.tolist() == [row + [0] * (width - len(row)) for row in wanted]
 
 
+@settings(max_examples=60, deadline=None)
 @given(RANGES)
 def test_flat_ranges_are_the_ranges_one_after_the_other(ranges):
     begin, count = (np.array([pair[part] for pair in ranges], dtype=np.int64) for part in (0, 1))

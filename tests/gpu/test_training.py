@@ -14,9 +14,9 @@ from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.data.histories import Histories
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import read_supervision
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from tests.gpu.device import CPU, GPU, DrawnOnCpu
 from tests.train.test_loop import Stopped, run, same, tables
@@ -40,13 +40,13 @@ def trainer(
     """On `device`; HSTU with times, and REMI without its hard negatives where the loss takes none."""
     options = {**TIMED, "remi": {"hardness": 0.0}} if changes.get("loss") in ("gbce", "bce") else TIMED
     model = ModelSettings(backbone=backbone, width=16, max_length=10, dropout=dropout, options=options)
-    settings = HeadSettings(preset=preset, gate=False, contrast_items=16, neighbours=5, text_features=8)  # type: ignore[arg-type]
+    settings = HeadSettings(preset=preset)  # type: ignore[arg-type]
     train = TrainSettings(lr=5e-3, batch_positions=128, negatives=64, seed=7).model_copy(update=changes)
     made, semantics = build_backbone(model, data.num_items, 7), None
     if not settings.plain:
         semantics = build_side_information(made, read_supervision(*tables(data), data), data, settings, 7)
-    products = MatmulOptions(rows, half=train.precision == "bfloat16")
-    return Trainer(made, semantics, data, train, max_length=10, products=products, device=device, compiled=compiled)
+    execution = Execution(device, block_rows=rows, compiled=compiled)
+    return Trainer(made, semantics, data, train, max_length=10, execution=execution)
 
 
 def furthest(curve: Losses, other: Losses) -> float:

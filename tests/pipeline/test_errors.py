@@ -149,7 +149,7 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
         ("cluster.count=91", ("cluster.count", "91 clusters for 90 users", "set it to 90")),
         ("train.seed=-1", ("train.seed", "-1", "greater than or equal to 0")),
         ("llm.min_interests=9", ("llm", "min_interests=9 is above max_interests=4 in --set; lower it")),
-        ("heads.smooth_text=0.9", ("heads", "add up to 1.2", "; lower one")),
+        ("heads.smoothing.item=0.9", ("heads", "add up to 1.2", "; lower one")),
         ("dataset.name=my shop", ("dataset.name", "'my shop' in --set", "letters, digits, '.', '_' and '-' only")),
         ("text.columns=name", ("text.columns", "'name' in --set", 'write a list such as ["a","b"]')),
         ("dataset.columns=x", ("dataset.columns", "'x' in --set", "it is a section")),

@@ -6,9 +6,10 @@ from pydantic import BaseModel, create_model
 
 from eimf import config
 from eimf.backbones.build import model_configuration
-from eimf.config import HeadSettings, ModelSettings
+from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.errors import SettingError
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
+from pipeline.renamed import RENAMED
 from pipeline.sweeps.plan import read_plan
 from tests.settings_read import sources_of, unread
 
@@ -97,13 +98,6 @@ def test_built_in_recipes_load(name):
     assert load_recipe(name, None, []).dataset.name == name
 
 
-def test_true_is_a_control_with_and_without_quotes():
-    for override in ("heads.control=true", 'heads.control="true"'):
-        assert load_recipe("ml-100k", None, [override]).heads.control == "true"
-    with pytest.raises(SettingError, match=r"heads\.control"):
-        load_recipe("ml-100k", None, ["heads.control=false"])
-
-
 def test_overrides_are_toml_values_or_plain_text(tmp_path):
     recipe = load_recipe(
         "ml-100k",
@@ -140,31 +134,94 @@ def test_paths_start_at_the_recipes_folder_and_a_broken_recipe_is_named(tmp_path
         load_recipe("ml-100k", tmp_path / "r.toml", [])
 
 
-def test_soft_targets_leave_something_to_the_target():
-    with pytest.raises(SettingError, match=r"heads: .*smooth_text, smooth_history and smooth_interests add up to 1\.1"):
-        load_recipe("ml-100k", None, ["heads.preset=plain", "heads.smooth_text=0.6", "heads.smooth_history=0.5"])
+def heads(*overrides: str) -> HeadSettings:
+    return load_recipe("ml-100k", None, [f"heads.{override}" for override in overrides]).heads
 
 
-_ALIGNED = ("temperature", "contrast_items", "positions")
+def test_label_smoothing_leaves_something_to_the_target():
+    with pytest.raises(SettingError, match=r"heads\.smoothing: item, user and interest add up to 1\.1 in --set; lower"):
+        heads("preset=plain", "smoothing.item=0.6", "smoothing.user=0.5")
+
+
+def test_an_override_replaces_one_value_of_a_preset_in_any_order(tmp_path):
+    wanted = {"item": 0.1, "user": 0.2, "interest": 0.0}  # the preset has .4 and .2
+    overrides = ["preset=text", "smoothing.item=0.1"]
+    (tmp_path / "r.toml").write_text(HEAD + '[heads]\npreset = "text"\n[heads.smoothing]\nitem = 0.1\n')
+    in_file = load_recipe("", tmp_path / "r.toml", []).heads
+    for settings in (heads(*overrides), heads(*reversed(overrides)), in_file):
+        assert settings.smoothing.model_dump() == wanted and settings.item_init == "text_residual"
+
+
+def test_none_and_zeros_turn_a_group_off(tmp_path):
+    (tmp_path / "r.toml").write_text(HEAD + "[heads.smoothing]\nitem = 0.1\n")
+    over_the_file = load_recipe("", tmp_path / "r.toml", ["heads.preset=text", "heads.smoothing=none"]).heads
+    none = heads("preset=text", "smoothing=none")
+    assert none.smoothing is None and none == over_the_file
+    assert none.configuration() == heads("preset=text", "smoothing.item=0", "smoothing.user=0").configuration()
+    assert heads("preset=paper", "alignment=none").configuration() == heads("preset=plain").configuration()
+    for pair in (["smoothing=none", "smoothing.item=0.1"], ["smoothing.item=0.1", "smoothing=none"]):
+        with pytest.raises(SettingError, match=r"heads\.smoothing: set in --set as a whole and in part.*; write one"):
+            heads(*pair)
 
 
 @pytest.mark.parametrize(
-    ("preset", "unread"),
+    ("preset", "source"),
+    [("plain", None), ("init", "item_vectors"), ("text", "item_vectors"), ("paper", "esim"), ("modern", "esim")],
+)
+def test_a_preset_is_keyed_by_what_it_sets_and_reads_what_it_needs(preset, source):
+    settings = HeadSettings(preset=preset)
+    spelled_out = settings.model_dump(exclude={"preset"})
+    assert HeadSettings(preset="plain", **spelled_out).configuration() == settings.configuration()
+    assert HeadSettings(preset=preset, require_gain=False).configuration() == settings.configuration()
+    assert settings.source == source and settings.plain == (source is None)
+    assert settings.overrides() == {}
+
+
+def test_modern_without_its_interests_is_text():
+    text = HeadSettings(preset="text")
+    for control in ("llm", "shuffled", "random", "cluster", "titles"):
+        without = HeadSettings(preset="modern", control=control).without_interests()
+        assert without.configuration() == text.configuration() and without.source == "item_vectors"
+    both = HeadSettings(preset="modern", control="titles", alignment={"users": 0.1})
+    assert both.without_interests().control == "titles"  # alignment is not subject to the gain test
+
+
+def test_a_control_needs_interests_to_replace():
+    with pytest.raises(SettingError, match=r"heads: control=titles stands for interests.*; leave it out, or set heads"):
+        heads("preset=text", "control=titles")
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
     [
-        ("init", {"control", "text_features", "neighbours", "smooth_temperature", "smooth_fade", *_ALIGNED}),
-        ("text", {"control", *_ALIGNED}),
-        ("paper", {"text_features", "text_scale", "neighbours", "smooth_temperature", "smooth_fade"}),
-        ("modern", {*_ALIGNED}),
+        ("heads.smooth_text=0.1", "heads.smooth_text: .*; renamed in 0.2: use heads.smoothing.item"),
+        ("heads.gate=false", "heads.gate: .*; renamed in 0.2: use heads.require_gain"),
+        ("heads.neighbours=9", "heads.neighbours: .*; leave it out: it is a constant since 0.2"),
+        ("speed.loss_rows=1", "speed: .*; renamed in 0.2: use runtime.softmax_block_rows"),
+        ("speed.threads=1", "speed: .*; renamed in 0.2: use runtime"),
+        ("typical.min_history=1", "typical: .*; renamed in 0.2: use cluster.min_typical_history"),
+        ("train.context=1", "train.context: .*; renamed in 0.2: use train.window_overlap"),
+        ("heads.smoothing.items=1", r"heads.smoothing.items: .*; use one of \['interest', 'item', 'user'\]"),
     ],
 )
-def test_a_training_is_keyed_by_the_head_settings_that_it_reads(preset, unread):
-    other = {
-        "control": "titles", "text_features": 7, "text_scale": 0.7, "neighbours": 7, "smooth_temperature": 0.7,
-        "smooth_fade": 0.7, "temperature": 0.7, "contrast_items": 7, "positions": 7,
-    }  # fmt: skip
-    usual = HeadSettings(preset=preset).configuration()
-    same = {name for name in other if HeadSettings(preset=preset, **{name: other[name]}).configuration() == usual}
-    assert same == unread
+def test_an_old_name_says_what_to_write(override, hint):
+    with pytest.raises(SettingError, match=hint):
+        load_recipe("ml-100k", None, [override])
+
+
+def test_every_renamed_setting_exists_under_its_new_name():
+    for name in RENAMED.values():
+        settings = load_recipe("ml-100k", None, ["heads.preset=paper", "heads.smoothing.item=0.1"])
+        for part in name.split("."):
+            settings = getattr(settings, part)
+
+
+def test_a_loss_is_keyed_by_the_settings_that_it_reads():
+    key = {loss: TrainSettings(loss=loss).configuration() for loss in ("softmax", "sampled", "gbce")}
+    assert TrainSettings(negatives=7, calibration=0.1).configuration() == key["softmax"]
+    assert TrainSettings(loss="sampled", calibration=0.1).configuration() == key["sampled"]
+    assert TrainSettings(loss="sampled", negatives=7).configuration() != key["sampled"]
+    assert TrainSettings(loss="gbce", calibration=0.1).configuration() != key["gbce"]
 
 
 HEAD = '[dataset]\nname = "x"\ninteractions = "e.csv"\nitems = "i.csv"\n'

@@ -1,3 +1,5 @@
+"""The two auxiliary tasks against METHOD, position by position."""
+
 import math
 
 import pytest
@@ -15,18 +17,17 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def heads(contrast_items: int = ITEMS) -> EimfHeads:
-    present = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
-    semantics = random(CLUSTERS, MOST, TEXT) * present.unsqueeze(-1)
+def heads(contrastive_batch: int = ITEMS) -> EimfHeads:
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
+    interests = random(CLUSTERS, MOST, TEXT) * mask.unsqueeze(-1)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return EimfHeads(
-            item_text=random(ITEMS, TEXT, seed=1),
-            semantics=semantics,
-            present=present,
+            item_text_vectors=random(ITEMS, TEXT, seed=1),
+            interest_vectors=interests,
+            interest_mask=mask,
             width=WIDTH,
-            temperature=0.1,
-            contrast_items=contrast_items,
+            contrastive_batch=contrastive_batch,
         )
 
 
@@ -43,49 +44,46 @@ def batch() -> dict[str, torch.Tensor]:
 
 def losses(model: EimfHeads, products: MatmulOptions = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
     """(L_align, L_sem) of the heads over a plain table of item vectors."""
-    table = values.pop("item_vectors")
-    found = model(
-        **values, vectors_of=lambda items: F.embedding(items - 1, table), sample=None, products=products,
+    table, target_row = values.pop("item_vectors"), values.pop("target") - 1
+    parts = model(
+        **values, target=target_row, vectors_of=lambda row: F.embedding(row, table), sample=None, products=products,
         generator=torch.Generator().manual_seed(1),
     )  # fmt: skip
-    return found["align_items"] + found["align_users"], found["semantic"]
+    return parts["align_items"] + parts["align_users"], parts["semantic"]
 
 
 def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[torch.Tensor, torch.Tensor]:
     """METHOD, stage two, position by position."""
-    text = model.project(model.item_text)
-    known = [place for place in range(len(target)) if cluster[place] >= 0]
+    text = model.project(model.item_text_vectors)
+    known = [position for position in range(len(target)) if cluster[position] >= 0]
     reads, semantic = {}, torch.zeros(())
-    for place in known:
-        z = model.project(model.semantics[cluster[place]])[model.present[cluster[place]]]
+    for position in known:
+        z = model.project(model.interest_vectors[cluster[position]])[model.interest_mask[cluster[position]]]
         query, key, value = model.to_qkv(z).chunk(3, dim=-1)
         z = z + model.to_out((query @ key.T / WIDTH**0.5).softmax(dim=-1) @ value)
-        best = int((z @ text[target[place] - 1]).argmax())
-        reads[place] = (int(cluster[place]), best, z[best])
-        semantic = semantic - F.log_softmax(text @ z[best], dim=0)[target[place] - 1] / len(target)
+        best = int((z @ text[target[position] - 1]).argmax())
+        reads[position] = (int(cluster[position]), best, z[best])
+        semantic = semantic - F.log_softmax(text @ z[best], dim=0)[target[position] - 1] / len(target)
     distinct = {(c, m): t for c, m, t in reads.values()}
     align = torch.zeros(())
-    for place in range(len(target)):
-        own, items = target[place] - 1, target.unique() - 1
-        meaning = model.to_behaviour(text)
-        similar = F.cosine_similarity(item_vectors[own][None], meaning[items]) / 0.1
-        nce = -F.log_softmax(similar, dim=0)[(items == own).nonzero()[0, 0]]
-        align = align + (0.4 * nce + 0.1 * (1 - F.cosine_similarity(item_vectors[own], meaning[own], dim=0))) / len(
-            target
-        )
-    for place, (own_cluster, _, own) in reads.items():
-        rivals = [t for (c, m), t in distinct.items() if c != own_cluster]
-        candidates = model.to_behaviour(torch.stack([own, *rivals]))
-        similar = F.cosine_similarity(readout[place][None], candidates) / 0.1
-        distance = 1 - F.cosine_similarity(readout[place], candidates[0], dim=0)
+    for row in target - 1:
+        rows, meaning = target.unique() - 1, model.to_behaviour(text)
+        similar = F.cosine_similarity(item_vectors[row][None], meaning[rows]) / 0.1
+        nce = -F.log_softmax(similar, dim=0)[(rows == row).nonzero()[0, 0]]
+        distance = 1 - F.cosine_similarity(item_vectors[row], meaning[row], dim=0)
+        align = align + (0.4 * nce + 0.1 * distance) / len(target)
+    for position, (its_cluster, _, interest) in reads.items():
+        negatives = [t for (c, m), t in distinct.items() if c != its_cluster]
+        candidates = model.to_behaviour(torch.stack([interest, *negatives]))
+        similar = F.cosine_similarity(readout[position][None], candidates) / 0.1
+        distance = 1 - F.cosine_similarity(readout[position], candidates[0], dim=0)
         align = align + (-0.4 * F.log_softmax(similar, dim=0)[0] + 0.1 * distance) / len(target)
     return align, semantic
 
 
 def test_both_losses_equal_the_method_position_by_position():
     model, values = heads(), batch()
-    found = losses(model, **values, products=MatmulOptions(2))
-    torch.testing.assert_close(found, by_hand(model, **values))
+    torch.testing.assert_close(losses(model, **values, products=MatmulOptions(2)), by_hand(model, **values))
 
 
 def test_items_of_equal_texts_are_aligned_and_predicted_alike():
@@ -95,7 +93,7 @@ def test_items_of_equal_texts_are_aligned_and_predicted_alike():
     values["item_vectors"][6] = values["item_vectors"][3]
     for item in (4, 7):
         model = heads()
-        model.item_text[6] = model.item_text[3]
+        model.item_text_vectors[6] = model.item_text_vectors[3]
         align, semantic = losses(model, **{**values, "target": torch.tensor([1, 5, 5, 9, 2, item, 1])})
         losses_of.append((align.detach(), semantic.detach()))
     torch.testing.assert_close(losses_of[0], losses_of[1])
@@ -105,19 +103,19 @@ def test_items_of_equal_texts_are_aligned_and_predicted_alike():
 def test_the_text_tables_survive_a_parameter_reset_and_are_not_trained():
     # METHOD, fault 2: a reset after loading overwrote the frozen table.
     model = heads()
-    before = model.item_text.clone(), model.semantics.clone()
+    before = model.item_text_vectors.clone(), model.interest_vectors.clone()
     for module in model.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
-    assert torch.equal(model.item_text, before[0]) and torch.equal(model.semantics, before[1])
-    names = {name for name, _ in model.named_parameters()}
-    assert not names & {"item_text", "semantics", "present"}
-    assert not model.state_dict().keys() & {"item_text", "semantics", "present"}
+    assert torch.equal(model.item_text_vectors, before[0]) and torch.equal(model.interest_vectors, before[1])
+    tables = {name for name, _ in model.named_buffers()}
+    assert tables == {"item_text_vectors", "interest_vectors", "interest_mask"}
+    assert not tables & model.state_dict().keys()
 
 
-def test_positions_without_semantics_train_item_alignment_only():
+def test_positions_without_interests_train_item_alignment_only():
     values = batch() | {"cluster": torch.full((7,), -1)}
     align, semantic = losses(heads(), **values)
     assert semantic == 0 and align > 0
@@ -135,17 +133,16 @@ def test_gradients_reach_every_parameter():
     assert values["item_vectors"].grad[2].abs().sum() == 0  # item 3 is no target
 
 
-def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss():
+def test_interests_that_are_the_answer_give_little_semantic_loss():
     # Two orthogonal groups of items; Z holds both directions. With an identity projection the readout of a target is
     # its own direction, so the loss tends to that of choosing within a group: log 2 as the scale grows.
     text = torch.eye(2).repeat_interleave(2, dim=0)
     model = EimfHeads(
-        item_text=text,
-        semantics=torch.eye(2)[None],
-        present=torch.ones(1, 2, dtype=torch.bool),
+        item_text_vectors=text,
+        interest_vectors=torch.eye(2)[None],
+        interest_mask=torch.ones(1, 2, dtype=torch.bool),
         width=2,
         temperature=1,
-        contrast_items=4,
     )
     with torch.no_grad():
         model.project.weight.copy_(6 * torch.eye(2))
@@ -163,7 +160,7 @@ def test_a_cluster_where_the_semantics_are_the_answer_has_little_semantic_loss()
 def test_hard_readout_is_the_interest_nearest_to_the_target():
     interests = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 2.0]]])
     items = torch.tensor([[0.1, 1.0], [1.0, 0.1]])
-    assert hard_readout(interests, items, torch.tensor([2, 1])).tolist() == [[1, 0], [0, 2]]
+    assert hard_readout(interests, items, torch.tensor([1, 0])).tolist() == [[1, 0], [0, 2]]
 
 
 def test_items_are_contrasted_in_random_groups_of_the_given_size():
@@ -186,8 +183,8 @@ def test_gradients_repeat_themselves_bit_for_bit_on_two_threads(threads):
     # Many positions share items and clusters, and the tensors are large enough for torch to split them.
     generator = torch.Generator().manual_seed(9)
     model = EimfHeads(
-        item_text=random(50, TEXT), semantics=random(5, 4, TEXT), present=torch.ones(5, 4, dtype=torch.bool), width=64,
-        temperature=0.1, contrast_items=16,
+        item_text_vectors=random(50, TEXT), interest_vectors=random(5, 4, TEXT),
+        interest_mask=torch.ones(5, 4, dtype=torch.bool), width=64, contrastive_batch=16,
     )  # fmt: skip
     target, cluster = (torch.randint(low, high, (3000,), generator=generator) for low, high in ((1, 51), (0, 5)))
     readout, table = random(3000, 64), random(50, 64)

@@ -1,4 +1,4 @@
-"""Where the interests foresee what the histories do not show, `modern` learns it from them, and no control does."""
+"""If the interests predict what the histories do not show, `modern` learns it from them, and from no control."""
 
 import torch
 
@@ -6,8 +6,8 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.evaluation.rank_users import rank_users
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
+from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
 from tests.meaning import planted_meaning
 
@@ -21,8 +21,8 @@ def validation(heads: HeadSettings) -> float:
     backbone = build_backbone(MODEL, histories.num_items, SETTINGS.seed)
     semantics = build_side_information(backbone, supervision, histories, heads, SETTINGS.seed)
     job = Trainer(
-        backbone, semantics, histories, SETTINGS, max_length=MODEL.max_length, products=MatmulOptions(),
-        device=torch.device("cpu"),
+        backbone, semantics, histories, SETTINGS, max_length=MODEL.max_length,
+        execution=Execution(torch.device("cpu")),
     )  # fmt: skip
     for epoch in range(15):
         job.epoch(epoch, lambda targets: None)
@@ -30,7 +30,7 @@ def validation(heads: HeadSettings) -> float:
     return float(ranking.ranks.double().mean())
 
 
-def test_what_only_the_interests_foresee_is_learnt_from_them_alone():
+def test_what_only_the_interests_predict_is_learned_from_them_only():
     # The history names 20 items, four of them seen, and the cluster 20 others: behind the history's, 26.5 in the mean.
     assert validation(HeadSettings(preset="modern")) < 30
     assert validation(HeadSettings(preset="text")) > 60

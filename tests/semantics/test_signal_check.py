@@ -1,21 +1,21 @@
-"""The probe finds a meaning that was planted, and none where there is none."""
+"""The signal check detects a planted meaning, and none if there is none."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from eimf.semantics.controls import CONTROLS
 from eimf.semantics.signal_check import (
-    CONTROLS,
     HISTORY,
+    LLM,
     SourceAUC,
-    _other_half_decides,
-    gain,
-    probe,
-    read_readings,
-    readings_table,
+    _at_best_weight,
+    auc_table,
+    check_signal,
+    read_auc_table,
+    signal_gain,
 )
-from eimf.semantics.supervision import Supervision
 from tests.meaning import TOPICS, USERS, planted_meaning
 
 
@@ -25,106 +25,99 @@ def world():
 
 
 def test_planted_meaning_shows_and_its_controls_do_not(world):
-    found = {name: float(reading.alone.mean()) for name, reading in probe(*world, seed=0)[1].items()}
-    assert set(found) == {"true", *CONTROLS, HISTORY}
-    assert found["true"] > 0.9
+    auc = {name: float(source.auc.mean()) for name, source in check_signal(*world, seed=0)[1].items()}
+    assert set(auc) == {LLM, *CONTROLS, HISTORY}
+    assert auc[LLM] > 0.9
     # The titles that the LLM read, and the user's own, are of another topic than the next item.
-    assert found["titles"] < 0.6
-    assert found[HISTORY] < 0.6
-    assert found["shuffled"] < 0.6
-    assert abs(found["random"] - 0.5) < 0.1
+    assert auc["titles"] < 0.6
+    assert auc[HISTORY] < 0.6
+    assert auc["shuffled"] < 0.6
+    assert abs(auc["random"] - 0.5) < 0.1
 
 
 def test_only_what_the_history_does_not_say_is_added_to_it(world):
-    found = probe(*world, seed=0)[1]
-    history, added = found[HISTORY], {name: float(each.with_history.mean()) for name, each in found.items()}
-    assert torch.equal(history.with_history, history.alone)
-    assert added["true"] > added[HISTORY] + 0.3
+    auc_by_source = check_signal(*world, seed=0)[1]
+    history = auc_by_source[HISTORY]
+    assert torch.equal(history.auc_with_history, history.auc)
+    added = {name: float(source.auc_with_history.mean()) for name, source in auc_by_source.items()}
+    assert added[LLM] > added[HISTORY] + 0.3
     # The titles of the cluster are the history again; eight random vectors tell eight topics apart by chance a little.
     assert all(added[name] < added[HISTORY] + 0.1 for name in ("titles", "random", "cluster"))
 
 
 def test_a_gain_is_a_mean_over_users_with_its_standard_error():
     history, both = torch.tensor([0.5, 0.5, 0.5]).double(), torch.tensor([0.6, 0.5, 0.7]).double()
-    found = {HISTORY: SourceAUC(history, history), "true": SourceAUC(both, both)}
-    assert gain(found, "true") == pytest.approx((0.1, 0.1 / 3**0.5))
-    one = {name: SourceAUC(each.alone[:1], each.with_history[:1]) for name, each in found.items()}
-    assert gain(one, "true") == (0, 0)  # one user says nothing of the spread
+    auc_by_source = {HISTORY: SourceAUC(history, history), LLM: SourceAUC(both, both)}
+    assert signal_gain(auc_by_source) == pytest.approx((0.1, 0.1 / 3**0.5))
+    one_user = {name: SourceAUC(source.auc[:1], source.auc_with_history[:1]) for name, source in auc_by_source.items()}
+    assert signal_gain(one_user) == (0, 0)  # one user says nothing about the spread
 
 
-def test_readings_come_back_from_their_table(world):
-    users, found = probe(*world, seed=0)
-    back = read_readings(readings_table(found, users))
-    assert back.keys() == found.keys()
-    assert all(
-        torch.equal(back[name].alone, found[name].alone)
-        and torch.equal(back[name].with_history, found[name].with_history)
-        for name in found
-    )
+def test_the_table_gives_back_what_was_written(world):
+    users, auc_by_source = check_signal(*world, seed=0)
+    back = read_auc_table(auc_table(auc_by_source, users))
+    assert back.keys() == auc_by_source.keys()
+    for name, source in auc_by_source.items():
+        assert torch.equal(back[name].auc, source.auc)
+        assert torch.equal(back[name].auc_with_history, source.auc_with_history)
 
 
-def test_without_any_interest_nothing_is_read(world):
+def test_without_any_interest_no_user_is_sampled(world):
     supervision, histories = world
     nobody = replace(supervision, cluster=torch.full_like(supervision.cluster, -1))
-    found = probe(nobody, histories, seed=0)[1]
-    assert found.keys() == probe(*world, seed=0)[1].keys()
-    assert all(not len(reading.alone) for reading in found.values()) and gain(found, "true") == (0, 0)
+    auc_by_source = check_signal(nobody, histories, seed=0)[1]
+    assert auc_by_source.keys() == check_signal(*world, seed=0)[1].keys()
+    assert all(not len(source.auc) for source in auc_by_source.values()) and signal_gain(auc_by_source) == (0, 0)
 
 
-def test_of_many_users_some_are_drawn(world):
-    users, found = probe(*world, seed=0, most=USERS // 2)
+def test_at_most_max_targets_are_sampled(world):
+    users, auc_by_source = check_signal(*world, seed=0, max_targets=USERS // 2)
     assert len(users) == USERS // 2 and len(users.unique()) == len(users)
-    assert all(len(reading.alone) == len(users) for reading in found.values())
-    assert found["true"].alone.mean() > 0.9
-    assert not torch.equal(users, probe(*world, seed=1, most=USERS // 2)[0])
+    assert all(len(source.auc) == len(users) for source in auc_by_source.values())
+    assert auc_by_source[LLM].auc.mean() > 0.9
+    assert not torch.equal(users, check_signal(*world, seed=1, max_targets=USERS // 2)[0])
 
 
 def test_one_cluster_has_nothing_to_shuffle(world):
     supervision, histories = world
-    present = supervision.present.clone()
-    present[1:] = False
-    one = replace(supervision, present=present, cluster=torch.zeros_like(supervision.cluster))
-    assert set(probe(one, histories, seed=0)[1]) == {"true", *CONTROLS, HISTORY} - {"shuffled"}
+    first = torch.where(torch.arange(TOPICS).unsqueeze(1) == 0, supervision.interest_id, -1)
+    one = replace(supervision, interest_id=first, cluster=torch.zeros_like(supervision.cluster))
+    assert set(check_signal(one, histories, seed=0)[1]) == {LLM, *CONTROLS, HISTORY} - {"shuffled"}
 
 
 def test_the_weight_of_a_source_is_chosen_by_the_other_half():
     half = torch.tensor([True, True, False, False])
-    mixed = torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
-    assert _other_half_decides(mixed, half).tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    auc_by_weight = torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
+    assert _at_best_weight(auc_by_weight, half).tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 
 def test_items_that_a_user_has_had_do_not_count(world):
-    # Worlds that differ in the text of one item: whoever has it in training reads the same.
+    # Worlds that differ in the text of one item: the AUC of a user who has it in training does not change.
     supervision, histories = world
     item = int(histories.item_idx[0])
-    text = supervision.item_text.clone()
-    text[item - 1] = supervision.semantics[supervision.cluster[0], 0]
-    other = probe(replace(supervision, item_text=text), histories, seed=0)[1]["true"].alone
+    text = supervision.item_text_vectors.clone()
+    text[item - 1] = supervision.interest_vectors[supervision.cluster[0], 0]
+    changed = check_signal(replace(supervision, item_text_vectors=text), histories, seed=0)[1][LLM].auc
     row, event = histories.training_events()
     had = torch.zeros(USERS, dtype=torch.bool)
     had[row[histories.item_idx[event] == item]] = True
-    here = probe(supervision, histories, seed=0)[1]["true"].alone
-    assert torch.equal(other[had], here[had]) and not torch.equal(other[~had], here[~had])
+    usual = check_signal(supervision, histories, seed=0)[1][LLM].auc
+    assert torch.equal(changed[had], usual[had]) and not torch.equal(changed[~had], usual[~had])
 
 
-def test_where_nothing_tells_items_apart_it_is_one_half(world):
+def test_if_nothing_tells_items_apart_the_auc_is_one_half(world):
     supervision, histories = world
-    same = Supervision(
-        torch.ones_like(supervision.item_text), supervision.semantics, supervision.present, supervision.cluster,
-        supervision.last_read,
-    )  # fmt: skip
-    assert torch.equal(probe(same, histories, seed=0)[1]["true"].alone, torch.full((USERS,), 0.5, dtype=torch.float64))
+    same = replace(supervision, item_text_vectors=torch.ones_like(supervision.item_text_vectors))
+    auc = check_signal(same, histories, seed=0)[1][LLM].auc
+    assert torch.equal(auc, torch.full((USERS,), 0.5, dtype=torch.float64))
 
 
 def test_users_without_supervision_are_left_out_and_a_seed_repeats(world):
     supervision, histories = world
-    fewer = Supervision(
-        supervision.item_text, supervision.semantics, supervision.present,
-        torch.where(supervision.cluster == 0, -1, supervision.cluster), supervision.last_read,
-    )  # fmt: skip
-    found = probe(fewer, histories, seed=3)[1]
-    assert {len(part) for each in found.values() for part in (each.alone, each.with_history)} == {
-        USERS - USERS // TOPICS
-    }
-    again = probe(fewer, histories, seed=3)[1]
-    assert all(torch.equal(found[name].with_history, again[name].with_history) for name in found)
+    fewer = replace(supervision, cluster=torch.where(supervision.cluster == 0, -1, supervision.cluster))
+    users, auc_by_source = check_signal(fewer, histories, seed=3)
+    assert len(users) == USERS - USERS // TOPICS
+    again = check_signal(fewer, histories, seed=3)[1]
+    for name, source in auc_by_source.items():
+        assert len(source.auc) == len(users)
+        assert torch.equal(source.auc_with_history, again[name].auc_with_history)

@@ -18,7 +18,7 @@ from eimf.backbones.build import build_backbone, outline
 from eimf.backbones.registry import BACKBONES
 from eimf.data.histories import read_histories
 from eimf.errors import ArtifactError
-from eimf.semantics.supervision import read_supervision, text_alone
+from eimf.semantics.supervision import read_supervision, text_only_supervision
 from eimf.serving.recommend import Recommender, load_backbone
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
@@ -223,7 +223,7 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
     users, items = histories.num_users, histories.num_items
     vectors = pa.array([[0.6, 0.8]] * items, schema.vector_type(2))
     texts = pa.table([pa.array(range(1, items + 1), pa.int32()), vectors], schema=schema.item_vectors(2))
-    text_alone(texts, histories)
+    text_only_supervision(texts, histories)
     for kind in (pa.list_(pa.float32()), pa.list_(pa.float64(), 2), pa.list_(pa.float32(), 3)):
         wide = [[0.6, 0.8, 0.0][: 3 if kind == pa.list_(pa.float32(), 3) else 2]] * items
         other = changed(texts, schema.VECTOR, wide, kind)

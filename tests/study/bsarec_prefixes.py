@@ -100,7 +100,7 @@ def train_epoch(model: WholeFilter, optimizer: Optimizer, prefixes: Prefixes, or
             items, padding, target = prefixes.batch(part)
             share = torch.full((len(part),), 1 / len(chosen))
             hidden = model.last(items, padding)
-            cross_entropy(hidden, model.item_vectors, target - 1, share, MatmulOptions(256, half=True)).backward()
+            cross_entropy(hidden, model.item_vectors, target - 1, share, MatmulOptions(256, bf16=True)).backward()
         optimizer.step(begin + step / steps)
 
 

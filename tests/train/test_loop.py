@@ -10,9 +10,9 @@ from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.data.histories import Histories
 from eimf.errors import SettingError
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import read_supervision
+from eimf.train.execution import Execution
 from eimf.train.loop import Progress, Trainer
 from eimf.train.process_group import Group
 from tests import world as planted
@@ -29,12 +29,12 @@ def data() -> Histories:
 
 def trainer(
     data: Histories, align: float = 0.0, semantic: float = 0.0, *, preset: str = "plain", dropout: float = 0.3,
-    half: bool = False, compiled: bool = False, **changes,
+    compiled: bool = False, **changes,
 ) -> Trainer:  # fmt: skip
     model = MODEL.model_copy(update={"dropout": dropout})
     backbone, semantics = build_backbone(model, data.num_items, 7), None
-    given = {"align_items": align, "align_users": align, "semantic": semantic} if align or semantic else {}
-    settings = HeadSettings(preset=preset, contrast_items=16, **given)
+    given = {"alignment": {"items": align, "users": align, "semantic": semantic}} if align or semantic else {}
+    settings = HeadSettings(preset=preset, **given)
     if not settings.plain:
         supervision = read_supervision(*tables(data), data)
         semantics = build_side_information(backbone, supervision, data, settings, 7)
@@ -44,9 +44,7 @@ def trainer(
         data,
         SETTINGS.model_copy(update=changes),
         max_length=10,
-        products=MatmulOptions(64, half),
-        device=torch.device("cpu"),
-        compiled=compiled,
+        execution=Execution(torch.device("cpu"), block_rows=64, compiled=compiled),
     )
 
 
@@ -126,21 +124,21 @@ def test_a_backbone_with_times_needs_them(data):
     with pytest.raises(SettingError, match=r"dataset.columns.timestamp: no times, .* time=false"):
         Trainer(
             build_backbone(model, data.num_items, 7), None, replace(data, timestamps=None), SETTINGS,
-            max_length=10, products=MatmulOptions(), device=torch.device("cpu"),
+            max_length=10, execution=Execution(torch.device("cpu")),
         )  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", ["in-batch", "bce"])
 def test_losses_that_draw_items_train_in_one_process(data, loss):
-    with pytest.raises(SettingError, match=f"train.loss: {loss}, with 2 processes"):
+    with pytest.raises(SettingError, match=f"train.loss: {loss} does not support 2 processes"):
         Trainer(
             build_backbone(MODEL, data.num_items, 7), None, data, SETTINGS.model_copy(update={"loss": loss}),
-            max_length=10, products=MatmulOptions(), device=torch.device("cpu"), group=Group(0, 2),
+            max_length=10, execution=Execution(torch.device("cpu"), Group(0, 2)),
         )  # fmt: skip
 
 
 def test_bfloat16_products_give_nearly_the_same_curve(data):
-    exact, rounded = run(trainer(data), range(3)), run(trainer(data, half=True), range(3))
+    exact, rounded = run(trainer(data), range(3)), run(trainer(data, precision="bfloat16"), range(3))
     assert exact != rounded
     assert [line["loss"] for line in rounded] == pytest.approx([line["loss"] for line in exact], rel=0.01)
 
@@ -187,20 +185,13 @@ def test_early_stopping():
 
 
 @pytest.mark.parametrize(
-    ("table", "loss"),
-    [("start", "softmax"), *(("compose", loss) for loss in ("softmax", "sampled", "in-batch", "gbce", "bce"))],
+    ("item_init", "loss"),
+    [("text", "softmax"), *(("text_residual", loss) for loss in ("softmax", "sampled", "in-batch", "gbce", "bce"))],
 )
-def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss):
+def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, item_init, loss):
     supervision = read_supervision(*tables(data), data)
-    heads = HeadSettings(
-        preset="plain",
-        table=table,
-        smooth_text=0.2,
-        smooth_history=0.1,
-        smooth_interests=0.1,
-        neighbours=3,
-        text_features=5,
-    )
+    smoothing = {"item": 0.2, "user": 0.1, "interest": 0.1}
+    heads = HeadSettings(preset="plain", item_init=item_init, smoothing=smoothing)
     jobs = []
     for _ in range(2):
         backbone = build_backbone(MODEL, data.num_items, 7)
@@ -213,8 +204,7 @@ def test_text_in_the_items_and_soft_labels_train_with_any_loss(data, table, loss
                 data,
                 settings,
                 max_length=10,
-                products=MatmulOptions(64),
-                device=torch.device("cpu"),
+                execution=Execution(torch.device("cpu"), block_rows=64),
             )
         )
     losses = run(jobs[0], range(3))

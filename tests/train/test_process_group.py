@@ -21,7 +21,7 @@ from tests import world as planted
 ROOT = Path(__file__).parents[2]
 # Dropout draws other masks in every process: off.
 SETTINGS = ("model.dropout=0", "train.batch_positions=64", "runtime.threads=1", "train.epochs=1")
-GATED = (*SETTINGS, "heads.gate=true", "llm.max_interests=2", "cluster.count=12")
+GATED = (*SETTINGS, "heads.require_gain=true", "llm.max_interests=2", "cluster.count=12")
 # A batch of one window: the second process has none. bert4rec shares its loss evenly among chosen places, which takes
 # all processes; remi has a regulariser, a part of the loss that a process without a window does not add to.
 ONE_WINDOW = (*SETTINGS, "heads.preset=plain", "train.batch_positions=1")

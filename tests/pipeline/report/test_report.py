@@ -61,10 +61,15 @@ def test_the_store_tells_trainings_apart_and_a_plain_one_needs_no_stage_one(tmp_
     ("heads", "wanted"),
     [
         ({"preset": "plain"}, "sasrec plain"),
-        ({"preset": "plain", "table": "compose"}, "sasrec plain table=compose"),
+        ({"preset": "plain", "item_init": "text"}, "sasrec plain item_init=text"),
         ({"preset": "text"}, "sasrec text"),
         ({"preset": "modern"}, "sasrec modern"),
-        ({"preset": "modern", "control": "titles", "smooth_text": 0.1}, "sasrec modern smooth_text=0.1 titles"),
+        (
+            {"preset": "modern", "control": "titles", "smoothing": {"item": 0.1}},
+            "sasrec modern smoothing.item=0.1 titles",
+        ),
+        ({"preset": "paper", "alignment": "none"}, "sasrec plain"),
+        ({"preset": "text", "smoothing": None}, "sasrec text smoothing=none"),
     ],
 )
 def test_a_training_is_called_by_its_preset_and_what_differs_from_it(heads, wanted):

@@ -10,7 +10,7 @@ from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
 
-ASKED = ("heads.gate=true", "llm.max_interests=2", "cluster.count=12", "train.epochs=1")
+ASKED = ("heads.require_gain=true", "llm.max_interests=2", "cluster.count=12", "train.epochs=1")
 TEXT = (*ASKED, "heads.preset=text")
 
 
@@ -29,7 +29,8 @@ def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
     said = "gain test passed: " if knows else "gain test failed: "
     assert said in capsys.readouterr().out.splitlines()[-1]
     text, modern, forced = (
-        run_train(planted.recipe(folder, *settings), store) for settings in (TEXT, ASKED, (*ASKED, "heads.gate=false"))
+        run_train(planted.recipe(folder, *settings), store)
+        for settings in (TEXT, ASKED, (*ASKED, "heads.require_gain=false"))
     )
     assert said in capsys.readouterr().out
     assert set(forced.checkpoint.manifest.parents) == {"dataset", "esim"}

@@ -14,7 +14,7 @@ from pipeline.stages.stage_two import run_train
 from pipeline.sweeps.plan import prepare_plan, read_plan, tasks_of
 from tests import world as planted
 
-GAIN = ("heads.gate=true", "train.epochs=1")
+GAIN = ("heads.require_gain=true", "train.epochs=1")
 PLAN = """
 recipes = [{world}]
 backbones = ["sasrec", "comirec-sa"]
@@ -23,7 +23,7 @@ settings = {settings}
 [variants]
 plain = ["heads.preset=plain"]
 text = ["heads.preset=text"]
-modern = ["heads.preset=modern", "heads.gate=true"]
+modern = ["heads.preset=modern", "heads.require_gain=true"]
 """
 
 

@@ -93,7 +93,7 @@ def test_speed_settings_rebuild_nothing(world_folder, store, speed):
         ("dataset.min_events=4", "dataset"),
         ("encoder.backend=fake", None),
         ("cluster.seed=1", "clusters"),
-        ("typical.min_history=9", "typical_users"),
+        ("cluster.min_typical_history=9", "typical_users"),
         ("prompt.max_titles=3", "requests"),
         ("llm.temperature=0.1", "requests"),
         ("llm.retries=5", "interests"),

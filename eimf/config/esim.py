@@ -1,0 +1,96 @@
+"""Settings of stage one: encoder, clusters, prompt, LLM."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from eimf.config.base import HashedSettings
+from eimf.types import Epochs, Few, Many, Seed, Size
+
+
+class EncoderSettings(HashedSettings):
+    """The frozen text encoder of items and interests."""
+
+    backend: Literal["vllm", "fake"] = "vllm"
+    """vllm: vLLM's pooling runner. fake: hashed words, no model, for tests and dry runs."""
+    model: str = "asset:all-minilm-l6-v2"
+    """`asset:NAME`, a local directory, or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id. Unset: the newest one at the first use."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Number type of the weights. auto: as for the LLM. An encoder is small: float32 costs little and gives the same
+    keys on every machine."""
+    max_tokens: Size = 256
+    """Longest text; the rest is cut."""
+
+
+class ClusterSettings(HashedSettings):
+    """Spherical k-means over user vectors, and the typical users of its clusters (METHOD, stage one, 3 and 4)."""
+
+    count: Many | None = None
+    """Number of clusters. Unset: `share` of the users, at most `max_count`."""
+    share: Annotated[float, Field(gt=0, le=1)] = 0.04
+    """Number of clusters as a share of the users. METHOD: 4 %; the published code's affinity propagation gave 4.6 %."""
+    max_count: Many = 4096
+    """Most clusters if `count` is not set: the LLM is asked once for each. A `count` may be larger."""
+    iterations: Epochs = 25
+    """Most rounds of k-means; it stops when a round gains next to nothing. With many users only a few rounds see all of
+    them."""
+    seed: Seed = 2026
+    """Seed of the first centroids."""
+    min_typical_history: Size = 3
+    """Fewest training events of a typical user; in a cluster without such a user the nearest one is taken. Not part of
+    the clusters' key, but of the typical users'."""
+
+
+class PromptSettings(HashedSettings):
+    """What the LLM is asked (METHOD, stage one, 5)."""
+
+    template: str = "products"
+    """`products`, `movies`, or the path of a TOML file of the same form."""
+    max_titles: Annotated[int, Field(ge=1, le=1000)] = 15
+    """Most recent training titles shown."""
+    title_chars: Size = 80
+    """Longest title shown; the rest is cut."""
+
+
+class LLMSettings(HashedSettings):
+    """The generator of interests."""
+
+    backend: Literal["vllm", "replay", "fake"] = "vllm"
+    """vllm: the engine. replay: only replies that are in the store already. fake: deterministic, no model, for tests
+    and dry runs."""
+    model: str = "asset:smollm2-135m-instruct"
+    """`asset:NAME`, a local directory, or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id. Unset: the newest one at the first use."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number type of the weights. auto: the machine's fastest, which is bfloat16 on a GPU (float16 before compute
+    capability 8.0) and on a CPU with instructions for it, and float32 elsewhere. The chosen type is part of the keys:
+    a recipe that fixes it has the same keys on every machine."""
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.2
+    """Sampling temperature. 0 always takes the most probable token, so a retry would repeat itself."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Nucleus sampling: the smallest set of tokens with this probability."""
+    seed: Seed = 2026
+    """Seed of the sampling; each attempt at a request has a random stream of its own."""
+    max_tokens: Size = 240
+    """Longest reply."""
+    max_prompt_tokens: Many = 1800
+    """Longest rendered prompt, in tokens; a longer one stops the run before the LLM is asked. In no key."""
+    min_interests: Few = 2
+    """Fewest interests in a reply."""
+    max_interests: Few = 4
+    """Most interests in a reply: M of METHOD."""
+    interest_chars: Annotated[int, Field(ge=3, le=1000)] = 60
+    """Longest interest."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    """Further attempts at a request after a malformed reply."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_interests > self.max_interests:
+            raise ValueError(
+                f"min_interests={self.min_interests} is above max_interests={self.max_interests}; lower it"
+            )
+        return self

@@ -1,0 +1,181 @@
+"""Settings of what item texts and LLM interests add to a training (METHOD, stage two)."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from eimf.config.base import HashedSettings
+from eimf.types import Weight
+
+Mass = Annotated[float, Field(ge=0, lt=1)]
+"""Probability mass of a label."""
+
+
+class SmoothingSettings(HashedSettings):
+    """Label smoothing over text neighbors: the most probability mass that moves from a target to other items. The mass
+    shrinks as the target (for `user`: the user) has more training events: see `frequency_decay`."""
+
+    item: Mass = 0.0
+    """To the items whose texts are most similar to the target's."""
+    user: Mass = 0.0
+    """To the items most similar to the mean text of the user's training items."""
+    interest: Mass = 0.0
+    """To the items most similar to an interest of the user's cluster: the one closest to the target."""
+
+    @model_validator(mode="after")
+    def _target_keeps_mass(self) -> Self:
+        if self.total >= 1:
+            raise ValueError(f"item, user and interest add up to {self.total:g}; lower one, so that they stay below 1")
+        return self
+
+    @property
+    def total(self) -> float:
+        """The most mass that a target gives away."""
+        return self.item + self.user + self.interest
+
+
+class AlignmentSettings(HashedSettings):
+    """Weights of the auxiliary tasks of the published method."""
+
+    items: Weight = 0.0
+    """Modality alignment between items and their texts: one half of L_align."""
+    users: Weight = 0.0
+    """Modality alignment between users and the LLM's interests: the other half."""
+    semantic: Weight = 0.0
+    """Semantic prediction, L_sem."""
+
+
+def _parse_off(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+def _zeros_to_none(group: Any) -> Any:
+    return group if group is not None and any(group.model_dump().values()) else None
+
+
+class HeadSettings(HashedSettings):
+    """What stage two takes from texts and interests. `preset` sets all the others; those written in addition to it
+    replace its values one by one. `none` turns a group off."""
+
+    preset: Literal["plain", "init", "text", "paper", "modern"] = "modern"
+    """plain: the backbone alone. init: the item table starts from the items' texts. text: the best use of the items'
+    texts, without an LLM. paper: the published method. modern: ours, `text` and label smoothing toward the LLM's
+    interests if they pass the gain test (`require_gain`)."""
+    item_init: Literal["random", "text", "text_residual"] = "random"
+    """The item table. random: free vectors. text: free vectors that start from the text. text_residual: a free vector
+    plus a learned map of the text, folded into one table when the model is saved."""
+    smoothing: Annotated[
+        SmoothingSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)
+    ] = None  # fmt: skip
+    """Label smoothing over text neighbors."""
+    alignment: Annotated[
+        AlignmentSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)
+    ] = None  # fmt: skip
+    """Auxiliary tasks of the published method."""
+    control: Literal["llm", "shuffled", "random", "cluster", "titles"] = "llm"
+    """llm: the LLM's interests. The others are controls that take their place: the interests of another cluster; noise;
+    a code of the cluster; the mean title of the cluster's typical user."""
+    require_gain: bool = True
+    """Smooth toward interests only if they pass the gain test: if they predict the users' next items better than the
+    users' own texts do. The test looks at validation items, as early stopping does."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, values: Any) -> Any:
+        preset = values.get("preset", "modern") if isinstance(values, dict) else None
+        if not isinstance(preset, str):
+            return values  # refused by its type
+        merged = {**PRESETS.get(preset, {}), **values}
+        for name in ("smoothing", "alignment"):
+            if isinstance(merged.get(name), dict):
+                merged[name] = {**PRESETS.get(preset, {}).get(name, {}), **merged[name]}
+        return merged
+
+    @model_validator(mode="after")
+    def _control_replaces_something(self) -> Self:
+        if self.control != "llm" and not self.uses_interests:
+            raise ValueError(
+                f"control={self.control} stands for interests, but none enter this training; "
+                "leave it out, or set heads.preset to modern or paper"
+            )
+        return self
+
+    @property
+    def smoothed(self) -> float:
+        """The most probability mass that a target gives away."""
+        return self.smoothing.total if self.smoothing else 0.0
+
+    @property
+    def plain(self) -> bool:
+        """True if neither texts nor interests enter the training."""
+        return self.item_init == "random" and self.smoothing is None and self.alignment is None
+
+    @property
+    def uses_interests(self) -> bool:
+        """True if the LLM's interests, or a control in their place, enter the training."""
+        return self._smooths_interests or self._aligns_interests
+
+    @property
+    def _smooths_interests(self) -> bool:
+        return self.smoothing is not None and self.smoothing.interest > 0
+
+    @property
+    def _aligns_interests(self) -> bool:
+        return self.alignment is not None and max(self.alignment.users, self.alignment.semantic) > 0
+
+    @property
+    def source(self) -> Literal["item_vectors", "esim"] | None:
+        """Kind of the artifact that the training reads in addition to the dataset: the items' texts, or the LLM's
+        interests too. The training's key contains that artifact's, so another prompt or LLM leaves a training on texts
+        as it is."""
+        if self.plain:
+            return None
+        return "esim" if self.uses_interests else "item_vectors"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Kinds of the artifacts that the training reads."""
+        return ("dataset", self.source) if self.source else ("dataset",)
+
+    @property
+    def requires_gain_test(self) -> bool:
+        """True if the gain test decides whether the interests enter."""
+        return self.require_gain and self._smooths_interests
+
+    def without_interests(self) -> Self:
+        """What is trained if the interests fail the gain test: no smoothing toward interests. For `modern` these are
+        the settings, and so the key, of `text`."""
+        values = self.model_dump()
+        if self.smoothing is not None:
+            values["smoothing"]["interest"] = 0.0
+        if not self._aligns_interests:
+            values["control"] = "llm"
+        return type(self).model_validate(values)
+
+    def configuration(self) -> dict[str, Any]:
+        """The part of a training's key: the settings, but not how they came about."""
+        return self.model_dump(mode="json", exclude={"preset", "require_gain"})
+
+    def overrides(self) -> dict[str, Any]:
+        """The settings that differ from the preset's, by name, such as {"smoothing.item": 0.2}."""
+        usual = _flat(HeadSettings(preset=self.preset))
+        return {name: value for name, value in _flat(self).items() if value != usual.get(name, 0.0)}
+
+
+def _flat(heads: HeadSettings) -> dict[str, Any]:
+    """Every setting but `preset`, `control` and `require_gain`, groups written out."""
+    flat: dict[str, Any] = {"item_init": heads.item_init}
+    for name, group in (("smoothing", heads.smoothing), ("alignment", heads.alignment)):
+        flat |= {f"{name}.{part}": value for part, value in group} if group else {name: "none"}
+    return flat
+
+
+_TEXT_SMOOTHING = {"item": 0.4, "user": 0.2}
+PRESETS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "init": {"item_init": "text"},
+    "text": {"item_init": "text_residual", "smoothing": _TEXT_SMOOTHING},
+    "paper": {"alignment": {"items": 0.1, "users": 0.1, "semantic": 0.1}},
+    "modern": {"item_init": "text_residual", "smoothing": {**_TEXT_SMOOTHING, "interest": 0.1}},
+}
+"""What each preset of `HeadSettings` sets."""

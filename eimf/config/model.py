@@ -1,0 +1,25 @@
+"""Settings of the backbone."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from eimf.config.base import HashedSettings
+from eimf.types import Share, Size
+
+
+class ModelSettings(HashedSettings):
+    """The backbone."""
+
+    backbone: str = "sasrec"
+    """Which one; `eimf backbones` lists them."""
+    width: Annotated[int, Field(ge=1, le=8192)] = 64
+    """D: width of items and interests."""
+    max_length: Size = 50
+    """T: most recent events that the backbone sees."""
+    dropout: Share | None = None
+    """Dropout wherever the backbone has one. Unset: the backbone's own, which `eimf backbones` lists; it suits
+    histories of some ten events, and .2 did better for histories of a hundred."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of one backbone, by its name, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those
+    of the chosen backbone count."""
