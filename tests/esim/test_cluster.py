@@ -200,7 +200,6 @@ def test_rounds_end_where_the_next_would_gain_next_to_nothing():
     np.testing.assert_allclose(first, kmeans(vectors, 8, 25, np.random.default_rng(3), ignore))
 
 
-def test_fit_and_assign_are_apart():
 def test_fit_alone_gives_the_centroids_that_clustering_assigns_to():
     vectors = planted(clusters=8, members=30, width=16, noise=0.1)
     centroids = fit(vectors[::2], 8, iterations=20, seed=3, on_progress=ignore)
