@@ -62,7 +62,7 @@ def test_the_texts_part_starts_with_its_size_where_it_has_more_features_than_the
     # Sum over F directions of variance 1/F each, of which a map onto D < F keeps D: made up for by sqrt(F / D).
     model = build_backbone(ModelSettings(width=4, max_length=6), ITEMS, seed=1)
     free, features = model.item_vectors.detach().clone(), whiten(random(ITEMS, 12), 12)
-    compose(model, features, scale=0.5)
+    add_text_residual(model, features, scale=0.5)
     part = model.item_vectors - free
     torch.testing.assert_close(part.square().sum(dim=1).mean().sqrt(), torch.tensor(0.5), rtol=0.1, atol=0)
 
