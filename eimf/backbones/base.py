@@ -45,8 +45,8 @@ from torch.nn import functional as F
 
 INIT_STD = 0.02
 
-Reader = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""What `Backbone.interests` is."""
+InferenceFn = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A function of histories, lengths and times, like `Backbone.interests`."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ class Backbone(nn.Module, ABC):
     """A sequential model over item ids. `item_table` [N + 1, D] serves as input and as output; row 0 stays zero.
 
     `forward` gives the interests after *each* prefix of a history, so that one pass supervises all of them; the
-    interests at place t depend on items 0..t only.
+    interests at position t depend on items 0..t only.
     """
 
     uses_timestamps: bool = False
-    """Whether `forward` wants the times of the events."""
+    """Whether `forward` needs the times of the events."""
     revision: int = 1
-    """Part of a training's key: one more whenever the same settings and seed come to train another model."""
+    """Part of a training's key: raise it if the same settings and seed no longer train the same model."""
     default_dropout: float = 0.5
-    """Dropout where the settings name none."""
+    """Dropout if the settings name none."""
     hardness: float = 0.0
-    """beta of interest-aware hard negatives (`eimf.losses`); a backbone whose paper has them sets it."""
+    """beta of interest-aware hard negatives (`eimf.losses.hard_softmax`); a backbone whose paper has them sets it."""
 
     def __init__(self, *, items: int, width: int) -> None:
         super().__init__()
@@ -85,21 +85,21 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
-        """Histories [B, T] (item_idx, padded with 0 at the end) to interests after each prefix [B, T, K, D]. `times`
-        [B, T] are seconds, float64, for a `timed` backbone; None where there are none."""
+        """Return the interests after each prefix [B, T, K, D] of histories [B, T] (item_idx, padded with 0 at the end).
+        `times` [B, T] are seconds, float64, for a backbone that uses timestamps; else None."""
 
     def forward_train(self, items: Tensor, next_items: Tensor, times: Tensor | None = None) -> TrainOutput:
-        """A training step's view of histories [B, T]; `following` [B, T] is the item after each, 0 at padding. A
-        backbone that trains otherwise than it predicts, or has a regulariser, says so here."""
+        """Return what a training step needs of histories [B, T]; `next_items` [B, T] is the item after each, 0 at
+        padding. A backbone that has a regulariser, or whose training differs from its prediction, overrides this."""
         return TrainOutput(self(items, times))
 
     @property
     def item_vectors(self) -> Tensor:
-        """Vectors of items 1..N, [N, D]: row j is item j + 1."""
+        """Vectors of all items, [N, D]: row j is item_idx j + 1."""
         return self.item_table.weight[1:]
 
     def serving_state_dict(self) -> dict[str, Tensor]:
-        """The weights that serve, by name: whatever the item table is composed of is folded into it."""
+        """Return the weights for serving, by name: a composed item table is folded into a plain one."""
         rest = {name: value for name, value in self.state_dict().items() if not name.startswith("item_table.")}
         return {"item_table.weight": self.item_table.weight.detach(), **rest}
 
@@ -109,9 +109,10 @@ class Backbone(nn.Module, ABC):
         return F.embedding(row + 1, self.item_table.weight, sparse=self.item_table.sparse)
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
-        """Interests after the whole of each history, [B, K, D]; `lengths` [B] are at least 1."""
+        """Return the interests after each full history, [B, K, D]; `lengths` [B] are at least 1."""
         return self(items, times)[torch.arange(items.shape[0], device=items.device), lengths - 1]
 
-    def reader(self, positions: int) -> Reader:
-        """`interests` for many histories of `positions` in all, until a weight changes; may prepare for it."""
+    def inference_fn(self, num_positions: int) -> InferenceFn:
+        """Return `interests`, or a faster equivalent for histories of `num_positions` items in total. It holds until a
+        weight changes."""
         return self.interests

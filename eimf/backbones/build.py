@@ -15,18 +15,18 @@ _COMMON = ("items", "width", "max_length", "dropout")
 
 
 def options_of(backbone: str) -> type[BaseModel]:
-    """A backbone's own settings, read from its constructor: names, types, defaults. Raises SettingError."""
+    """Return the options of a backbone, read from its constructor: names, types, defaults. Raises SettingError."""
     if backbone not in BACKBONES:
         raise SettingError("model.backbone", f"{backbone!r} is not known", f"use one of {', '.join(BACKBONES)}")
     parameters = inspect.signature(BACKBONES[backbone]).parameters
     fields: dict[str, Any] = {
-        name: (each.annotation, each.default) for name, each in parameters.items() if name not in _COMMON
+        name: (parameter.annotation, parameter.default) for name, parameter in parameters.items() if name not in _COMMON
     }
     return create_model(backbone, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
 def chosen_options(settings: ModelSettings) -> dict[str, Any]:
-    """Every option of the chosen backbone with its value. Raises SettingError."""
+    """Return every option of the chosen backbone with its value. Raises SettingError."""
     options = options_of(settings.backbone)
     for name in settings.options.keys() - BACKBONES.keys():
         raise SettingError(f"model.options.{name}", "no backbone has this name", f"use one of {', '.join(BACKBONES)}")
@@ -42,13 +42,14 @@ def chosen_options(settings: ModelSettings) -> dict[str, Any]:
 
 
 def chosen_dropout(settings: ModelSettings) -> float:
-    """The settings' dropout, or else the backbone's."""
+    """Return the settings' dropout, or else the backbone's default."""
     return BACKBONES[settings.backbone].default_dropout if settings.dropout is None else settings.dropout
 
 
 def model_configuration(settings: ModelSettings) -> dict[str, Any]:
-    """The settings that the chosen backbone reads, defaults filled in: what belongs in a key. Builds no network, see
-    `check_backbone`. Raises SettingError for an unknown backbone or option, or an option of a wrong value."""
+    """Return the settings that the chosen backbone reads, with defaults filled in: what belongs in a key. Builds no
+    network, see `check_backbone`. Raises SettingError for an unknown backbone or option, or an option of a wrong
+    value."""
     options = {settings.backbone: chosen_options(settings)}
     return {**settings.model_dump(mode="json"), "dropout": chosen_dropout(settings), "options": options}
 
@@ -59,13 +60,14 @@ def check_backbone(settings: ModelSettings) -> None:
 
 
 def outline(settings: ModelSettings, items: int) -> Backbone:
-    """The backbone with the names, shapes and types of its weights, and no memory for them. Raises SettingError."""
+    """Return the backbone with the names, shapes and types of its weights, but without their memory. Raises
+    SettingError."""
     with torch.device("meta"):
         return build_backbone(settings, items, seed=0)
 
 
 def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
-    """A new backbone with weights drawn from `seed`; the caller's random state is left alone. Raises SettingError."""
+    """Build a backbone with weights drawn from `seed`, without changing the random state. Raises SettingError."""
     options = chosen_options(settings)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -75,5 +77,5 @@ def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
                 **options,
             )  # type: ignore[call-arg]  # fmt: skip
         except ValueError as error:
-            found, _, hint = str(error).partition("; ")
-            raise SettingError(f"model ({settings.backbone})", found, hint) from error
+            problem, _, hint = str(error).partition("; ")
+            raise SettingError(f"model ({settings.backbone})", problem, hint) from error

@@ -1,14 +1,14 @@
-"""ComiRec-DR: interests as capsules, with a transformation of its own for each interest.
+"""ComiRec-DR: interests as capsules, each with its own transformation.
 
 Cen et al., "Controllable Multi-Interest Framework for Recommendation", arXiv 2005.09347, section 3.2 (dynamic routing,
-algorithm 1): item i at place s votes with W_sk e_i for interest k, logits start at 0, three rounds of
+algorithm 1): item i at position s votes with W_sk e_i for interest k, logits start at 0, three rounds of
 `eimf.backbones.layers.capsules`; the interests are the capsules, shorter than 1. The paper's W has two indices, the
-item's place and the interest, and the published code gives each pair a matrix, T K D^2 weights: `per_place=True` here.
-Deviations: by default each interest has one matrix for all places, K D^2 weights, and interests do not depend on the
+item's position and the interest, and the published code gives each pair a matrix, T K D^2 weights: `per_place=True`.
+Deviations: by default each interest has one matrix for all positions, K D^2 weights, and interests do not depend on the
 order of the items; on Amazon Office it did better (validation NDCG@10 .054 against .032, one seed). Items are
 scaled by sqrt(D) and W starts at a standard deviation of 1 / sqrt(D) (the published code: W at 1, items unscaled: the
 same votes). Interests are scaled by sqrt(D): logits of at most |e| learn slowly. Dropout on the item vectors while
-training. Places count from the first item shown.
+training. Positions count from the first item shown.
 
 Shapes: B batch, T history length, K interests, D width.
 """
@@ -33,8 +33,8 @@ class ComiRecDR(Backbone):
     ) -> None:  # fmt: skip
         """`interests` is K; `per_place`: W_sk rather than W_k."""
         super().__init__(items=items, width=width)
-        places = max_length if per_place else 1
-        self.transform = nn.Parameter(torch.randn(places, width, interests * width) / math.sqrt(width))
+        matrices = max_length if per_place else 1
+        self.transform = nn.Parameter(torch.randn(matrices, width, interests * width) / math.sqrt(width))
         self.count, self.rounds, self.per_place = interests, rounds, per_place
         self.dropout, self.scale = dropout, math.sqrt(width)
 
@@ -45,8 +45,8 @@ class ComiRecDR(Backbone):
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """As `forward` at the last items, with the routing of that prefix only."""
         votes = self._votes(items)
-        seen = (torch.arange(items.shape[1], device=items.device) < lengths.view(-1, 1, 1, 1)).to(votes)
-        return self.scale * route(votes, self._prior(votes), seen, self.rounds).squeeze(2)  # [B, K, D]
+        visible = (torch.arange(items.shape[1], device=items.device) < lengths.view(-1, 1, 1, 1)).to(votes)
+        return self.scale * route(votes, self._prior(votes), visible, self.rounds).squeeze(2)  # [B, K, D]
 
     def _prior(self, votes: Tensor) -> Tensor:
         return votes.new_zeros(1, self.count, 1, votes.shape[2])

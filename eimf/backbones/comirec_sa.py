@@ -1,9 +1,9 @@
 """ComiRec-SA: K self-attentive interests.
 
 Cen et al., "Controllable Multi-Interest Framework for Recommendation", arXiv 2005.09347, section 3.2: A =
-softmax(W2 tanh(W1 (E + P))) over the history, V = A E. All prefixes at once: one masked softmax a prefix. The
-cheaper ratio of running sums, cumsum(exp(w) e) / cumsum(exp(w)), underflows to 0 / 0 once an early weight lies 88
-below a later one, and training gets there.
+softmax(W2 tanh(W1 (E + P))) over the history, V = A E. All prefixes at once: one masked softmax for each. The cheaper
+ratio of running sums, cumsum(exp(w) e) / cumsum(exp(w)), underflows to 0 / 0 once an early weight lies 88 below a
+later one, and training gets there.
 Deviations: interests are scaled by sqrt(D), V = sqrt(D) A E, which trains in half the epochs; dropout on the item
 vectors while training.
 
@@ -39,7 +39,7 @@ class ComiRecSA(Backbone):
         return self.attend(items)[0]
 
     def attend(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """The interests after each prefix [B, T, K, D], and the weights [B, T, K, T] that they give the items."""
+        """Return the interests after each prefix [B, T, K, D], and their weights of the items [B, T, K, T]."""
         e = dropout(self.item_table(items), self.dropout, self.training)  # [B, T, D]
         w = self.to_weight(tanh(self.to_hidden(e + self.position[: items.shape[1]])))  # [B, T, K]
         length = items.shape[1]

@@ -1,13 +1,13 @@
 """YouTube DNN: the mean of the history's item vectors through a perceptron, one vector a user.
 
 Covington, Adams and Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016, section 3 (candidate
-generation): u = MLP(mean of the watched items' vectors), ReLU between the layers; score(u, j) = <u, e_j>. As a
-baseline for multi-interest models in Cen et al., arXiv 2005.09347, whose code has one linear map in
-place of the MLP: `layers=1` here. The order of the history does not count.
-Deviations: nothing but item ids goes in (the paper adds searches, place, age and more); the last layer is linear, so
+generation): u = MLP(mean of the watched items' vectors), ReLU between the layers; score(u, j) = <u, e_j>. It is a
+baseline for multi-interest models in Cen et al., arXiv 2005.09347, whose code has one linear map instead of the MLP:
+`layers=1` here. The order of the history does not count.
+Deviations: item ids are the only input (the paper adds searches, location, age and more); the last layer is linear, so
 that a user's vector may lie anywhere among the items'; input and output share one item table (the paper has two); items
 are scaled by sqrt(D), without which early stopping may come before the first progress; dropout on item vectors and
-hidden layers; full softmax in place of sampled negatives (our training).
+hidden layers; full softmax instead of sampled negatives (our training).
 
 Shapes: B batch, T length, D width, F hidden width, K = 1.
 """
@@ -29,12 +29,12 @@ class DNN(Backbone):
     def __init__(
         self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, hidden: Size = 256
     ) -> None:
-        """`layers` linear maps, all but the last giving `hidden` values. `max_length` is of no use here."""
+        """`layers` linear maps, all but the last giving `hidden` values. `max_length` is not used."""
         super().__init__(items=items, width=width)
         sizes = [width, *[hidden] * (layers - 1), width]
-        maps = [nn.Linear(size, next_items) for size, next_items in pairwise(sizes)]
+        maps = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)]
         for layer in maps:
-            # torch's own start would make the biases, alike for all users, larger than what comes of the items.
+            # With torch's initialisation the biases, equal for all users, would be larger than what depends on items.
             nn.init.zeros_(layer.bias)
         self.maps, self.dropout, self.scale = nn.ModuleList(maps), dropout, math.sqrt(width)
 

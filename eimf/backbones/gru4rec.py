@@ -8,7 +8,7 @@ arXiv 1511.06939, section 3: a GRU, here in torch's form (input x, state h, gate
 Deviations: item vectors as input instead of one-hot codes, shared with the output (a linear map leads from the state to
 their width); the reset gate works on U_n h and not on h, as torch has it; z is 1 - the paper's z; dropout on the item
 vectors (Tan et al., arXiv 1606.08117, section 3.1) and between layers; every history is one session, not
-session-parallel batches; full softmax in place of the paper's ranking losses TOP1 and BPR on in-batch negatives.
+session-parallel batches; full softmax instead of the paper's ranking losses TOP1 and BPR on in-batch negatives.
 
 Shapes: B batch, T length, D width, F hidden width, K = 1.
 """
@@ -29,7 +29,7 @@ class GRU4Rec(Backbone):
     def __init__(
         self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 1, hidden: Size = 128
     ) -> None:
-        """`layers` GRUs one above the other, each with a state of `hidden` values. `max_length` is of no use here."""
+        """`layers` GRUs one above the other, each with a state of `hidden` values. `max_length` is not used."""
         super().__init__(items=items, width=width)
         self.layers = nn.ModuleList(
             nn.GRU(width if number == 0 else hidden, hidden, batch_first=True) for number in range(layers)
@@ -46,7 +46,7 @@ class GRU4Rec(Backbone):
         return self.to_out(last).unsqueeze(1)  # [B, 1, D]
 
     def _states(self, items: Tensor) -> Tensor:
-        # Item vectors start small, and small inputs leave every gate half open for long: sqrt(D), as in SASRec.
+        # Item vectors start small, and small inputs leave every gate half open for a long time: sqrt(D), as in SASRec.
         x = self.item_table(items) * self.scale  # [B, T, D]
         for layer in self.layers:
             x, _ = layer(dropout(x, self.dropout, self.training))  # [B, T, F]

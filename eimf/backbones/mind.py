@@ -2,16 +2,17 @@
 
 Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall", CIKM 2019, arXiv 1904.08030,
 section 4.3 (B2I dynamic routing, algorithm 1). One bilinear map S serves all interests, so every interest gets the vote
-S e_i of item i, and only the first routing logits tell the interests apart: drawn from a normal, here of deviation 1,
-and not trained. Three rounds of `eimf.backbones.layers.capsules`; then the H-layers, W2 ReLU(W1 v), on each interest. A
-prefix of n items has K' = max(1, min(K, log2 n)) interests (equation 8; rounded down).
+S e_i of item i, and only the first routing logits tell the interests apart. They are drawn from a normal distribution,
+here of standard deviation 1, and not trained. Three rounds of `eimf.backbones.layers.capsules`; then the H-layers,
+W2 ReLU(W1 v), on each interest. A prefix of n items has K' = max(1, min(K, log2 n)) interests (equation 8; rounded
+down).
 Deviations: the first logits are drawn once and belong to the model, [K, max_length], not to a call, so that a history
-has the same interests each time; their places count from the first item shown, so an item keeps them as the history
+has the same interests each time; their positions count from the first item shown, so an item keeps them as the history
 grows. The K - K' interests that a short prefix lacks are copies of its first, which changes no maximum over interests.
-No user profile. Items are scaled by sqrt(D), or the squash would start near 0 where it is flat, and capsules by sqrt(D)
-again, for they are shorter than 1. No ReLU after the last H-layer (the paper has one), so that an interest may lie
-anywhere among the items: on Amazon Office validation NDCG@10 .055 against .046, one seed. Dropout on the item vectors
-while training. The label-aware attention of section 4.4 is the hard readout of our objective (its p to
+No user profile. Items are scaled by sqrt(D), or the squash would start near 0, where it is flat, and capsules by
+sqrt(D) again, because they are shorter than 1. No ReLU after the last H-layer (the paper has one), so that an interest
+may lie anywhere among the items: on Amazon Office validation NDCG@10 .055 against .046, one seed. Dropout on the item
+vectors while training. The label-aware attention of section 4.4 is the hard readout of our objective (its p to
 infinity).
 
 Shapes: B batch, T history length, K interests, D width, H hidden width.
@@ -37,7 +38,7 @@ class MIND(Backbone):
         self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
         rounds: Few = 3, hidden: Size = 256, adaptive: bool = True,
     ) -> None:  # fmt: skip
-        """`interests` is K, `hidden` H; `adaptive` makes K' of them by the length of a history, else all K are used."""
+        """`interests` is K, `hidden` H; if `adaptive`, a history of n items has K' of them, else K."""
         super().__init__(items=items, width=width)
         self.to_vote = nn.Linear(width, width, bias=False)
         self.expand, self.contract = nn.Linear(width, hidden), nn.Linear(hidden, width)
@@ -56,8 +57,8 @@ class MIND(Backbone):
         length = items.shape[1]
         active = self._active(lengths.unsqueeze(1))  # [B, K, 1]
         votes = self._votes(items)
-        seen = (torch.arange(length, device=items.device) < lengths.view(-1, 1, 1, 1)).to(votes)
-        capsules = route(votes, self._prior(active, length), seen, self.rounds)
+        visible = (torch.arange(length, device=items.device) < lengths.view(-1, 1, 1, 1)).to(votes)
+        capsules = route(votes, self._prior(active, length), visible, self.rounds)
         return self._finish(capsules, active).squeeze(1)  # [B, K, D]
 
     def _votes(self, items: Tensor) -> Tensor:
@@ -65,9 +66,9 @@ class MIND(Backbone):
         return self.to_vote(e).unsqueeze(1)  # [B, 1, T, D]
 
     def _active(self, counts: Tensor) -> Tensor:
-        """Whether a prefix of `counts` [B or 1, P] items has interest k, [B or 1, K, P]: n >= 2^(k + 1), or k = 0."""
-        least = 2 ** torch.arange(1, len(self.first_logits) + 1, device=counts.device)
-        least[0] = 1
+        """Mark the interests k of a prefix of `counts` [B or 1, P] items, [B or 1, K, P]: n >= 2^(k + 1), or k = 0."""
+        number = torch.arange(1, len(self.first_logits) + 1, device=counts.device)
+        least = torch.where(number > 1, 2**number, 1)
         if not self.adaptive:
             least = torch.ones_like(least)
         return counts.unsqueeze(1) >= least.unsqueeze(1)
@@ -80,5 +81,5 @@ class MIND(Backbone):
 
     def _finish(self, capsules: Tensor, active: Tensor) -> Tensor:
         hidden = torch.relu(self.expand(self.scale * capsules.transpose(1, 2)))  # [B, P, K, H]
-        made = self.contract(hidden)
-        return torch.where(active.transpose(1, 2).unsqueeze(3), made, made[:, :, :1])  # [B, P, K, D]
+        interests = self.contract(hidden)
+        return torch.where(active.transpose(1, 2).unsqueeze(3), interests, interests[:, :, :1])  # [B, P, K, D]

@@ -1,4 +1,4 @@
-"""Every backbone by its name in recipes: the import and the line that a new one needs."""
+"""All backbones by their names in recipes. A new one needs an import and a line here."""
 
 from eimf.backbones.base import Backbone
 from eimf.backbones.bert4rec import BERT4Rec

@@ -62,7 +62,7 @@ def rank_users(
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
     positions = _POSITIONS if device.type == "cpu" else block * max_length
     batches = eval_batches(histories, cases, max_length, block, positions)
-    read = backbone.reader(int(cases.history_end.clip(max=max_length).sum()))
+    read = backbone.inference_fn(int(cases.history_end.clip(max=max_length).sum()))
 
     def rank_batch(batch: EvalBatch) -> RankResult:
         times = batch.times.to(device) if batch.times is not None and backbone.uses_timestamps else None

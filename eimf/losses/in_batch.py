@@ -1,7 +1,7 @@
 """In-batch softmax: the targets of a step stand for the whole catalogue, corrected for their frequency.
 
-Yi et al. 2019 (RecSys), "Sampling-Bias-Corrected Neural Modeling", with frequencies counted in place of estimated on
-line. The loss itself is that of `eimf.losses.sampled`.
+Yi et al. 2019 (RecSys), "Sampling-Bias-Corrected Neural Modeling", with frequencies counted instead of estimated
+online. The loss itself is that of `eimf.losses.sampled`.
 """
 
 import torch

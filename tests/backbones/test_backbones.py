@@ -124,8 +124,8 @@ def test_half_precision_trains(backbone):
     # As `train.precision = "bfloat16"` has it on a GPU: products in bfloat16, weights in float32.
     items, _ = histories(batch=20)
     with torch.autocast("cpu", torch.bfloat16):
-        made = backbone.train().forward_train(items, items)
-    (made.interests.float() ** 2).sum().backward()
+        output = backbone.train().forward_train(items, items)
+    (output.interests.float() ** 2).sum().backward()
     assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in backbone.parameters())
 
 
@@ -183,41 +183,19 @@ def test_interests_of_all_prefixes_are_softmaxes_of_their_own():
         torch.testing.assert_close(model(items)[0, end - 1], 4 * attention.T @ e[:end], rtol=1e-5, atol=1e-7)
 
 
-def test_sasrec_attention_equals_a_loop():
-    model = build_backbone(small("sasrec"), ITEMS, seed=1).eval()
-    block = model.blocks[0]
-    x = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(0))
-    query, key, value = (part.view(5, 2, 8) for part in block.to_qkv(x)[0].split(16, dim=1))
-    wanted = torch.zeros(5, 16)
-    for t in range(5):
-        for head in range(2):
-            weight = torch.softmax(key[: t + 1, head] @ query[t, head] / np.sqrt(8), dim=0)
-            wanted[t, head * 8 : head * 8 + 8] = weight @ value[: t + 1, head]
-    torch.testing.assert_close(block._attention(x)[0], wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_sasrec_attention_is_the_same_without_a_gradient():
-    block = build_backbone(small("sasrec"), ITEMS, seed=1).eval().blocks[0]
-    x = torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        block.to_qkv.weight.mul_(30)
-        found = block._attention(x)
-    torch.testing.assert_close(found, block._attention(x), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_many_histories_are_read_as_one_is(name):
+def test_the_inference_function_gives_the_interests(name):
     model = build_backbone(ModelSettings(backbone=name, width=16, max_length=9), ITEMS, seed=3).eval()
     noise = torch.Generator().manual_seed(1)
     for parameter in model.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=noise) * 0.1)
     items, lengths = torch.randint(1, ITEMS + 1, (5, 7), generator=noise), torch.tensor([7, 1, 4, 7, 2])
     items[torch.arange(7) >= lengths.unsqueeze(1)] = 0
-    read = model.reader(positions=1000)
-    assert (read == model.interests) == (name != "sasrec")  # which has tables for it
-    torch.testing.assert_close(read(items, lengths, None), model.interests(items, lengths), rtol=1e-4, atol=1e-5)
-    assert model.reader(positions=ITEMS) == model.interests  # too few for tables to pay
+    interests = model.inference_fn(1000)
+    assert (interests == model.interests) == (name != "sasrec")  # which has tables for it
+    torch.testing.assert_close(interests(items, lengths, None), model.interests(items, lengths), rtol=1e-4, atol=1e-5)
+    assert model.inference_fn(ITEMS) == model.interests  # tables do not pay for so few
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,23 +1,23 @@
-"""BERT4Rec: what is hidden in training, what a hidden place may know, and that training agrees with ranking."""
+"""BERT4Rec: what is masked in training, what a masked position may know, and that training agrees with ranking."""
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from eimf.backbones.bert4rec import BERT4Rec
+from eimf.backbones import bert4rec
+from eimf.backbones.bert4rec import BERT4Rec, draw_mask
 
 ITEMS, LENGTH = 40, 9
 
 
-def model(mask: float = 0.4, last: float = 0.0) -> BERT4Rec:
-    """Weights large enough that every part matters; no dropout, for training mode draws only what is hidden."""
+def model(mask: float = 0.4) -> BERT4Rec:
+    """Weights large enough that every part matters; no dropout, so training draws masks only."""
     torch.manual_seed(1)
-    made = BERT4Rec(items=ITEMS, width=8, max_length=LENGTH, dropout=0.0, mask=mask, last=last)
+    bert = BERT4Rec(items=ITEMS, width=8, max_length=LENGTH, dropout=0.0, mask=mask)
     with torch.no_grad():
-        made.position.mul_(20)
-        made.item_table.weight.mul_(20)
-    return made
+        bert.position.mul_(20)
+        bert.item_table.weight.mul_(20)
+    return bert
 
 
 def windows(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -30,77 +30,75 @@ def windows(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("mask", [0.0, 0.2, 0.6])
-def test_a_share_of_the_places_is_hidden_and_never_none(mask):
+def test_a_share_of_the_positions_is_masked_and_never_none(mask):
     items, next_items, lengths = windows(20_000)
-    chosen = model(mask).forward_train(items[:4000], next_items[:4000]).chosen
-    assert chosen.any(dim=1).all() and not chosen[next_items[:4000] == 0].any()
-    # Of n places each is hidden with probability p, and one more where none was, with probability (1 - p)^n.
-    hidden = model(mask)._draw(next_items).sum(1).float()
+    loss_mask = model(mask).forward_train(items[:4000], next_items[:4000]).loss_mask
+    assert loss_mask.any(dim=1).all() and not loss_mask[next_items[:4000] == 0].any()
+    # Each of n positions is masked with probability p, and one more if none was, with probability (1 - p)^n.
+    masked = draw_mask(next_items, mask, last_only=0.0).sum(1).float()
     for n in range(1, LENGTH + 1):
-        counts = hidden[lengths == n]
+        counts = masked[lengths == n]
         error = 4 * (mask * (1 - mask) * n / len(counts)) ** 0.5
         assert abs(float(counts.mean()) - (n * mask + (1 - mask) ** n)) <= error
 
 
-def test_a_share_of_the_sequences_hides_its_last_item_only():
+def test_in_a_share_of_the_sequences_only_the_last_item_is_masked():
     _, next_items, lengths = windows(20_000)
-    long = lengths >= 8  # there, .6^8 / 8 or less of the others hide the last only
+    long = lengths >= 8  # there, only the last is masked in .6^8 / 8 or less of the others
     end = torch.arange(LENGTH) == lengths.unsqueeze(1) - 1
-    share = float((model(0.6, last=0.3)._draw(next_items) == end).all(dim=1)[long].float().mean())
+    share = float((draw_mask(next_items, 0.6, last_only=0.3) == end).all(dim=1)[long].float().mean())
     chance = 0.3 + 0.7 * (0.4**7 * 0.6 + 0.4**8 / 8)
     assert share == pytest.approx(chance, abs=4 * (0.3 * 0.7 / int(long.sum())) ** 0.5)
 
 
-def test_a_hidden_place_knows_both_sides_but_not_itself():
+def test_a_masked_position_knows_both_sides_but_not_itself(monkeypatch):
+    monkeypatch.setattr(bert4rec, "LAST_ONLY", 0.0)
     items, next_items, lengths = windows(30)
     bert = model()
 
-    def rows(*, row: int, place: int, item: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The pass over the same sequences, with another item at one place."""
+    def outputs(*, row: int, position: int, item: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One row's interests and mask for the same sequences, with another item at one position."""
         changed = next_items.clone()
-        changed[row, place] = item
+        changed[row, position] = item
         torch.manual_seed(8)
-        made = bert.forward_train(torch.cat([items[:, :1], changed[:, :-1] * (items[:, 1:] > 0)], dim=1), changed)
-        return made.interests[row, :, 0], made.chosen[row]
+        output = bert.forward_train(torch.cat([items[:, :1], changed[:, :-1] * (items[:, 1:] > 0)], dim=1), changed)
+        return output.interests[row, :, 0], output.loss_mask[row]
 
     row = int(lengths.argmax())
-    before, chosen = rows(row=row, place=0, item=int(next_items[row, 0]))
-    assert 1 < int(chosen.sum()) < LENGTH
-    for place in range(LENGTH):
-        after, same = rows(row=row, place=place, item=int(next_items[row, place]) % ITEMS + 1)
-        assert torch.equal(chosen, same)
-        if chosen[place]:
-            assert torch.equal(after, before)  # nobody sees it
+    before, masked = outputs(row=row, position=0, item=int(next_items[row, 0]))
+    assert 1 < int(masked.sum()) < LENGTH
+    for position in range(LENGTH):
+        after, same_mask = outputs(row=row, position=position, item=int(next_items[row, position]) % ITEMS + 1)
+        assert torch.equal(masked, same_mask)
+        if masked[position]:
+            assert torch.equal(after, before)  # no position sees it
         else:
-            assert bool((after != before).any(dim=1)[chosen].all())  # everybody sees it
+            assert bool((after != before).any(dim=1)[masked].all())  # every position sees it
 
 
-def test_a_hidden_last_item_is_predicted_as_in_ranking():
-    # Row t of the pass predicts item t + 1 from items 0..t and a mask at t + 1: what `interests` does with t + 1 items.
+def test_a_masked_last_item_is_predicted_as_in_ranking(monkeypatch):
+    # Output t predicts item t + 1 from items 0..t and a mask at t + 1: what `interests` does with t + 1 items.
     items, next_items, lengths = windows(60)
-    bert = model(mask=0.0, last=0.99)
-    made = bert.forward_train(items, next_items)
+    monkeypatch.setattr(bert4rec, "LAST_ONLY", 0.99)
+    bert = model(mask=0.0)
+    output = bert.forward_train(items, next_items)
     end = torch.arange(LENGTH) == lengths.unsqueeze(1) - 1
-    at_end = (made.chosen == end).all(dim=1)
+    at_end = (output.loss_mask == end).all(dim=1)
     assert int(at_end.sum()) > 50
     ranked = bert.eval().interests(items, lengths)
-    torch.testing.assert_close(made.interests[end][at_end], ranked[at_end], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(output.interests[end][at_end], ranked[at_end], rtol=1e-4, atol=1e-5)
 
 
-def test_attention_over_what_is_seen_equals_a_loop():
+def test_attention_with_a_mask_equals_a_loop():
     bert = model()
     block = bert.blocks[0]
     x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
-    seen = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    attn_mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
     wanted = torch.zeros(2, 5, 8)
     for row in range(2):
         query, key, value = (part.view(5, 2, 4) for part in block.to_qkv(x)[row].split(8, dim=1))
         for t in range(5):
             for head in range(2):
-                weight = torch.softmax(key[seen[row], head] @ query[t, head] / np.sqrt(4), dim=0)
-                wanted[row, t, head * 4 : head * 4 + 4] = weight @ value[seen[row], head]
-    made = block._attention(x, seen[:, None, None])
-    torch.testing.assert_close(made, wanted, rtol=1e-4, atol=1e-5)
-    parts = block.to_qkv(x).view(2, 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
-    torchs = F.scaled_dot_product_attention(*parts, seen[:, None, None])  # what a GPU computes
-    torch.testing.assert_close(torchs.transpose(1, 2).flatten(2), wanted, rtol=1e-4, atol=1e-5)
+                weight = torch.softmax(key[attn_mask[row], head] @ query[t, head] / np.sqrt(4), dim=0)
+                wanted[row, t, head * 4 : head * 4 + 4] = weight @ value[attn_mask[row], head]
+    torch.testing.assert_close(block.attend(x, attn_mask[:, None, None]), wanted, rtol=1e-4, atol=1e-5)

@@ -12,17 +12,17 @@ K, D, T = 3, 6, 9
 
 def model(per_place: bool) -> ComiRecDR:
     torch.manual_seed(0)
-    made = ComiRecDR(items=40, width=D, max_length=T, dropout=0.3, interests=K, per_place=per_place).eval()
+    backbone = ComiRecDR(items=40, width=D, max_length=T, dropout=0.3, interests=K, per_place=per_place).eval()
     with torch.no_grad():
-        made.item_table.weight.mul_(40)  # so that the rounds change the weights
-    return made
+        backbone.item_table.weight.mul_(40)  # so that the rounds change the weights
+    return backbone
 
 
 @pytest.mark.parametrize("per_place", [True, False])
 def test_every_prefix_equals_the_algorithm(per_place):
     backbone = model(per_place)
     items = torch.randint(1, 41, (2, T), generator=torch.Generator().manual_seed(1))
-    made = backbone(items)
+    interests = backbone(items)
     for row in range(2):
         for end in range(1, T + 1):
             votes = torch.zeros(K, end, D)
@@ -36,7 +36,7 @@ def test_every_prefix_equals_the_algorithm(per_place):
                 square = (z**2).sum(dim=1, keepdim=True)
                 v = square / (1 + square) * z / square.sqrt()
                 b = b + torch.einsum("kd,ksd->ks", v, votes)
-            torch.testing.assert_close(made[row, end - 1], math.sqrt(D) * v, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(interests[row, end - 1], math.sqrt(D) * v, rtol=1e-4, atol=1e-5)
 
 
 def test_one_matrix_an_interest_does_not_see_the_order():

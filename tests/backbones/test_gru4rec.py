@@ -13,7 +13,7 @@ def test_states_equal_the_recurrence(layers):
     with torch.no_grad():
         model.item_table.weight.mul_(30)  # far from the linear part of the gates
     items = torch.tensor([[4, 9, 2, 9, 7]])
-    made = model(items)[0, :, 0]
+    vectors = model(items)[0, :, 0]
     x = [2.0 * row for row in model.item_table(items)[0]]  # sqrt(D) = 2
     for gru in model.layers:
         w, u = gru.weight_ih_l0.chunk(3), gru.weight_hh_l0.chunk(3)
@@ -27,4 +27,4 @@ def test_states_equal_the_recurrence(layers):
             states.append(h)
         x = states
     wanted = torch.stack([model.to_out.weight @ h + model.to_out.bias for h in x])
-    torch.testing.assert_close(made, wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(vectors, wanted, rtol=1e-5, atol=1e-6)

@@ -35,14 +35,16 @@ def test_every_prefix_equals_the_algorithm(adaptive):
     with torch.no_grad():
         mind.item_table.weight.mul_(40)  # so that the rounds change the weights
     items = torch.randint(1, 41, (2, T), generator=torch.Generator().manual_seed(1))
-    made = mind(items)
+    interests = mind(items)
     for end in range(1, T + 1):
         count = max(1, min(K, int(math.log2(end)))) if adaptive else K
         for row in range(2):
             wanted = by_hand(mind, items[row, :end], count)
-            torch.testing.assert_close(made[row, end - 1, :count], wanted, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(interests[row, end - 1, :count], wanted, rtol=1e-4, atol=1e-5)
             # Interests that a short prefix lacks repeat the first.
-            torch.testing.assert_close(made[row, end - 1, count:], made[row, end - 1, :1].expand(K - count, -1))
+            torch.testing.assert_close(
+                interests[row, end - 1, count:], interests[row, end - 1, :1].expand(K - count, -1)
+            )
 
 
 def test_first_logits_are_saved_and_not_trained():

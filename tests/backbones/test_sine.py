@@ -15,11 +15,11 @@ K, L, D, T = 3, 7, 6, 9
 
 def model(**options) -> SINE:
     torch.manual_seed(0)
-    made = SINE(items=40, width=D, max_length=T, dropout=0.3, interests=K, concepts=L, **options).eval()
+    sine_model = SINE(items=40, width=D, max_length=T, dropout=0.3, interests=K, concepts=L, **options).eval()
     with torch.no_grad():
-        made.item_table.weight.mul_(20)
-        made.position.mul_(20)
-    return made
+        sine_model.item_table.weight.mul_(20)
+        sine_model.position.mul_(20)
+    return sine_model
 
 
 def drawn() -> torch.Tensor:
@@ -61,43 +61,25 @@ def test_every_prefix_equals_the_equations():
             torch.testing.assert_close(several(items)[row, end - 1], phi, rtol=1e-4, atol=1e-5)
 
 
-def test_parts_of_a_batch_give_the_same_interests_and_gradients(monkeypatch):
-    items, gradients, made = drawn(), [], []
+def test_chunks_of_a_batch_give_the_same_interests_and_gradients(monkeypatch):
+    items, gradients, interests = drawn(), [], []
     for elements in (2**24, 2 * T * T * K):
         monkeypatch.setattr(sine, "_ELEMENTS", elements)
         backbone = model()
-        made.append(backbone(items))
-        (made[-1] ** 3).sum().backward()
+        interests.append(backbone(items))
+        (interests[-1] ** 3).sum().backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in backbone.parameters()]))
-    torch.testing.assert_close(made[0], made[1])
+    torch.testing.assert_close(interests[0], interests[1])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("prefixes", [1, T])
-@pytest.mark.parametrize("most", [1, 3 * T * D, 2**18])
-def test_scores_by_blocks_equal_the_plain_ones_and_their_gradients(monkeypatch, prefixes, most):
-    monkeypatch.setattr(sine, "_HIDDEN", (most, most))
-    generator = torch.Generator().manual_seed(2)
-    share, turned, weight, grad = (
-        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
-        for shape in ((4, prefixes, K, T), (4, prefixes, K, D), (D,), (4, prefixes, T))
-    )
-    seen = torch.ones(prefixes, T, dtype=torch.float64).tril_(T - prefixes)  # a single prefix has all places
-    plain = torch.einsum("bpkt,bpkd->bptd", share, turned).sigmoid() @ weight * seen
-    scores = sine._scores(share, turned, weight)
-    torch.testing.assert_close(scores * seen, plain)
-    wanted = torch.autograd.grad(plain, (share, turned, weight), grad * seen)
-    found = torch.autograd.grad(scores, (share, turned, weight), grad * seen)
-    torch.testing.assert_close(found, wanted)
-
-
 def test_regulariser_is_the_squared_covariance_of_different_prototypes():
-    backbone = model(covariance=0.5)
+    backbone = model()
     covariance = torch.cov(backbone.concepts, correction=0)  # [L, L], over D
     wanted = sum(covariance[i, j] ** 2 for i in range(L) for j in range(L) if i < j)
     penalty = backbone.forward_train(drawn(), drawn()).penalty
     assert penalty.shape == (4, T)
-    torch.testing.assert_close(penalty, (wanted / 2).expand(4, T))
+    torch.testing.assert_close(penalty, (sine.COVARIANCE * wanted).expand(4, T))
 
 
 def test_scores_of_the_chosen_concepts_carry_gradients():

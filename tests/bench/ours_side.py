@@ -140,14 +140,14 @@ class Side:
             for part in range(0, len(vectors), most):
                 rank(vectors[part : part + most, None], table, target[part : part + most])
 
-        found = {}
+        rates = {}
         for name, search in (("ours", ours), ("faiss", lambda: index.search(vectors.cpu().numpy(), 10))) * 2:
             done, begin = 0, time.perf_counter()
             while time.perf_counter() - begin < seconds:
                 search()
                 done += len(vectors)
-            found[name] = max(found.get(name, 0), done / (time.perf_counter() - begin))
-        return found
+            rates[name] = max(rates.get(name, 0), done / (time.perf_counter() - begin))
+        return rates
 
 
 def synchronize() -> None:

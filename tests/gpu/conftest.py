@@ -24,9 +24,9 @@ def _prepared() -> None:
 @pytest.fixture(scope="session")
 def data() -> Histories:
     """The planted world, with a time for each event."""
-    found = planted.histories()
-    hours = np.random.default_rng(0).integers(1, 5000, len(found.item_idx)).cumsum()
-    return replace(found, timestamps=hours * 3600.0)
+    histories = planted.histories()
+    hours = np.random.default_rng(0).integers(1, 5000, len(histories.item_idx)).cumsum()
+    return replace(histories, timestamps=hours * 3600.0)
 
 
 @pytest.fixture

@@ -53,16 +53,16 @@ def bounds(backbone: Backbone, data: Histories, split: str, keep_seen: bool) -> 
 @pytest.mark.parametrize("keep_seen", [False, True])
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_users_rank_as_on_a_cpu(data, backbone, keep_seen, split):
-    made = model(data, backbone)
-    least, most = bounds(made, data, split, keep_seen)
+    trained = model(data, backbone)
+    least, most = bounds(trained, data, split, keep_seen)
     assert float((least == most).float().mean()) > 0.9  # or this would say nothing
     options = {"max_length": 10, "keep_seen": keep_seen, "block": 32, "cutoffs": (5,)}
-    found: list[Ranking] = [rank_users(made.to(device), data, split, **options) for device in (CPU, GPU)]
-    for ranking in found:
+    rankings: list[Ranking] = [rank_users(trained.to(device), data, split, **options) for device in (CPU, GPU)]
+    for ranking in rankings:
         assert ((least <= ranking.ranks) & (ranking.ranks <= most)).all()
         assert int(ranking.exposure[5].sum()) == 5 * data.num_users
-    assert (found[0].exposure[5] - found[1].exposure[5]).abs().sum() <= 4
-    tables = [metrics_table(each, data, (5, 10)).to_pylist() for each in found]
+    assert (rankings[0].exposure[5] - rankings[1].exposure[5]).abs().sum() <= 4
+    tables = [metrics_table(each, data, (5, 10)).to_pylist() for each in rankings]
     for row, twin in zip(*tables, strict=True):
         assert twin["value"] == pytest.approx(row["value"], abs=0.02)
 
@@ -103,7 +103,7 @@ def test_nearest_rows_of_a_table():
 
 def test_ties_and_numbers_that_are_none_rank_last():
     alike = torch.randn(1, 64, device=GPU).expand(1000, -1).contiguous()
-    found = rank(torch.randn(7, 2, 64, device=GPU), alike, torch.arange(1, 8, device=GPU))
-    assert found.rank.tolist() == [1000] * 7
+    result = rank(torch.randn(7, 2, 64, device=GPU), alike, torch.arange(1, 8, device=GPU))
+    assert result.rank.tolist() == [1000] * 7
     lost = rank(torch.full((1, 1, 2), torch.nan, device=GPU), torch.randn(4, 2, device=GPU), torch.tensor([2]).to(GPU))
     assert lost.rank.tolist() == [4]

@@ -48,13 +48,13 @@ def test_checkpoints_are_measured_on_either_device(store, world_folder, tmp_path
 
 
 def test_a_deterministic_training_is_repeated_bit_for_bit(store, world_folder, tmp_path):
-    found = []
+    weights = []
     try:
         for number in range(2):
             shutil.copytree(store.root, tmp_path / str(number))
             settings = ("runtime.device=cuda", "runtime.deterministic=true", "train.epochs=2")
             trained = run_train(planted.recipe(world_folder, *settings), Store(tmp_path / str(number)))
-            found.append(trained.checkpoint.file("model.safetensors").read_bytes())
+            weights.append(trained.checkpoint.file("model.safetensors").read_bytes())
     finally:
         torch.use_deterministic_algorithms(False)
-    assert found[0] == found[1]
+    assert weights[0] == weights[1]

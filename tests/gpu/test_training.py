@@ -42,11 +42,11 @@ def trainer(
     model = ModelSettings(backbone=backbone, width=16, max_length=10, dropout=dropout, options=options)
     settings = HeadSettings(preset=preset)  # type: ignore[arg-type]
     train = TrainSettings(lr=5e-3, batch_positions=128, negatives=64, seed=7).model_copy(update=changes)
-    made, semantics = build_backbone(model, data.num_items, 7), None
+    net, semantics = build_backbone(model, data.num_items, 7), None
     if not settings.plain:
-        semantics = build_side_information(made, read_supervision(*tables(data), data), data, settings, 7)
+        semantics = build_side_information(net, read_supervision(*tables(data), data), data, settings, 7)
     execution = Execution(device, block_rows=rows, compiled=compiled)
-    return Trainer(made, semantics, data, train, max_length=10, execution=execution)
+    return Trainer(net, semantics, data, train, max_length=10, execution=execution)
 
 
 def furthest(curve: Losses, other: Losses) -> float:
@@ -85,8 +85,8 @@ def gradients(data: Histories, device: torch.device, *choice: str, **changes: ob
     job = trainer(data, device, *choice, **changes)
     with DrawnOnCpu():
         stopped_after(job, 1)
-    found = {name: each.grad for name, each in job.backbone.named_parameters() if each.grad is not None}
-    return {name: (each.to_dense() if each.is_sparse else each).cpu() for name, each in found.items()}
+    gradients = {name: each.grad for name, each in job.backbone.named_parameters() if each.grad is not None}
+    return {name: (each.to_dense() if each.is_sparse else each).cpu() for name, each in gradients.items()}
 
 
 def check_gradients(*parts: dict[str, torch.Tensor]) -> None:

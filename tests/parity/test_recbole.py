@@ -88,7 +88,7 @@ def before(theirs: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
 
 def after(block: Block, x: Tensor, seen: Tensor | None = None) -> Tensor:
     """Our parts in RecBole's order."""
-    x = block.norm_attention(x + block.to_out(block._attention(x, seen)))
+    x = block.norm_attention(x + block.to_out(block.attend(x, seen)))
     return block.norm_feed_forward(x + block.contract(F.gelu(block.expand(x))))
 
 
@@ -189,11 +189,11 @@ def test_our_cloze_is_recboles_parts_in_our_order(bert4recs):
     next_items = torch.where(items > 0, items.roll(5, dims=1).clamp_min(1), 0)  # whatever, but none at padding
     torch.manual_seed(2)
     with torch.inference_mode():
-        made = ours.train().forward_train(items, next_items)
-        sequence = torch.cat([items[:, :1], next_items.masked_fill(made.chosen, MASK)], dim=1)
+        output = ours.train().forward_train(items, next_items)
+        sequence = torch.cat([items[:, :1], next_items.masked_fill(output.loss_mask, MASK)], dim=1)
         wanted = in_our_order(theirs, sequence)[:, 1:]
-    assert B <= int(made.chosen.sum()) < int(lengths.sum())
-    torch.testing.assert_close(made.interests[:, :, 0][made.chosen], wanted[made.chosen], **CLOSE)
+    assert B <= int(output.loss_mask.sum()) < int(lengths.sum())
+    torch.testing.assert_close(output.interests[:, :, 0][output.loss_mask], wanted[output.loss_mask], **CLOSE)
 
 
 def test_recboles_bert4rec_is_our_parts_in_its_order(bert4recs):
@@ -209,5 +209,5 @@ def test_recboles_bert4rec_is_our_parts_in_its_order(bert4recs):
             x = ours.norm(x)
             for block in ours.blocks:
                 x = after(block, x, seen)
-            made = ours.norm_out(F.gelu(ours.to_out(x)))
-            torch.testing.assert_close(made[0, length], all_wanted[row, length], **CLOSE)
+            vectors = ours.norm_out(F.gelu(ours.to_out(x)))
+            torch.testing.assert_close(vectors[0, length], all_wanted[row, length], **CLOSE)

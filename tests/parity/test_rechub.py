@@ -117,8 +117,8 @@ def assert_same_directions(ours: nn.Module, theirs: nn.Module, relu: bool = Fals
     """Theirs have length 1; `relu`: and one more ReLU at the end."""
     wanted = interests_of(theirs, histories())
     together = ours(histories())[torch.arange(len(LENGTHS)), LENGTHS - 1]
-    for made in (ours.interests(histories(), LENGTHS), together):
-        torch.testing.assert_close(F.normalize(torch.relu(made) if relu else made, dim=-1), wanted, **CLOSE)
+    for interests in (ours.interests(histories(), LENGTHS), together):
+        torch.testing.assert_close(F.normalize(torch.relu(interests) if relu else interests, dim=-1), wanted, **CLOSE)
 
 
 def test_mind(over_interests, monkeypatch):

@@ -1,9 +1,12 @@
-"""Routing over all prefixes at once against the algorithm written out, prefix by prefix and item by item."""
+"""Routing over all prefixes at once, plain and fast, against the algorithm prefix by prefix and item by item."""
+
+import contextlib
 
 import pytest
 import torch
 
-from eimf.backbones.layers.capsules import route_prefixes, squash
+from eimf.backbones.layers.capsules import route, route_prefixes, squash
+from eimf.backbones.layers.plain import plain_layers
 
 B, T, K, D, ROUNDS = 3, 7, 4, 5, 3
 
@@ -32,10 +35,12 @@ def by_hand(votes: torch.Tensor, first: torch.Tensor, end: int) -> torch.Tensor:
     return v
 
 
+@pytest.mark.parametrize("layers", [plain_layers, contextlib.nullcontext])
 @pytest.mark.parametrize("groups", [1, K])
-def test_every_prefix_is_routed_on_its_own(groups):
+def test_every_prefix_is_routed_on_its_own(groups, layers):
     votes, first = drawn(groups)
-    together = route_prefixes(votes, first, ROUNDS)
+    with layers():
+        together = route_prefixes(votes, first, ROUNDS)
     for row in range(B):
         for end in range(1, T + 1):
             wanted = by_hand(votes[row].expand(K, -1, -1), first[0, :, 0], end)
@@ -43,15 +48,31 @@ def test_every_prefix_is_routed_on_its_own(groups):
 
 
 @pytest.mark.parametrize("groups", [1, K])
-def test_parts_of_a_batch_give_the_same_interests_and_gradients(groups):
+def test_chunks_of_a_batch_give_the_same_interests_and_gradients(groups):
     votes, first = drawn(groups)
-    whole, parts = votes.clone().requires_grad_(), votes.clone().requires_grad_()
+    whole, chunked = votes.clone().requires_grad_(), votes.clone().requires_grad_()
     weight = torch.randn(B, K, T, D, generator=torch.Generator().manual_seed(1))
-    made = route_prefixes(whole, first, ROUNDS), route_prefixes(parts, first, ROUNDS, elements=2 * K * T * T)
-    torch.testing.assert_close(made[0], made[1])
-    for each in made:
-        (each * weight).sum().backward()
-    torch.testing.assert_close(whole.grad, parts.grad)
+    both = route_prefixes(whole, first, ROUNDS), route_prefixes(chunked, first, ROUNDS, elements=2 * K * T * T)
+    torch.testing.assert_close(both[0], both[1])
+    for interests in both:
+        (interests * weight).sum().backward()
+    torch.testing.assert_close(whole.grad, chunked.grad)
+
+
+@pytest.mark.parametrize("groups", [1, K])
+def test_fast_routing_is_the_plain_one_with_its_gradient(groups):
+    votes, first = drawn(groups)
+    votes.requires_grad_()
+    weight = torch.randn(B, K, T, D, generator=torch.Generator().manual_seed(1))
+    last = (torch.arange(T) < torch.tensor([T, 1, 4]).view(B, 1, 1, 1)).float()  # one prefix of each history
+    everywhere, at_last, gradients = [], [], []
+    for layers in (plain_layers, contextlib.nullcontext):
+        with layers():
+            everywhere.append(route_prefixes(votes, first, ROUNDS))
+            at_last.append(route(votes, first, last, ROUNDS))
+        gradients.append(torch.autograd.grad((everywhere[-1] * weight).sum() + at_last[-1].sum(), votes)[0])
+    for plain, fast in (everywhere, at_last, gradients):
+        torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_take_the_last_weights_as_constants():
