@@ -41,8 +41,12 @@ def list_store(store: Store) -> tuple[list[StoreEntry], list[ArtifactError]]:
 def show_store(store: Store) -> None:
     """Print every artifact: kind, key, date, size, its parents, its counts."""
     entries, errors = list_store(store)
+    other_format = [error for error in errors if isinstance(error, OtherFormatError)]
     for error in errors:
-        info(f"{'other format' if isinstance(error, OtherFormatError) else 'damaged'}: {error}")
+        if error not in other_format:
+            info(f"damaged: {error}")
+    if other_format:
+        info(f"{len(other_format)} artifacts of another format, such as {other_format[0]}")
     if not entries and not errors:
         info(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
     for entry in entries:
