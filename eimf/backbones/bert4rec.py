@@ -40,13 +40,13 @@ class BERT4Rec(Backbone):
     default_dropout = 0.2  # masked items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
         feed_forward: Size = 256, mask: Share = 0.4,
     ) -> None:  # fmt: skip
         """`layers`, `heads`, `feed_forward` as in SASRec; `mask` is the share of items masked in training. Raises
         ValueError if the heads cannot share the width."""
         check_heads(width, heads)
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.mask_vector = nn.Parameter(torch.randn(width) * INIT_STD)
         self.position = nn.Parameter(torch.randn(max_length + 1, width) * INIT_STD)
         self.blocks = nn.ModuleList(

@@ -87,13 +87,13 @@ class BSARec(Backbone):
     revision = 2  # the feed-forward part is 4 D wide
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 1,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 1,
         alpha: Share = 0.7, cutoff: Size = 5,
     ) -> None:  # fmt: skip
         """`layers` blocks, each with `heads` attention heads; `alpha` is the share of the filter, `cutoff` c. Raises
         ValueError if the heads cannot share the width, or windows of `max_length` are too short for the cutoff."""
         check_heads(width, heads)
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         kernel = low_pass(max_length, cutoff)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.norm, self.dropout = nn.LayerNorm(width), dropout

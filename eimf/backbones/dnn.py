@@ -27,10 +27,10 @@ class DNN(Backbone):
     """Mean pooling and a perceptron."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, hidden: Size = 256
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, hidden: Size = 256
     ) -> None:
         """`layers` linear maps, all but the last giving `hidden` values. `max_length` is not used."""
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         sizes = [width, *[hidden] * (layers - 1), width]
         maps = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)]
         for layer in maps:
