@@ -19,7 +19,7 @@ from eimf import metrics, schema
 from eimf.data.histories import Histories, read_histories
 from eimf.data.prepare import prepare
 from eimf.data.read import read_events
-from eimf.esim.kmeans import assign, ignore
+from eimf.esim.kmeans import assign, no_progress
 from eimf.evaluation.eval_batches import eval_batches
 from eimf.losses.soft_labels import SoftLabels
 from eimf.losses.softmax import MatmulOptions, soft_cross_entropy
@@ -187,7 +187,7 @@ def test_a_split_holds_every_event_once_in_the_order_of_time(rows, min_events):
 def test_every_user_is_assigned_to_the_nearest_centroid(users, clusters, width, seed):
     rng = np.random.default_rng(seed)
     vectors, centroids = (rng.integers(-2, 3, (count, width)).astype(np.float32) for count in (users, clusters))
-    numbers, cosines = assign(vectors / 64, centroids, ignore)  # exact, and shorter than 1
+    numbers, cosines = assign(vectors / 64, centroids, no_progress)  # exact, and shorter than 1
     for vector, number, cosine in zip(vectors, numbers, cosines, strict=True):
         products = [float(vector @ centroid) for centroid in centroids]
         assert products.index(max(products)) == number  # of equal ones the first
