@@ -1,4 +1,4 @@
-"""YouTube DNN: the mean of the history's item vectors through a perceptron, one vector a user.
+"""YouTube DNN: the mean of the history's item vectors through a perceptron, one vector per user.
 
 Covington, Adams and Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016, section 3 (candidate
 generation): u = MLP(mean of the watched items' vectors), ReLU between the layers; score(u, j) = <u, e_j>. It is a

@@ -1,4 +1,4 @@
-"""GRU4Rec: a recurrent network over the history, one vector a user.
+"""GRU4Rec: a recurrent network over the history, one vector per user.
 
 Hidasi, Karatzoglou, Baltrunas and Tikk, "Session-based Recommendations with Recurrent Neural Networks",
 arXiv 1511.06939, section 3: a GRU, here in torch's form (input x, state h, gates r and z):

@@ -1,4 +1,4 @@
-"""HSTU: pointwise attention with biases by distance and time, gated instead of a feed-forward part; one vector a user.
+"""HSTU: pointwise attention with distance and time biases, gates instead of a feed-forward part; one vector per user.
 
 Zhai et al., "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
 Recommendations", ICML 2024, arXiv 2402.17152, section 3, equations 1 to 3. A layer computes from x

@@ -1,4 +1,4 @@
-"""SASRec: self-attention over the history, one vector a user.
+"""SASRec: self-attention over the history, one vector per user.
 
 Kang and McAuley, "Self-Attentive Sequential Recommendation", arXiv 1808.09781, section 3.
 Deviations: pre-norm blocks with a final norm, GELU, a feed-forward part wider than the model, learned positions
