@@ -26,7 +26,6 @@ from eimf.train.process_group import SINGLE_PROCESS, Group
 HEAD_SHARE = 0.2
 """Items that count as head: the most frequent ones in training that make up this share of the catalogue."""
 
-
 _POSITIONS = 6400
 """Most positions of histories encoded together on a CPU: more would not stay in the cache. Against 256 users of 50
 positions, 1.4 times as fast."""
@@ -67,28 +66,31 @@ def rank_users(
     def rank_batch(batch: EvalBatch) -> RankResult:
         times = batch.times.to(device) if batch.times is not None and backbone.uses_timestamps else None
         interests = encode(batch.item_idx.to(device), batch.lengths.to(device), times)
-        exclude = None
-        if not keep_seen:
-            exclude = Exclude(batch.history_row.to(device), batch.history_item_idx.to(device))
+        exclude = None if keep_seen else Exclude(batch.history_row.to(device), batch.history_item_idx.to(device))
         one_each = len(batch.relevant) == len(batch.case)
         return rank(
             interests, table, batch.relevant_item_idx.to(device), exclude,
             query=None if one_each else batch.case_row.to(device), top=max(cutoffs, default=0),
         )  # fmt: skip
 
-    def keep(batch: EvalBatch, result: RankResult) -> None:
+    def record(batch: EvalBatch, result: RankResult) -> None:
         ranks[batch.relevant] = result.rank.cpu()
         for k, counts in exposure.items():
             counts += torch.bincount(result.top_item_idx[:, :k].flatten().cpu(), minlength=len(table) + 1)[1:]
         on_progress(len(batch.case))
 
-    parallel_map(rank_batch, itertools.islice(batches, group.rank, None, group.size), keep, device)
-    if group.size > 1:
-        summed = [value.to(device) for value in (ranks, *exposure.values())]
-        group.sum(summed)
-        ranks, *counts = (value.cpu() for value in summed)
-        exposure = dict(zip(cutoffs, counts, strict=True))
-    return Ranking(cases, ranks, exposure)
+    parallel_map(rank_batch, itertools.islice(batches, group.rank, None, group.size), record, device)
+    return _of_all_processes(Ranking(cases, ranks, exposure), group, device)
+
+
+def _of_all_processes(ranking: Ranking, group: Group, device: torch.device) -> Ranking:
+    """The sum of the processes' rankings, each of which is 0 outside of its batches."""
+    if group.size == 1:
+        return ranking
+    summed = [value.to(device) for value in (ranking.ranks, *ranking.exposure.values())]
+    group.sum(summed)
+    ranks, *counts = (value.cpu() for value in summed)
+    return Ranking(ranking.cases, ranks, dict(zip(ranking.exposure, counts, strict=True)))
 
 
 def case_metric(ranking: Ranking, name: str, k: int) -> Tensor:
@@ -104,8 +106,8 @@ def mean_metric(ranking: Ranking, name: str, k: int) -> float:
 def table_metric(ranks: pa.Table, name: str, k: int) -> Tensor:
     """One metric for each case, [C], from `schema.RANKS`."""
     columns = (ranks[column].to_numpy().astype(np.int64) for column in (schema.RANK, schema.CASE))
-    of_items, case = map(torch.from_numpy, columns)
-    return metrics.per_case(name, of_items, case, int(case.max()) + 1, k)
+    item_ranks, case = map(torch.from_numpy, columns)
+    return metrics.per_case(name, item_ranks, case, int(case.max()) + 1, k)
 
 
 def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ...]) -> pa.Table:

@@ -60,8 +60,8 @@ def check_signal(
     history_end = torch.from_numpy(cases.history_end[cases.case])[sampled]
     names = [LLM, *(name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision))]
     if not len(users):
-        nobody = torch.zeros(0, dtype=torch.float64)
-        return users, {name: SourceAUC(nobody, nobody) for name in (*names, HISTORY)}
+        empty = torch.zeros(0, dtype=torch.float64)
+        return users, {name: SourceAUC(empty, empty) for name in (*names, HISTORY)}
     popularity = torch.from_numpy(histories.frequency()).double()
     negatives = torch.multinomial(popularity, len(users) * num_negatives, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), negatives.view(-1, num_negatives)], dim=1)  # [R, 1 + n]
@@ -84,8 +84,8 @@ def check_signal(
 def signal_gain(auc_by_source: dict[str, SourceAUC], source: str = LLM) -> tuple[float, float]:
     """What a source adds to the AUC of the history: the mean over targets, and its standard error; no gain if there
     are fewer than two."""
-    history, both = auc_by_source[HISTORY].auc, auc_by_source[source].auc_with_history
-    return paired_difference(history, both)[:2] if len(history) > 1 else (0.0, 0.0)
+    history, with_source = auc_by_source[HISTORY].auc, auc_by_source[source].auc_with_history
+    return paired_difference(history, with_source)[:2] if len(history) > 1 else (0.0, 0.0)
 
 
 def auc_table(auc_by_source: dict[str, SourceAUC], users: Tensor) -> pa.Table:
@@ -127,10 +127,10 @@ def _block_aucs(
 def _not_counted(histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor) -> Tensor:
     """Which of each target's candidates [., 1 + n] are no negatives: the target itself, and items of the history."""
     row, event = histories.first_events(users.numpy(), history_end.numpy())
-    codes = histories.num_items + 1
-    had = torch.from_numpy(row * codes + histories.item_idx[event])
-    candidate = torch.arange(len(users)).unsqueeze(1) * codes + candidates
-    return torch.isin(candidate, had) | (candidates == candidates[:, :1])
+    num_codes = histories.num_items + 1
+    history_codes = torch.from_numpy(row * num_codes + histories.item_idx[event])
+    candidate_codes = torch.arange(len(users)).unsqueeze(1) * num_codes + candidates
+    return torch.isin(candidate_codes, history_codes) | (candidates == candidates[:, :1])
 
 
 def _at_best_weight(auc_by_weight: Tensor, half: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class Supervision:
     def clusters_for(self, user: Tensor, position: Tensor) -> Tensor:
         """The cluster that may supervise each target [P], or -1. What the LLM said about a user does not supervise an
         event of the same user that was in the prompt (METHOD, fault 7)."""
-        read = position <= self.last_prompted_position[user]
-        return torch.where(read, -1, self.cluster[user])
+        was_prompted = position <= self.last_prompted_position[user]
+        return torch.where(was_prompted, -1, self.cluster[user])
 
     def with_interests_of(self, source: Tensor) -> "Supervision":
         """The same, but each cluster has the interests of the cluster `source` [C]."""
@@ -98,13 +98,13 @@ def text_only_supervision(item_vectors: pa.Table, histories: Histories) -> Super
     schema.checked(item_vectors, schema.item_vectors(schema.width_of(item_vectors)))
     _check_items(item_vectors, histories)
     item_text_vectors = torch.tensor(schema.vectors_of(item_vectors))
-    nobody = torch.full((histories.num_users,), -1)
+    no_user = torch.full((histories.num_users,), -1)
     return Supervision(
         item_text_vectors=item_text_vectors,
         interest_vectors=item_text_vectors.new_zeros(1, 1, item_text_vectors.shape[1]),
         interest_id=torch.full((1, 1), -1),
-        cluster=nobody,
-        last_prompted_position=nobody,
+        cluster=no_user,
+        last_prompted_position=no_user,
     )
 
 
@@ -127,20 +127,24 @@ def _check_users(users: pa.Table, histories: Histories) -> None:
 
 def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[np.ndarray, np.ndarray]:
     """The interests of each cluster side by side, in the order of the table: vectors [C, M, S] and ids [C, M]."""
-    cluster, of_user = interests[schema.CLUSTER].to_numpy(), users[schema.CLUSTER].to_numpy()
-    if of_user.min() < 0 or of_user.max() >= len(of_user):
-        problem = f"clusters {of_user.min()} to {of_user.max()} of {len(of_user)} users"
+    cluster, cluster_of_user = interests[schema.CLUSTER].to_numpy(), users[schema.CLUSTER].to_numpy()
+    if cluster_of_user.min() < 0 or cluster_of_user.max() >= len(cluster_of_user):
+        problem = f"clusters {cluster_of_user.min()} to {cluster_of_user.max()} of {len(cluster_of_user)} users"
         raise ArtifactError("esim", problem, schema.REBUILD)
     slot = np.arange(len(cluster)) - np.searchsorted(cluster, cluster)  # 0, 1, ... within each cluster
     interest_id = interests[schema.INTEREST_ID].to_numpy()
-    if (np.diff(cluster) < 0).any() or slot.max(initial=0) >= _MAX_INTERESTS or not np.isin(cluster, of_user).all():
+    if (
+        (np.diff(cluster) < 0).any()
+        or slot.max(initial=0) >= _MAX_INTERESTS
+        or not np.isin(cluster, cluster_of_user).all()
+    ):
         problem = (
             f"interests are not sorted by cluster, of clusters without users, or more than {_MAX_INTERESTS} of one"
         )
         raise ArtifactError("esim", problem, schema.REBUILD)
     if interest_id.min(initial=0) < 0:
         raise ArtifactError("esim", f"interest_id {interest_id.min()}", schema.REBUILD)
-    shape = (int(of_user.max()) + 1, int(slot.max(initial=0)) + 1)
+    shape = (int(cluster_of_user.max()) + 1, int(slot.max(initial=0)) + 1)
     vectors, ids = np.zeros((*shape, width), np.float32), np.full(shape, -1, np.int64)
     vectors[cluster, slot], ids[cluster, slot] = schema.vectors_of(interests), interest_id
     return vectors, ids

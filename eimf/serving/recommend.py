@@ -57,12 +57,12 @@ class Recommender:
             return []
         indices = [self._indices(number, history) for number, history in enumerate(listed)]
         seconds = self._seconds(times, indices) if self.backbone.uses_timestamps else None
-        known = [item_idx > 0 for item_idx in indices]
-        lengths = np.array([chosen.sum() for chosen in known])
-        chosen = np.concatenate(known)
+        lengths = np.array([np.count_nonzero(item_idx) for item_idx in indices])
+        all_item_idx = np.concatenate(indices)
+        is_known = all_item_idx > 0
         best, scores = self.rank(
-            np.concatenate(indices)[chosen], lengths, count=count, keep_seen=keep_seen,
-            times=None if seconds is None else np.concatenate(seconds)[chosen],
+            all_item_idx[is_known], lengths, count=count, keep_seen=keep_seen,
+            times=None if seconds is None else np.concatenate(seconds)[is_known],
         )  # fmt: skip
         return self.with_ids(best, scores)
 

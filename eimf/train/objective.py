@@ -33,10 +33,10 @@ class Objective:
         # Products in bfloat16 on a GPU are the backbone's too; on a CPU it would be slower so.
         self._autocast = matmul.bf16 and execution.device.type == "cuda"
         # Parts of a batch that go to the device: a copy costs a GPU's host as much as a kernel.
-        self._read = ["item_idx", "next_item_idx", "slot", "target_row"] + ["times"] * backbone.uses_timestamps
+        self._device_fields = ["item_idx", "next_item_idx", "slot", "target_row"] + ["times"] * backbone.uses_timestamps
         self._auxiliary: AuxiliaryLosses | None = None
         if side is not None:
-            self._read += ["user_idx", "event_index", "position"]
+            self._device_fields += ["user_idx", "event_index", "position"]
             self._auxiliary = AuxiliaryLosses(side, backbone, matmul, execution.group, longest)
         # Dynamic: batches come in many lengths.
         forward = backbone.forward_train
@@ -47,7 +47,7 @@ class Objective:
         generator in the same state in all of them."""
         with parametrize.cached():  # a composed item table is computed once: here, outside of autocast
             self.backbone.item_table.weight  # noqa: B018
-            return self._losses(batch.to(self.execution.device, self._read), shared)
+            return self._losses(batch.to(self.execution.device, self._device_fields), shared)
 
     def _losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         output, slot, target_row = self._forward_train(batch), batch.slot, batch.target_row

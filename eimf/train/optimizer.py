@@ -59,13 +59,13 @@ class Optimizer:
         return {
             f"{part}.{name}": torch.as_tensor(value).detach().cpu()
             for name, parameter in self.parameters.items()
-            for part, value in self._of(parameter).state[parameter].items()
+            for part, value in self._optimizer_of(parameter).state[parameter].items()
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for name, parameter in self.parameters.items():
-            optimizer = self._of(parameter)
+            optimizer = self._optimizer_of(parameter)
             keys = [key for key in state if key.split(".", 1)[1] == name]
             values: dict[str, Any] = {key.split(".")[0]: state[key] for key in keys}
             if isinstance(optimizer, torch.optim.SparseAdam):
@@ -75,7 +75,7 @@ class Optimizer:
                 for part, value in values.items()
             }
 
-    def _of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+    def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
         return next(part for part in self._parts if any(parameter is other for other in part.param_groups[0]["params"]))
 
 
