@@ -13,13 +13,13 @@ Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 """Weight of one term of a sum; 0 leaves it out."""
 Scale = Annotated[float, Field(ge=1e-3, le=1e3)]
 """A factor or divisor, such as a temperature."""
-Few = Annotated[int, Field(ge=1, le=256)]
+SmallCount = Annotated[int, Field(ge=1, le=256)]
 """Attention heads, interests, routing rounds: tens at most."""
 Layers = Annotated[int, Field(ge=1, le=64)]
 """Stacked layers of a network."""
 Size = Annotated[int, Field(ge=1, le=65_536)]
 """A length, a width, or a number of requests or rows at a time."""
-Many = Annotated[int, Field(ge=1, le=16_777_216)]
+LargeCount = Annotated[int, Field(ge=1, le=16_777_216)]
 """Positions of a step, clusters of users: limited by memory."""
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 """Passes over the data, rounds of an iteration."""

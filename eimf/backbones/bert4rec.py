@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from eimf.backbones.base import INIT_STD, Backbone, TrainOutput
 from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.transformer import Block, check_heads
-from eimf.types import Few, Layers, Share, Size
+from eimf.types import Layers, Share, Size, SmallCount
 
 LAST_ONLY = 0.1
 """Share of sequences of which only the last item is masked."""
@@ -40,7 +40,7 @@ class BERT4Rec(Backbone):
     default_dropout = 0.2  # masked items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 2,
         feed_forward: Size = 256, mask: Share = 0.4,
     ) -> None:  # fmt: skip
         """`layers`, `heads`, `feed_forward` as in SASRec; `mask` is the share of items masked in training. Raises

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from eimf.backbones.base import INIT_STD, Backbone
 from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.transformer import Block, blocks_at, check_heads, start_small
-from eimf.types import Few, Layers, Share, Size
+from eimf.types import Layers, Share, Size, SmallCount
 
 _LONGEST = 8192
 """Most positions of a window: its filter takes 256 MiB then."""
@@ -89,7 +89,7 @@ class BSARec(Backbone):
     revision = 2  # the feed-forward part is 4 D wide
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 1,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 1,
         alpha: Share = 0.7, cutoff: Size = 5,
     ) -> None:  # fmt: skip
         """`layers` blocks, each with `heads` attention heads; `alpha` is the share of the filter, `cutoff` c. Raises

@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from eimf.backbones.base import Backbone
 from eimf.backbones.layers.capsules import route, route_prefixes
 from eimf.backbones.layers.dropout import dropout
-from eimf.types import Few
+from eimf.types import SmallCount
 
 
 class ComiRecDR(Backbone):
     """Multi-interest extraction by dynamic routing."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
-        rounds: Few = 3, per_place: bool = False,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
+        rounds: SmallCount = 3, per_place: bool = False,
     ) -> None:  # fmt: skip
         """`interests` is K; `per_place`: W_sk rather than W_k."""
         super().__init__(num_items=num_items, width=width)

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from eimf.backbones.base import INIT_STD, Backbone
 from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.tanh import tanh
-from eimf.types import Few, Size
+from eimf.types import Size, SmallCount
 
 
 class ComiRecSA(Backbone):
     """Self-attentive multi-interest extraction."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
         hidden: Size = 256,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` F."""

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from eimf.backbones.base import INIT_STD, Backbone
 from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.transformer import check_heads
-from eimf.types import Few, Layers
+from eimf.types import Layers, SmallCount
 
 _BUCKETS = 128
 _BUCKET_WIDTH = 0.301
@@ -99,7 +99,7 @@ class HSTU(Backbone):
     """Hierarchical sequential transduction units."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 2,
         time: bool = False,
     ) -> None:  # fmt: skip
         """`layers` units of `heads` attention heads; with `time` they know how long ago an event was, which needs

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from eimf.backbones.base import Backbone
 from eimf.backbones.layers.capsules import route, route_prefixes
 from eimf.backbones.layers.dropout import dropout
-from eimf.types import Few, Size
+from eimf.types import Size, SmallCount
 
 
 class MIND(Backbone):
@@ -35,8 +35,8 @@ class MIND(Backbone):
     first_logits: Tensor
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
-        rounds: Few = 3, hidden: Size = 256, adaptive: bool = True,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
+        rounds: SmallCount = 3, hidden: Size = 256, adaptive: bool = True,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` H; if `adaptive`, a history of n items has K' of them, else K."""
         super().__init__(num_items=num_items, width=width)

@@ -27,14 +27,14 @@ from torch import Tensor
 
 from eimf.backbones.base import TrainOutput
 from eimf.backbones.comirec_sa import ComiRecSA
-from eimf.types import Few, Size, Weight
+from eimf.types import Size, SmallCount, Weight
 
 
 class REMI(ComiRecSA):
     """Self-attentive multi-interest extraction with REMI's training."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
         hidden: Size = 256, hardness: Weight = 1.0, routing: Weight = 0.3,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` the width inside the attention; `hardness` is beta (0: all negatives count alike),

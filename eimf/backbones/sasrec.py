@@ -18,14 +18,14 @@ from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.plain import fast_without_gradient
 from eimf.backbones.layers.qkv_table import qkv_table
 from eimf.backbones.layers.transformer import Block, blocks_at, check_heads, start_small
-from eimf.types import Few, Layers, Size
+from eimf.types import Layers, Size, SmallCount
 
 
 class SASRec(Backbone):
     """Self-attentive sequential recommendation."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 2,
         feed_forward: Size = 256,
     ) -> None:  # fmt: skip
         """`layers` blocks, each with `heads` attention heads and a part `feed_forward` wide. Raises ValueError if the

@@ -34,7 +34,7 @@ from eimf.backbones.layers.chunked import in_chunks
 from eimf.backbones.layers.concept_scores import concept_scores
 from eimf.backbones.layers.dropout import dropout
 from eimf.backbones.layers.tanh import tanh
-from eimf.types import Few, Scale, Size
+from eimf.types import Scale, Size, SmallCount
 
 _ELEMENTS = 2**24
 """Shares [B, P, K, T] held at once: 64 MiB in float32."""
@@ -46,7 +46,7 @@ class SINE(Backbone):
     """Sparse-interest network."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
         concepts: Size = 500, temperature: Scale = 0.1, aggregate: bool = True,
     ) -> None:  # fmt: skip
         """`interests` is K, `concepts` L, `temperature` tau; with `aggregate` a user has one vector. Raises ValueError

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from eimf.config.base import HashedSettings
-from eimf.types import Epochs, Few, Many, Seed, Size
+from eimf.types import Epochs, LargeCount, Seed, Size, SmallCount
 
 
 class EncoderSettings(HashedSettings):
@@ -27,11 +27,11 @@ class EncoderSettings(HashedSettings):
 class ClusterSettings(HashedSettings):
     """Spherical k-means over user vectors, and the typical users of its clusters (METHOD, stage one, 3 and 4)."""
 
-    count: Many | None = None
+    count: LargeCount | None = None
     """Number of clusters. Unset: `share` of the users, at most `max_count`."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
     """Number of clusters as a share of the users. METHOD: 4 %; the published code's affinity propagation gave 4.6 %."""
-    max_count: Many = 4096
+    max_count: LargeCount = 4096
     """Most clusters if `count` is not set: the LLM is asked once for each. A `count` may be larger."""
     iterations: Epochs = 25
     """Most rounds of k-means; it stops when a round gains next to nothing. With many users only a few rounds see all of
@@ -76,11 +76,11 @@ class LLMSettings(HashedSettings):
     """Seed of the sampling; each attempt at a request has a random stream of its own."""
     max_tokens: Size = 240
     """Longest reply."""
-    max_prompt_tokens: Many = 1800
+    max_prompt_tokens: LargeCount = 1800
     """Longest rendered prompt, in tokens; a longer one stops the run before the LLM is asked. In no key."""
-    min_interests: Few = 2
+    min_interests: SmallCount = 2
     """Fewest interests in a reply."""
-    max_interests: Few = 4
+    max_interests: SmallCount = 4
     """Most interests in a reply: M of METHOD."""
     interest_chars: Annotated[int, Field(ge=3, le=1000)] = 60
     """Longest interest."""

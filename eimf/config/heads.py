@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from eimf.config.base import HashedSettings
 from eimf.types import Weight
 
-Mass = Annotated[float, Field(ge=0, lt=1)]
+ProbabilityMass = Annotated[float, Field(ge=0, lt=1)]
 """Probability mass of a label."""
 
 
@@ -15,11 +15,11 @@ class SmoothingSettings(HashedSettings):
     """Label smoothing over text neighbors: the most probability mass that moves from a target to other items. The mass
     shrinks as the target (for `user`: the user) has more training events: see `frequency_decay`."""
 
-    item: Mass = 0.0
+    item: ProbabilityMass = 0.0
     """To the items whose texts are most similar to the target's."""
-    user: Mass = 0.0
+    user: ProbabilityMass = 0.0
     """To the items most similar to the mean text of the user's training items."""
-    interest: Mass = 0.0
+    interest: ProbabilityMass = 0.0
     """To the items most similar to an interest of the user's cluster: the one closest to the target."""
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from eimf.config.base import HashedSettings
-from eimf.types import Epochs, Many, Seed, Size, Weight
+from eimf.types import Epochs, LargeCount, Seed, Size, Weight
 
 
 class TrainSettings(HashedSettings):
@@ -36,7 +36,7 @@ class TrainSettings(HashedSettings):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type of the factors of large matrix products, and of the backbone on a GPU; sums and weights stay
     float32."""
-    batch_positions: Many = 2048
+    batch_positions: LargeCount = 2048
     """Input positions of one step: windows of similar length share a batch, as many as fit. Every position has a
     target, except those that `window_overlap` repeats and those that BERT4Rec does not mask."""
     window_overlap: Annotated[int, Field(ge=0, le=65_536)] = 0
