@@ -9,8 +9,8 @@ _LONGEST = {"field": 200, "problem": 300, "hint": 240}
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` with control and format characters written out (`\\x1b`), except those in `keep`: text of a stranger moves
-    no cursor, sets no colour and reverses no line."""
+    """`text` with control and format characters written out (`\\x1b`), except those in `keep`: text from
+    outside must not move the cursor, set colours or reverse lines."""
     if text.isascii() and text.isprintable():
         return text
     keep += " \u200c\u200d"  # the joiners of Persian and of emoji
@@ -21,7 +21,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def _written_out(character: str) -> str:
-    """A space of any width as a space, all else by its number."""
+    """A space of any width as a plain space, everything else as its escape."""
     return " " if unicodedata.category(character) == "Zs" else ascii(character)[1:-1]
 
 
@@ -56,7 +56,7 @@ def describe_validation_error(error: Mapping[str, Any], source: str = "") -> tup
     """The problem, in `source`, and the hint, of one error of pydantic (`ValidationError.errors()`)."""
     where = f" in {source}" if source else ""
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
-    if kind == "value_error":  # our own, which say both
+    if kind == "value_error":  # our own messages, which hold both
         problem, _, hint = message.partition("; ")
         return problem + where, hint
     return f"{error['input']!r}{where} is not allowed", _HINTS.get(kind) or message[0].lower() + message[1:]

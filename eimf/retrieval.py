@@ -70,11 +70,11 @@ def rank(
     return RankResult(ranks, best.item_idx)
 
 
-def _excluded(item_idx: Tensor, query: Tensor | None, exclude: Exclude, items: int) -> Tensor:
+def _excluded(item_idx: Tensor, query: Tensor | None, exclude: Exclude, num_items: int) -> Tensor:
     """Which of the relevant items [R] are excluded: a mask, or their indices."""
     if query is None:
         return exclude.query[exclude.item_idx == item_idx[exclude.query]]
-    return torch.isin(query * (items + 1) + item_idx, exclude.query * (items + 1) + exclude.item_idx)
+    return torch.isin(query * (num_items + 1) + item_idx, exclude.query * (num_items + 1) + exclude.item_idx)
 
 
 def best_item_idx(interests: Tensor, table: Tensor, exclude: Exclude | None, count: int) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ def nearest_rows(queries: Tensor, table: Tensor, count: int, *, exclude_self: bo
 
 
 class TopK:
-    """The best `scores` so far and their `rows` of the table, [B, count] each once so many were added."""
+    """The best `scores` so far and their `rows` of the table, [B, count] each, or fewer until so many were added."""
 
     def __init__(self, queries: int, count: int, table: Tensor) -> None:
         self.count = count

@@ -39,7 +39,6 @@ NEVER = 2**31 - 1
 """Rank of an item that is never recommended, because it is in the user's history and such items are excluded: beyond
 every cut-off, even one larger than the catalogue."""
 
-
 _TEXT_PART = "text_"
 
 

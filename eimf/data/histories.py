@@ -75,7 +75,7 @@ class Histories:
         return flat_ranges(self.offsets[user_idx], count)
 
     def training(self) -> "Histories":
-        """The training events alone, without cases."""
+        """The same users with their training events only, without cases."""
         _, event_index = self.training_events()
         offsets = np.concatenate([[0], np.cumsum(self.num_train)])
         timestamps = None if self.timestamps is None else self.timestamps[event_index]

@@ -142,9 +142,9 @@ def _reason(values: pl.Series, row: int) -> tuple[str, str]:
     first = values.drop_nulls().head(1).to_list() if values.dtype == pl.String else []
     if not isinstance(value, str) or not _first_is_date(values) or value == first[0]:
         hint = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
-        return f"{value!r} is no number and no date", hint
+        return f"{value!r} is neither a number nor a date", hint
     zones = [re.search(_ZONE, text[10:]) is not None for text in (value, first[0])]
     if not re.match(_ISO_DATE, value) or zones[0] == zones[1]:
-        return f"{value!r} is no date, or is not written like {first[0]!r} in the first row", "write all dates alike"
+        return f"{value!r} is not a date, or is not written like {first[0]!r} in the first row", "write all dates alike"
     has, other = ("a zone", "none") if zones[0] else ("no zone", "one")
     return f"{value!r} has {has}, the first row has {other}", "write a zone in every row, or in none"

@@ -129,6 +129,6 @@ def _text(table: pa.Table, column: str, field: str) -> pl.Series:
             else:
                 values = values.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
         if isinstance(values.dtype, (pl.Struct, pl.Binary)):
-            raise DataError(field, f"column {column!r} of type {values.dtype} is no text", "name a column of text")
+            raise DataError(field, f"column {column!r} of type {values.dtype} is not text", "name a column of text")
         text = values.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
         return text.set(text == "", None)

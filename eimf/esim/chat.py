@@ -33,7 +33,7 @@ def cannot_load(model: Path, field: str, error: Exception, problem: str, hint: s
     (Most models that bring code load without it.)"""
     files = wants_code(model)
     if files and "trust_remote_code" in str(error):
-        problem = f"{model} wants Python code of its own (auto_map in {files}), and EIMF runs none"
+        problem = f"{model} needs its own Python code (auto_map in {files}), which EIMF does not run"
         return ModelError(field, problem, "give a model that transformers and vLLM serve without such code")
     return ModelError(field, f"{model} {problem}", hint)
 

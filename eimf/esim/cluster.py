@@ -16,6 +16,7 @@ from eimf.esim.two_level import ROUNDS, two_level
 FLAT_WORK = 10**8
 """Most users x clusters for flat k-means: fifty thousand users at the default share of 4 %. Beyond it, two levels."""
 _SAMPLE_PER_CLUSTER, _SMALLEST_SAMPLE = 256, 50_000
+"""Users: see `sample_size`."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ import numpy as np
 
 Progress = Callable[[int], None]
 _BLOCK = 1 << 14
+"""Users searched for at a time."""
 _SAME = 1e-6
+"""Vectors whose cosine is this near to 1 are the same."""
 _TOLERANCE = 1e-3
+"""Rounds stop if the mean of 1 - cosine falls by less than this share."""
 
 
 def no_progress(_: int) -> None:

@@ -11,7 +11,9 @@ from eimf.esim.kmeans import Progress, assign, kmeans, lloyd, no_progress
 ROUNDS = 6
 """Most rounds over all users and clusters, at the end."""
 FINE = 512
+"""Clusters per coarse cluster."""
 _COARSE_SAMPLE = 256
+"""Users per coarse cluster that the coarse clustering samples."""
 
 
 def split_count(count: int, sizes: np.ndarray) -> np.ndarray:

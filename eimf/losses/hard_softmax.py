@@ -1,6 +1,6 @@
 """Full softmax with interest-aware hard negatives.
 
-REMI (arXiv 2302.14532): items near to the interest that was read out count for more in the normalizer.
+REMI (arXiv 2302.14532): items near the interest that was read out count for more in the normalizer.
 
 Shapes: R rows, n other items in a row's label, N items, D width.
 """

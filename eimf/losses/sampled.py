@@ -23,6 +23,7 @@ POWER = 0.75
 """Items are sampled by (frequency + 1) to this power: Mikolov et al. 2013, section 2.2, with unseen items possible."""
 
 _NEVER = 1e9
+"""Logarithm of the expected count of a sampled item that must not count."""
 
 
 class Sampler:

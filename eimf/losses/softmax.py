@@ -29,7 +29,6 @@ _CPU_ROWS = 512
 """Most rows of one block on a CPU, unless told otherwise."""
 _SAFE = 80.0
 """Logits (base 2) of at most this size neither overflow nor vanish in float32, whatever their normalizer."""
-
 _GRAIN = 32
 """The number of rows is a multiple of this."""
 _COLUMNS = 64
@@ -184,7 +183,7 @@ def _at_once(
     hidden: Tensor, table: Tensor, weight: Tensor, target_row: Tensor, soft: SoftLabels | None, matmul: MatmulOptions
 ) -> tuple[Tensor, Tensor]:
     """Compute what `_in_blocks` does with all logits in memory, by torch's own operators: a quarter of the kernels. A
-    GPU finishes most of them before it is told of the next."""
+    GPU finishes most of them before the next one is launched."""
     logits = matmul.cast(hidden) @ matmul.cast(table).T
     logs = F.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))  # [R, N]
     if soft is None:

@@ -2,10 +2,11 @@
 
 A control keeps the shapes and which clusters are supervised, and replaces the interest vectors. It also keeps the
 number of interests of a cluster, except for `shuffled`, which gives each cluster all the interests of another one:
-their meaning stays, whose they are is lost. `random` is unit noise, a different vector for each interest. `cluster` is
-a code of the cluster, the same for all its interests: it says which users belong together, and nothing else. The code
-is a random unit vector, because there may be more clusters than the text has dimensions. `titles` is the mean text of
-what the cluster's typical user had within the prompt's reach: text and cluster stay, and the LLM is left out.
+they keep their meaning, but belong to other users. `random` is unit noise, a different vector for each interest.
+`cluster` is a code of the cluster, the same for all its interests: it says which users belong together, and nothing
+else. The code is a random unit vector, because there may be more clusters than the text has dimensions. `titles` is the
+mean text of what the cluster's typical user had within the prompt's reach: text and cluster stay, and the LLM is left
+out.
 
 Shapes: C clusters, M interests of a cluster, S text width.
 """

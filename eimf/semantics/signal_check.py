@@ -26,7 +26,8 @@ from eimf.semantics.text_vectors import user_text_vectors
 
 LLM, HISTORY = "llm", "history"
 """Sources in addition to the controls: the LLM's interests, and the mean text of the user's own training items, which
-is what text says without clusters and an LLM. (The controls `random` and `cluster` are chance: they are no texts.)"""
+is what text says without clusters and an LLM. (The controls `random` and `cluster` are not texts, so they are at
+chance.)"""
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Weights w that a source may have when it is added to the history."""
@@ -125,7 +126,7 @@ def _block_aucs(
 
 
 def _not_counted(histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor) -> Tensor:
-    """Which of each target's candidates [., 1 + n] are no negatives: the target itself, and items of the history."""
+    """Which of each target's candidates [., 1 + n] are not negatives: the target itself, and items of the history."""
     row, event = histories.first_events(users.numpy(), history_end.numpy())
     num_codes = histories.num_items + 1
     history_codes = torch.from_numpy(row * num_codes + histories.item_idx[event])

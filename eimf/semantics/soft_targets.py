@@ -20,7 +20,7 @@ NEIGHBORS = 20
 TEMPERATURE = 0.1
 """Of the softmax over the neighbors' cosines: a neighbor .1 less similar gets 1 / e of the mass."""
 FREQUENCY_DECAY = 0.05
-"""After 20 training events a half of the mass is left."""
+"""After 20 training events half of the mass is left."""
 
 
 class Neighbors(nn.Module):

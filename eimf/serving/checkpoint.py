@@ -79,7 +79,7 @@ def _misfit(expected: dict[str, tuple[list[int], torch.dtype]], path: Path) -> s
             slices = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118
             actual = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
     except (SafetensorError, OSError) as error:
-        return f"is no safetensors file ({error!s:.200})"
+        return f"is not a safetensors file ({error!s:.200})"
     for name in sorted(expected.keys() | actual.keys()):
         if name not in expected:
             return f"has a tensor {name[:100]!r}, which the model does not have"

@@ -124,9 +124,8 @@ class Recommender:
         hint = f"{_HISTORIES} such as [{self.item_ids[0]!r:.50}]"
         item_ids = _listed("histories", history, hint, f"number {number} is ")
         if wrong := [item_id for item_id in item_ids if not isinstance(item_id, str)]:
-            problem = (
-                f"number {number} has {reprlib.repr(wrong[0])} of type {type(wrong[0]).__name__}, which is no text"
-            )
+            kind = type(wrong[0]).__name__
+            problem = f"number {number} has {reprlib.repr(wrong[0])} of type {kind}, which is not text"
             raise DataError("histories", problem, f"give {hint}")
         item_idx = np.array([self._item_idx.get(item_id, 0) for item_id in item_ids], dtype=np.int64)
         if not item_idx.any():
@@ -154,12 +153,12 @@ def _listed(field: str, value: object, wanted: str, where: str = "") -> list[Any
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set):
         with suppress(TypeError):  # an array without a dimension, for example
             return list(value)
-    problem = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is no list"
+    problem = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is not a list"
     raise DataError(field, problem, f"give {wanted}")
 
 
 def _as_seconds(number: int, seconds: list[Any]) -> np.ndarray:
-    """The times of one history as float64. Raises DataError if one is no number of seconds."""
+    """The times of one history as float64. Raises DataError if one is not a number of seconds."""
     with suppress(TypeError, ValueError, OverflowError):
         values = np.asarray(seconds, dtype=np.float64)
         if values.ndim == 1 and (np.abs(values) <= _MAX_SECONDS).all():

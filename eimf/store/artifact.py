@@ -88,7 +88,9 @@ class Artifact:
         try:
             table = pq.read_table(path, columns=columns)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise ArtifactError(str(path), f"no table of ours ({on_one_line(error)})", BUILD_AGAIN) from error
+            raise ArtifactError(
+                str(path), f"not a table that EIMF wrote ({on_one_line(error)})", BUILD_AGAIN
+            ) from error
         if missing := set(columns or ()) - set(table.column_names):
             raise ArtifactError(str(path), f"no column {min(missing)!r}", BUILD_AGAIN)
         return table

@@ -114,13 +114,19 @@ def test_text_whose_digits_all_fit_is_accepted(values):
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        (["2024-01-01", "soon"], "row 2 below the header: 'soon' is no date, or is not written like '2024-01-01' in"),
-        (["2024-01-01", None], "row 2 below the header: None is no number and no date"),
-        (["1", "2024-01-01"], "row 2 below the header: '2024-01-01' is no number and no date"),
-        (["1", "inf"], "row 2 below the header: 'inf' is no number and no date"),
-        ([1.0, float("nan")], "row 2 below the header: nan is no number and no date"),
-        (["01/02/2024"], "row 1 below the header: '01/02/2024' is no number and no date"),  # whose month is which?
-        (["2024-13-99"], "row 1 below the header: '2024-13-99' is no number and no date"),
+        (
+            ["2024-01-01", "soon"],
+            "row 2 below the header: 'soon' is not a date, or is not written like '2024-01-01' in",
+        ),
+        (["2024-01-01", None], "row 2 below the header: None is neither a number nor a date"),
+        (["1", "2024-01-01"], "row 2 below the header: '2024-01-01' is neither a number nor a date"),
+        (["1", "inf"], "row 2 below the header: 'inf' is neither a number nor a date"),
+        ([1.0, float("nan")], "row 2 below the header: nan is neither a number nor a date"),
+        (
+            ["01/02/2024"],
+            "row 1 below the header: '01/02/2024' is neither a number nor a date",
+        ),  # whose month is which?
+        (["2024-13-99"], "row 1 below the header: '2024-13-99' is neither a number nor a date"),
         # F4
         (
             ["2024-01-01T10:00:00Z", "2024-01-01T10:00:03"],

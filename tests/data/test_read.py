@@ -53,7 +53,7 @@ def test_list_columns_and_a_column_of_our_own_name(tmp_path):
         ("user_id,item_id,order\n", "holds no rows"),
         ("", "holds no rows"),
         ("user_id,item_id,when\nu,a,1\n", "dataset.columns.order: 'order' is not a column of dataset.interactions"),
-        ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is no number"),
+        ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is neither a number"),
         (
             "user_id,item_id,order,order\nu,a,1,2\n",
             "order: 2 columns of dataset.interactions are called 'order'; rename",
@@ -192,7 +192,7 @@ def test_a_row_without_a_time_is_an_error_or_has_no_order(tmp_path):
     assert read_events(*names, None, "reject")["order"].to_list() == [1, None, None, 4]
     both = read_events(*names, "at", "reject")
     assert both["order"].to_list() == [1, None, None, None] and both["timestamp"].to_list() == [5, 6, 7, None]
-    with pytest.raises(DataError, match="column 'item_id', row 1 below the header: 'a' is no number"):
+    with pytest.raises(DataError, match="column 'item_id', row 1 below the header: 'a' is neither a number"):
         read_events(tmp_path / "e.csv", "user_id", "item_id", "item_id", None, "reject")
 
 
@@ -232,6 +232,6 @@ def test_times_beyond_the_calendar_of_python_are_taken_and_a_gap_after_them_is_o
     pq.write_table(pa.table(events), tmp_path / "events.parquet")
     read = read_events(tmp_path / "events.parquet", "user_id", "item_id", "order", None, bad_rows="reject")
     assert read["order"].to_list() == [time, None]
-    with pytest.raises(DataError, match="row 2 below the header: None is no number and no date"):
+    with pytest.raises(DataError, match="row 2 below the header: None is neither a number nor a date"):
         read_events(tmp_path / "events.parquet", "user_id", "item_id", "order", None)
     assert capfd.readouterr().err == ""  # where polars writes of a panic, even of one that is caught

@@ -135,7 +135,7 @@ def evil_model(folder: Path, mark: Path) -> Path:
     return folder
 
 
-WANTS = "wants Python code of its own (auto_map in config.json, tokenizer_config.json), and EIMF runs none"
+WANTS = "needs its own Python code (auto_map in config.json, tokenizer_config.json), which EIMF does not run"
 
 
 def test_code_of_a_model_directory_is_never_run(tmp_path):

@@ -78,7 +78,7 @@ USER = {"user_id": "u999", "item_id": "i001", "order": 0}
             ("item without a row: 1", "'gone', the item table begins with 'i000'", "reject"),
         ),
         ([{"user_id": "u000", "item_id": None, "order": 99}], ("missing id: 1", 'dataset.bad_rows="reject"')),
-        ([{**USER, "order": None}], ("dataset.columns.order", "None is no number and no date", "reject")),
+        ([{**USER, "order": None}], ("dataset.columns.order", "None is neither a number nor a date", "reject")),
         ("repeat", ("dataset.interactions", "repeated event: 1", "u000", "reject")),
     ],
 )

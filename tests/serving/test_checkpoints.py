@@ -135,11 +135,11 @@ def test_weights_that_do_not_fit(trained, tmp_path):
         ({**weights, name: weights[name][:-1].clone()}, f"'{name}' as F32 [31], the model wants F32 [32]"),
         ({**weights, name: weights[name].unsqueeze(0).clone()}, "F32 [1, 32]"),
         ({}, "lacks the tensor"),
-        (b"", "is no safetensors file"),
-        (b"PK\x03\x04 something zipped", "is no safetensors file"),
-        ((2**60).to_bytes(8, "little") + b"{}", "is no safetensors file"),
-        (checkpoint.file(WEIGHTS).read_bytes()[:-4], "is no safetensors file"),
-        ((8).to_bytes(8, "little") + b"[" * 8, "is no safetensors file"),
+        (b"", "is not a safetensors file"),
+        (b"PK\x03\x04 something zipped", "is not a safetensors file"),
+        ((2**60).to_bytes(8, "little") + b"{}", "is not a safetensors file"),
+        (checkpoint.file(WEIGHTS).read_bytes()[:-4], "is not a safetensors file"),
+        ((8).to_bytes(8, "little") + b"[" * 8, "is not a safetensors file"),
     ):
         refused(with_weights(checkpoint, tmp_path, content), dataset, part)
     _, same = load_backbone(with_weights(checkpoint, tmp_path, weights), len(weights["item_table.weight"]) - 1)

@@ -143,10 +143,10 @@ def test_bad_histories_counts_and_times_are_refused(served):
     with pytest.raises(DataError, match=r"number 1 has no item of the catalogue: .*nobody"):
         model.recommend([model.item_ids[:2], ["nobody"]], times=[[0, 1], [0]])
     for history, odd in (
-        (model.item_ids[0], f"is {model.item_ids[0]!r} of type str, which is no list"),
-        (None, "is None of type NoneType, which is no list"),
-        ({model.item_ids[0]: 1}, "of type dict, which is no list"),
-        ([model.item_ids[0], 12], "has 12 of type int, which is no text"),
+        (model.item_ids[0], f"is {model.item_ids[0]!r} of type str, which is not a list"),
+        (None, "is None of type NoneType, which is not a list"),
+        ({model.item_ids[0]: 1}, "of type dict, which is not a list"),
+        ([model.item_ids[0], 12], "has 12 of type int, which is not text"),
     ):
         with pytest.raises(DataError, match=f"histories: number 0 .*{odd}; give lists of ids such as"):
             model.recommend([history], times=[[0.0, 1.0]])

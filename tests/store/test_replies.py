@@ -135,11 +135,11 @@ def test_a_device_in_place_of_a_part_or_the_list_is_not_read(tmp_path):
     replies = ReplyStore(tmp_path, "g")
     replies.append([row("a")])
     (replies.folder / f"{'0' * 64}.parquet").symlink_to("/dev/null")  # /dev/zero would have no end
-    with pytest.raises(ArtifactError, match="no regular file"):
+    with pytest.raises(ArtifactError, match="not a regular file"):
         replies.read()
     (replies.folder / "parts.txt").unlink()
     (replies.folder / "parts.txt").symlink_to("/dev/null")
-    with pytest.raises(ArtifactError, match=r"parts\.txt.*no regular file"):
+    with pytest.raises(ArtifactError, match=r"parts\.txt.*not a regular file"):
         replies.read()
 
 
