@@ -60,8 +60,8 @@ def test_steps_are_those_of_adamw_written_out():
         move = (first / (1 - 0.9**t)) / ((second / (1 - 0.999**t)).sqrt() + 1e-8)
         weights = weights - rate * settings.weight_decay * weights - rate * move
         step(named, optimizer, list(range(6)), sparse=False)
-    found = torch.cat([value.detach().flatten() for value in named.values()])
-    torch.testing.assert_close(found.double(), weights, rtol=1e-5, atol=1e-6)
+    stepped = torch.cat([value.detach().flatten() for value in named.values()])
+    torch.testing.assert_close(stepped.double(), weights, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
