@@ -2,7 +2,7 @@
 
 An item has an external `item_id` (text, the user's own) and an internal `item_idx` (1..N; 0 is padding). A user
 has an external `user_id` and an internal `user_idx` (0..U-1). The two are mapped in `dataset` and never mixed
-elsewhere.
+elsewhere. A table has its id column even if its rows are in that order: people and other tools join by it.
 """
 
 from collections.abc import Collection, Iterable

@@ -176,7 +176,7 @@ def _override(values: dict[str, Any], override: str, origin: str) -> str:
 def _check_parts(names: list[str], origin: str) -> None:
     """Raises SettingError for a section and a part of it, of which the later one would win."""
     for whole, part in product(names, names):
-        if part.startswith(f"{whole}."):
+        if "." in whole and part.startswith(f"{whole}."):
             raise SettingError(whole, f"set in {origin} as a whole and in part, as {part}", "write one of them")
 
 

@@ -18,14 +18,15 @@ def esim_users(clusters: pa.Table, requests: pa.Table) -> pa.Table:
 def esim_interests(clusters: pa.Table, interests: pa.Table, interest_vectors: pa.Table) -> pa.Table:
     """`schema.esim_interests`: every interest with the cluster that its typical user stands for.
 
-    `interests` is `schema.INTERESTS`, `interest_vectors` has one row for each of its rows, and `clusters` has every
-    user's. Raises DataError if there is no interest: there would be nothing to train against.
+    `interests` is `schema.INTERESTS`, `interest_vectors` has the vectors of its rows, and `clusters` is
+    `schema.CLUSTERS`. Raises DataError if there is no interest: there would be nothing to train against.
     """
     if not interests.num_rows:
         hint = "use another llm.model or prompt.template"
         raise DataError("interests", "no reply of the LLM held a usable interest", hint)
-    cluster = clusters[schema.CLUSTER].to_numpy()[interests[schema.USER].to_numpy()]
-    interest_id = interests[schema.INTEREST_ID].to_numpy()
+    interest_id = interest_vectors[schema.INTEREST_ID].to_numpy()
+    user_idx = interests[schema.USER].to_numpy()[interest_id]
+    cluster = clusters[schema.CLUSTER].to_numpy()[user_idx]
     order = np.lexsort((interest_id, cluster))
     vectors = interest_vectors[schema.VECTOR].combine_chunks().take(pa.array(order))
     table_schema = schema.esim_interests(vectors.type.list_size)

@@ -41,7 +41,7 @@ def sample_size(users: int, count: int) -> int:
     return min(users, max(_SAMPLE_PER_CLUSTER * count, _SMALLEST_SAMPLE))
 
 
-def total_ticks(users: int, count: int, iterations: int) -> int:
+def total_progress(users: int, count: int, iterations: int) -> int:
     """Sum of the counts that `cluster_users` gives to `on_progress`."""
     sample = sample_size(users, count)
     return users + sample * (iterations if sample * count <= FLAT_WORK else 1 + ROUNDS)

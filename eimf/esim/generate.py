@@ -95,7 +95,7 @@ class Replies:
     ) -> None:
         """`num_titles` has the number of titles in each request's prompt, by request key; `parse(reply, num_titles)`
         reads a reply. Of the `known` rows (`schema.REPLIES`) those of other requests do not count, nor do attempts
-        beyond `retries`, made by a run that had more of them."""
+        beyond `retries`, which a run with more retries sent."""
         self._num_titles, self._parse, self._retries = num_titles, parse, retries
         self._last: dict[str, Attempt] = {}
         for row in known.to_pylist():

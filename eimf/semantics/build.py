@@ -44,7 +44,9 @@ class SideInformation:
     @property
     def loss_weights(self) -> dict[str, float]:
         """The weight of each loss of `heads` that enters the training, by its name."""
-        alignment = self.settings.alignment or AlignmentSettings()
+        alignment = self.settings.alignment
+        if alignment is None:
+            return {}
         weights = {
             "align_items": alignment.items,
             "align_users": alignment.users,

@@ -134,7 +134,9 @@ def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[
     slot = np.arange(len(cluster)) - np.searchsorted(cluster, cluster)  # 0, 1, ... within each cluster
     interest_id = interests[schema.INTEREST_ID].to_numpy()
     if (np.diff(cluster) < 0).any() or slot.max(initial=0) >= _MAX_INTERESTS or not np.isin(cluster, of_user).all():
-        problem = f"interests not sorted by cluster, of clusters without users, or more than {_MAX_INTERESTS} of one"
+        problem = (
+            f"interests are not sorted by cluster, of clusters without users, or more than {_MAX_INTERESTS} of one"
+        )
         raise ArtifactError("esim", problem, schema.REBUILD)
     if interest_id.min(initial=0) < 0:
         raise ArtifactError("esim", f"interest_id {interest_id.min()}", schema.REBUILD)

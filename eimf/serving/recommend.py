@@ -85,6 +85,7 @@ class Recommender:
         items. Raises DataError for arrays that do not fit together.
         """
         _check_count(count)
+        times = times if self.backbone.uses_timestamps else None
         offsets = self._offsets(item_idx, lengths, times)
         keep_seen = self.keep_seen if keep_seen is None else keep_seen
         width = min(count, len(self.item_ids))
@@ -109,7 +110,7 @@ class Recommender:
 
     def _offsets(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None) -> np.ndarray:
         """Where each history begins, [B]. Raises DataError if the arrays do not fit together."""
-        if len(lengths) and (lengths.min() < 1 or lengths.sum() != len(item_idx)):
+        if (lengths < 1).any() or lengths.sum() != len(item_idx):
             raise DataError("lengths", "do not divide the events", "give how many events each history has, 1 or more")
         if len(item_idx) and (item_idx.min() < 1 or item_idx.max() > len(self.item_ids)):
             problem = f"{item_idx.min()} to {item_idx.max()}"

@@ -12,9 +12,6 @@ from eimf.store import keys
 FORMAT = 3
 NAME = "manifest.json"
 BUILD_AGAIN = "remove the folder of this artifact, and build it again"
-_OTHER_FORMAT = (
-    "build it again with `make esim` or `make train`: old artifacts stay, and replies are not asked for again"
-)
 _LARGEST = 16 << 20
 """Bytes. A manifest has a few thousand."""
 
@@ -22,6 +19,16 @@ Key = Annotated[str, Field(pattern=keys.KEY_PATTERN)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """A plain file name: no separator, not hidden."""
+
+
+class OtherFormatError(ArtifactError):
+    """An artifact that another version of EIMF has written: not damaged, but not readable here."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        hint = (
+            "build it again with `make esim` or `make train`: old artifacts stay, and replies are not asked for again"
+        )
+        super().__init__(str(path), f"format {number} of the store, this version reads {FORMAT}", hint)
 
 
 class FileEntry(BaseModel):
@@ -105,9 +112,9 @@ def read_manifest(folder: Path, kind: str, key: str) -> Manifest | None:
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
-        raise ArtifactError(str(path), *_unreadable(data, error)) from error
+        raise _unreadable(path, data, error) from error
     if manifest.format != FORMAT:
-        raise ArtifactError(str(path), *_other_format(manifest.format))
+        raise OtherFormatError(path, manifest.format)
     if fault := manifest.fault(kind, key):
         raise ArtifactError(str(path), fault, BUILD_AGAIN)
     return manifest
@@ -123,19 +130,15 @@ class _AnyFormat(BaseModel):
     format: int
 
 
-def _unreadable(data: bytes, error: ValidationError) -> tuple[str, str]:
-    """Problem and hint for bytes that are no manifest: damage, or the fields of another format."""
+def _unreadable(path: Path, data: bytes, error: ValidationError) -> ArtifactError:
+    """The error for bytes that are not a manifest: damage, or the fields of another format."""
     try:
         number = _AnyFormat.model_validate_json(data).format
     except ValidationError:
         number = FORMAT
     if number != FORMAT:
-        return _other_format(number)
+        return OtherFormatError(path, number)
     first = error.errors()[0]
     location = ".".join(str(part) for part in first["loc"])
-    return f"damaged manifest ({f'{location}: ' if location else ''}{first['msg']})", BUILD_AGAIN
-
-
-def _other_format(number: int) -> tuple[str, str]:
-    """Problem and hint for a manifest of another format."""
-    return f"format {number} of the store, this version reads {FORMAT}", _OTHER_FORMAT
+    problem = f"damaged manifest ({f'{location}: ' if location else ''}{first['msg']})"
+    return ArtifactError(str(path), problem, BUILD_AGAIN)

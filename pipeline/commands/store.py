@@ -5,6 +5,7 @@ from functools import partial
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
+from eimf.store.manifest import OtherFormatError
 from eimf.store.replies import ReplyStore
 from pipeline.console import info
 from pipeline.stages.lockfile import lock_files, read_lock_file
@@ -12,7 +13,7 @@ from pipeline.stages.lockfile import lock_files, read_lock_file
 
 def run_verify(store: Store) -> None:
     """Check every file of every artifact, every reply, and every lock file. Raises ArtifactError if there is no store
-    or, once all were checked, if something is damaged."""
+    or, once all were checked, if something is damaged; an artifact of another format is not."""
     if not store.root.is_dir():
         raise ArtifactError("store", f"no folder {store.root}", "give the root of a store")
     replies = [ReplyStore(store.root, folder.name) for folder in sorted(store.root.glob("replies/*"))]
@@ -20,14 +21,17 @@ def run_verify(store: Store) -> None:
     checks: list[Callable[[], object]] = [partial(_verify, store, kind, key) for kind, key in store.listing()]
     checks += [reply_store.read for reply_store in replies]
     checks += [partial(read_lock_file, path) for path in locks]
-    damaged = []
+    damaged, num_other = [], 0
     for check in checks:
         try:
             check()
+        except OtherFormatError as error:
+            info(f"other format: {error}")
+            num_other += 1
         except ArtifactError as error:
             info(f"damaged: {error}")
             damaged.append(error)
-    intact = len(checks) - len(damaged)
+    intact = len(checks) - len(damaged) - num_other
     artifacts = len(checks) - len(replies) - len(locks)
     counts = f"{artifacts} artifacts, replies of {len(replies)} generators, {len(locks)} lock files"
     info(f"{intact} of {len(checks)} are intact: {counts}")

@@ -5,6 +5,7 @@ from contextlib import closing
 from eimf.config import ModelSettings
 from eimf.esim.prompt import load_template
 from eimf.store.artifact import Artifact, Store
+from pipeline.backends.device import fit_process
 from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
@@ -70,6 +71,7 @@ def engines_of(recipe: Recipe, store: Store, kind: type[Engines] = Engines) -> E
 def check_chosen_backbone(settings: ModelSettings) -> None:
     """Raises SettingError for a backbone or options that stage two would refuse. Loads torch only if one was chosen."""
     if settings.backbone != ModelSettings().backbone or settings.options:
+        fit_process()
         from eimf.backbones.build import check_backbone
 
         check_backbone(settings)

@@ -47,13 +47,13 @@ def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifact
     import numpy as np
     import pyarrow as pa
 
-    from eimf.esim.cluster import cluster_count, cluster_users, total_ticks
+    from eimf.esim.cluster import cluster_count, cluster_users, total_progress
     from eimf.esim.encode import to_column
 
     vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
     count = cluster_count(len(vectors), settings.count, settings.share, settings.max_count)
     iterations, seed = settings.iterations, settings.seed
-    with progress("clustering", total_ticks(len(vectors), count, iterations), "users") as on_progress:
+    with progress("clustering", total_progress(len(vectors), count, iterations), "users") as on_progress:
         clusters = cluster_users(
             vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
         )

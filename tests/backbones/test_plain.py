@@ -12,7 +12,7 @@ __all__ = ["backbone"]  # the fixture: every backbone, with weights large enough
 
 def distance(ours: Tensor, theirs: Tensor) -> float:
     """Length of the difference, relative to the length of `theirs`."""
-    return float((ours - theirs).norm() / theirs.norm())
+    return float(((ours - theirs).norm() / theirs.norm()).detach())
 
 
 def direction(x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import faiss
 import numpy as np
 
-from eimf.esim.cluster import FLAT_WORK, Clusters, assign, cluster_users, total_ticks
+from eimf.esim.cluster import FLAT_WORK, Clusters, assign, cluster_users, total_progress
 from eimf.vectors import normalise
 
 THEMES, TOPICS, MIXED, BLOCK = 100, 5000, 3, 1 << 15
@@ -98,7 +98,7 @@ def main() -> None:
     print(f"{size} into {given.count:,}, {given.threads} threads")
 
     def ours(flat_work: int) -> Clusters:
-        on_progress = Progress(total_ticks(given.users, given.count, given.iterations))
+        on_progress = Progress(total_progress(given.users, given.count, given.iterations))
         return cluster_users(
             vectors, given.count, iterations=given.iterations, seed=given.seed, threads=given.threads,
             on_progress=on_progress, flat_work=flat_work,

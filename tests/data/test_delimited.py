@@ -42,7 +42,7 @@ def test_a_quote_within_a_bare_field_is_a_character(tmp_path):
     ]
 
 
-def test_backslashes_before_quotes_are_read_where_nothing_else_has_one(tmp_path):
+def test_backslashes_before_quotes_are_escapes_if_there_are_no_others(tmp_path):
     content = 'a,b\ni0,"a \\"quoted\\" title"\ni1,"ends in \\\\"\ni2,"\\"\\", \\""\n'
     assert read(tmp_path, content) == [("i0", 'a "quoted" title'), ("i1", "ends in \\"), ("i2", '"", "')]
     # Without a quote that needs it, a backslash is a character.
@@ -64,7 +64,7 @@ def test_backslashes_before_quotes_are_read_where_nothing_else_has_one(tmp_path)
         ('a,b\ni0,"x" \n', "line 2: a quote within a quoted field is not doubled"),
     ],
 )
-def test_rows_that_are_no_rows_are_refused_with_their_line(tmp_path, content, problem):
+def test_malformed_rows_are_refused_with_their_line(tmp_path, content, problem):
     with pytest.raises(DataError, match=rf"dataset\.items: .*f\.csv cannot be read \({problem}\); give as many fields"):
         read(tmp_path, content)
 

@@ -12,7 +12,7 @@ def lines(user=("u",) * 4, item=("a",) * 4, order=(1, 2, 3, 4), timestamp=(None,
     return list(notices(events, pl.DataFrame({"title": ["x"]})))
 
 
-def test_ordinary_data_have_none():
+def test_ordinary_data_has_no_notices():
     assert lines() == []
     assert lines(order=(0, 10**9, 10**12, 10**15)) == []  # a counter
     assert lines(user=("u ", "v ", "w", "x")) == []  # no two are alike
@@ -28,7 +28,7 @@ def test_ids_that_differ_by_outer_spaces_only():
 
 
 @pytest.mark.parametrize("name", ["nan", "NULL", "None", "null", "NaN", "N/A"])
-def test_ids_that_are_names_of_nothing(name):
+def test_ids_that_stand_for_missing_values(name):
     line = f"3 events have the user id {name!r}: leave them out if it stands for a missing id"
     assert lines(user=("u", name, name, name)) == [line]
 
@@ -45,7 +45,7 @@ def test_times_of_two_units():
     assert lines(order=(1700000000000, 1700000120, 1700000240000, 1700000360000)) == [line]
 
 
-def test_seconds_that_are_no_seconds():
+def test_times_far_in_the_future():
     line = "dataset.columns.timestamp: 2 of 4 times are after the year 5000; write seconds"
     assert lines(timestamp=(1.7e12, 1.7e9, 95_617_584_001, None)) == [line]
     assert lines(timestamp=(1.7e9, 1, 95_617_584_000, None)) == []  # 5000-01-01T00:00:00Z

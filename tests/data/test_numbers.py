@@ -66,7 +66,7 @@ def test_nanoseconds_of_text_are_kept():
     ("values", "dtype"),
     [([2.0**53], pl.Float64), (["1.5", str(BIG)], None), (["1.5", f"-{BIG}"], None), ([2.0**24], pl.Float32)],
 )
-def test_floats_that_have_lost_digits_are_no_order(values, dtype):
+def test_floats_that_have_lost_digits_cannot_be_sorted_by(values, dtype):
     with pytest.raises(
         DataError, match=r"f: column 'n': floats of 2\^\d+ or more have lost digits; write all of them as"
     ):
@@ -82,7 +82,7 @@ def test_floats_that_have_lost_digits_are_no_order(values, dtype):
         (["1600-01-01T00:00:00.0000002", "1600-01-01T00:00:00.0000001"], "1600-01-01T00:00:00.0000002"),
     ],
 )
-def test_text_of_more_digits_than_its_number_holds_is_no_order(values, lost):
+def test_text_with_more_digits_than_its_number_holds_cannot_be_sorted_by(values, lost):
     column = pl.Series("n", values)
     with pytest.raises(DataError, match=f"f: column 'n': '{lost}' has more digits than can be told apart; write"):
         check_digits(column, exact_numbers(column, "f"), "f")
@@ -106,7 +106,7 @@ def test_text_of_more_digits_than_its_number_holds_is_no_order(values, lost):
         [1.5, 2.0],
     ],
 )
-def test_digits_that_are_kept_are_taken(values):
+def test_text_whose_digits_all_fit_is_accepted(values):
     column = pl.Series("n", values)
     check_digits(column, exact_numbers(column, "f"), "f")
 

@@ -130,14 +130,14 @@ def test_times_of_any_zone_are_utc_whether_they_are_needed_or_not(tmp_path, zone
     assert events_of(path, timestamp="order")["timestamp"].to_list() == [0, 1.5, 2]
 
 
-def test_what_polars_panics_on_is_one_line(tmp_path):
+def test_values_that_polars_panics_on_are_refused_in_one_line(tmp_path):
     zoned = pa.array([[0, 1]], pa.list_(pa.timestamp("us", "+05:30")))
     pq.write_table(pa.table({"item_id": ["a"], "title": zoned}), tmp_path / "i.parquet")
     with pytest.raises(DataError, match=r"dataset\.columns\.title: column 'title' of type list.* cannot be used"):
         read_items(tmp_path / "i.parquet", "item_id", "title", ("title",))
 
 
-def test_columns_that_nobody_asked_for_are_not_looked_at(tmp_path):
+def test_other_columns_are_not_read(tmp_path):
     odd = {"none": pa.nulls(3), "nested": pa.array([[{"a": [1]}]] * 3), "bytes": pa.array([b"\xff"] * 3)}
     assert events_of(write(tmp_path / "e.parquet", **odd))["order"].to_list() == [1, 2, 3]
     assert read_columns(tmp_path / "e.parquet", "f", [("s", "order")]).column_names == ["order"]
@@ -164,7 +164,7 @@ def test_a_parquet_file_that_is_cut_cannot_be_read(tmp_path, cut):
         events_of(path)
 
 
-def test_pages_are_checked_where_they_have_a_checksum(tmp_path):
+def test_page_checksums_are_checked(tmp_path):
     table = pa.table({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "order": [1001, 1002, 1003]})
     path = tmp_path / "e.parquet"
     pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
@@ -175,7 +175,7 @@ def test_pages_are_checked_where_they_have_a_checksum(tmp_path):
         events_of(path)
 
 
-def test_files_that_are_none(tmp_path):
+def test_paths_that_are_not_files(tmp_path):
     with pytest.raises(DataError, match=r"dataset\.interactions: no file .*none\.parquet"):
         events_of(tmp_path / "none.parquet")
     (tmp_path / "odd.parquet").write_bytes(b"not parquet")

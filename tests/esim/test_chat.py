@@ -50,7 +50,7 @@ def counts(chat: Chat, folder: Path, prompt: str) -> Counter:
 
 @pytest.mark.parametrize("name", CHATS)
 @pytest.mark.parametrize("built_in", ["movies", "products"])
-def test_a_hostile_catalogue_changes_no_count(name, built_in, tmp_path):
+def test_hostile_titles_add_no_marker(name, built_in, tmp_path):
     chat, folder = CHATS[name], write_chat(CHATS[name], tmp_path / "model")
     renderer, template = ChatRenderer(folder), load_template(built_in, tmp_path)
     writer, harmless = PromptWriter(template, renderer), ["red apple"] * len(HOSTILE)
@@ -97,7 +97,7 @@ class Careless(ChatRenderer):
         return text
 
 
-def test_what_is_not_broken_is_refused_by_its_title(tmp_path):
+def test_a_marker_that_survives_is_refused_with_its_title(tmp_path):
     writer = PromptWriter(load_template("movies", tmp_path), Careless(write_chat(CHATS["Llama 3"], tmp_path)))
     with pytest.raises(DataError, match=r"dataset\.columns\.title: title 'bad <\|eot_id\|>' holds a special token"):
         writer.write(["good", "bad <|eot_id|>"])
@@ -138,7 +138,7 @@ def evil_model(folder: Path, mark: Path) -> Path:
 WANTS = "wants Python code of its own (auto_map in config.json, tokenizer_config.json), and EIMF runs none"
 
 
-def test_code_of_a_model_directory_is_never_run_whoever_says_yes(tmp_path):
+def test_code_of_a_model_directory_is_never_run(tmp_path):
     folder, mark = evil_model(tmp_path / "model", tmp_path / "ran"), tmp_path / "ran"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "hub")}
     command = [sys.executable, "-c", LOADING, str(folder)]
@@ -146,14 +146,14 @@ def test_code_of_a_model_directory_is_never_run_whoever_says_yes(tmp_path):
     assert WANTS in child.stderr and child.stdout == "" and not mark.exists()
 
 
-def test_nobody_is_asked_whether_code_may_run(tmp_path, capfd):
+def test_no_prompt_asks_whether_code_may_run(tmp_path, capfd):
     with pytest.raises(ModelError) as error:
         ChatRenderer(evil_model(tmp_path / "model", tmp_path / "ran"))
     assert WANTS in str(error.value) and capfd.readouterr().out == ""
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_chat_template_that_fails_is_one_line(tmp_path):
+def test_a_failing_chat_template_is_refused_in_one_line(tmp_path):
     broken = Chat("{{ 1 / 0 }}", CHATS["SmolLM2"].special)
     renderer = ChatRenderer(write_chat(broken, tmp_path))
     with pytest.raises(ModelError, match=r"llm\.model: the chat template of .* fails \(ZeroDivisionError"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf.errors import SettingError
-from eimf.esim.cluster import assign, cluster_count, cluster_users, fit, sample_size, total_ticks
+from eimf.esim.cluster import assign, cluster_count, cluster_users, fit, sample_size, total_progress
 from eimf.esim.kmeans import ignore, kmeans
 from eimf.esim.two_level import split_count, two_level
 from eimf.vectors import normalise
@@ -106,7 +106,7 @@ def test_a_cluster_for_every_user():
 
 
 @pytest.mark.parametrize("flat_work", [10**8, 0], ids=["flat", "two levels"])
-def test_equal_users_share_one_cluster_and_clusters_for_which_nobody_is_left_are_dropped(flat_work):
+def test_equal_users_share_one_cluster_and_clusters_without_members_are_dropped(flat_work):
     vectors = np.repeat(planted(clusters=7, members=1, width=6, noise=0.0), 100, axis=0)
     clusters = cluster(vectors, 40, flat_work=flat_work)
     check(vectors, clusters)
@@ -191,7 +191,7 @@ def test_number_of_clusters():
         cluster_count(5, 6, 0.04, 4096)
 
 
-def test_all_users_up_to_fifty_thousand_take_part_and_256_a_cluster_beyond():
+def test_fit_samples_all_users_up_to_fifty_thousand_and_256_per_cluster_beyond():
     assert [sample_size(users, 4096) for users in (943, 50_000, 1_000_000)] == [943, 50_000, 1_000_000]
     assert sample_size(10_000_000, 4096) == 256 * 4096
     assert sample_size(10_000_000, 10) == 50_000
@@ -202,7 +202,7 @@ def test_progress_ends_at_the_announced_number(users, count):
     vectors = normalise(np.random.default_rng(0).standard_normal((users, 4)).astype(np.float32))
     ticks: list[int] = []
     cluster_users(vectors, count, iterations=9, seed=1, threads=1, on_progress=ticks.append)
-    assert sum(ticks) == total_ticks(users, count, 9) and min(ticks) >= 0
+    assert sum(ticks) == total_progress(users, count, 9) and min(ticks) >= 0
 
 
 def test_rounds_end_where_the_next_would_gain_next_to_nothing():
@@ -212,7 +212,7 @@ def test_rounds_end_where_the_next_would_gain_next_to_nothing():
     np.testing.assert_allclose(first, kmeans(vectors, 8, 25, np.random.default_rng(3), ignore))
 
 
-def test_fit_and_assign_are_apart():
+def test_fit_alone_gives_the_centroids_that_clustering_assigns_to():
     vectors = planted(clusters=8, members=30, width=16, noise=0.1)
     centroids = fit(vectors[::2], 8, iterations=20, seed=3, on_progress=ignore)
     numbers, _ = assign(vectors[1::2], centroids, ignore)  # users that fit has not seen

@@ -22,7 +22,7 @@ def parse(reply: str, examples: frozenset[str] = frozenset()):
 
 
 @given(st.text() | ANYTHING.map(json.dumps) | st.tuples(st.text(), ANYTHING.map(json.dumps), st.text()).map("".join))
-def test_no_reply_stops_a_run_and_each_is_usable_or_has_a_reason(reply):
+def test_any_reply_has_interests_or_a_reason(reply):
     parsed = parse(reply)
     assert (parsed.reason is None) == bool(parsed.interests)
     assert len(parsed.interests) == len(parsed.evidence) <= 3
@@ -66,7 +66,7 @@ def test_brackets_before_the_answer_do_not_hide_it(reply):
     assert (parsed.interests, parsed.evidence) == (["jazz"], [[1]])
 
 
-def test_what_is_usable_is_kept_and_cleaned():
+def test_usable_entries_are_kept_and_cleaned():
     reply = (
         'Sure: [{"interest": " dark \\n comedy", "items": [2, 2, 9, true, "3", 0, 1]}, {"interest": "Dark Comedy"}] Bye'
     )
@@ -96,7 +96,7 @@ NAMED = st.fixed_dictionaries(
 
 
 @given(WORDS, st.lists(st.lists(NAMED | st.integers(), max_size=4), max_size=3), WORDS)
-def test_the_list_is_that_of_the_plain_rule(before, lists, after):
+def test_the_same_list_as_by_trying_every_bracket(before, lists, after):
     reply = before + " then ".join(map(json.dumps, lists)) + after
     wanted = [entry["interest"] for entry in first_list(reply) or [] if isinstance(entry, dict)]
     assert parse(reply).interests == list(dict.fromkeys(wanted))[:3]
@@ -112,7 +112,7 @@ def test_a_reply_that_breaks_off_keeps_its_whole_entries(entries, data):
     assert not parsed.whole and (parsed.reason is None) == (whole > 0)
 
 
-def test_the_reply_of_a_report():
+def test_a_real_reply_that_was_cut():
     parsed = parse('[{"interest": "crime", "items": [2, 3]}, {"in')
     assert (parsed.interests, parsed.evidence, parsed.reason, parsed.whole) == (["crime"], [[2, 3]], None, False)
     # A list that is broken within is no list that breaks off.

@@ -22,7 +22,7 @@ def test_built_in_templates_answer_their_own_examples(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["movies", "products"])
-def test_evidence_of_the_examples_cannot_be_mistaken(name, tmp_path):
+def test_no_two_examples_have_the_same_evidence(name, tmp_path):
     """No two examples have as many titles, as many interests of one size, or an interest with the same numbers."""
     template = load_template(name, tmp_path)
     lengths = [len(example.titles) for example in template.examples]
@@ -51,7 +51,7 @@ def test_the_prompt_has_the_most_recent_titled_items_and_notes_the_position_of_t
     assert prompt_history(np.array([2]), titles, 3, 6) is None
 
 
-def test_a_template_of_ones_own_and_its_errors(tmp_path):
+def test_a_custom_template_and_its_errors(tmp_path):
     (tmp_path / "mine.toml").write_text('version = 1\nsystem = "Say."\n')
     assert load_template("mine.toml", tmp_path).system == "Say."
     (tmp_path / "bad.toml").write_text('version = 1\nsystem = "Say."\nsytem = 2\n')
@@ -76,7 +76,7 @@ def test_a_template_of_ones_own_and_its_errors(tmp_path):
     ],
     ids=range(6),
 )
-def test_a_template_beyond_all_bounds_is_one_line(tmp_path, content, reason):
+def test_an_absurd_template_is_refused_in_one_line(tmp_path, content, reason):
     (tmp_path / "mine.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SettingError) as error:
         load_template("mine.toml", tmp_path)
@@ -86,7 +86,7 @@ def test_a_template_beyond_all_bounds_is_one_line(tmp_path, content, reason):
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "a/" * 3000, "b" * 5000 + ".toml", "\0", "", "."])
-def test_a_name_that_no_template_has_is_one_line(tmp_path, name):
+def test_an_unknown_template_name_is_refused_in_one_line(tmp_path, name):
     with pytest.raises(SettingError, match=r"prompt\.template: no template .* that can be read; use movies") as error:
         load_template(name, tmp_path)
     assert len(str(error.value)) < 500

@@ -29,7 +29,7 @@ _NUMBERS = (0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 1_700
 
 
 def run_one(rng: random.Random, folder: Path) -> str:
-    """Import one pair of hostile files, made in `folder`: "ok", or the text of the UserError."""
+    """Import one pair of hostile files, written to `folder`: "ok", or the text of the UserError."""
     count = rng.choice((1, 12, 12, 40, 40))
     try:
         events = _write(rng, folder / "events", _events(rng, count))

@@ -2,12 +2,14 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
+from eimf.store.manifest import FORMAT
 from pipeline.commands.check import run_check
 from pipeline.commands.store import run_verify
 from pipeline.report.store import show_store
@@ -82,6 +84,22 @@ def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folde
     show_store(store)
     said = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("damaged: ") for line in said) == 2 and len(said) == 9
+
+
+def test_artifacts_of_the_format_before_are_not_damage_and_their_replies_are_used(tmp_path, world_folder, capsys):
+    """As after an update: format 2, other keys."""
+    store, recipe = Store(tmp_path), planted.recipe(world_folder)
+    run_esim(recipe, store)
+    for path in store.root.glob("*/*/manifest.json"):
+        path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 2'))
+        path.parent.rename(path.parent.with_name("0" * 64))
+    shutil.rmtree(store.root / "refs")
+    assert run_esim(recipe, store)["interests"].fact("llm_requests") == 0
+    capsys.readouterr()
+    run_verify(store)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("other format: ") and "format 2 of the store" in line for line in lines) == 9
+    assert lines[-1].startswith("13 of 22 are intact")
 
 
 def test_esim_deletes_only_what_it_made(world_folder, tmp_path):

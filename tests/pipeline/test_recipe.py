@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def settings_classes() -> list[type[BaseModel]]:
-    found = [value for value in vars(config).values() if inspect.isclass(value) and issubclass(value, BaseModel)]
-    return [kind for kind in found if kind.__module__.startswith("eimf.config.") and kind.model_fields]
+    kinds = [value for value in vars(config).values() if inspect.isclass(value) and issubclass(value, BaseModel)]
+    return [kind for kind in kinds if kind.__module__.startswith("eimf.config.") and kind.model_fields]
 
 
 SOURCES = sources_of(ROOT / "eimf", ROOT / "pipeline")
@@ -114,11 +114,11 @@ def test_a_checkpoint_does_not_depend_on_settings_of_other_backbones():
 
 
 def test_a_backbone_has_a_dropout_of_its_own_until_one_is_set():
-    found = {
+    dropout = {
         name: model_configuration(ModelSettings(backbone=name, dropout=asked))["dropout"]
         for name, asked in (("sasrec", None), ("bert4rec", None), ("gru4rec", 0.1))
     }
-    assert found == {"sasrec": 0.5, "bert4rec": 0.2, "gru4rec": 0.1}
+    assert dropout == {"sasrec": 0.5, "bert4rec": 0.2, "gru4rec": 0.1}
     # The checkpoint is keyed by the number: named or not, it is one training.
     assert model_configuration(ModelSettings(dropout=0.5)) == model_configuration(ModelSettings())
 

@@ -67,13 +67,13 @@ def test_the_table_gives_back_what_was_written(world):
         assert torch.equal(back[name].auc_with_history, source.auc_with_history)
 
 
-def test_every_relevant_item_of_every_validation_case_is_read(world):
+def test_every_relevant_item_of_every_validation_case_is_a_target(world):
     """User 0 without a case, user 1 with a case of one item and one of two, user 2 with one of two, all in the users'
     topics: rows in the order of the table."""
     supervision, histories = world
     item_idx = histories.cases[schema.VALID].item_idx
-    topic_of = [int(item_idx[user]) for user in (1, 1 + TOPICS, 1 + 2 * TOPICS, 2, 2 + TOPICS)]
-    cases = EvalCases(np.array([1, 1, 2]), np.array([4, 5, 4]), np.array([0, 1, 3, 5]), np.array(topic_of))
+    in_topic = [int(item_idx[user]) for user in (1, 1 + TOPICS, 1 + 2 * TOPICS, 2, 2 + TOPICS)]
+    cases = EvalCases(np.array([1, 1, 2]), np.array([4, 5, 4]), np.array([0, 1, 3, 5]), np.array(in_topic))
     users, auc_by_source = check_signal(supervision, replace(histories, cases={schema.VALID: cases}), seed=0)
     assert users.tolist() == [1, 1, 1, 2, 2]
     assert all(len(source.auc) == 5 for source in auc_by_source.values())

@@ -65,5 +65,5 @@ def test_an_interest_keeps_its_id_and_interests_that_do_not_fit_are_refused(data
     vectors = torch.tensor(schema.vectors_of(interests))
     assert torch.equal(supervision.interest_vectors[supervision.interest_mask], vectors)
     for broken in (interests.take([1, 2, 0]), interests.take([0] * 257)):
-        with pytest.raises(ArtifactError, match=r"esim: interests not sorted by cluster.*build its artifact again"):
+        with pytest.raises(ArtifactError, match=r"esim: interests are not sorted by cluster.*build its artifact again"):
             read_supervision(items, users, broken, data)

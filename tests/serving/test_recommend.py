@@ -113,6 +113,7 @@ def test_arrays_that_do_not_fit_are_refused(served):
         (items, np.array([2]), "lengths"),
         (items, np.array([3, 0]), "lengths"),
         (items, np.array([4, -1]), "lengths"),
+        (items, one[:0], "lengths"),
     ):
         with pytest.raises(DataError, match=field):
             model.rank(item_idx, lengths, times=seconds)

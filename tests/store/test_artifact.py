@@ -28,7 +28,7 @@ def build(store: Store, key: str = KEY) -> Artifact:
         return store.commit(staging, "numbers", key, 1, {}, RECORD)
 
 
-def test_what_was_written_is_read_back(tmp_path):
+def test_an_artifact_reads_back_as_written(tmp_path):
     store = Store(tmp_path)
     build(store)
     artifact = store.find("numbers", KEY)
@@ -94,7 +94,7 @@ def test_a_killed_builder_leaves_no_artifact_and_no_lock(tmp_path):
     assert not list((tmp_path / "tmp").iterdir())
 
 
-def test_a_half_copied_folder_is_no_artifact_and_is_set_aside(tmp_path):
+def test_a_half_copied_folder_is_set_aside(tmp_path):
     store = Store(tmp_path)
     half = store.folder("numbers", KEY)
     half.mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_a_forged_manifest_is_refused(tmp_path, changes):
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"[]", b'"x"', b"NaN", b"[" * 100_000, b'{"format": NaN}', b"\xff"])
-def test_what_is_no_manifest_is_refused(tmp_path, content):
+def test_bytes_that_are_not_a_manifest_are_refused(tmp_path, content):
     path = build(Store(tmp_path)).folder / "manifest.json"
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="damaged manifest"):
@@ -173,7 +173,7 @@ def test_what_is_no_manifest_is_refused(tmp_path, content):
     assert text == content
 
 
-def test_a_number_that_is_none_does_not_enter_a_manifest(tmp_path):
+def test_nan_becomes_null_in_a_manifest(tmp_path):
     store = Store(tmp_path)
     with store.staging(KEY) as staging:
         staging.write_table("numbers", TABLE)
@@ -183,7 +183,7 @@ def test_a_number_that_is_none_does_not_enter_a_manifest(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["../../x", "..", "", KEY.upper(), KEY + "0", "0" * 5000, "\x1b[2J", KEY[:-1] + "\n"])
-def test_what_is_no_key_finds_nothing(tmp_path, key):
+def test_a_name_that_is_not_a_key_matches_nothing(tmp_path, key):
     store = Store(tmp_path)
     build(store)
     with pytest.raises(ArtifactError, match="not a key"):

@@ -33,7 +33,7 @@ def tree(root: Path) -> dict[str, bytes | None]:
         ("x" + HEX, MARK),
     ],
 )
-def test_what_we_did_not_make_stays(tmp_path, name, content):
+def test_files_of_others_stay(tmp_path, name, content):
     parent = tmp_path / "tmp"
     (parent / name).mkdir(parents=True, exist_ok=True)
     (parent / name / "precious").write_text("precious")
@@ -80,7 +80,7 @@ def _die(parent: Path, where: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["folder", "file"])
-def test_what_a_killed_process_has_left_goes_and_what_a_living_one_holds_stays(tmp_path, where):
+def test_leftovers_of_killed_processes_are_removed_and_files_of_living_ones_stay(tmp_path, where):
     worker = multiprocessing.get_context("fork").Process(target=_die, args=(tmp_path, where))
     worker.start()
     worker.join(20)
@@ -91,14 +91,14 @@ def test_what_a_killed_process_has_left_goes_and_what_a_living_one_holds_stays(t
     assert not list(tmp_path.iterdir())
 
 
-def test_marks_that_a_kill_has_left_alone_go(tmp_path):
+def test_lock_files_without_a_folder_are_removed(tmp_path):
     (tmp_path / f"{HEX}.lock").write_bytes(b"")  # before its content was written
     (tmp_path / f"{HEX[::-1]}.lock").write_bytes(MARK)  # before its folder was made
     assert remove_stale_dirs(tmp_path) == 2
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_under_way_is_not_cleared_away_by_others(tmp_path):
+def test_a_file_being_written_is_not_removed_by_others(tmp_path):
     """Writers and clearers at once: every write arrives, and nothing else is left."""
     done = threading.Event()
 
@@ -119,7 +119,7 @@ def test_a_file_under_way_is_not_cleared_away_by_others(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {str(n % 7): str(n) for n in range(53, 60)}
 
 
-def test_who_waits_is_told_for_whom_and_a_lock_leaves_no_file(tmp_path):
+def test_a_waiting_process_is_told_who_holds_the_lock_and_no_file_remains(tmp_path):
     path, told = tmp_path / "a.lock", []
     released = threading.Event()
 

@@ -55,7 +55,7 @@ def test_every_bit_of_a_part_and_of_the_list_counts(tmp_path):
     assert flips > 100 and refused >= flips - 1  # the last line's end may go: the part is there without it
 
 
-def test_a_lost_part_is_missed_and_a_lost_list_too(tmp_path):
+def test_a_lost_part_or_a_lost_list_is_noticed(tmp_path):
     replies = ReplyStore(tmp_path, "g")
     replies.append([row("a")])
     replies.append([row("b")])
@@ -113,7 +113,7 @@ def parts_that_are_none() -> dict[str, pa.Table]:
 
 
 @pytest.mark.parametrize("what", parts_that_are_none())
-def test_a_file_that_is_no_part_of_ours_is_refused(tmp_path, what):
+def test_a_file_that_is_not_a_part_is_refused(tmp_path, what):
     replies = ReplyStore(tmp_path, "g")
     replies.append([row("a")])
     write_part(replies, parts_that_are_none()[what])

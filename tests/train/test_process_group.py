@@ -38,7 +38,7 @@ class Case:
 CASES = {
     "paper": Case(
         planted.world(),
-        (*SETTINGS, "train.epochs=3", "model.backbone=comirec-sa", "heads.preset=paper", "heads.positions=40"),
+        (*SETTINGS, "train.epochs=3", "model.backbone=comirec-sa", "heads.preset=paper"),
     ),
     "gain test passed": Case(planted.wordy_world(), GATED),
     "gain test failed": Case(planted.world(), GATED),

@@ -25,7 +25,7 @@ settings = {settings}
 [variants]
 plain = ["heads.preset=plain"]
 text = ["heads.preset=text"]
-modern = ["heads.preset=modern", "heads.gate=true"]
+modern = ["heads.preset=modern", "heads.require_gain=true"]
 """
 RECIPE = """
 [dataset]
