@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from eimf.backbones.base import Backbone, TrainOutput
+from eimf.backbones.layers.compiled import compiled
 from eimf.losses.base import Loss
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import SideInformation
@@ -39,7 +40,7 @@ class Objective:
             self._auxiliary = AuxiliaryLosses(side, backbone, matmul, execution.group, longest)
         # Dynamic: batches come in many lengths.
         forward = backbone.forward_train
-        self._forward = torch.compile(forward, dynamic=True) if execution.compiled else forward
+        self._forward = compiled(forward) if execution.compiled else forward
 
     def losses(self, batch: Batch, shared: torch.Generator) -> dict[str, Tensor]:
         """Return the losses by name. The sum over processes of `loss` is the loss of the whole batch. `shared` is a

@@ -21,17 +21,19 @@ def run_verify(store: Store) -> None:
     checks: list[Callable[[], object]] = [partial(_verify, store, kind, key) for kind, key in store.listing()]
     checks += [reply_store.read for reply_store in replies]
     checks += [partial(read_lock_file, path) for path in locks]
-    damaged, num_other = [], 0
+    damaged: list[ArtifactError] = []
+    other_format: list[ArtifactError] = []
     for check in checks:
         try:
             check()
         except OtherFormatError as error:
-            info(f"other format: {error}")
-            num_other += 1
+            other_format.append(error)
         except ArtifactError as error:
             info(f"damaged: {error}")
             damaged.append(error)
-    intact = len(checks) - len(damaged) - num_other
+    if other_format:
+        info(f"{len(other_format)} artifacts of another format, such as {other_format[0]}")
+    intact = len(checks) - len(damaged) - len(other_format)
     artifacts = len(checks) - len(replies) - len(locks)
     counts = f"{artifacts} artifacts, replies of {len(replies)} generators, {len(locks)} lock files"
     info(f"{intact} of {len(checks)} are intact: {counts}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
+from eimf.store.manifest import OtherFormatError
 from pipeline.console import info
 from pipeline.stages.stage import counts
 
@@ -22,27 +23,31 @@ class StoreEntry:
 
 
 def list_store(store: Store) -> tuple[list[StoreEntry], list[ArtifactError]]:
-    """Every artifact, and what is wrong with the damaged ones."""
-    entries, damaged = [], []
+    """Every artifact that can be read, and why the others cannot: damage, or another format of the store."""
+    entries, errors = [], []
     for kind, key in store.listing():
         try:
             artifact = store.get(kind, key)
             summary = _summary(artifact)
         except ArtifactError as error:
-            damaged.append(error)
+            errors.append(error)
             continue
         manifest = artifact.manifest
         size = sum(entry.size for entry in manifest.files.values())
         entries.append(StoreEntry(manifest.kind, artifact.short, manifest.created, size, summary))
-    return entries, damaged
+    return entries, errors
 
 
 def show_store(store: Store) -> None:
     """Print every artifact: kind, key, date, size, its parents, its counts."""
-    entries, damaged = list_store(store)
-    for error in damaged:
-        info(f"damaged: {error}")
-    if not entries and not damaged:
+    entries, errors = list_store(store)
+    other_format = [error for error in errors if isinstance(error, OtherFormatError)]
+    for error in errors:
+        if error not in other_format:
+            info(f"damaged: {error}")
+    if other_format:
+        info(f"{len(other_format)} artifacts of another format, such as {other_format[0]}")
+    if not entries and not errors:
         info(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
     for entry in entries:
         size = f"{entry.size / 1e6:>8.1f} MB"

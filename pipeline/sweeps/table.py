@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Grid = dict[tuple[str, str], dict[int, TrialResult]]
 """Results of one data set by backbone and variant, and by seed."""
-_FAILS = " (fails the gain test)"
+_FAILED = " (gain test failed)"
 
 
 def results_tables(plan: Plan, results: Iterable[TrialResult]) -> list[Table]:
@@ -39,7 +39,7 @@ def _tables(plan: Plan, dataset: str, grid: Grid) -> list[Table]:
         return Table(dataset, tuple(columns), tuple(rows))
 
     means = table(
-        [name + _FAILS * (name in failing) for name in variants],
+        [name + _FAILED * (name in failing) for name in variants],
         lambda backbone, column: _seed_means(grid.get((backbone, variants[column]), {}), plan.seeds),
     )
     pairs = _pairs(variants, plan.baselines)

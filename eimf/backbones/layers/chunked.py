@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from eimf.backbones.layers.compiled import not_compiled
 from eimf.backbones.layers.plain import is_plain
 
 
@@ -20,7 +21,7 @@ def in_chunks(compute: Callable[..., Tensor], rows: int, batch: Tensor, *shared:
 
 
 # As compiled code, a recomputed chunk trips over itself (torch 2.13, dynamic shapes).
-@torch.compiler.disable
+@not_compiled
 def _checkpointed(compute: Callable[..., Tensor], rows: int, batch: Tensor, *shared: object) -> Tensor:
     """Drop what a chunk holds and compute it again in the backward pass."""
     chunks = [

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eimf.backbones.layers.compiled import not_compiled
 from eimf.backbones.layers.plain import is_plain
 
 _HIDDEN = 2**18, 2**25
@@ -18,7 +19,7 @@ _BLOCKS = 4
 
 
 # The blocks are the point: as compiled code there would be none.
-@torch.compiler.disable
+@not_compiled
 def _fast_scores(share: Tensor, concepts: Tensor, weight: Tensor) -> Tensor:
     with torch.autocast(weight.device.type, enabled=False):
         return _BlockedScores.apply(share.to(weight.dtype), concepts.to(weight.dtype), weight)
