@@ -256,4 +256,5 @@ def test_the_table_agrees_with_the_ranks_and_slices_divide_them():
         assert bool((groups[a] ^ groups[b]).all())
         parts = [rows["recall", 5, name]["cases"] * (rows["recall", 5, name]["value"] or 0) for name in (a, b)]
         assert abs(sum(parts) - float(case_metric(ranking, "recall", 5).sum())) < 1e-9
-    assert int(ranking.exposure[5].sum()) == 30 * 5
+    assert [int(ranking.exposure[k].sum()) for k in (1, 5)] == [30 * 1, 30 * 5]
+    assert (ranking.exposure[1] <= ranking.exposure[5]).all()
