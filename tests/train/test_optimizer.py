@@ -45,9 +45,10 @@ def test_lazy_updates_are_adam_where_every_row_has_a_gradient_and_leave_others_a
     assert moved.tolist() == [False, True, False, False, True, False]
 
 
-def test_steps_are_those_of_adamw_written_out():
+@pytest.mark.parametrize("clip", [0.5, 100.0])
+def test_steps_are_those_of_adamw_written_out(clip):
     # Loshchilov and Hutter 2019, algorithm 2, on gradients 2 w of all parameters together cut to a norm of `clip`.
-    settings = TrainSettings(lr=0.1, clip=0.5, weight_decay=0.3, epochs=4, schedule="linear")
+    settings = TrainSettings(lr=0.1, clip=clip, weight_decay=0.3, epochs=4, schedule="linear")
     named = parameters()
     optimizer = Optimizer(named, [], settings)
     weights = torch.cat([value.detach().double().flatten() for value in named.values()])
