@@ -64,13 +64,9 @@ class HeadSettings(HashedSettings):
     item_init: Literal["random", "text", "text_residual"] = "random"
     """The item table. random: free vectors. text: free vectors that start from the text. text_residual: a free vector
     plus a learned map of the text, folded into one table when the model is saved."""
-    smoothing: Annotated[
-        SmoothingSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)
-    ] = None  # fmt: skip
+    smoothing: Annotated[SmoothingSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None
     """Label smoothing over text neighbors."""
-    alignment: Annotated[
-        AlignmentSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)
-    ] = None  # fmt: skip
+    alignment: Annotated[AlignmentSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None
     """Auxiliary tasks of the published method."""
     control: Literal["llm", "shuffled", "random", "cluster", "titles"] = "llm"
     """llm: the LLM's interests. The others are controls that take their place: the interests of another cluster; noise;
@@ -99,11 +95,6 @@ class HeadSettings(HashedSettings):
                 "leave it out, or set heads.preset to modern or paper"
             )
         return self
-
-    @property
-    def smoothed(self) -> float:
-        """The most probability mass that a target gives away."""
-        return self.smoothing.total if self.smoothing else 0.0
 
     @property
     def plain(self) -> bool:

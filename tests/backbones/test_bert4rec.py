@@ -12,7 +12,7 @@ ITEMS, LENGTH = 40, 9
 def model(mask: float = 0.4) -> BERT4Rec:
     """Weights large enough that every part matters; no dropout, so training draws masks only."""
     torch.manual_seed(1)
-    bert = BERT4Rec(items=ITEMS, width=8, max_length=LENGTH, dropout=0.0, mask=mask)
+    bert = BERT4Rec(num_items=ITEMS, width=8, max_length=LENGTH, dropout=0.0, mask=mask)
     with torch.no_grad():
         bert.position.mul_(20)
         bert.item_table.weight.mul_(20)

@@ -49,12 +49,12 @@ def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):
         ready(*GOOD, bad)
     data = ready(*GOOD, bad, bad_rows="reject")
     assert reasons(data) == [("interactions", 3, reason)]
-    assert data.events.num_rows == 3 and data.broken == 1
+    assert data.events.num_rows == 3 and data.num_bad_rows == 1
 
 
 def test_users_with_too_few_events_are_left_out_and_counted():
     data = ready(*GOOD, ("v", "a", 1), ("v", "b", 1), ("w", "c", 1))
-    assert (data.short_users, data.broken) == (2, 0)
+    assert (data.num_short_users, data.num_bad_rows) == (2, 0)
     assert reasons(data) == [("interactions", row, "user with too few events") for row in (3, 4, 5)]
     assert data.users[schema.USER_ID].to_pylist() == ["u"]
     with pytest.raises(DataError, match=r"dataset\.interactions: users need 3 events, and the longest history has 2;"):
@@ -71,7 +71,7 @@ def test_no_row_is_lost_between_events_and_rejected():
     assert data.events.num_rows + data.rejected.num_rows == len(rows)
     # v has three events, but one is of an unknown item: two are too few.
     assert data.users[schema.USER_ID].to_pylist() == ["u"]
-    assert (data.short_users, data.broken) == (1, 3)
+    assert (data.num_short_users, data.num_bad_rows) == (1, 3)
 
 
 def test_an_item_at_another_time_is_not_a_repeated_event():
@@ -91,7 +91,7 @@ def test_repeated_item_rows_stop_the_run_or_the_first_is_kept():
         ("items", 5, "missing id"),
         ("items", 6, "repeated item row"),
     ]
-    assert data.items["title"].to_pylist() == ["Ant", None, "Cat"] and data.broken == 4
+    assert data.items["title"].to_pylist() == ["Ant", None, "Cat"] and data.num_bad_rows == 4
 
 
 def test_nothing_usable_is_an_error():
@@ -141,9 +141,9 @@ def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
     data = ready(*GOOD, table=table)
     assert data.items["title"].to_pylist() == ["Salt & Pepper", "I <3 you", None]
     assert data.items["text"].to_pylist() == ["Salt & Pepper", "I <3 you", "untitled item"]
-    assert data.cleaned == 2
+    assert data.num_cleaned_items == 2
     as_it_is = prepare(events(*GOOD), table, bad_rows="stop", min_events=3, max_chars=300, remove_html=False)
-    assert as_it_is.cleaned == 0 and as_it_is.items["title"].to_pylist()[0] == "Salt &amp; <b>Pepper</b>"
+    assert as_it_is.num_cleaned_items == 0 and as_it_is.items["title"].to_pylist()[0] == "Salt &amp; <b>Pepper</b>"
 
 
 def test_leave_one_out_keeps_the_order_and_ties_keep_the_files():

@@ -194,7 +194,7 @@ def test_a_manifest_that_does_not_tell_what_was_trained_is_listed_as_damaged(tmp
 def test_a_count_that_is_no_number_is_damage(trained, value):
     checkpoint, _ = trained
     with pytest.raises(ArtifactError, match=r".epochs. in its summary is"):
-        forged(checkpoint, summary={"epochs": value} if value is not None else {}).fact("epochs")
+        forged(checkpoint, summary={"epochs": value} if value is not None else {}).summary_number("epochs")
 
 
 def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataType | None = None) -> pa.Table:
