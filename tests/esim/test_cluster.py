@@ -52,7 +52,7 @@ def test_planted_clusters_are_recovered_exactly(flat_work):
 def test_every_vector_is_assigned_to_the_nearest_centroid(users, clusters, width, seed):
     rng = np.random.default_rng(seed)
     vectors, centroids = (rng.integers(-2, 3, (count, width)).astype(np.float32) for count in (users, clusters))
-    numbers, cosines = assign(vectors / 64, centroids, ignore)  # exact, and shorter than 1
+    numbers, cosines = assign(vectors / 64, centroids, no_progress)  # exact, and shorter than 1
     for vector, number, cosine in zip(vectors, numbers, cosines, strict=True):
         products = [float(vector @ centroid) for centroid in centroids]
         assert products.index(max(products)) == number  # of equal ones the first
