@@ -23,7 +23,7 @@ WORKERS  ?=
 DATA     ?=
 #: SETS="ml-1m beauty"   data sets of `make bench`: folders below DATA, 100k-items, 1m-items
 SETS     ?=
-#: PYTHON=python3        interpreter that the environment is made with
+#: PYTHON=python3        Python interpreter for a new environment
 PYTHON   ?= python3
 #: VENV=.venv            folder of that environment
 VENV     ?= .venv
@@ -39,8 +39,8 @@ TORCH       := $(if $(GPU),torch,torch==2.13.0)
 ESIM_EXTRA  := $(if $(GPU),esim,esim-cpu)
 CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
-# Values that a user gives are never read as make's or the shell's own language: they go through the environment, and each
-# is one quoted word of a command.
+# Neither make nor the shell interprets what a user passes: every value goes through the environment and is one quoted word
+# of a command.
 GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES PLAN WORKERS DATA SETS
 define literally
 override $(1) := $$(value $(1))
@@ -150,7 +150,7 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(PIP) -e '.[bench]'
 	@touch $@
 
-# With this package and its test tools, for they run as tests.
+# Includes this package and its test tools: the comparisons run as tests.
 $(VENV)-parity/.done: tests/parity/requirements.txt pyproject.toml
 	@echo 'installing RecBole and torch-rechub into $(VENV)-parity'
 	@$(PYTHON) -m venv $(VENV)-parity

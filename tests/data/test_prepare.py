@@ -1,5 +1,7 @@
 import polars as pl
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from eimf import schema
 from eimf.data.prepare import Prepared, prepare
@@ -165,3 +167,27 @@ def test_item_text_and_the_catalogue():
     assert [row["item_id"] for row in data] == ["a", "b", "c"]  # d has no event
     assert [row["text"] for row in data] == ["Ant", "untitled item", "Cat"]
     assert [row["item_idx"] for row in data] == [1, 2, 3]
+
+
+RAW_EVENT = st.tuples(st.sampled_from("uvw"), st.sampled_from("abcdz"), st.integers(0, 9))
+
+
+@settings(max_examples=40)
+@given(st.lists(RAW_EVENT, min_size=1, max_size=40), st.integers(3, 5))
+def test_a_split_holds_every_usable_event_once_in_the_order_of_time(rows, min_events):
+    # By plain lines: no repeat of an event, no unknown item, no short user.
+    usable = [row for n, row in enumerate(rows) if row[1] != "z" and row not in rows[:n]]
+    by_user = {user: [row for row in usable if row[0] == user] for user in sorted({row[0] for row in usable})}
+    by_user = {user: sorted(kept, key=lambda row: row[2]) for user, kept in by_user.items() if len(kept) >= min_events}
+    assume(by_user)
+    data = prepare(events(*rows), ITEMS, bad_rows="reject", min_events=min_events, max_chars=9)
+    assert data.events.num_rows + data.rejected.num_rows == len(rows)
+    item_ids = data.items[schema.ITEM_ID].to_pylist()
+    assert data.users[schema.USER_ID].to_pylist() == list(by_user)
+    event_rows, cases = data.events.to_pylist(), data.eval_cases.to_pylist()
+    for user_idx, kept in enumerate(by_user.values()):
+        history = [row for row in event_rows if row[schema.USER] == user_idx]
+        assert [item_ids[row[schema.ITEM] - 1] for row in history] == [item for _, item, _ in kept]
+        assert [row[schema.TRAIN] for row in history] == [True] * (len(kept) - 2) + [False] * 2
+        held_out = {row[schema.SPLIT]: item_ids[row[schema.ITEM] - 1] for row in cases if row[schema.USER] == user_idx}
+        assert held_out == {schema.VALID: kept[-2][1], schema.TEST: kept[-1][1]}

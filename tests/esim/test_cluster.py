@@ -47,6 +47,18 @@ def test_planted_clusters_are_recovered_exactly(flat_work):
     np.testing.assert_allclose(clusters.centroids[groups[:, 0]], means, atol=1e-5)
 
 
+@settings(max_examples=40)
+@given(st.integers(1, 30), st.integers(1, 6), st.integers(1, 4), st.integers(0, 999))
+def test_every_vector_is_assigned_to_the_nearest_centroid(users, clusters, width, seed):
+    rng = np.random.default_rng(seed)
+    vectors, centroids = (rng.integers(-2, 3, (count, width)).astype(np.float32) for count in (users, clusters))
+    numbers, cosines = assign(vectors / 64, centroids, no_progress)  # exact, and shorter than 1
+    for vector, number, cosine in zip(vectors, numbers, cosines, strict=True):
+        products = [float(vector @ centroid) for centroid in centroids]
+        assert products.index(max(products)) == number  # of equal ones the first
+        assert cosine == max(products) / 64
+
+
 def test_assignment_is_brute_force_and_ties_go_to_the_lower_number():
     vectors = planted(clusters=5, members=40, width=16, noise=1.0)
     centroids = vectors[[0, 40, 40, 80]]

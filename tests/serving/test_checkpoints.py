@@ -230,7 +230,7 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
             read_supervision(other, users_table(users), interests_table(0), histories)
     read_supervision(texts, users_table(users), interests_table(0), histories)
     for clusters in ((1,), (-1,), (2**31 - 1,), (1, 0), (0,) * 257):
-        with pytest.raises(ArtifactError, match="esim: interests not sorted by cluster, of clusters without users"):
+        with pytest.raises(ArtifactError, match="esim: interests are not sorted by cluster, of clusters without users"):
             read_supervision(texts, users_table(users), interests_table(*clusters), histories)
     for cluster in (-1, users, 2**31 - 1):
         with pytest.raises(ArtifactError, match="esim: clusters"):
