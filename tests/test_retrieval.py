@@ -44,7 +44,9 @@ def test_ranks_equal_brute_force_on_both_splits_with_and_without_seen_items(thre
     backbone = model(histories.num_items)
     for split in (schema.VALID, schema.TEST):
         for keep_seen in (True, False):
-            ranks = rank_users(backbone, histories, split, max_length=6, keep_seen=keep_seen, block=5).ranks.tolist()
+            ranks = rank_users(
+                backbone, histories, split, max_length=6, keep_seen=keep_seen, batch_size=5
+            ).ranks.tolist()
             assert ranks == [brute_force(backbone, histories, user, split, keep_seen) for user in range(12)]
 
 
@@ -64,7 +66,7 @@ def test_scores_are_the_best_over_interests_and_excluded_items_are_left_out():
 def test_seen_items_are_not_recommended():
     histories = planted.histories(planted.world(users=12))
     backbone, everything = model(histories.num_items), histories.num_items
-    options = {"max_length": 6, "block": 5, "cutoffs": (everything,)}
+    options = {"max_length": 6, "batch_size": 5, "cutoffs": (everything,)}
     kept, filtered = (
         rank_users(backbone, histories, schema.TEST, keep_seen=value, **options).exposure[everything]
         for value in (True, False)
@@ -195,7 +197,7 @@ COMEBACK = planted.leave_one_out(np.array([1, 2, 3, 1, 1, 2, 3, 4, 1, 2, 1, 1]),
 def test_a_relevant_item_that_the_user_had_is_a_miss_unless_seen_items_are_kept():
     assert COMEBACK.repeated(COMEBACK.cases[schema.TEST]).tolist() == [True, False, True]
     assert COMEBACK.repeated(COMEBACK.cases[schema.VALID]).tolist() == [False, False, True]
-    options = {"max_length": 6, "block": 2, "cutoffs": (1, 10)}
+    options = {"max_length": 6, "batch_size": 2, "cutoffs": (1, 10)}
     ranking = rank_users(model(4), COMEBACK, schema.TEST, keep_seen=False, **options)
     # The second user can be shown one item only, the target.
     assert ranking.ranks.tolist() == [schema.NEVER, 1, schema.NEVER]
@@ -216,7 +218,7 @@ def test_a_relevant_item_that_the_user_had_is_a_miss_unless_seen_items_are_kept(
 
 def test_metrics_are_zero_if_no_item_is_left_to_recommend():
     two = planted.leave_one_out(np.tile([1, 2], 4), np.array([0, 8]), 2)
-    ranking = rank_users(model(2), two, schema.TEST, max_length=6, keep_seen=False, block=1, cutoffs=(10,))
+    ranking = rank_users(model(2), two, schema.TEST, max_length=6, keep_seen=False, batch_size=1, cutoffs=(10,))
     rows = {(row["metric"], row["slice"]): row["value"] for row in metrics_table(ranking, two, (10,)).to_pylist()}
     assert [rows[name, "all"] for name in ("ndcg", "recall", "coverage", "gini")] == [0.0, 0.0, 0.0, 0.0]
 
@@ -226,7 +228,7 @@ def test_slices_by_hand():
     # median of three; the first and the last user had their items before.
     item_idx = np.array([2, 1, 2, 2, 3, 3, 1, 5, 2, 4, 2, 5])
     histories = planted.leave_one_out(item_idx, np.array([0, 3, 7, 12]), 5)
-    ranking = rank_users(model(5), histories, schema.TEST, max_length=6, keep_seen=True, block=2)
+    ranking = rank_users(model(5), histories, schema.TEST, max_length=6, keep_seen=True, batch_size=2)
     assert {name: chosen.tolist() for name, chosen in slices(ranking, histories).items()} == {
         "all": [True, True, True],
         "head target": [True, False, False],
@@ -241,7 +243,7 @@ def test_slices_by_hand():
 def test_the_table_agrees_with_the_ranks_and_slices_divide_them():
     histories = planted.histories(planted.world(users=30))
     ranking = rank_users(
-        model(histories.num_items), histories, schema.TEST, max_length=6, keep_seen=False, block=7, cutoffs=(1, 5)
+        model(histories.num_items), histories, schema.TEST, max_length=6, keep_seen=False, batch_size=7, cutoffs=(1, 5)
     )
     rows = {
         (row["metric"], row["k"], row["slice"]): row for row in metrics_table(ranking, histories, (1, 5)).to_pylist()

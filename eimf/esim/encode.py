@@ -22,7 +22,9 @@ class Encoder(Protocol):
         """Free what the model holds. Call nothing after it."""
 
 
-def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, on_progress: Callable[[int], None]) -> Vectors:
+def encode_texts(
+    encoder: Encoder, texts: Sequence[str], batch_size: int, on_progress: Callable[[int], None]
+) -> Vectors:
     """L2-normalised vectors [n, S] float32. Equal texts are encoded once and get equal vectors (METHOD, fault 1).
 
     The longest come first, so that the texts of a batch have similar lengths. `on_progress` gets the number of texts of
@@ -30,8 +32,8 @@ def encode_texts(encoder: Encoder, texts: Sequence[str], batch: int, on_progress
     """
     distinct = sorted(set(texts), key=lambda text: (-len(text), text))
     blocks = []
-    for start in range(0, len(distinct), batch):
-        blocks.append(np.asarray(encoder.encode(distinct[start : start + batch]), dtype=np.float32))
+    for start in range(0, len(distinct), batch_size):
+        blocks.append(np.asarray(encoder.encode(distinct[start : start + batch_size]), dtype=np.float32))
         on_progress(len(blocks[-1]))
     table = normalise(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
     row_of = {text: row for row, text in enumerate(distinct)}

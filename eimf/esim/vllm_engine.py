@@ -132,11 +132,13 @@ class VllmEncoder:
     """vLLM's pooling runner."""
 
     def __init__(
-        self, model: Path, *, max_tokens: int, dtype: str, batch: int, memory: Mapping[str, Any], on_gpu: bool
+        self, model: Path, *, max_tokens: int, dtype: str, batch_size: int, memory: Mapping[str, Any], on_gpu: bool
     ) -> None:
         self._max_tokens = max_tokens
         self._threads = _threads()
-        self._llm = _engine(model, "encoder.model", on_gpu, runner="pooling", dtype=dtype, max_num_seqs=batch, **memory)
+        self._llm = _engine(
+            model, "encoder.model", on_gpu, runner="pooling", dtype=dtype, max_num_seqs=batch_size, **memory
+        )
         limit = self._llm.llm_engine.model_config.max_model_len
         if max_tokens > limit:
             raise SettingError(

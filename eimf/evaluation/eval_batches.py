@@ -34,15 +34,15 @@ class EvalBatch:
 
 
 def eval_batches(
-    histories: Histories, cases: EvalCases, max_length: int, block: int, positions: int
+    histories: Histories, cases: EvalCases, max_length: int, batch_size: int, positions: int
 ) -> Iterator[EvalBatch]:
-    """Every case once, the longest histories first: at most `block` cases or relevant items together (a case is never
-    divided), and `positions` of their histories."""
+    """Every case once, the longest histories first: at most `batch_size` cases or relevant items together (a case is
+    never divided), and `positions` of their histories."""
     shown = np.minimum(cases.history_end, max_length)
     order, start = np.argsort(-shown, kind="stable"), 0
     relevant_before = np.concatenate([[0], np.diff(cases.offsets)[order].cumsum()])
     while start < len(order):
-        fit = np.searchsorted(relevant_before, relevant_before[start] + block, side="right") - 1 - start
+        fit = np.searchsorted(relevant_before, relevant_before[start] + batch_size, side="right") - 1 - start
         end = start + max(1, min(int(fit), positions // int(shown[order[start]])))
         yield _batch(histories, cases, order[start:end], max_length)
         start = end

@@ -44,13 +44,13 @@ class Ranking:
 @torch.no_grad()
 @parametrize.cached()  # a composed item table is put together once
 def rank_users(
-    backbone: Backbone, histories: Histories, split: str, *, max_length: int, keep_seen: bool, block: int,
+    backbone: Backbone, histories: Histories, split: str, *, max_length: int, keep_seen: bool, batch_size: int,
     cutoffs: tuple[int, ...] = (), on_progress: Callable[[int], None] = lambda _: None, group: Group = SINGLE_PROCESS,
 ) -> Ranking:  # fmt: skip
-    """Rank the relevant items of every case of a split as they would be served, `block` cases at a time; exposure is
-    counted for `cutoffs` only. With `keep_seen` among all items; without it items of the case's history are excluded,
-    and a relevant item that is one of them is a miss, whatever its score. The processes of a `group` share the batches.
-    Raises DataError if the split has no case."""
+    """Rank the relevant items of every case of a split as they would be served, at most `batch_size` cases at a time;
+    exposure is counted for `cutoffs` only. With `keep_seen`, every item is ranked; without it, items of the case's
+    history are excluded, and a relevant item that is one of them is a miss, whatever its score. The processes of a
+    `group` share the batches. Raises DataError if the split has no case."""
     cases = histories.cases.get(split)
     if not cases:
         raise DataError("eval_cases", f"the split {split!r} has no case", "build the dataset again")
@@ -59,8 +59,8 @@ def rank_users(
     device = table.device
     ranks = torch.zeros(len(cases.item_idx), dtype=torch.int64)
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
-    positions = _POSITIONS if device.type == "cpu" else block * max_length
-    batches = eval_batches(histories, cases, max_length, block, positions)
+    positions = _POSITIONS if device.type == "cpu" else batch_size * max_length
+    batches = eval_batches(histories, cases, max_length, batch_size, positions)
     encode = backbone.inference_fn(int(cases.history_end.clip(max=max_length).sum()))
 
     def rank_batch(batch: EvalBatch) -> RankResult:

@@ -37,17 +37,17 @@ _COLUMNS = 64
 
 @dataclass(frozen=True)
 class MatmulOptions:
-    """How products with the item table are computed: `rows` in a block, 0: chosen by the device; `bf16`: factors and
-    blocks in bfloat16, summed in float32."""
+    """How products with the item table are computed: `block_rows` at a time (0: chosen by the device); `bf16`:
+    factors and blocks in bfloat16, summed in float32."""
 
-    rows: int = 0
+    block_rows: int = 0
     bf16: bool = False
 
     def block(self, num_items: int, device: torch.device) -> int:
         """Return the rows of one block. A CPU's should stay in the cache; a GPU wants few and large products."""
         if device.type == "cpu":
-            return max(16, min(self.rows or _CPU_ROWS, _CPU_BLOCK // num_items))
-        return max(16, min(self.rows or _GPU_BLOCK, _GPU_BLOCK // num_items))
+            return max(16, min(self.block_rows or _CPU_ROWS, _CPU_BLOCK // num_items))
+        return max(16, min(self.block_rows or _GPU_BLOCK, _GPU_BLOCK // num_items))
 
     def at_once(self, rows: int, num_items: int, device: torch.device) -> bool:
         """Tell whether one block holds all logits of a GPU's step."""

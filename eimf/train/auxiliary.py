@@ -1,6 +1,6 @@
-"""What texts and interests add to a training step: soft labels, and the losses of the EIMF heads.
+"""The losses that the EIMF heads add to a training step (METHOD, stage two).
 
-Shapes: P target positions of this process, G of all processes, n other items in a row's label, D width.
+Shapes: P target positions of this process, D width.
 """
 
 import torch
@@ -8,17 +8,11 @@ from torch import Tensor
 
 from eimf.backbones.base import Backbone
 from eimf.losses.base import Sample
-from eimf.losses.soft_labels import SoftLabels
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import AUX_POSITIONS
 from eimf.train.batches import Batch, to_device
 from eimf.train.process_group import Group
-
-
-def soft_labels(side: SideInformation, batch: Batch, at: slice | Tensor) -> SoftLabels | None:
-    """Return the soft part of the labels of target positions `at`; None without label smoothing."""
-    return side.soft_labels(batch.target_row[at], batch.user_idx[at], batch.event_index[at])
 
 
 class AuxiliaryLosses:

@@ -13,7 +13,7 @@ from eimf.losses.base import Loss
 from eimf.losses.softmax import MatmulOptions
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import hard_readout
-from eimf.train.auxiliary import AuxiliaryLosses, soft_labels
+from eimf.train.auxiliary import AuxiliaryLosses
 from eimf.train.batches import Batch
 from eimf.train.execution import Execution
 
@@ -60,7 +60,9 @@ class Objective:
             weight = self._even_weights(output.loss_mask.flatten()[slot])
             at = weight.nonzero()[:, 0]  # a softmax for these only
         sample = self.loss.sample(target_row, shared)
-        soft = soft_labels(self.side, batch, at) if self.side is not None else None
+        soft = None
+        if self.side is not None:
+            soft = self.side.soft_labels(target_row[at], batch.user_idx[at], batch.event_index[at])
         if len(target_row[at]):
             losses = self.loss(readout[at], self.backbone, target_row[at], weight[at], sample, soft)
         else:

@@ -106,7 +106,7 @@ class Engines:
                 folder,
                 max_tokens=settings.max_tokens,
                 dtype=self.encoder_identity["dtype"],
-                batch=self._runtime.encode_batch_size,
+                batch_size=self._runtime.encode_batch_size,
                 memory=self._memory(gpus=1),
                 on_gpu=self._on_gpu,
             )

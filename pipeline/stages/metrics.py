@@ -30,7 +30,7 @@ def _build_metrics(
         ranking = rank_users(
             backbone.to(device), histories, schema.TEST,
             max_length=trained.model.max_length, keep_seen=settings.keep_seen,
-            block=runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
+            batch_size=runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
         )  # fmt: skip
     staging.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
     staging.write_table("ranks", ranks_table(ranking))

@@ -88,7 +88,7 @@ class _Run:
     def _validate(self) -> float:
         ranking = rank_users(
             self.trainer.backbone, self.histories, schema.VALID, max_length=self.job.model.max_length,
-            keep_seen=self.job.keep_seen, block=self.job.runtime.eval_batch_size, group=self.group,
+            keep_seen=self.job.keep_seen, batch_size=self.job.runtime.eval_batch_size, group=self.group,
         )  # fmt: skip
         return mean_metric(ranking, "ndcg", 10)
 

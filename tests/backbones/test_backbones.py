@@ -159,7 +159,7 @@ def test_every_backbone_has_to_know_more_than_the_groups():
 def test_learns_the_planted_world(name):
     learns = LEARNS[name]
     trainer, losses = trained(name, learns.epochs, learns.users, learns.lr, learns.batch, **learns.options)
-    ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, keep_seen=True, block=32)
+    ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, keep_seen=True, batch_size=32)
     assert mean_metric(ranking, "ndcg", 10) > learns.ndcg
     assert losses[-1] < losses[0]
     both = separated(trainer, learns.users)

@@ -139,7 +139,7 @@ def test_training_and_ranking_hand_the_times_over():
         trainer.epoch(number, lambda _: None)
     assert not any(torch.equal(layer.by_time, old) for layer, old in zip(model.layers, start, strict=True))
     ranks = [
-        rank_users(model, shown, schema.TEST, max_length=LONGEST, keep_seen=True, block=32).ranks
+        rank_users(model, shown, schema.TEST, max_length=LONGEST, keep_seen=True, batch_size=32).ranks
         for shown in (histories, dataclasses.replace(data, timestamps=times + DAY), data)
     ]
     assert torch.equal(ranks[0], ranks[1]) and not torch.equal(ranks[0], ranks[2])

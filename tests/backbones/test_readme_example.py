@@ -32,6 +32,6 @@ def test_it_has_options_and_learns(example):
     assert options_of("last-items")().model_dump() == {"reach": 2}
     assert inspect.getdoc(example)
     trainer, losses = trained("last-items", 15, users=120, lr=2e-2)
-    ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, keep_seen=True, block=32)
+    ranking = rank_users(trainer.backbone, trainer.histories, schema.TEST, max_length=12, keep_seen=True, batch_size=32)
     # The next item of the planted world follows from the last but one.
     assert mean_metric(ranking, "ndcg", 10) > 0.9 and losses[-1] < losses[0]

@@ -203,7 +203,7 @@ def ranking(side: Ours, histories: Histories, seconds: float) -> float:
     while done < 0 or time.perf_counter() - begin < seconds:
         rank_users(
             side.trainer.backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=False,
-            block=RuntimeSettings().eval_batch_size,
+            batch_size=RuntimeSettings().eval_batch_size,
         )  # fmt: skip
         done, begin = (0, time.perf_counter()) if done < 0 else (done + histories.num_users, begin)
     return done / (time.perf_counter() - begin)

@@ -101,7 +101,7 @@ class Side:
     def _ranking(self, on_progress=lambda _: None):
         return rank_users(
             self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], keep_seen=False,
-            block=RuntimeSettings().eval_batch_size, on_progress=on_progress,
+            batch_size=RuntimeSettings().eval_batch_size, on_progress=on_progress,
         )  # fmt: skip
 
     def operations(self) -> int:

@@ -80,7 +80,7 @@ def by_hand(name: str, ranking: list[int], relevant: list[int], k: int) -> float
 @pytest.mark.parametrize("keep_seen", [True, False])
 def test_ranks_exposure_and_metrics_equal_a_loop_over_cases(backbone, histories, keep_seen, block):
     ranking = rank_users(
-        backbone, histories, schema.TEST, max_length=LENGTH, keep_seen=keep_seen, block=block, cutoffs=(2, 5)
+        backbone, histories, schema.TEST, max_length=LENGTH, keep_seen=keep_seen, batch_size=block, cutoffs=(2, 5)
     )
     lists = [ranked_list(backbone, case, keep_seen) for case in CASES]
     rows = ranks_table(ranking).to_pylist()
@@ -117,7 +117,7 @@ def test_ranks_exposure_and_metrics_equal_a_loop_over_cases(backbone, histories,
 
 
 def test_slices_are_of_relevant_items(backbone, histories):
-    ranking = rank_users(backbone, histories, schema.TEST, max_length=LENGTH, keep_seen=True, block=9)
+    ranking = rank_users(backbone, histories, schema.TEST, max_length=LENGTH, keep_seen=True, batch_size=9)
     groups = slices(ranking, histories)
     relevant = [(user, end, item) for user, end, items in CASES for item in items]
     assert groups["repeated target"].tolist() == [item in USERS[user][0][:end] for user, end, item in relevant]
@@ -166,4 +166,4 @@ def test_every_user_is_asked_for_once_from_all_that_came_before(histories, max_l
 
 def test_a_split_without_a_case_is_refused(backbone, histories):
     with pytest.raises(DataError, match="eval_cases: the split 'valid' has no case"):
-        rank_users(backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=True, block=9)
+        rank_users(backbone, histories, schema.VALID, max_length=LENGTH, keep_seen=True, batch_size=9)

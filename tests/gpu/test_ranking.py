@@ -56,7 +56,7 @@ def test_users_rank_as_on_a_cpu(data, backbone, keep_seen, split):
     trained = model(data, backbone)
     least, most = bounds(trained, data, split, keep_seen)
     assert float((least == most).float().mean()) > 0.9  # or this would say nothing
-    options = {"max_length": 10, "keep_seen": keep_seen, "block": 32, "cutoffs": (5,)}
+    options = {"max_length": 10, "keep_seen": keep_seen, "batch_size": 32, "cutoffs": (5,)}
     rankings: list[Ranking] = [rank_users(trained.to(device), data, split, **options) for device in (CPU, GPU)]
     for ranking in rankings:
         assert ((least <= ranking.ranks) & (ranking.ranks <= most)).all()

@@ -27,7 +27,9 @@ def validation(heads: HeadSettings) -> float:
     )  # fmt: skip
     for epoch in range(15):
         job.epoch(epoch, lambda targets: None)
-    ranking = rank_users(backbone, histories, schema.VALID, max_length=MODEL.max_length, keep_seen=False, block=256)
+    ranking = rank_users(
+        backbone, histories, schema.VALID, max_length=MODEL.max_length, keep_seen=False, batch_size=256
+    )
     return float(ranking.ranks.double().mean())
 
 

@@ -120,7 +120,7 @@ def main() -> None:
     optimizer = Optimizer(dict(model.named_parameters()), (), settings)
 
     def ndcg(split: str) -> float:
-        ranking = rank_users(model, histories, split, max_length=LENGTH, keep_seen=False, block=512)
+        ranking = rank_users(model, histories, split, max_length=LENGTH, keep_seen=False, batch_size=512)
         return mean_metric(ranking, "ndcg", 10)
 
     for number in range(settings.epochs):

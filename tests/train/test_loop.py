@@ -115,7 +115,7 @@ def test_the_sampled_loss_with_many_draws_tends_to_the_full_one(data):
 def test_every_loss_learns(data, loss, negatives, lr, epochs, ndcg):
     job = trainer(data, loss=loss, negatives=negatives, lr=lr, dropout=0.1, seed=8)
     run(job, range(epochs))
-    ranking = rank_users(job.backbone, data, schema.TEST, max_length=10, keep_seen=True, block=64)
+    ranking = rank_users(job.backbone, data, schema.TEST, max_length=10, keep_seen=True, batch_size=64)
     assert mean_metric(ranking, "ndcg", 10) > ndcg
 
 
