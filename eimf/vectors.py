@@ -10,7 +10,7 @@ import numpy as np
 _BLOCK_EVENTS = 1 << 11  # their vectors fit into the cache, which makes it four times as fast
 
 
-def normalise(vectors: np.ndarray) -> np.ndarray:
+def normalize(vectors: np.ndarray) -> np.ndarray:
     """Scale the rows of `vectors` [n, S] to length 1, float32; a row of zeros stays as it is."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
@@ -37,6 +37,6 @@ def mean_unit_vectors(vectors: np.ndarray, item_row: np.ndarray, group: np.ndarr
         last = max(int(np.searchsorted(ends, starts[first] + _BLOCK_EVENTS, side="right")), first + 1)
         block, begin = slice(first, last), starts[first]
         sums = np.add.reduceat(vectors[item_row[begin : ends[last - 1]]], starts[block] - begin, axis=0)
-        means[present[block]] = normalise(sums / counts[present[block], None])
+        means[present[block]] = normalize(sums / counts[present[block], None])
         first = last
     return means

@@ -4,19 +4,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf import vectors
-from eimf.vectors import mean_unit_vectors, normalise
+from eimf.vectors import mean_unit_vectors, normalize
 
 WIDTH = 4
 
 
 def unit_vectors(count: int) -> np.ndarray:
-    return normalise(np.random.default_rng(count).standard_normal((count, WIDTH)).astype(np.float32))
+    return normalize(np.random.default_rng(count).standard_normal((count, WIDTH)).astype(np.float32))
 
 
 def test_rows_of_length_one_and_a_row_of_zeros():
     # 3, 4 has length 5.
     expected = np.array([[3 / 5, 4 / 5], [0, 0], [0, -1]], np.float32)
-    np.testing.assert_array_equal(normalise(np.array([[3, 4], [0, 0], [0, -2]], np.float32)), expected)
+    np.testing.assert_array_equal(normalize(np.array([[3, 4], [0, 0], [0, -2]], np.float32)), expected)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 8)), max_size=40))

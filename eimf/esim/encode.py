@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from eimf.vectors import normalise
+from eimf.vectors import normalize
 
 Vectors = np.ndarray
 
@@ -35,7 +35,7 @@ def encode_texts(
     for start in range(0, len(distinct), batch_size):
         blocks.append(np.asarray(encoder.encode(distinct[start : start + batch_size]), dtype=np.float32))
         on_progress(len(blocks[-1]))
-    table = normalise(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
+    table = normalize(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
     row_of = {text: row for row, text in enumerate(distinct)}
     return table[[row_of[text] for text in texts]]
 

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 
 from eimf.esim.cluster import FLAT_WORK, Clusters, assign, cluster_users, total_progress
-from eimf.vectors import normalise
+from eimf.vectors import normalize
 
 THEMES, TOPICS, MIXED, BLOCK = 100, 5000, 3, 1 << 15
 
@@ -27,16 +27,16 @@ def generate(users: int, width: int, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
 
     def directions(count: int) -> np.ndarray:
-        return normalise(random.standard_normal((count, width), dtype=np.float32))
+        return normalize(random.standard_normal((count, width), dtype=np.float32))
 
-    topics = normalise(directions(THEMES)[random.integers(0, THEMES, TOPICS)] + directions(TOPICS))
+    topics = normalize(directions(THEMES)[random.integers(0, THEMES, TOPICS)] + directions(TOPICS))
     vectors = np.empty((users, width), np.float32)
     for start in range(0, users, BLOCK):
         size = min(BLOCK, users - start)
         shares = random.dirichlet([0.3] * MIXED, size).astype(np.float32)
         topic = (TOPICS * random.random((size, MIXED)) ** 2).astype(int)  # low numbers more often
         mix = sum(shares[:, [part]] * topics[topic[:, part]] for part in range(MIXED))
-        vectors[start : start + size] = normalise(normalise(mix) + 0.5 * directions(size))
+        vectors[start : start + size] = normalize(normalize(mix) + 0.5 * directions(size))
     return vectors
 
 
@@ -79,7 +79,7 @@ def flat_faiss(vectors: np.ndarray, count: int, iterations: int, seed: int) -> C
         min_points_per_centroid=1, max_points_per_centroid=len(vectors),
     )  # fmt: skip
     kmeans.train(vectors)
-    centroids = normalise(kmeans.centroids)
+    centroids = normalize(kmeans.centroids)
     return Clusters(centroids, *assign(vectors, centroids, lambda _: None))
 
 

@@ -11,7 +11,7 @@ from eimf.errors import SettingError
 from eimf.esim.cluster import assign, cluster_count, cluster_users, fit, sample_size, total_progress
 from eimf.esim.kmeans import kmeans, no_progress
 from eimf.esim.two_level import split_count, two_level
-from eimf.vectors import normalise
+from eimf.vectors import normalize
 
 
 def cluster(vectors, count, seed=3, threads=1, **options):
@@ -21,8 +21,8 @@ def cluster(vectors, count, seed=3, threads=1, **options):
 def planted(clusters: int, members: int, width: int, noise: float, seed: int = 1) -> np.ndarray:
     """Unit vectors [clusters * members, S], the members of a centre one after the other."""
     rng = np.random.default_rng(seed)
-    centres = np.repeat(normalise(rng.standard_normal((clusters, width))), members, axis=0)
-    return normalise(centres + noise * normalise(rng.standard_normal(centres.shape)))
+    centres = np.repeat(normalize(rng.standard_normal((clusters, width))), members, axis=0)
+    return normalize(centres + noise * normalize(rng.standard_normal(centres.shape)))
 
 
 def check(vectors: np.ndarray, clusters) -> None:
@@ -43,7 +43,7 @@ def test_planted_clusters_are_recovered_exactly(flat_work):
     check(vectors, clusters)
     groups = clusters.cluster.reshape(8, 30)
     assert (groups == groups[:, :1]).all() and len(set(groups[:, 0])) == 8
-    means = normalise(vectors.reshape(8, 30, 16).mean(axis=1))
+    means = normalize(vectors.reshape(8, 30, 16).mean(axis=1))
     np.testing.assert_allclose(clusters.centroids[groups[:, 0]], means, atol=1e-5)
 
 
@@ -77,7 +77,7 @@ small_users = st.integers(1, 4).flatmap(
 @settings(max_examples=80, deadline=None)
 @given(small_users, st.data())
 def test_every_user_has_the_nearest_cluster_and_no_cluster_is_empty(rows, data):
-    vectors = normalise(np.array(rows, np.float32))
+    vectors = normalize(np.array(rows, np.float32))
     count = data.draw(st.integers(1, len(vectors)))
     flat_work = data.draw(st.sampled_from([0, 10**8]))
     clusters = cluster(vectors, count, seed=data.draw(st.integers(0, 5)), flat_work=flat_work)
@@ -89,7 +89,7 @@ def test_every_user_has_the_nearest_cluster_and_no_cluster_is_empty(rows, data):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 60), st.integers(2, 8), st.integers(0, 9), st.data())
 def test_users_that_all_differ_give_as_many_clusters_as_asked_for(users, width, seed, data):
-    vectors = normalise(np.random.default_rng(seed).standard_normal((users, width)).astype(np.float32))
+    vectors = normalize(np.random.default_rng(seed).standard_normal((users, width)).astype(np.float32))
     count = data.draw(st.integers(1, users))
     clusters = cluster(vectors, count)
     check(vectors, clusters)
@@ -199,7 +199,7 @@ def test_fit_samples_all_users_up_to_fifty_thousand_and_256_per_cluster_beyond()
 
 @pytest.mark.parametrize(("users", "count"), [(300, 7), (50_100, 2)], ids=["all users", "a sample"])
 def test_progress_ends_at_the_announced_number(users, count):
-    vectors = normalise(np.random.default_rng(0).standard_normal((users, 4)).astype(np.float32))
+    vectors = normalize(np.random.default_rng(0).standard_normal((users, 4)).astype(np.float32))
     ticks: list[int] = []
     cluster_users(vectors, count, iterations=9, seed=1, threads=1, on_progress=ticks.append)
     assert sum(ticks) == total_progress(users, count, 9) and min(ticks) >= 0

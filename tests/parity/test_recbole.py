@@ -1,7 +1,7 @@
 """SASRec, GRU4Rec and BERT4Rec beside RecBole 1.2.1's: its weights copied into ours, the same user vectors to 1e-4.
 
 GRU4Rec is the same network but for the biases of the GRU, which RecBole has none of: ours are 0 here. The two
-transformers normalise at other places: RecBole after the residual sum of each part, and once at the input; ours before
+transformers normalize at other places: RecBole after the residual sum of each part, and once at the input; ours before
 each part, and once at the end. So each is compared twice: RecBole's parts put into our order beside our model as it is,
 and RecBole's model as it is beside our parts put into its order. Ours multiplies items by sqrt(D), so what is copied
 there is divided by it. Of BERT4Rec, the state is compared; RecBole's bias of each item comes after it.

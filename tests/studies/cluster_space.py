@@ -20,7 +20,7 @@ from eimf import schema
 from eimf.esim.cluster import Clusters, cluster_count, cluster_users
 from eimf.esim.typical import nearest_to_centroid
 from eimf.store.artifact import Store
-from eimf.vectors import normalise
+from eimf.vectors import normalize
 from pipeline.stages.load import histories_of
 
 SEEDS = (1, 2, 3)
@@ -59,11 +59,11 @@ def judge(clusters: Clusters, history: np.ndarray, users: np.ndarray, targets: n
     cluster, row = clusters.cluster, np.arange(len(users))
     sums = np.zeros((len(clusters.centroids), users.shape[1]))
     np.add.at(sums, cluster, users)
-    others = (targets * normalise(sums[cluster] - users)).sum(axis=1)
+    others = (targets * normalize(sums[cluster] - users)).sum(axis=1)
     company = np.flatnonzero(
         np.bincount(cluster)[cluster] > 1
     )  # without the user nothing is left of the other clusters
-    by_cluster = share_nearer(others, targets @ normalise(sums).T, cluster, company)
+    by_cluster = share_nearer(others, targets @ normalize(sums).T, cluster, company)
     typical = nearest_to_centroid(cluster, clusters.similarity, history, 3)[schema.USER].to_numpy()
     cosine = targets @ users[typical].T
     return by_cluster, share_nearer(cosine[row, cluster], cosine, cluster, np.setdiff1d(row, typical))
@@ -78,7 +78,7 @@ def measure(store: Store) -> None:
     raw = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
     judges: list[Map] = [lambda rows: rows, centring(text), whitening(text, 128)]
     judged = [
-        (normalise(user_means(train.item_idx, train.offsets, to(text))), normalise(to(text))[target - 1])
+        (normalize(user_means(train.item_idx, train.offsets, to(text))), normalize(to(text))[target - 1])
         for to in judges
     ]
     spaces: dict[str, Map] = {"raw": lambda rows: rows, "centred": centring(raw)}
@@ -86,7 +86,7 @@ def measure(store: Store) -> None:
     count, base = cluster_count(len(raw), None, 0.04, 4096), None
     print(f"{store.root}: {len(raw):,} users, {count} clusters; cluster, typical by each judge: raw, centred, whitened")
     for name, space in spaces.items():
-        vectors, shares = normalise(space(raw)), []
+        vectors, shares = normalize(space(raw)), []
         for seed in SEEDS:
             clusters = cluster_users(vectors, count, iterations=25, seed=seed, threads=0, on_progress=lambda _: None)
             shares.append([judge(clusters, histories.num_train, *space_of_judge) for space_of_judge in judged])
