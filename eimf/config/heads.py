@@ -101,11 +101,6 @@ class HeadSettings(HashedSettings):
         return self
 
     @property
-    def smoothed(self) -> float:
-        """The most probability mass that a target gives away."""
-        return self.smoothing.total if self.smoothing else 0.0
-
-    @property
     def plain(self) -> bool:
         """True if neither texts nor interests enter the training."""
         return self.item_init == "random" and self.smoothing is None and self.alignment is None

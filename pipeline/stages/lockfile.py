@@ -18,7 +18,7 @@ from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import read_file, write_atomic
 from eimf.store.manifest import Key, Signed
-from pipeline.backends.model_source import identity_at_hand
+from pipeline.backends.model_source import local_identity
 from pipeline.recipe import Recipe
 
 _DATASET = ("dataset", "text")
@@ -119,7 +119,7 @@ def _content_digests(behind: StageOneSettings) -> dict[str, str]:
     """Digests of what settings only name, by setting, if it is present on this machine."""
     digests: dict[str, str | None] = {}
     for section in {"encoder", "llm"} & behind.settings.keys():
-        digests[f"{section}.model"] = identity_at_hand(behind.settings[section]["model"], behind.folder)
+        digests[f"{section}.model"] = local_identity(behind.settings[section]["model"], behind.folder)
     if "prompt" in behind.settings:
         with suppress(SettingError):
             template = load_template(behind.settings["prompt"]["template"], behind.folder)
