@@ -9,7 +9,7 @@ _NOTE = "AUC of the validation item against items drawn by popularity; history: 
 
 
 def signal_check_table(check: Artifact) -> Table:
-    """One row per source: its mean AUC over users, the LLM's AUC minus it, and what it adds to the user's own history."""
+    """One row per source: its mean AUC over users, the LLM's AUC minus that, and its gain over the user's history."""
     from eimf.semantics.signal_check import HISTORY, LLM, read_auc_table
 
     auc_by_source = read_auc_table(check.table("auc"))
