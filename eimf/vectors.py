@@ -1,4 +1,6 @@
-"""Unit vectors, and their mean over the items of a user or a cluster: the only home of that arithmetic.
+"""Unit vectors, and their mean over the items of a user or a cluster: the arithmetic of stage one.
+
+`eimf.semantics.text_vectors` has the form of the trainer, on torch tensors: the same up to the rounding of the norm.
 
 Shapes: N items, E events, G groups, S width.
 """

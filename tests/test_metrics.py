@@ -1,8 +1,9 @@
 import math
-import random
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from eimf.metrics import PER_CASE, coverage, gini, paired_difference, per_case
 
@@ -40,13 +41,18 @@ def plain(name: str, relevant: list[int], k: int) -> float:
     return gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, len(relevant)) + 1))
 
 
-@pytest.mark.parametrize("name", PER_CASE)
-def test_equal_to_a_loop_over_random_users(name):
-    rng = random.Random(5)
-    users = [rng.sample(range(1, 30), rng.randint(1, 6)) for _ in range(40)]
-    owner = torch.tensor([user for user, ranks in enumerate(users) for _ in ranks])
-    values = per_case(name, torch.tensor([rank for ranks in users for rank in ranks]), owner, len(users), 10)
-    assert values.tolist() == pytest.approx([plain(name, ranks, 10) for ranks in users])
+@settings(max_examples=40)
+@given(
+    st.lists(st.sets(st.integers(1, 30), min_size=1, max_size=6), min_size=1, max_size=6), st.integers(1, 25),
+    st.randoms(),
+)  # fmt: skip
+def test_metrics_equal_a_loop_over_cases_with_several_relevant_items(cases, k, random):
+    pairs = [(case, rank) for case, ranks in enumerate(cases) for rank in ranks]
+    random.shuffle(pairs)  # in whatever order they come
+    case, ranks = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    for name in PER_CASE:
+        values = per_case(name, ranks, case, len(cases), k)
+        assert values.tolist() == pytest.approx([plain(name, list(relevant), k) for relevant in cases])
 
 
 def test_unknown_metric():
@@ -59,6 +65,16 @@ def test_coverage_and_gini():
     assert gini(torch.tensor([5, 5, 5, 5])) == pytest.approx(0)
     assert gini(torch.tensor([0, 0, 0, 9])) == pytest.approx(3 / 4)  # (n - 1) / n
     assert gini(torch.tensor([1, 3])) == pytest.approx(1 / 4)  # |1 - 3| / (2 * 2 * mean 2)... over both pairs: 1/4
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=12))
+def test_gini_is_the_mean_difference_of_any_two_over_twice_the_mean(exposure):
+    assume(sum(exposure))
+    differences = sum(abs(a - b) for a in exposure for b in exposure)
+    wanted = differences / (2 * len(exposure) * sum(exposure))
+    assert gini(torch.tensor(exposure)) == pytest.approx(wanted, abs=1e-9)
+    assert coverage(torch.tensor(exposure)) == sum(count > 0 for count in exposure) / len(exposure)
 
 
 def test_paired_difference():

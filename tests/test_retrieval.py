@@ -1,13 +1,17 @@
+import math
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eimf import retrieval, schema
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
 from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import case_metric, mean_metric, metrics_table, rank_users, slices
-from eimf.retrieval import Exclude, rank
+from eimf.retrieval import Exclude, nearest_rows, rank
 from tests import world as planted
 
 
@@ -131,6 +135,55 @@ def test_no_target_ranks_above_the_first_place(monkeypatch: pytest.MonkeyPatch, 
     assert rank(items.unsqueeze(1), items, torch.arange(1, 601)).rank.tolist() == [1] * 600
 
 
+@settings(max_examples=100)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 12), st.data())
+def test_ranks_are_those_of_a_plain_sort(queries, interest_count, width, num_items, data):
+    def drawn(*shape: int) -> torch.Tensor:
+        flat = data.draw(st.lists(st.integers(-3, 3), min_size=math.prod(shape), max_size=math.prod(shape)))
+        return torch.tensor(flat, dtype=torch.float32).view(shape)
+
+    interests, table = drawn(queries, interest_count, width), drawn(num_items, width)  # whole numbers: many ties
+    items = st.integers(1, num_items)
+    target = torch.tensor(data.draw(st.lists(items, min_size=queries, max_size=queries)))
+    pairs = data.draw(st.lists(st.tuples(st.integers(0, queries - 1), items), max_size=12))
+    top = data.draw(st.integers(1, num_items + 2))
+    exclude = Exclude(*(torch.tensor([pair[part] for pair in pairs], dtype=torch.int64) for part in (0, 1)))
+    ranked = rank(interests, table, target, exclude, top=top)
+    for query in range(queries):
+        score = {
+            item: max(float(vector @ table[item - 1]) for vector in interests[query])
+            for item in range(1, num_items + 1)
+        }
+        allowed, relevant = [item for item in score if (query, item) not in pairs], int(target[query])
+        # Ties count against the relevant item.
+        above = sum(score[item] >= score[relevant] for item in allowed if item != relevant)
+        assert int(ranked.rank[query]) == (1 + above if relevant in allowed else schema.NEVER)
+        best = [item for item in ranked.top_item_idx[query].tolist() if item]
+        assert len(set(best)) == len(best) == min(top, len(allowed)) and set(best) <= set(allowed)
+        assert [score[item] for item in best] == sorted((score[item] for item in allowed), reverse=True)[:top]
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 9), st.integers(1, 3), st.integers(1, 5), st.booleans(), st.integers(0, 99))
+def test_the_nearest_rows_are_those_of_a_plain_sort(rows, width, count, exclude_self, seed):
+    table = torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
+    nearest, products = nearest_rows(table, table, count, exclude_self=exclude_self)
+    for row in range(rows):
+        others = [other for other in range(rows) if not (exclude_self and other == row)]
+        wanted = sorted(others, key=lambda other: -float(table[row] @ table[other]))[:count]
+        assert nearest[row].tolist() == wanted
+        torch.testing.assert_close(products[row], table[wanted] @ table[row])
+
+
+def test_of_many_rows_none_is_nearest_to_itself():
+    # More than one block of queries: each leaves out its own row, and no other.
+    table = torch.randn(600, 4, generator=torch.Generator().manual_seed(0))
+    products = (table @ table.T).fill_diagonal_(-torch.inf)
+    rows, scores = nearest_rows(table, table, 3, exclude_self=True)
+    assert torch.equal(rows, products.topk(3).indices)
+    torch.testing.assert_close(scores, products.topk(3).values)
+
+
 def test_scores_that_are_not_numbers_rank_last():
     assert rank(torch.full((1, 1, 2), torch.nan), torch.randn(4, 2), torch.tensor([2])).rank.tolist() == [4]
 
@@ -168,6 +221,23 @@ def test_metrics_are_zero_if_no_item_is_left_to_recommend():
     assert [rows[name, "all"] for name in ("ndcg", "recall", "coverage", "gini")] == [0.0, 0.0, 0.0, 0.0]
 
 
+def test_slices_by_hand():
+    # Of five items one, the most frequent in training, is the head: item 2. A history of four events is longer than the
+    # median of three; the first and the last user had their items before.
+    item_idx = np.array([2, 1, 2, 2, 3, 3, 1, 5, 2, 4, 2, 5])
+    histories = planted.leave_one_out(item_idx, np.array([0, 3, 7, 12]), 5)
+    ranking = rank_users(model(5), histories, schema.TEST, max_length=6, keep_seen=True, block=2)
+    assert {name: chosen.tolist() for name, chosen in slices(ranking, histories).items()} == {
+        "all": [True, True, True],
+        "head target": [True, False, False],
+        "tail target": [False, True, True],
+        "long history": [False, False, True],
+        "short history": [True, True, False],
+        "new target": [False, True, False],
+        "repeated target": [True, False, True],
+    }
+
+
 def test_the_table_agrees_with_the_ranks_and_slices_divide_them():
     histories = planted.histories(planted.world(users=30))
     ranking = rank_users(
@@ -186,4 +256,5 @@ def test_the_table_agrees_with_the_ranks_and_slices_divide_them():
         assert bool((groups[a] ^ groups[b]).all())
         parts = [rows["recall", 5, name]["cases"] * (rows["recall", 5, name]["value"] or 0) for name in (a, b)]
         assert abs(sum(parts) - float(case_metric(ranking, "recall", 5).sum())) < 1e-9
-    assert int(ranking.exposure[5].sum()) == 30 * 5
+    assert [int(ranking.exposure[k].sum()) for k in (1, 5)] == [30 * 1, 30 * 5]
+    assert (ranking.exposure[1] <= ranking.exposure[5]).all()

@@ -22,8 +22,8 @@ as `eimf/backbones/last_items.py`, import its class in `eimf/backbones/registry.
     class LastItems(Backbone):
         '''A convolution over the last `reach` items.'''
 
-        def __init__(self, *, items: int, width: int, max_length: int, dropout: float, reach: Size = 2) -> None:
-            super().__init__(items=items, width=width)
+        def __init__(self, *, num_items: int, width: int, max_length: int, dropout: float, reach: Size = 2) -> None:
+            super().__init__(num_items=num_items, width=width)
             self.mix, self.reach, self.dropout = nn.Conv1d(width, width, reach), reach, dropout
 
         def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
@@ -76,9 +76,9 @@ class Backbone(nn.Module, ABC):
     hardness: float = 0.0
     """beta of interest-aware hard negatives (`eimf.losses.hard_softmax`); a backbone whose paper has them sets it."""
 
-    def __init__(self, *, items: int, width: int) -> None:
+    def __init__(self, *, num_items: int, width: int) -> None:
         super().__init__()
-        self.item_table = nn.Embedding(items + 1, width, padding_idx=0)
+        self.item_table = nn.Embedding(num_items + 1, width, padding_idx=0)
         nn.init.normal_(self.item_table.weight, std=INIT_STD)
         with torch.no_grad():
             self.item_table.weight[0].zero_()

@@ -1,4 +1,4 @@
-"""BERT4Rec: bidirectional self-attention, trained to fill in masked items, one vector a user.
+"""BERT4Rec: bidirectional self-attention, trained to fill in masked items, one vector per user.
 
 Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer",
 arXiv 1904.06690, section 3. Training (section 3.6, the cloze task): a random share of a sequence's items is replaced by
@@ -11,7 +11,7 @@ maps with a Xavier-uniform start, not a standard deviation of .02, because all t
 first item of a sequence is never masked (here it is nobody's next item); at least one item always is; samples with only
 the last item masked have probability .1, where the authors' code adds one such sample to ten others. Learned positions
 are counted back from the end of a sequence, as in the authors' code, which pads at the front: counted from the first
-item, the position to rank for differs between histories, and less is learnt (our measurement).
+item, the position to rank for differs between histories, and less is learned (our measurement).
 It learns slowly, from a share of the positions: give it many epochs and patience (Petrov and Macdonald, arXiv
 2207.07483, found that the authors' results take up to 30 times their default training time).
 
@@ -40,13 +40,13 @@ class BERT4Rec(Backbone):
     default_dropout = 0.2  # masked items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
         feed_forward: Size = 256, mask: Share = 0.4,
     ) -> None:  # fmt: skip
         """`layers`, `heads`, `feed_forward` as in SASRec; `mask` is the share of items masked in training. Raises
         ValueError if the heads cannot share the width."""
         check_heads(width, heads)
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.mask_vector = nn.Parameter(torch.randn(width) * INIT_STD)
         self.position = nn.Parameter(torch.randn(max_length + 1, width) * INIT_STD)
         self.blocks = nn.ModuleList(
@@ -94,7 +94,7 @@ class BERT4Rec(Backbone):
         x = torch.where(masked.unsqueeze(2), self.mask_vector, self.item_table(sequence))
         inside, position = (sequence > 0) | masked, torch.arange(sequence.shape[1], device=sequence.device)
         from_end = (inside.sum(dim=1, keepdim=True) - 1 - position).clamp(min=0)  # [B, T + 1]
-        # A mask finds its neighbours by its position alone, so that counts as much as the item.
+        # A mask finds its neighbors by its position alone, so that counts as much as the item.
         x = (x + self.position[from_end]) * self.scale
         return dropout(x, self.dropout, self.training), inside[:, None, None]
 

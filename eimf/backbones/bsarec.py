@@ -1,4 +1,4 @@
-"""BSARec: self-attention and a filter that keeps what changes quickly, one vector a user.
+"""BSARec: self-attention and a filter that keeps what changes quickly, one vector per user.
 
 Shin, Choi, Wi and Park, "An Attentive Inductive Bias for Sequential Recommendation beyond the Self-Attention", AAAI
 2024, arXiv 2312.10325, section 4. Self-attention smooths a sequence over. Each block mixes it with a filter that
@@ -44,10 +44,12 @@ def low_pass(length: int, cutoff: int) -> Tensor:
     """
     if length > _LONGEST:
         raise ValueError(f"max_length={length} makes a filter of {length} x {length}; lower it to {_LONGEST} or less")
-    frequencies, kept = length // 2 + 1, cutoff // 2 + 1
-    if kept > frequencies:
-        raise ValueError(f"cutoff={cutoff} keeps {kept} of {frequencies} frequencies; lower it to {length} or less")
-    response = torch.fft.irfft((torch.arange(frequencies) < kept).to(torch.complex64), n=length)  # [L]
+    num_frequencies, num_low = length // 2 + 1, cutoff // 2 + 1
+    if num_low > num_frequencies:
+        raise ValueError(
+            f"cutoff={cutoff} keeps {num_low} of {num_frequencies} frequencies; lower it to {length} or less"
+        )
+    response = torch.fft.irfft((torch.arange(num_frequencies) < num_low).to(torch.complex64), n=length)  # [L]
     position = torch.arange(length)
     return response[(position.unsqueeze(1) - position).clamp(min=0)].tril()
 
@@ -87,13 +89,13 @@ class BSARec(Backbone):
     revision = 2  # the feed-forward part is 4 D wide
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 1,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 1,
         alpha: Share = 0.7, cutoff: Size = 5,
     ) -> None:  # fmt: skip
         """`layers` blocks, each with `heads` attention heads; `alpha` is the share of the filter, `cutoff` c. Raises
         ValueError if the heads cannot share the width, or windows of `max_length` are too short for the cutoff."""
         check_heads(width, heads)
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         kernel = low_pass(max_length, cutoff)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.norm, self.dropout = nn.LayerNorm(width), dropout

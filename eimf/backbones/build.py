@@ -11,7 +11,7 @@ from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
 from eimf.errors import SettingError, describe_validation_error
 
-_COMMON = ("items", "width", "max_length", "dropout")
+_COMMON = ("num_items", "width", "max_length", "dropout")
 
 
 def options_of(backbone: str) -> type[BaseModel]:
@@ -56,25 +56,25 @@ def model_configuration(settings: ModelSettings) -> dict[str, Any]:
 
 def check_backbone(settings: ModelSettings) -> None:
     """Raises SettingError if the backbone refuses its settings, for example heads that do not divide the width."""
-    outline(settings, items=1)
+    outline(settings, num_items=1)
 
 
-def outline(settings: ModelSettings, items: int) -> Backbone:
+def outline(settings: ModelSettings, num_items: int) -> Backbone:
     """Return the backbone with the names, shapes and types of its weights, but without their memory. Raises
     SettingError."""
     with torch.device("meta"):
-        return build_backbone(settings, items, seed=0)
+        return build_backbone(settings, num_items, seed=0)
 
 
-def build_backbone(settings: ModelSettings, items: int, seed: int) -> Backbone:
+def build_backbone(settings: ModelSettings, num_items: int, seed: int) -> Backbone:
     """Build a backbone with weights drawn from `seed`, without changing the random state. Raises SettingError."""
     options = chosen_options(settings)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
             return BACKBONES[settings.backbone](
-                items=items, width=settings.width, max_length=settings.max_length, dropout=chosen_dropout(settings),
-                **options,
+                num_items=num_items, width=settings.width, max_length=settings.max_length,
+                dropout=chosen_dropout(settings), **options,
             )  # type: ignore[call-arg]  # fmt: skip
         except ValueError as error:
             problem, _, hint = str(error).partition("; ")

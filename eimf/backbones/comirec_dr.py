@@ -28,11 +28,11 @@ class ComiRecDR(Backbone):
     """Multi-interest extraction by dynamic routing."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
         rounds: Few = 3, per_place: bool = False,
     ) -> None:  # fmt: skip
         """`interests` is K; `per_place`: W_sk rather than W_k."""
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         matrices = max_length if per_place else 1
         self.transform = nn.Parameter(torch.randn(matrices, width, interests * width) / math.sqrt(width))
         self.count, self.rounds, self.per_place = interests, rounds, per_place

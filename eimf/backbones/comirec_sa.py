@@ -25,11 +25,11 @@ class ComiRecSA(Backbone):
     """Self-attentive multi-interest extraction."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
         hidden: Size = 256,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` F."""
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.to_hidden = nn.Linear(width, hidden, bias=False)
         self.to_weight = nn.Linear(hidden, interests, bias=False)

@@ -1,4 +1,4 @@
-"""YouTube DNN: the mean of the history's item vectors through a perceptron, one vector a user.
+"""YouTube DNN: the mean of the history's item vectors through a perceptron, one vector per user.
 
 Covington, Adams and Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016, section 3 (candidate
 generation): u = MLP(mean of the watched items' vectors), ReLU between the layers; score(u, j) = <u, e_j>. It is a
@@ -27,10 +27,10 @@ class DNN(Backbone):
     """Mean pooling and a perceptron."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, hidden: Size = 256
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, hidden: Size = 256
     ) -> None:
         """`layers` linear maps, all but the last giving `hidden` values. `max_length` is not used."""
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         sizes = [width, *[hidden] * (layers - 1), width]
         maps = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)]
         for layer in maps:

@@ -1,4 +1,4 @@
-"""GRU4Rec: a recurrent network over the history, one vector a user.
+"""GRU4Rec: a recurrent network over the history, one vector per user.
 
 Hidasi, Karatzoglou, Baltrunas and Tikk, "Session-based Recommendations with Recurrent Neural Networks",
 arXiv 1511.06939, section 3: a GRU, here in torch's form (input x, state h, gates r and z):
@@ -27,10 +27,10 @@ class GRU4Rec(Backbone):
     """Gated recurrent units over item vectors."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 1, hidden: Size = 128
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 1, hidden: Size = 128
     ) -> None:
         """`layers` GRUs one above the other, each with a state of `hidden` values. `max_length` is not used."""
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.layers = nn.ModuleList(
             nn.GRU(width if number == 0 else hidden, hidden, batch_first=True) for number in range(layers)
         )

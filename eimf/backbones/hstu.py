@@ -1,4 +1,4 @@
-"""HSTU: pointwise attention with biases by distance and time, gated instead of a feed-forward part; one vector a user.
+"""HSTU: pointwise attention with distance and time biases, gates instead of a feed-forward part; one vector per user.
 
 Zhai et al., "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
 Recommendations", ICML 2024, arXiv 2402.17152, section 3, equations 1 to 3. A layer computes from x
@@ -99,13 +99,13 @@ class HSTU(Backbone):
     """Hierarchical sequential transduction units."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
         time: bool = False,
     ) -> None:  # fmt: skip
         """`layers` units of `heads` attention heads; with `time` they know how long ago an event was, which needs
         data with timestamps. Raises ValueError if the heads cannot share the width."""
         check_heads(width, heads)
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.uses_timestamps = time
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.layers = nn.ModuleList(

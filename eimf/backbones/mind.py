@@ -35,11 +35,11 @@ class MIND(Backbone):
     first_logits: Tensor
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
         rounds: Few = 3, hidden: Size = 256, adaptive: bool = True,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` H; if `adaptive`, a history of n items has K' of them, else K."""
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.to_vote = nn.Linear(width, width, bias=False)
         self.expand, self.contract = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.register_buffer("first_logits", torch.randn(interests, max_length))

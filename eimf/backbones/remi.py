@@ -34,13 +34,13 @@ class REMI(ComiRecSA):
     """Self-attentive multi-interest extraction with REMI's training."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
         hidden: Size = 256, hardness: Weight = 1.0, routing: Weight = 0.3,
     ) -> None:  # fmt: skip
         """`interests` is K, `hidden` the width inside the attention; `hardness` is beta (0: all negatives count alike),
         `routing` lambda."""
         super().__init__(
-            items=items, width=width, max_length=max_length, dropout=dropout, interests=interests, hidden=hidden
+            num_items=num_items, width=width, max_length=max_length, dropout=dropout, interests=interests, hidden=hidden
         )
         self.hardness, self.routing = hardness, routing
 

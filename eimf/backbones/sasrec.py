@@ -1,4 +1,4 @@
-"""SASRec: self-attention over the history, one vector a user.
+"""SASRec: self-attention over the history, one vector per user.
 
 Kang and McAuley, "Self-Attentive Sequential Recommendation", arXiv 1808.09781, section 3.
 Deviations: pre-norm blocks with a final norm, GELU, a feed-forward part wider than the model, learned positions
@@ -25,13 +25,13 @@ class SASRec(Backbone):
     """Self-attentive sequential recommendation."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: Few = 2,
         feed_forward: Size = 256,
     ) -> None:  # fmt: skip
         """`layers` blocks, each with `heads` attention heads and a part `feed_forward` wide. Raises ValueError if the
         heads cannot share the width."""
         check_heads(width, heads)
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.blocks = nn.ModuleList(
             Block(width=width, heads=heads, feed_forward=feed_forward, dropout=dropout) for _ in range(layers)

@@ -46,7 +46,7 @@ class SINE(Backbone):
     """Sparse-interest network."""
 
     def __init__(
-        self, *, items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
+        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: Few = 4,
         concepts: Size = 500, temperature: Scale = 0.1, aggregate: bool = True,
     ) -> None:  # fmt: skip
         """`interests` is K, `concepts` L, `temperature` tau; with `aggregate` a user has one vector. Raises ValueError
@@ -55,7 +55,7 @@ class SINE(Backbone):
             raise ValueError(f"interests={interests} are chosen from concepts={concepts}; raise concepts")
         if not temperature:
             raise ValueError("temperature=0 divides; use a small number")
-        super().__init__(items=items, width=width)
+        super().__init__(num_items=num_items, width=width)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)
         self.concepts = nn.Parameter(torch.randn(concepts, width) * width**-0.5)
         self.to_summary = nn.Linear(width, width, bias=False)

@@ -64,13 +64,9 @@ class HeadSettings(HashedSettings):
     item_init: Literal["random", "text", "text_residual"] = "random"
     """The item embeddings. random: learned from random values. text: learned, initialized from the items' texts.
     text_residual: a learned vector plus a learned map of the text, folded into one table when the model is saved."""
-    smoothing: Annotated[
-        SmoothingSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)
-    ] = None  # fmt: skip
+    smoothing: Annotated[SmoothingSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None
     """Label smoothing over text neighbors."""
-    alignment: Annotated[
-        AlignmentSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)
-    ] = None  # fmt: skip
+    alignment: Annotated[AlignmentSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None
     """Auxiliary tasks of the published method."""
     control: Literal["llm", "shuffled", "random", "cluster", "titles"] = "llm"
     """llm: the LLM's interests. The others are controls that take their place: the interests of another cluster; noise;

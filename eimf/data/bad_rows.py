@@ -54,7 +54,7 @@ def mark_bad_events(events: pl.DataFrame, known_items: pl.Series, min_events: in
     return marked.with_columns(pl.when(few).then(pl.lit(SHORT)).otherwise(pl.col(schema.REASON)).alias(schema.REASON))
 
 
-def broken(marked: pl.DataFrame) -> pl.DataFrame:
+def bad_rows_of(marked: pl.DataFrame) -> pl.DataFrame:
     """The rows that are bad, whatever the number of their user's events."""
     return marked.filter(pl.col(schema.REASON).is_not_null() & (pl.col(schema.REASON) != SHORT))
 
@@ -68,13 +68,13 @@ def stop_on_items(bad: pl.DataFrame, items: pl.DataFrame) -> None:
     if item is not None:
         first = items.filter(pl.col(schema.ITEM_ID) == item)[schema.ROW][0]
         description = f"id {item!r} is in rows {first + 1} and {row + 1} below the header"
-    hint = 'keep one row an item, or set dataset.bad_rows="reject" to keep the first of each and count the others'
+    hint = 'keep one row per item, or set dataset.bad_rows="reject" to keep the first of each and count the others'
     raise DataError("dataset.items", f"{_counts(bad)}; {description}", hint)
 
 
 def stop_on_events(marked: pl.DataFrame, items: pl.DataFrame) -> None:
     """Raise DataError with the first bad row of the events, if there is one."""
-    bad = broken(marked)
+    bad = bad_rows_of(marked)
     if bad.is_empty():
         return
     first = bad.row(0, named=True)
@@ -90,7 +90,7 @@ def stop_on_events(marked: pl.DataFrame, items: pl.DataFrame) -> None:
 
 def nothing_left(marked: pl.DataFrame, items: pl.DataFrame, min_events: int) -> DataError:
     """The error if no event can be used."""
-    bad = broken(marked)
+    bad = bad_rows_of(marked)
     reasons = _counts(bad)
     if len(bad) < len(marked):
         longest = int(

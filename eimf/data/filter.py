@@ -8,7 +8,7 @@ import pyarrow as pa
 from eimf import schema
 from eimf.data.bad_rows import (
     SHORT,
-    broken,
+    bad_rows_of,
     mark_bad_events,
     mark_bad_items,
     nothing_left,
@@ -22,21 +22,21 @@ from eimf.errors import DataError
 @dataclass(frozen=True)
 class Filtered:
     """`events` and `items` that are used; an item without a single event is not: no backbone could learn it. `rejected`
-    is `schema.REJECTED`. `short_users` were left out for having too few events; `broken` counts the other rejected
-    rows."""
+    is `schema.REJECTED`. `num_short_users` users were left out for having too few events; `num_bad_rows` counts the
+    other rejected rows."""
 
     events: pl.DataFrame
     items: pl.DataFrame
     rejected: pa.Table
-    short_users: int
-    broken: int
+    num_short_users: int
+    num_bad_rows: int
 
 
 def filter_rows(events: pl.DataFrame, items: pl.DataFrame, *, bad_rows: BadRows, min_events: int) -> Filtered:
     """Reject bad rows, then users with fewer than `min_events`. Raises DataError on bad rows with `bad_rows="stop"`, or
     if nothing is left."""
     marked_items = mark_bad_items(items)
-    known_items, bad_items = _usable(marked_items), broken(marked_items)
+    known_items, bad_items = _usable(marked_items), bad_rows_of(marked_items)
     if bad_rows == "stop":
         stop_on_items(bad_items, items)
     if known_items.is_empty():
@@ -52,8 +52,8 @@ def filter_rows(events: pl.DataFrame, items: pl.DataFrame, *, bad_rows: BadRows,
         events=usable_events,
         items=known_items.join(usable_events.select(schema.ITEM_ID).unique(), on=schema.ITEM_ID, how="semi"),
         rejected=_rejected(marked_events, bad_items),
-        short_users=short[schema.USER_ID].n_unique(),
-        broken=len(bad_items) + len(broken(marked_events)),
+        num_short_users=short[schema.USER_ID].n_unique(),
+        num_bad_rows=len(bad_items) + len(bad_rows_of(marked_events)),
     )
 
 

@@ -116,7 +116,7 @@ def _exact_below(kind: pl.DataType) -> int:
 
 
 def has_lost_digits(values: pl.Series) -> bool:
-    """True for floats too large to tell neighbouring integers apart."""
+    """True for floats too large to tell neighboring integers apart."""
     return values.dtype.is_float() and bool((values.abs() >= _exact_below(values.dtype)).any())
 
 

@@ -23,8 +23,9 @@ _UNTITLED = "untitled item"
 class Prepared:
     """The tables of the `dataset` artifact, with the schemas of eimf/schema.py.
 
-    `short_users` were left out for having too few events, their events are in `rejected`; `broken` counts its other
-    rows, `cleaned` the items whose title or text held HTML. `notices` are lines about data that were taken as they are.
+    `num_short_users` users were left out for having too few events; these events are in `rejected`, and `num_bad_rows`
+    counts its other rows. `num_cleaned_items` items had HTML in their title or text. `notices` are lines about odd data
+    that are used as they are.
     """
 
     events: pa.Table
@@ -32,9 +33,9 @@ class Prepared:
     items: pa.Table
     users: pa.Table
     rejected: pa.Table
-    short_users: int
-    broken: int
-    cleaned: int
+    num_short_users: int
+    num_bad_rows: int
+    num_cleaned_items: int
     notices: tuple[str, ...]
 
 
@@ -62,9 +63,9 @@ def prepare(
         items=_arrow(item_table, schema.ITEMS),
         users=_arrow(user_table, schema.USER_IDS),
         rejected=used.rejected,
-        short_users=used.short_users,
-        broken=used.broken,
-        cleaned=_changed(used.items, cleaned),
+        num_short_users=used.num_short_users,
+        num_bad_rows=used.num_bad_rows,
+        num_cleaned_items=_changed(used.items, cleaned),
         notices=tuple(notices(used.events, used.items)),
     )
 

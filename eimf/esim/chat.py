@@ -83,18 +83,18 @@ class ChatRenderer:
     def as_data(self, text: str) -> str:
         """`text` with a blank inside every marker. If the tokenizer still reads one (it may rewrite a text before it
         looks for special tokens), only letters and digits are kept."""
-        text = self._breaker.broken(text)
-        if self._control.isdisjoint(self.tokens(text)):
+        text = self._all_markers.escape(text)
+        if self._special_ids.isdisjoint(self.tokens(text)):
             return text
-        return self._breaker.broken(" ".join("".join(c if c.isalnum() else " " for c in text).split()))
+        return self._all_markers.escape(" ".join("".join(c if c.isalnum() else " " for c in text).split()))
 
     def markers(self, prompt: str) -> list[str]:
         """Every special token that the model reads in `prompt`, in order, then every marker in plain text."""
-        special = [str(token) for token in self.tokens(prompt) if token in self._control]
-        return special + self._written.find_all(prompt)
+        special = [str(token) for token in self.tokens(prompt) if token in self._special_ids]
+        return special + self._text_markers.find_all(prompt)
 
     @cached_property
-    def _added(self) -> dict[int, str]:
+    def _special_tokens(self) -> dict[int, str]:
         """Id and text of every special token, and of every other added token that looks like a marker."""
         added = {number: token.content for number, token in self._tokenizer.added_tokens_decoder.items()}
         special = set(self._tokenizer.all_special_ids)
@@ -102,19 +102,19 @@ class ChatRenderer:
         return {number: text for number, text in added.items() if number in special | flagged or is_marker(text)}
 
     @cached_property
-    def _control(self) -> frozenset[int]:
-        return frozenset(self._added) | frozenset(self._tokenizer.all_special_ids)
+    def _special_ids(self) -> frozenset[int]:
+        return frozenset(self._special_tokens) | frozenset(self._tokenizer.all_special_ids)
 
     @cached_property
-    def _written(self) -> Markers:
+    def _text_markers(self) -> Markers:
         """Markers that the chat template writes as plain text between the turns: `[INST]`, `USER:`."""
         roles = ("system", "user", "assistant", "user")
         messages = [{"role": role, "content": text} for role, text in zip(roles, _CONTENTS, strict=True)]
-        return Markers(words_between(self.render(messages), [*_CONTENTS, *self._added.values()]))
+        return Markers(words_between(self.render(messages), [*_CONTENTS, *self._special_tokens.values()]))
 
     @cached_property
-    def _breaker(self) -> Markers:
-        return Markers([*self._added.values(), *self._tokenizer.all_special_tokens, *self._written.texts])
+    def _all_markers(self) -> Markers:
+        return Markers([*self._special_tokens.values(), *self._tokenizer.all_special_tokens, *self._text_markers.texts])
 
     def _apply(self, messages: list[dict[str, str]]) -> str:
         text: Any = self._tokenizer.apply_chat_template(

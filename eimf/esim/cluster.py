@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 
 from eimf.errors import SettingError
-from eimf.esim.kmeans import Progress, assign, kmeans, occupy
+from eimf.esim.kmeans import Progress, assign, fill_empty_clusters, kmeans
 from eimf.esim.two_level import ROUNDS, two_level
 
 FLAT_WORK = 10**8
@@ -86,5 +86,7 @@ def cluster_users(
     centroids = fit(
         vectors, min(count, len(users)), iterations=iterations, seed=seed, on_progress=on_progress, flat_work=flat_work
     )
-    centroids, cluster[users], similarity[users] = occupy(vectors, centroids, *assign(vectors, centroids, on_progress))
+    centroids, cluster[users], similarity[users] = fill_empty_clusters(
+        vectors, centroids, *assign(vectors, centroids, on_progress)
+    )
     return Clusters(centroids, cluster, similarity)

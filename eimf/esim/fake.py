@@ -52,7 +52,7 @@ class FakeRenderer:
         return "".join(f"<{message['role']}>\n{message['content']}\n" for message in messages)
 
     def as_data(self, text: str) -> str:
-        return self._turns.broken(text)
+        return self._turns.escape(text)
 
     def markers(self, prompt: str) -> list[str]:
         return self._turns.find_all(prompt)

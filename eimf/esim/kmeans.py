@@ -15,7 +15,7 @@ _SAME = 1e-6
 _TOLERANCE = 1e-3
 
 
-def ignore(_: int) -> None:
+def no_progress(_: int) -> None:
     """Report no progress."""
 
 
@@ -47,7 +47,7 @@ def mean_directions(vectors: np.ndarray, cluster: np.ndarray, centroids: np.ndar
     return np.where(length > _SAME, sums / np.maximum(length, _SAME), centroids).astype(np.float32)
 
 
-def worst_served(vectors: np.ndarray, similarity: np.ndarray, count: int) -> np.ndarray:
+def farthest_users(vectors: np.ndarray, similarity: np.ndarray, count: int) -> np.ndarray:
     """At most `count` users, the farthest from their centroids first, without equal vectors and without users at their
     centroid. At least one, if there is such a user."""
     far = np.flatnonzero(similarity < 1 - _SAME)
@@ -70,7 +70,7 @@ def lloyd(vectors: np.ndarray, centroids: np.ndarray, rounds: int, on_progress: 
         cluster, similarity = assign(vectors, centroids, on_progress)
         centroids = mean_directions(vectors, cluster, centroids)
         empty = empty_clusters(cluster, len(centroids))
-        users = worst_served(vectors, similarity, len(empty))
+        users = farthest_users(vectors, similarity, len(empty))
         centroids[empty[: len(users)]] = vectors[users]
         mean = float(similarity.mean(dtype=np.float64))
         if not len(users) and mean - before <= _TOLERANCE * max(1 - mean, 0.0):
@@ -80,7 +80,7 @@ def lloyd(vectors: np.ndarray, centroids: np.ndarray, rounds: int, on_progress: 
     return centroids
 
 
-def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+def kmeans_plus_plus(vectors: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` users drawn one after another in proportion to 1 - cosine to the nearest one drawn before (k-means++,
     Arthur and Vassilvitskii 2007). Deviation: an eighth as many as there are already are drawn together, so it takes
     the products of one round instead of one pass per cluster."""
@@ -88,7 +88,7 @@ def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> 
     nearest = np.full(len(vectors), -1, np.float32)
     batch = chosen
     while len(chosen) < count:
-        nearest = np.maximum(nearest, assign(vectors, vectors[batch], ignore)[1])
+        nearest = np.maximum(nearest, assign(vectors, vectors[batch], no_progress)[1])
         weight = np.where(nearest < 1 - _SAME, 1 - nearest.astype(np.float64), 0.0)
         weight[chosen] = 0
         size = min(count - len(chosen), max(1, len(chosen) // 8), int(np.count_nonzero(weight)))
@@ -102,11 +102,11 @@ def spread_out(vectors: np.ndarray, count: int, random: np.random.Generator) -> 
 def kmeans(
     vectors: np.ndarray, count: int, rounds: int, random: np.random.Generator, on_progress: Progress
 ) -> np.ndarray:
-    """Centroids [C, S] after at most `rounds` rounds that start from spread-out users."""
-    return lloyd(vectors, vectors[spread_out(vectors, count, random)], rounds, on_progress)
+    """Centroids [C, S] after at most `rounds` rounds that start from the users that `kmeans_plus_plus` draws."""
+    return lloyd(vectors, vectors[kmeans_plus_plus(vectors, count, random)], rounds, on_progress)
 
 
-def occupy(
+def fill_empty_clusters(
     vectors: np.ndarray, centroids: np.ndarray, cluster: np.ndarray, similarity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centroids, cluster and similarity without empty clusters: the centroid of one moves to the user that is farthest
@@ -116,10 +116,10 @@ def occupy(
     """
     centroids, cluster, similarity = centroids.copy(), cluster.copy(), similarity.copy()
     while len(empty := empty_clusters(cluster, len(centroids))):
-        users = worst_served(vectors, similarity, len(empty))
+        users = farthest_users(vectors, similarity, len(empty))
         moved = empty[: len(users)]
         centroids[moved] = vectors[users]
-        nearest, cosines = assign(vectors, centroids[moved], ignore)
+        nearest, cosines = assign(vectors, centroids[moved], no_progress)
         nearer = (nearest >= 0) & (cosines > similarity)
         if not nearer.any():
             occupied = np.setdiff1d(np.arange(len(centroids)), empty)

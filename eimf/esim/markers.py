@@ -19,13 +19,13 @@ def words_between(rendered: str, contents: Iterable[str]) -> set[str]:
 
 
 class Markers:
-    """A set of markers, to break or to find in a text."""
+    """A set of markers, to escape or to find in a text."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
         self._pattern = re.compile("|".join(map(re.escape, self.texts)) or "(?!)", re.IGNORECASE)
 
-    def broken(self, text: str) -> str:
+    def escape(self, text: str) -> str:
         """`text` with a blank inside every marker, until none is left; a marker of one character becomes a blank."""
         while True:
             text, count = self._pattern.subn(lambda match: _break(match[0]), text)

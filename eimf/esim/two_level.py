@@ -6,7 +6,7 @@ only the last rounds do; the rounds within coarse clusters compute users x 512.
 
 import numpy as np
 
-from eimf.esim.kmeans import Progress, assign, ignore, kmeans, lloyd
+from eimf.esim.kmeans import Progress, assign, kmeans, lloyd, no_progress
 
 ROUNDS = 6
 """Most rounds over all users and clusters, at the end."""
@@ -34,13 +34,13 @@ def two_level(
     and of the clusterings within. The counts given to `on_progress` add up to len(vectors) x (1 + ROUNDS)."""
     coarse_count = max(1, round(count / fine))
     sample = np.sort(random.choice(len(vectors), min(len(vectors), _COARSE_SAMPLE * coarse_count), replace=False))
-    coarse = kmeans(vectors[sample], coarse_count, rounds, random, ignore)
-    group, _ = assign(vectors, coarse, ignore)
+    coarse = kmeans(vectors[sample], coarse_count, rounds, random, no_progress)
+    group, _ = assign(vectors, coarse, no_progress)
     sizes = np.bincount(group, minlength=coarse_count)
     order, ends = np.argsort(group, kind="stable"), np.cumsum(sizes)
     centroids = []
     for share, size, end in zip(split_count(count, sizes), sizes, ends, strict=True):
         if share:
-            centroids.append(kmeans(vectors[order[end - size : end]], share, rounds, random, ignore))
+            centroids.append(kmeans(vectors[order[end - size : end]], share, rounds, random, no_progress))
         on_progress(int(size))
     return lloyd(vectors, np.concatenate(centroids), ROUNDS, on_progress)

@@ -155,8 +155,10 @@ class VllmEncoder:
         _shut_down(self._llm, self._threads)
 
 
-def memory_options(*, on_gpu: bool, cpu_kv_cache_gib: float, gpu_memory: float, tensor_parallel: int) -> dict[str, Any]:
+def memory_options(
+    *, on_gpu: bool, cpu_kv_cache_gib: float, gpu_memory_utilization: float, tensor_parallel_size: int
+) -> dict[str, Any]:
     """The engine's memory settings for this machine."""
     if on_gpu:
-        return {"gpu_memory_utilization": gpu_memory, "tensor_parallel_size": tensor_parallel}
+        return {"gpu_memory_utilization": gpu_memory_utilization, "tensor_parallel_size": tensor_parallel_size}
     return {"kv_cache_memory_bytes": int(cpu_kv_cache_gib * _GIB)}

@@ -3,7 +3,7 @@
 gBCE: Petrov and Macdonald, "gSASRec", arXiv 2308.07192, section 4: the target's probability is raised to the power
 beta = a (t (1 - 1 / a) + 1 / a), with a the sampled share of the negatives. At t = 1 this removes the overconfidence
 that comes from sampling few negatives; t = 0 is plain BCE.
-Deviation: one sample a step, shared by its positions, instead of one for each position.
+Deviation: one sample per step, shared by its positions, instead of one for each position.
 
 Shapes: R rows, C sampled items, n other items in a row's label, N items, D width.
 """

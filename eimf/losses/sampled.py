@@ -29,7 +29,7 @@ class Sampler:
     """Samples rows of the item table by a power of the items' frequency."""
 
     def __init__(self, frequency: np.ndarray, count: int, device: torch.device, power: float = POWER) -> None:
-        """`frequency` [N]: how often each item occurs in training; `count` items a sample. A `power` of 0 samples
+        """`frequency` [N]: how often each item occurs in training; `count` items per sample. A `power` of 0 samples
         evenly."""
         share = torch.from_numpy((frequency.astype(np.float64) + 1) ** power)
         share /= share.sum()
@@ -82,7 +82,7 @@ def sampled_cross_entropy(
 
 
 class SampledSoftmax:
-    """`train.loss = "sampled"`: one sample a step, shared by its positions."""
+    """`train.loss = "sampled"`: one sample per step, shared by its positions."""
 
     samples_items = True
 

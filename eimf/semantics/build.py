@@ -57,13 +57,13 @@ class SideInformation:
     def soft_labels(self, item_row: Tensor, user: Tensor, event: Tensor) -> SoftLabels | None:
         """The soft part of the labels of targets in these rows of the item table, of these users and events, [P] each;
         None without label smoothing."""
-        mass = self.settings.smoothing
-        if mass is None:
+        smoothing = self.settings.smoothing
+        if smoothing is None:
             return None
         parts = (
-            (mass.item, self.item_neighbors, item_row),
-            (mass.user, self.user_neighbors, user),
-            (mass.interest, self.interest_neighbors, event),
+            (smoothing.item, self.item_neighbors, item_row),
+            (smoothing.user, self.user_neighbors, user),
+            (smoothing.interest, self.interest_neighbors, event),
         )
         labels = [(share, neighbors(index)) for share, neighbors, index in parts if neighbors is not None]
         return SoftLabels(
@@ -106,20 +106,20 @@ def _heads(supervision: Supervision, alignment: AlignmentSettings, table_width: 
 
 
 def _neighbors(
-    supervision: Supervision, histories: Histories, mass: SmoothingSettings | None, device: torch.device | None
+    supervision: Supervision, histories: Histories, smoothing: SmoothingSettings | None, device: torch.device | None
 ) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None]:
     """The neighbors of items, users and interests, as far as label smoothing needs them."""
     item, user, interest = None, None, None
-    if mass is None:
+    if smoothing is None:
         return item, user, interest
     texts = supervision.item_text_vectors
     item_decay = frequency_decay(histories.frequency())  # [N]
-    if mass.item:
+    if smoothing.item:
         item = neighbors_of(texts, texts, item_decay, exclude_self=True, device=device)
-    if mass.user:
+    if smoothing.user:
         user_decay = frequency_decay(histories.num_train)
         user = neighbors_of(user_text_vectors(texts, histories), texts, user_decay, device=device)
-    if mass.interest:
+    if smoothing.interest:
         event_decay = item_decay[torch.from_numpy(histories.item_idx) - 1]  # [E]
         neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
         interest = InterestNeighbors(nearest_interests(supervision, histories), neighbors, event_decay)

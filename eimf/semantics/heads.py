@@ -55,28 +55,31 @@ class EimfHeads(nn.Module):
             self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(
-        self, readout: Tensor, vectors_of: Callable[[Tensor], Tensor], target: Tensor, cluster: Tensor,
-        sample: Sample | None, products: MatmulOptions, generator: torch.Generator,
+        self, readout: Tensor, vectors_of: Callable[[Tensor], Tensor], target_row: Tensor, cluster: Tensor,
+        sample: Sample | None, matmul: MatmulOptions, generator: torch.Generator,
     ) -> dict[str, Tensor]:  # fmt: skip
         """The losses, each a mean over positions: `align_items` and `align_users`, the two halves of L_align, and
         `semantic`, L_sem.
 
-        `readout` [P, D] is r, `vectors_of` gives the vectors of rows, `target` [P] are rows, `cluster` [P] the user's
-        cluster, or -1 if the position has no semantic supervision: its cluster has no interests, or the LLM has read
-        its target. If there is a `sample`, it stands for all items; `generator` (of the CPU) groups the items that are
-        contrasted.
+        `readout` [P, D] is r, `vectors_of` gives the vectors of rows of the item table, `target_row` [P] are such rows,
+        `cluster` [P] is the user's cluster, or -1 if the position has no semantic supervision: its cluster has no
+        interests, or the LLM has read its target. If there is a `sample`, it stands for all items; `generator` (of the
+        CPU) groups the items that are contrasted.
         """
-        first_item, not_negatives = self._item_candidates(target, generator)
-        even, vectors = torch.full((len(target),), 1 / len(target), device=target.device), vectors_of(target)
+        first_item, not_negatives = self._item_candidates(target_row, generator)
+        even, vectors = (
+            torch.full((len(target_row),), 1 / len(target_row), device=target_row.device),
+            vectors_of(target_row),
+        )
         if not (self.users or self.semantic):
-            target_text = self.project(self.item_text_vectors[target])
+            target_text = self.project(self.item_text_vectors[target_row])
             return {"align_items": self._align(vectors, target_text, first_item, not_negatives, even)}
         known = cluster >= 0
-        target_text, interest, slot = self._read_interests(target, cluster, known)  # [P, D], [P, D], [P]
+        target_text, interest, slot = self._read_interests(target_row, cluster, known)  # [P, D], [P, D], [P]
         losses = {}
         if self.semantic:
             weight = known / len(known)
-            losses["semantic"] = self._predict(interest, slot, target_text, target, weight, sample, products)
+            losses["semantic"] = self._predict(interest, slot, target_text, target_row, weight, sample, matmul)
         if not self.users:
             return {"align_items": self._align(vectors, target_text, first_item, not_negatives, even), **losses}
         same_cluster = (cluster.unsqueeze(1) == cluster) | (cluster < 0)
@@ -97,19 +100,19 @@ class EimfHeads(nn.Module):
         )
         return 0.4 * contrast + 0.1 * distance
 
-    def _item_candidates(self, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _item_candidates(self, target_row: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Items are contrasted in random groups: the first position with the same item and group [P], and which
         positions are not negatives of each other [P, P]."""
-        group = torch.randperm(len(target), generator=generator).to(target.device) // self.contrastive_batch
-        same_item, other_group = target.unsqueeze(1) == target, group.unsqueeze(1) != group
-        return _first_equal(target * len(target) + group), same_item | other_group
+        group = torch.randperm(len(target_row), generator=generator).to(target_row.device) // self.contrastive_batch
+        same_item, other_group = target_row.unsqueeze(1) == target_row, group.unsqueeze(1) != group
+        return _first_equal(target_row * len(target_row) + group), same_item | other_group
 
-    def _read_interests(self, target: Tensor, cluster: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _read_interests(self, target_row: Tensor, cluster: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The target's projected text [P, D], the interest nearest to it (hard readout) [P, D], and which of the C * M
         interests that is [P]. Positions that are not `known` [P] read something that has no weight."""
         row = cluster.clamp(min=0)
         mask = self.interest_mask[row] | ~known.unsqueeze(1)
-        texts = torch.cat([self.item_text_vectors[target].unsqueeze(1), self.interest_vectors[row]], dim=1)
+        texts = torch.cat([self.item_text_vectors[target_row].unsqueeze(1), self.interest_vectors[row]], dim=1)
         target_text, projected = self.project(texts).split([1, mask.shape[1]], dim=1)  # [P, 1, D], [P, M, D]
         branch = self._text_branch(projected, mask)  # [P, M, D]
         with torch.no_grad():
@@ -126,17 +129,17 @@ class EimfHeads(nn.Module):
         return projected + self.to_out(attention @ value)
 
     def _predict(
-        self, interest: Tensor, slot: Tensor, target_text: Tensor, target: Tensor, weight: Tensor,
-        sample: Sample | None, products: MatmulOptions,
+        self, interest: Tensor, slot: Tensor, target_text: Tensor, target_row: Tensor, weight: Tensor,
+        sample: Sample | None, matmul: MatmulOptions,
     ) -> Tensor:  # fmt: skip
         """Cross entropy of <interest, x_j> over all items j at the target, whose projected text is `target_text`. Over
         all items, each distinct interest is scored once."""
         if sample is not None:
             negatives = self.project(self.item_text_vectors[sample.rows])
-            return sampled_cross_entropy(interest, target_text, negatives, target, sample, weight)
+            return sampled_cross_entropy(interest, target_text, negatives, target_row, sample, weight)
         distinct, row = _first_equal(slot).unique(return_inverse=True)
         shared = torch.zeros(len(distinct), device=weight.device).index_add_(0, row, weight)
-        normalizer = weighted_logsumexp(interest[distinct], self.project(self.item_text_vectors), shared, products)
+        normalizer = weighted_logsumexp(interest[distinct], self.project(self.item_text_vectors), shared, matmul)
         return normalizer - (weight * (interest * target_text).sum(dim=1)).sum()
 
 
@@ -145,11 +148,11 @@ def _first_equal(values: Tensor) -> Tensor:
     return (values.unsqueeze(1) == values).to(torch.uint8).argmax(dim=1)
 
 
-def hard_readout(interests: Tensor, item_vectors: Tensor, target: Tensor) -> Tensor:
-    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and target rows [P]
+def hard_readout(interests: Tensor, item_vectors: Tensor, target_row: Tensor) -> Tensor:
+    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and `target_row` [P]
     (training only)."""
     if interests.shape[1] == 1:
         return interests[:, 0]
     with torch.no_grad():
-        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target]).argmax(dim=1)
+        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target_row]).argmax(dim=1)
     return interests[torch.arange(len(interests), device=interests.device), best]

@@ -1,6 +1,6 @@
 """Mean text vectors in the trainer: of users, for soft labels and the signal check, and of what an LLM was shown.
 
-Stage one has its own form of this mean (`eimf.vectors`, for its clusters): the same up to the rounding of the norm.
+Stage one has a form of this mean for numpy (`eimf.vectors`): the same up to the rounding of the norm.
 
 Shapes: N items, E events, U users, G groups, S text width.
 """

@@ -1,1 +1,1 @@
-"""The content-addressed artifact store: keys, manifests, atomic writes, and the append-only reply rows."""
+"""The content-addressed artifact store: keys, manifests, atomic writes, and the append-only reply store."""

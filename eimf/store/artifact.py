@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from eimf.errors import ArtifactError, on_one_line
 from eimf.store import keys
 from eimf.store.files import (
-    exclusive,
+    file_lock,
     fsync,
     is_plain_dir,
     paths_in,
@@ -100,7 +100,7 @@ class Artifact:
             raise self.damaged(f"its manifest names no {kind} that it was built from")
         return key
 
-    def fact(self, name: str) -> float:
+    def summary_number(self, name: str) -> float:
         """A number in the artifact's summary. Raises ArtifactError if it is missing or not a number."""
         value = self.manifest.summary.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -196,13 +196,13 @@ class Store:
 
     @contextmanager
     def lock(self, name: str, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the lock `name` while others wait; see `files.exclusive`. Raises ArtifactError if the store is not
+        """Hold the lock `name` while others wait; see `files.file_lock`. Raises ArtifactError if the store is not
         writable."""
         path = self.root / _LOCKS / f"{name}.lock"
         with ExitStack() as stack:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(exclusive(path, holder, on_busy))
+                stack.enter_context(file_lock(path, holder, on_busy))
             except BrokenPipeError:  # nobody reads what `on_busy` prints
                 raise
             except OSError as error:

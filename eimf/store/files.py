@@ -112,7 +112,7 @@ def remove_stale_dirs(parent: Path) -> int:
     removed = 0
     for mark in _regular_files(parent, _MARK):
         folder = mark.with_suffix("")
-        with _unheld(mark) as handle:
+        with _try_lock(mark) as handle:
             if handle is None or not _is_mark(handle, folder):
                 continue
             _remove_dir(folder, mark)
@@ -132,7 +132,7 @@ def remove_stale_files(folder: Path) -> int:
     """Remove the files of `write_atomic` in `folder` that killed processes have left. Returns how many."""
     removed = 0
     for path in _regular_files(folder, _FILE):
-        with _unheld(path) as handle:
+        with _try_lock(path) as handle:
             if handle is not None:
                 path.unlink(missing_ok=True)
                 removed += 1
@@ -165,7 +165,7 @@ def _regular_files(folder: Path, name: re.Pattern[str]) -> list[Path]:
 
 
 @contextmanager
-def _unheld(path: Path) -> Iterator[int | None]:
+def _try_lock(path: Path) -> Iterator[int | None]:
     """The file open for reading and locked, or None if another process holds it or has removed it."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -186,7 +186,7 @@ def _unheld(path: Path) -> Iterator[int | None]:
 
 
 @contextmanager
-def exclusive(path: Path, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
+def file_lock(path: Path, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock file `path`, and remove it afterwards. The kernel frees it when its holder ends, however it ends.
 
     `holder` tells others who holds it. While another process does, `on_busy` is called with that process's `holder`,

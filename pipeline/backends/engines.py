@@ -168,6 +168,6 @@ class Engines:
         return memory_options(
             on_gpu=self._on_gpu,
             cpu_kv_cache_gib=runtime.cpu_kv_cache_gib,
-            gpu_memory=runtime.gpu_memory_utilization,
-            tensor_parallel=gpus,
+            gpu_memory_utilization=runtime.gpu_memory_utilization,
+            tensor_parallel_size=gpus,
         )

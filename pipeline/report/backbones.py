@@ -38,7 +38,7 @@ def describe_backbone(name: str) -> BackboneSummary:
     from eimf.config import ModelSettings
 
     settings = ModelSettings(backbone=name)
-    model = build_backbone(settings, items=1, seed=0).eval()
+    model = build_backbone(settings, num_items=1, seed=0).eval()
     with torch.no_grad():
         item_idx, lengths = torch.ones(1, 1, dtype=torch.int64), torch.ones(1, dtype=torch.int64)
         vectors = model.interests(item_idx, lengths).shape[1]

@@ -28,7 +28,7 @@ def training_table(results: list[Result]) -> Table:
     columns = (*(f"{name}@{k}" for name, k in metrics), "best epoch", "seconds")
     rows = []
     for result, of_result in zip(results, values, strict=True):
-        took = [Number(result.checkpoint.fact(name), 0) for name in ("best_epoch", "seconds")]
+        took = [Number(result.checkpoint.summary_number(name), 0) for name in ("best_epoch", "seconds")]
         rows.append((result.label, (*(Number(of_result[metric]) for metric in metrics), *took)))
     return Table("", columns, tuple(rows))
 

@@ -45,7 +45,7 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
     if job.train.precision == "bfloat16" and device.type == "cpu" and not bfloat16_is_native():
         problem = "bfloat16, which this CPU emulates (no avx512_bf16, amx_bf16 or bf16): many times slower than float32"
         raise SettingError("train.precision", problem, 'set it to "float32", or train on another machine')
-    check_memory(job.model, int(artifacts["dataset"].fact("items")), memory_of(device))
+    check_memory(job.model, int(artifacts["dataset"].summary_number("items")), memory_of(device))
     from pipeline.training.run import train
     from pipeline.training.state import RunDirectory, json_lines
 

@@ -21,7 +21,7 @@ class GainDecision:
 
 def decision_of(signal_check: Artifact) -> GainDecision:
     """The decision that follows from a finished signal check."""
-    return decide_by_gain(signal_check.fact("gain"), signal_check.fact("standard_error"))
+    return decide_by_gain(signal_check.summary_number("gain"), signal_check.summary_number("standard_error"))
 
 
 def decide_by_gain(gain: float, standard_error: float) -> GainDecision:

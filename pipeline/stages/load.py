@@ -28,5 +28,5 @@ def histories_of(artifacts: Artifacts) -> Histories:
     dataset = artifacts["dataset"]
     return read_histories(
         dataset.table("events"), dataset.table("eval_cases"),
-        num_users=int(dataset.fact("users")), num_items=int(dataset.fact("items")),
+        num_users=int(dataset.summary_number("users")), num_items=int(dataset.summary_number("items")),
     )  # fmt: skip

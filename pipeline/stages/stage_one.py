@@ -33,7 +33,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
             built |= {stage.kind} if is_new else set()
             if stage.kind in STAGE_TWO_KINDS:
                 save_lock(store, settings_behind(recipe, stage.kind), artifacts[stage.kind])
-    requests = artifacts["interests"].fact("llm_requests") if "interests" in built else 0
+    requests = artifacts["interests"].summary_number("llm_requests") if "interests" in built else 0
     ready = f"esim {artifacts['esim'].short} is ready"
     info(f"{ready}: {len(built)} of {len(stages)} stages built, LLM requests: {requests}")
     return artifacts

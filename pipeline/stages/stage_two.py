@@ -68,7 +68,7 @@ def _announce(training: ResolvedTraining) -> None:
     if training.decision:
         info(training.decision.reason)
     dataset = training.dataset
-    share = dataset.fact("repeated_targets") / max(1, dataset.fact("test_targets"))
+    share = dataset.summary_number("repeated_targets") / max(1, dataset.summary_number("test_targets"))
     if share > _MANY_REPEATS and not training.job.keep_seen:
         repeats = f"{share:.0%} of the test targets are items that the user had before; these are left out: misses"
         info(f"{repeats}; evaluate.keep_seen=true (--keep-seen) recommends and counts them too")

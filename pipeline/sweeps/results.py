@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf.store import keys
-from eimf.store.files import exclusive, write_atomic
+from eimf.store.files import file_lock, write_atomic
 from pipeline.sweeps.plan import Trial
 
 MAX_RANK = 50
@@ -123,7 +123,7 @@ def _parse(line: bytes) -> TrialResult | None:
 def add_results(folder: Path, new: Iterable[TrialResult]) -> None:
     """Put results into the file in place of earlier ones of the same trials. Several processes may do so at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder / _LOCK):
+    with file_lock(folder / _LOCK):
         results = read_results(folder)[0] | {result.name: result for result in new}
         ordered = sorted(
             results.values(), key=lambda result: (result.dataset, result.backbone, result.variant, result.seed)

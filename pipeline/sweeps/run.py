@@ -146,6 +146,6 @@ def _train(trial: Trial, root: Path) -> Outcome:
     if run.metrics.key != trial.key:
         raise ArtifactError(trial.name, "stage one has changed since the sweep began", "start the sweep again")
     names = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")
-    summary = {**run.metrics.manifest.summary, **{name: run.checkpoint.fact(name) for name in names}}
+    summary = {**run.metrics.manifest.summary, **{name: run.checkpoint.summary_number(name) for name in names}}
     ranks, case = (run.metrics.table("ranks")[name].to_numpy() for name in (schema.RANK, schema.CASE))
     return {"checkpoint": run.checkpoint.key, "summary": summary, **pack_ranks(ranks, case)}

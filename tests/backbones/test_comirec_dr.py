@@ -12,7 +12,7 @@ K, D, T = 3, 6, 9
 
 def model(per_place: bool) -> ComiRecDR:
     torch.manual_seed(0)
-    backbone = ComiRecDR(items=40, width=D, max_length=T, dropout=0.3, interests=K, per_place=per_place).eval()
+    backbone = ComiRecDR(num_items=40, width=D, max_length=T, dropout=0.3, interests=K, per_place=per_place).eval()
     with torch.no_grad():
         backbone.item_table.weight.mul_(40)  # so that the rounds change the weights
     return backbone

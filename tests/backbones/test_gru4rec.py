@@ -9,7 +9,7 @@ from eimf.backbones.gru4rec import GRU4Rec
 @pytest.mark.parametrize("layers", [1, 2])
 def test_states_equal_the_recurrence(layers):
     torch.manual_seed(0)
-    model = GRU4Rec(items=20, width=4, max_length=9, dropout=0.5, layers=layers, hidden=5).eval()
+    model = GRU4Rec(num_items=20, width=4, max_length=9, dropout=0.5, layers=layers, hidden=5).eval()
     with torch.no_grad():
         model.item_table.weight.mul_(30)  # far from the linear part of the gates
     items = torch.tensor([[4, 9, 2, 9, 7]])

@@ -12,7 +12,7 @@ K, D, T = 4, 8, 18
 
 def model(**options) -> MIND:
     torch.manual_seed(0)
-    return MIND(items=40, width=D, max_length=T, dropout=0.3, hidden=12, **options).eval()
+    return MIND(num_items=40, width=D, max_length=T, dropout=0.3, hidden=12, **options).eval()
 
 
 def by_hand(mind: MIND, items: torch.Tensor, count: int) -> torch.Tensor:

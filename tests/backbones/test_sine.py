@@ -15,7 +15,7 @@ K, L, D, T = 3, 7, 6, 9
 
 def model(**options) -> SINE:
     torch.manual_seed(0)
-    sine_model = SINE(items=40, width=D, max_length=T, dropout=0.3, interests=K, concepts=L, **options).eval()
+    sine_model = SINE(num_items=40, width=D, max_length=T, dropout=0.3, interests=K, concepts=L, **options).eval()
     with torch.no_grad():
         sine_model.item_table.weight.mul_(20)
         sine_model.position.mul_(20)
@@ -91,9 +91,9 @@ def test_scores_of_the_chosen_concepts_carry_gradients():
 
 def test_refuses_what_cannot_be():
     with pytest.raises(ValueError, match="raise concepts"):
-        SINE(items=5, width=4, max_length=5, dropout=0.0, interests=4, concepts=3)
+        SINE(num_items=5, width=4, max_length=5, dropout=0.0, interests=4, concepts=3)
     with pytest.raises(ValueError, match="small number"):
-        SINE(items=5, width=4, max_length=5, dropout=0.0, temperature=0.0)
+        SINE(num_items=5, width=4, max_length=5, dropout=0.0, temperature=0.0)
 
 
 def test_tells_planted_interests_apart():

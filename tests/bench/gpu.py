@@ -192,7 +192,7 @@ def feeding(histories: Histories, batch: int) -> dict[str, float]:
     number = min(20, len(plan))
     begin = time.perf_counter()
     for step in range(number):
-        plan[step].to(GPU, ("items", "next_items", "place", "target_row"))
+        plan[step].to(GPU, ("item_idx", "next_item_idx", "slot", "target_row"))
     torch.cuda.synchronize()
     return {"plan_s": planned, "batch_ms": (time.perf_counter() - begin) / number * 1e3, "steps": len(plan)}
 

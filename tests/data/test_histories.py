@@ -1,5 +1,7 @@
 """The dataset artifact as arrays: what is refused, and what is read from them."""
 
+from itertools import chain, pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf import schema
-from eimf.data.eval_cases import EvalCases
-from eimf.data.histories import Histories, read_histories
+from eimf.data.eval_cases import EvalCases, eval_cases_table
+from eimf.data.histories import Histories, read_histories, training_mask
 from eimf.errors import DataError
 from tests import world as planted
+from tests.strategies import any_histories
 
 NO_CASES = pa.table([[]] * len(schema.EVAL_CASES), schema=schema.EVAL_CASES)
 
@@ -104,3 +107,27 @@ def test_slices_of_the_flat_arrays_are_the_lists_of_each_user(lists, random):
     assert data.repeated(cases).tolist() == [
         item in lists[user][:end] for user, end, items in zip(with_case, ends, relevant, strict=True) for item in items
     ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_histories())
+def test_the_tables_of_a_dataset_are_read_back_as_they_were(data):
+    count = len(data.item_idx)
+    user_idx = np.repeat(np.arange(data.num_users), np.diff(data.offsets))
+    columns = (user_idx, data.item_idx, np.arange(count, dtype=float), training_mask(data.offsets, data.num_train))
+    table = pa.table(list(columns), names=schema.EVENTS.names).cast(schema.EVENTS)
+    read = read_histories(table, eval_cases_table(data.cases), num_users=data.num_users, num_items=data.num_items)
+    for name in ("item_idx", "offsets", "num_train"):
+        assert getattr(read, name).tolist() == getattr(data, name).tolist()
+    assert read.timestamps.tolist() == list(range(count))
+    lists = [data.item_idx[begin:end].tolist() for begin, end in pairwise(data.offsets)]
+    training = [items[:-2] for items in lists]
+    assert read.frequency().tolist() == [sum(row.count(n) for row in training) for n in range(1, read.num_items + 1)]
+    owner, event = read.training_events()
+    assert read.item_idx[event].tolist() == list(chain(*training))
+    assert owner.tolist() == [user for user, row in enumerate(training) for _ in row]
+    for split, held_out in ((schema.VALID, 2), (schema.TEST, 1)):
+        cases = read.cases[split]
+        assert cases.item_idx.tolist() == [items[-held_out] for items in lists]
+        assert cases.history_end.tolist() == [len(items) - held_out for items in lists]
+        assert read.repeated(cases).tolist() == [items[-held_out] in items[:-held_out] for items in lists]

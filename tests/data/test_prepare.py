@@ -1,5 +1,7 @@
 import polars as pl
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from eimf import schema
 from eimf.data.prepare import Prepared, prepare
@@ -47,12 +49,12 @@ def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):
         ready(*GOOD, bad)
     data = ready(*GOOD, bad, bad_rows="reject")
     assert reasons(data) == [("interactions", 3, reason)]
-    assert data.events.num_rows == 3 and data.broken == 1
+    assert data.events.num_rows == 3 and data.num_bad_rows == 1
 
 
 def test_users_with_too_few_events_are_left_out_and_counted():
     data = ready(*GOOD, ("v", "a", 1), ("v", "b", 1), ("w", "c", 1))
-    assert (data.short_users, data.broken) == (2, 0)
+    assert (data.num_short_users, data.num_bad_rows) == (2, 0)
     assert reasons(data) == [("interactions", row, "user with too few events") for row in (3, 4, 5)]
     assert data.users[schema.USER_ID].to_pylist() == ["u"]
     with pytest.raises(DataError, match=r"dataset\.interactions: users need 3 events, and the longest history has 2;"):
@@ -69,7 +71,7 @@ def test_no_row_is_lost_between_events_and_rejected():
     assert data.events.num_rows + data.rejected.num_rows == len(rows)
     # v has three events, but one is of an unknown item: two are too few.
     assert data.users[schema.USER_ID].to_pylist() == ["u"]
-    assert (data.short_users, data.broken) == (1, 3)
+    assert (data.num_short_users, data.num_bad_rows) == (1, 3)
 
 
 def test_an_item_at_another_time_is_not_a_repeated_event():
@@ -89,7 +91,7 @@ def test_repeated_item_rows_stop_the_run_or_the_first_is_kept():
         ("items", 5, "missing id"),
         ("items", 6, "repeated item row"),
     ]
-    assert data.items["title"].to_pylist() == ["Ant", None, "Cat"] and data.broken == 4
+    assert data.items["title"].to_pylist() == ["Ant", None, "Cat"] and data.num_bad_rows == 4
 
 
 def test_nothing_usable_is_an_error():
@@ -139,9 +141,9 @@ def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
     data = ready(*GOOD, table=table)
     assert data.items["title"].to_pylist() == ["Salt & Pepper", "I <3 you", None]
     assert data.items["text"].to_pylist() == ["Salt & Pepper", "I <3 you", "untitled item"]
-    assert data.cleaned == 2
+    assert data.num_cleaned_items == 2
     as_it_is = prepare(events(*GOOD), table, bad_rows="stop", min_events=3, max_chars=300, remove_html=False)
-    assert as_it_is.cleaned == 0 and as_it_is.items["title"].to_pylist()[0] == "Salt &amp; <b>Pepper</b>"
+    assert as_it_is.num_cleaned_items == 0 and as_it_is.items["title"].to_pylist()[0] == "Salt &amp; <b>Pepper</b>"
 
 
 def test_leave_one_out_keeps_the_order_and_ties_keep_the_files():
@@ -165,3 +167,27 @@ def test_item_text_and_the_catalogue():
     assert [row["item_id"] for row in data] == ["a", "b", "c"]  # d has no event
     assert [row["text"] for row in data] == ["Ant", "untitled item", "Cat"]
     assert [row["item_idx"] for row in data] == [1, 2, 3]
+
+
+RAW_EVENT = st.tuples(st.sampled_from("uvw"), st.sampled_from("abcdz"), st.integers(0, 9))
+
+
+@settings(max_examples=40)
+@given(st.lists(RAW_EVENT, min_size=1, max_size=40), st.integers(3, 5))
+def test_a_split_holds_every_usable_event_once_in_the_order_of_time(rows, min_events):
+    # By plain lines: no repeat of an event, no unknown item, no short user.
+    usable = [row for n, row in enumerate(rows) if row[1] != "z" and row not in rows[:n]]
+    by_user = {user: [row for row in usable if row[0] == user] for user in sorted({row[0] for row in usable})}
+    by_user = {user: sorted(kept, key=lambda row: row[2]) for user, kept in by_user.items() if len(kept) >= min_events}
+    assume(by_user)
+    data = prepare(events(*rows), ITEMS, bad_rows="reject", min_events=min_events, max_chars=9)
+    assert data.events.num_rows + data.rejected.num_rows == len(rows)
+    item_ids = data.items[schema.ITEM_ID].to_pylist()
+    assert data.users[schema.USER_ID].to_pylist() == list(by_user)
+    event_rows, cases = data.events.to_pylist(), data.eval_cases.to_pylist()
+    for user_idx, kept in enumerate(by_user.values()):
+        history = [row for row in event_rows if row[schema.USER] == user_idx]
+        assert [item_ids[row[schema.ITEM] - 1] for row in history] == [item for _, item, _ in kept]
+        assert [row[schema.TRAIN] for row in history] == [True] * (len(kept) - 2) + [False] * 2
+        held_out = {row[schema.SPLIT]: item_ids[row[schema.ITEM] - 1] for row in cases if row[schema.USER] == user_idx}
+        assert held_out == {schema.VALID: kept[-2][1], schema.TEST: kept[-1][1]}

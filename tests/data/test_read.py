@@ -1,12 +1,17 @@
 """Raw files as frames: ids, item text, and files that cannot be read."""
 
+import csv
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eimf.data.files import read_columns
 from eimf.data.read import read_events, read_items
@@ -235,3 +240,32 @@ def test_times_beyond_the_calendar_of_python_are_taken_and_a_gap_after_them_is_o
     with pytest.raises(DataError, match="row 2 below the header: None is no number and no date"):
         read_events(tmp_path / "events.parquet", "user_id", "item_id", "order", None)
     assert capfd.readouterr().err == ""  # where polars writes of a panic, even of one that is caught
+
+
+def write_delimited(delimiter: str) -> Callable[[Path, list[str], list[tuple]], None]:
+    def write(path: Path, names: list[str], rows: list[tuple]) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, delimiter=delimiter).writerows([names, *rows])
+
+    return write
+
+
+def write_parquet(path: Path, names: list[str], rows: list[tuple]) -> None:
+    pl.DataFrame(rows, schema=names, orient="row").write_parquet(path)
+
+
+WRITERS = {"csv": write_delimited(","), "tsv": write_delimited("\t"), "parquet": write_parquet}
+"""By the ending of the file: every kind that can be imported."""
+IDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=6)
+
+
+@settings(max_examples=40)
+@given(rows=st.lists(st.tuples(IDS, IDS, st.integers(-(2**62), 2**62)), min_size=1, max_size=6), title=IDS)
+def test_a_table_of_any_ids_and_times_reads_back_the_same_from_every_kind_of_file(tmp_path_factory, rows, title):
+    names = ["user", f"item {title}", "when"]
+    for ending, write in WRITERS.items():
+        path = tmp_path_factory.mktemp("import") / f"events.{ending}"
+        write(path, names, rows)
+        frame = read_events(path, *names, None)
+        columns = [frame[name].to_list() for name in ("row", "user_id", "item_id", "order")]
+        assert list(zip(*columns, strict=True)) == [(number, *row) for number, row in enumerate(rows)], ending

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from eimf.errors import SettingError
 from eimf.esim.cluster import assign, cluster_count, cluster_users, fit, sample_size, total_progress
-from eimf.esim.kmeans import ignore, kmeans
+from eimf.esim.kmeans import kmeans, no_progress
 from eimf.esim.two_level import split_count, two_level
 from eimf.vectors import normalise
 
 
 def cluster(vectors, count, seed=3, threads=1, **options):
-    return cluster_users(vectors, count, iterations=20, seed=seed, threads=threads, on_progress=ignore, **options)
+    return cluster_users(vectors, count, iterations=20, seed=seed, threads=threads, on_progress=no_progress, **options)
 
 
 def planted(clusters: int, members: int, width: int, noise: float, seed: int = 1) -> np.ndarray:
@@ -47,10 +47,22 @@ def test_planted_clusters_are_recovered_exactly(flat_work):
     np.testing.assert_allclose(clusters.centroids[groups[:, 0]], means, atol=1e-5)
 
 
+@settings(max_examples=40)
+@given(st.integers(1, 30), st.integers(1, 6), st.integers(1, 4), st.integers(0, 999))
+def test_every_vector_is_assigned_to_the_nearest_centroid(users, clusters, width, seed):
+    rng = np.random.default_rng(seed)
+    vectors, centroids = (rng.integers(-2, 3, (count, width)).astype(np.float32) for count in (users, clusters))
+    numbers, cosines = assign(vectors / 64, centroids, no_progress)  # exact, and shorter than 1
+    for vector, number, cosine in zip(vectors, numbers, cosines, strict=True):
+        products = [float(vector @ centroid) for centroid in centroids]
+        assert products.index(max(products)) == number  # of equal ones the first
+        assert cosine == max(products) / 64
+
+
 def test_assignment_is_brute_force_and_ties_go_to_the_lower_number():
     vectors = planted(clusters=5, members=40, width=16, noise=1.0)
     centroids = vectors[[0, 40, 40, 80]]
-    numbers, cosines = assign(vectors, centroids, ignore)
+    numbers, cosines = assign(vectors, centroids, no_progress)
     brute = np.where(np.arange(4) == 2, -2, vectors @ centroids.T)  # 2 equals 1, so nobody is in it
     np.testing.assert_array_equal(numbers, brute.argmax(axis=1))
     np.testing.assert_allclose(cosines, brute.max(axis=1), atol=1e-6)
@@ -136,10 +148,10 @@ def test_two_levels_come_within_three_thousandths_of_flat():
     vectors = planted(clusters=300, members=20, width=32, noise=0.6)
     similarity: dict[str, list[float]] = {"flat": [], "two levels": []}
     for seed in range(3):  # one seed of either differs from the next by .2 %
-        flat = kmeans(vectors, 200, 25, np.random.default_rng(seed), ignore)
-        levels = two_level(vectors, 200, 25, np.random.default_rng(seed), ignore, fine=100)
+        flat = kmeans(vectors, 200, 25, np.random.default_rng(seed), no_progress)
+        levels = two_level(vectors, 200, 25, np.random.default_rng(seed), no_progress, fine=100)
         for way, centroids in (("flat", flat), ("two levels", levels)):
-            similarity[way].append(float(assign(vectors, centroids, ignore)[1].mean()))
+            similarity[way].append(float(assign(vectors, centroids, no_progress)[1].mean()))
     assert np.mean(similarity["two levels"]) > 0.997 * np.mean(similarity["flat"])
 
 
@@ -197,11 +209,11 @@ def test_rounds_end_where_the_next_would_gain_next_to_nothing():
     vectors, ticks = planted(clusters=8, members=30, width=16, noise=0.1), []
     first = kmeans(vectors, 8, 1000, np.random.default_rng(3), ticks.append)
     assert sum(ticks) == 1000 * len(vectors) and len(ticks) < 20  # what is left is told at once
-    np.testing.assert_allclose(first, kmeans(vectors, 8, 25, np.random.default_rng(3), ignore))
+    np.testing.assert_allclose(first, kmeans(vectors, 8, 25, np.random.default_rng(3), no_progress))
 
 
 def test_fit_alone_gives_the_centroids_that_clustering_assigns_to():
     vectors = planted(clusters=8, members=30, width=16, noise=0.1)
-    centroids = fit(vectors[::2], 8, iterations=20, seed=3, on_progress=ignore)
-    numbers, _ = assign(vectors[1::2], centroids, ignore)  # users that fit has not seen
-    assert (numbers.reshape(8, 15) == assign(vectors[::2], centroids, ignore)[0].reshape(8, 15)).all()
+    centroids = fit(vectors[::2], 8, iterations=20, seed=3, on_progress=no_progress)
+    numbers, _ = assign(vectors[1::2], centroids, no_progress)  # users that fit has not seen
+    assert (numbers.reshape(8, 15) == assign(vectors[::2], centroids, no_progress)[0].reshape(8, 15)).all()

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eimf import schema
 from eimf.backbones.build import build_backbone
@@ -15,6 +17,7 @@ from eimf.errors import DataError
 from eimf.evaluation.eval_batches import eval_batches
 from eimf.evaluation.rank_users import case_metric, metrics_table, rank_users, ranks_table, slices, table_metric
 from eimf.metrics import PER_CASE
+from tests.strategies import any_histories
 
 ITEMS, LENGTH = 12, 4
 # Users' events, how many of them are for training, and their cases: end of the history, relevant items. User 1 has no
@@ -140,6 +143,25 @@ def test_batches_hold_every_case_once_with_its_whole_history(histories, block):
             assert torch.equal(batch.relevant_item_idx, torch.from_numpy(cases.item_idx)[batch.relevant])
             seen.append(number)
     assert sorted(seen) == list(range(len(CASES)))
+
+
+@settings(max_examples=40)
+@given(any_histories(), st.integers(1, 8), st.integers(1, 4), st.integers(1, 30), st.data())
+def test_every_user_is_asked_for_once_from_all_that_came_before(histories, max_length, block, positions, data):
+    split = data.draw(st.sampled_from([schema.VALID, schema.TEST]))
+    users = []
+    for batch in eval_batches(histories, histories.cases[split], max_length, block, positions):
+        assert len(batch.case) <= block and (batch.item_idx.numel() <= positions or len(batch.case) == 1)
+        for row, user in enumerate(histories.cases[split].user_idx[batch.case.numpy()].tolist()):
+            begin = histories.offsets[user]
+            past = histories.item_idx[begin : begin + histories.num_train[user] + (split == schema.TEST)].tolist()
+            shown = past[-max_length:]
+            assert batch.item_idx[row].tolist() == shown + [0] * (batch.item_idx.shape[1] - len(shown))
+            assert int(batch.lengths[row]) == len(shown)
+            assert batch.relevant_item_idx[batch.case_row == row].tolist() == [histories.item_idx[begin + len(past)]]
+            assert batch.history_item_idx[batch.history_row == row].tolist() == past
+            users.append(user)
+    assert sorted(users) == list(range(histories.num_users))
 
 
 def test_a_split_without_a_case_is_refused(backbone, histories):

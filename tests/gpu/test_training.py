@@ -50,10 +50,13 @@ def trainer(
 
 
 def furthest(curve: Losses, other: Losses) -> float:
-    """Largest relative difference of two curves."""
+    """Largest relative difference of two curves; of a part below a tenth of the loss, relative to that tenth."""
     assert [line.keys() for line in curve] == [line.keys() for line in other]
-    pairs = [(line[name], twin[name]) for line, twin in zip(curve, other, strict=True) for name in line]
-    return max(abs(a - b) / max(abs(a), abs(b), 1e-3) for a, b in pairs)
+    return max(
+        abs(line[name] - twin[name]) / max(abs(line[name]), abs(twin[name]), 0.1 * line["loss"])
+        for line, twin in zip(curve, other, strict=True)
+        for name in line
+    )
 
 
 def stopped_after(job: Trainer, steps: int) -> dict[str, torch.Tensor]:

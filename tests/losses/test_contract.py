@@ -29,7 +29,7 @@ def built(name: str, hardness: float = 0.0) -> Loss:
 @pytest.fixture
 def items() -> Backbone:
     """Item j has the unit vector of axis j, so a readout holds the score of each item."""
-    backbone = DNN(items=ITEMS, width=ITEMS, max_length=3, dropout=0.0)
+    backbone = DNN(num_items=ITEMS, width=ITEMS, max_length=3, dropout=0.0)
     with torch.no_grad():
         backbone.item_table.weight[1:] = torch.eye(ITEMS)
     return backbone

@@ -103,7 +103,7 @@ def histories() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("layers", [1, 2])
 def test_gru4rec(monkeypatch, layers):
     theirs = theirs_of("GRU4Rec", monkeypatch, embedding_size=D, hidden_size=F_, num_layers=layers)
-    ours = GRU4Rec(items=N, width=D, max_length=T, dropout=0.5, layers=layers, hidden=F_).eval()
+    ours = GRU4Rec(num_items=N, width=D, max_length=T, dropout=0.5, layers=layers, hidden=F_).eval()
     copy((ours.item_table.weight, theirs.item_embedding.weight / ours.scale))
     for number, layer in enumerate(ours.layers):
         for name in ("weight_ih_l", "weight_hh_l"):
@@ -119,7 +119,7 @@ def test_gru4rec(monkeypatch, layers):
 @pytest.fixture
 def sasrecs(monkeypatch) -> tuple[SASRec, nn.Module]:
     theirs = theirs_of("SASRec", monkeypatch, **TRANSFORMER)
-    ours = SASRec(items=N, width=D, max_length=T, dropout=0.5, layers=3, heads=4, feed_forward=F_).eval()
+    ours = SASRec(num_items=N, width=D, max_length=T, dropout=0.5, layers=3, heads=4, feed_forward=F_).eval()
     copy_transformer(ours, theirs)
     copy((ours.position, theirs.position_embedding.weight[:T]))
     return ours, theirs
@@ -150,7 +150,7 @@ def test_recboles_sasrec_is_our_parts_in_its_order(sasrecs):
 @pytest.fixture
 def bert4recs(monkeypatch) -> tuple[BERT4Rec, nn.Module]:
     theirs = theirs_of("BERT4Rec", monkeypatch, **TRANSFORMER)
-    ours = BERT4Rec(items=N, width=D, max_length=T, dropout=0.0, layers=3, heads=4, feed_forward=F_).eval()
+    ours = BERT4Rec(num_items=N, width=D, max_length=T, dropout=0.0, layers=3, heads=4, feed_forward=F_).eval()
     copy_transformer(ours, theirs)
     copy(
         (ours.mask_vector, theirs.item_embedding.weight[MASK] / ours.scale),

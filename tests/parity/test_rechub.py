@@ -85,7 +85,7 @@ def mind_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Module, MIND]:
     """MIND with ComiRec's one ReLU layer (no bias). Our H-layers become its map: relu(v) - relu(-v) = v."""
     theirs = rechub(matching.MIND, max_length=T)
     theirs.capsule.relu_layer = True
-    ours = MIND(items=N, width=D, max_length=T, dropout=0.0, interests=K, hidden=2 * D, adaptive=False).eval()
+    ours = MIND(num_items=N, width=D, max_length=T, dropout=0.0, interests=K, hidden=2 * D, adaptive=False).eval()
     relu, both = theirs.capsule.relu[0].weight, torch.cat([torch.eye(D), -torch.eye(D)])
     copy(
         ours,
@@ -104,7 +104,7 @@ def mind_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Module, MIND]:
 
 def dr_pair() -> tuple[nn.Module, ComiRecDR]:
     theirs = rechub(matching.ComirecDR, max_length=T)
-    ours = ComiRecDR(items=N, width=D, max_length=T, dropout=0.0, interests=K, per_place=True).eval()
+    ours = ComiRecDR(num_items=N, width=D, max_length=T, dropout=0.0, interests=K, per_place=True).eval()
     copy(
         ours,
         item_table__weight=theirs.embedding.embed_dict["item"].weight,
@@ -149,13 +149,13 @@ def test_its_softmax_over_places_is_another_routing():
 def test_mind_has_as_many_interests_by_length():
     counts = torch.arange(1, 40)
     mask = (torch.arange(40) < counts.unsqueeze(1)).long()
-    ours = MIND(items=N, width=D, max_length=40, dropout=0.0, interests=K)
+    ours = MIND(num_items=N, width=D, max_length=40, dropout=0.0, interests=K)
     assert torch.equal(ours._active(counts.unsqueeze(1)).squeeze(2), dynamic_interest_mask(mask, K))
 
 
 def test_comirec_sa():
     theirs = rechub(matching.ComirecSA)
-    ours = ComiRecSA(items=N, width=D, max_length=T, dropout=0.0, interests=K, hidden=4 * D).eval()
+    ours = ComiRecSA(num_items=N, width=D, max_length=T, dropout=0.0, interests=K, hidden=4 * D).eval()
     copy(
         ours,
         item_table__weight=theirs.embedding.embed_dict["item"].weight,
@@ -189,7 +189,7 @@ def test_sine():
         theirs.item_embedding.weight[0].zero_()
         theirs.position_embedding.weight.zero_()
         theirs.w_4.copy_(theirs.w_3)
-    ours = SINE(items=N, width=D, max_length=T, dropout=0.0, interests=K, concepts=9, temperature=0.7).eval()
+    ours = SINE(num_items=N, width=D, max_length=T, dropout=0.0, interests=K, concepts=9, temperature=0.7).eval()
     ours.norm_item, ours.norm_concept, ours.norm_interest = Normal(2), Normal(2), nn.Identity()
     ours.norm_intention = Normal(-1)
     ours.scale = 1.0

@@ -49,7 +49,7 @@ class Length1(nn.Module):
 def pair() -> tuple[Theirs, SINE]:
     theirs = Theirs(SETTINGS, SimpleNamespace(user_num=2, item_num=N + 1, num=lambda field: N + 1)).eval()
     generator = torch.Generator().manual_seed(1)
-    ours = SINE(items=N, width=D, max_length=T, dropout=0.0, interests=K, concepts=L, temperature=0.7).eval()
+    ours = SINE(num_items=N, width=D, max_length=T, dropout=0.0, interests=K, concepts=L, temperature=0.7).eval()
     ours.norm_item, ours.norm_interest, ours.scale = Length1(), Length1(), 1.0
     with torch.no_grad():
         for parameter in theirs.parameters():

@@ -83,7 +83,7 @@ def test_the_largest_model_costs_nothing_before_it_is_trained(backbone):
     bounds = {name: node["maximum"] for name, node in numbers(options_of(backbone))}
     largest = {name: bounds[name] for name in ("layers", "hidden", "feed_forward") if name in bounds}
     settings = ModelSettings(backbone=backbone, width=8192, max_length=8192, options={backbone: largest})
-    begin = time.monotonic()
+    begin = time.process_time()
     check_backbone(settings)
     assert model_configuration(settings)["options"][backbone].items() >= largest.items()
     assert time.process_time() - begin < 5

@@ -94,7 +94,7 @@ def test_artifacts_of_the_format_before_are_not_damage_and_their_replies_are_use
         path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 2'))
         path.parent.rename(path.parent.with_name("0" * 64))
     shutil.rmtree(store.root / "refs")
-    assert run_esim(recipe, store)["interests"].fact("llm_requests") == 0
+    assert run_esim(recipe, store)["interests"].summary_number("llm_requests") == 0
     capsys.readouterr()
     run_verify(store)
     lines = capsys.readouterr().out.splitlines()

@@ -160,7 +160,7 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
         ("evaluate.cutoffs=[1000000000000]", ("evaluate.cutoffs.0", "less than or equal to 10000")),
         ("evaluate.cutoffs=[]", ("evaluate.cutoffs", "at least 1")),
         ("oops", ("'oops' in --set is not section.key=value",)),
-        ("heads=text", ("heads", "text")),
+        ("heads=text", ("'heads=text' in --set is not section.key=value",)),
         ('heads.preset=["text"]', ("heads.preset", "text")),
         ("prompt.template=nope", ("prompt.template", "'nope'", "movies, products")),
     ],

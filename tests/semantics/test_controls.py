@@ -71,6 +71,15 @@ def test_shuffled_keeps_all_interests_and_gives_none_back_to_its_cluster(supervi
             assert torch.equal(shuffled.interest_id[row], supervision.interest_id[source[0]])
 
 
+def test_two_clusters_shuffled_change_their_interests(supervision, histories):
+    first_two = (torch.arange(CLUSTERS) < 2).unsqueeze(1)
+    two = replace(supervision, interest_id=torch.where(first_two, supervision.interest_id, -1))
+    for seed in range(4):
+        shuffled = apply_control(two, "shuffled", histories, seed)
+        assert torch.equal(shuffled.interest_vectors[:2], two.interest_vectors[[1, 0]])
+        assert torch.equal(shuffled.interest_id[:2], two.interest_id[[1, 0]])
+
+
 def test_a_single_cluster_cannot_be_shuffled(supervision, histories):
     first = (torch.arange(CLUSTERS) == 0).unsqueeze(1)
     single = replace(supervision, interest_id=torch.where(first, supervision.interest_id, -1))

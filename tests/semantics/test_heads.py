@@ -42,11 +42,11 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
-def losses(model: EimfHeads, products: MatmulOptions = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(model: EimfHeads, matmul: MatmulOptions = WHOLE, **values) -> tuple[torch.Tensor, torch.Tensor]:
     """(L_align, L_sem) of the heads over a plain table of item vectors."""
     table, target_row = values.pop("item_vectors"), values.pop("target") - 1
     parts = model(
-        **values, target=target_row, vectors_of=lambda row: F.embedding(row, table), sample=None, products=products,
+        **values, target_row=target_row, vectors_of=lambda row: F.embedding(row, table), sample=None, matmul=matmul,
         generator=torch.Generator().manual_seed(1),
     )  # fmt: skip
     return parts["align_items"] + parts["align_users"], parts["semantic"]
@@ -83,7 +83,7 @@ def by_hand(model: EimfHeads, readout, item_vectors, target, cluster) -> tuple[t
 
 def test_both_losses_equal_the_method_position_by_position():
     model, values = heads(), batch()
-    torch.testing.assert_close(losses(model, **values, products=MatmulOptions(2)), by_hand(model, **values))
+    torch.testing.assert_close(losses(model, **values, matmul=MatmulOptions(2)), by_hand(model, **values))
 
 
 def test_items_of_equal_texts_are_aligned_and_predicted_alike():

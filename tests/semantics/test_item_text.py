@@ -58,7 +58,7 @@ def test_a_text_residual_adds_mapped_text_to_free_vectors_and_folds_into_a_plain
     assert torch.equal(plain.interests(items, lengths), model.interests(items, lengths))
 
 
-def test_the_texts_part_starts_with_its_size_where_it_has_more_features_than_the_table_is_wide():
+def test_the_text_part_starts_with_its_size_if_it_has_more_components_than_the_table_is_wide():
     # Sum over F directions of variance 1/F each, of which a map onto D < F keeps D: made up for by sqrt(F / D).
     model = build_backbone(ModelSettings(width=4, max_length=6), ITEMS, seed=1)
     free, features = model.item_vectors.detach().clone(), whiten(random(ITEMS, 12), 12)

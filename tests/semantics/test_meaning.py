@@ -1,5 +1,6 @@
 """If the interests predict what the histories do not show, `modern` learns it from them, and from no control."""
 
+import pytest
 import torch
 
 from eimf import schema
@@ -30,6 +31,7 @@ def validation(heads: HeadSettings) -> float:
     return float(ranking.ranks.double().mean())
 
 
+@pytest.mark.slow
 def test_what_only_the_interests_predict_is_learned_from_them_only():
     # The history names 20 items, four of them seen, and the cluster 20 others: behind the history's, 26.5 in the mean.
     assert validation(HeadSettings(preset="modern")) < 30

@@ -19,7 +19,9 @@ from eimf.semantics.signal_check import (
     read_auc_table,
     signal_gain,
 )
+from eimf.semantics.supervision import Supervision
 from tests.meaning import TOPICS, USERS, planted_meaning
+from tests.world import leave_one_out
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,17 @@ def test_items_that_a_user_has_had_do_not_count(world):
     had[row[histories.item_idx[event] == item]] = True
     usual = check_signal(supervision, histories, seed=0)[1][LLM].auc
     assert torch.equal(changed[had], usual[had]) and not torch.equal(changed[~had], usual[~had])
+
+
+def test_the_target_drawn_again_does_not_count():
+    # Item 1 is what the interest says, user 0's next item, and two thirds of what the others had in training.
+    item_idx = np.array([2, 1, 3] + 20 * [1, 1, 4, 3, 2])
+    supervision = Supervision(
+        torch.eye(4), torch.eye(4)[None, :1], torch.zeros(1, 1, dtype=torch.long), torch.zeros(21, dtype=torch.long),
+        torch.full((21,), -1),
+    )  # fmt: skip
+    histories = leave_one_out(item_idx, np.array([0, 3, *range(8, 104, 5)]), 4)
+    assert check_signal(supervision, histories, seed=0)[1][LLM].auc[0] == 1
 
 
 def test_if_nothing_tells_items_apart_the_auc_is_one_half(world):

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings
 from eimf.data.histories import Histories
+from eimf.losses.soft_labels import SoftLabels
+from eimf.losses.softmax import MatmulOptions, soft_cross_entropy
 from eimf.semantics.build import SideInformation, build_side_information
 from eimf.semantics.soft_targets import FREQUENCY_DECAY, InterestNeighbors, Neighbors, neighbors_of
 from eimf.semantics.supervision import Supervision, nearest_interests
@@ -134,3 +136,27 @@ def test_a_smaller_temperature_gives_more_to_the_nearest():
     items, cosines = torch.tensor([[4, 2]]), torch.tensor([[0.9, 0.8]])
     shares = [Neighbors(items, cosines, temperature=value).shares[0, 0] for value in (0.05, 0.1)]
     assert [float(share) for share in shares] == pytest.approx([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-1))])
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.floats(0, 0.9), st.floats(0.01, 3), st.integers(0, 99))
+def test_a_soft_label_is_a_distribution_in_which_the_target_keeps_its_share(rows, count, share, temperature, seed):
+    generator = torch.Generator().manual_seed(seed)
+    num_items, width = 6, 3
+    weight_of_text = torch.rand(num_items, generator=generator).double()  # at most 1
+    cosines = torch.rand(num_items, count, generator=generator).double()
+    nearest = torch.randint(0, num_items, (num_items, count), generator=generator)
+    neighbors = Neighbors(nearest, cosines, weight_of_text, temperature=temperature)
+    target_row = torch.randint(0, num_items, (rows,), generator=generator)
+    labels = neighbors(target_row)
+    soft = SoftLabels(labels.rows, share * labels.shares)
+    torch.testing.assert_close(soft.shares.sum(dim=1), share * weight_of_text[target_row])
+    dense = torch.zeros(rows, num_items, dtype=torch.float64).scatter_add_(1, soft.rows, soft.shares)
+    dense[torch.arange(rows), target_row] += 1 - soft.shares.sum(dim=1)
+    torch.testing.assert_close(dense.sum(dim=1), torch.ones(rows, dtype=torch.float64))
+    assert (dense >= 0).all() and (dense[torch.arange(rows), target_row] >= 1 - share - 1e-12).all()
+    # The loss is the cross entropy with that distribution.
+    hidden, table = (torch.randn(count, width, generator=generator).double() for count in (rows, num_items))
+    weight = torch.rand(rows, generator=generator).double()
+    wanted = -(weight * (dense * (hidden @ table.T).log_softmax(dim=1)).sum(dim=1)).sum()
+    loss, _ = soft_cross_entropy(hidden, table, target_row, weight, soft, MatmulOptions(2))
+    torch.testing.assert_close(loss, wanted)

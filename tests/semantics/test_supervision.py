@@ -61,7 +61,7 @@ def test_supervision_moves_whole(data):
 def test_an_interest_keeps_its_id_and_interests_that_do_not_fit_are_refused(data):
     items, users, interests = tables(data)
     supervision = read_supervision(items, users, interests, data)
-    assert supervision.interest_id.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [-1, -1]]
+    assert supervision.interest_id.tolist() == [[0, 1], [2, 3], [4, 5], [6, -1], [-1, -1]]
     vectors = torch.tensor(schema.vectors_of(interests))
     assert torch.equal(supervision.interest_vectors[supervision.interest_mask], vectors)
     for broken in (interests.take([1, 2, 0]), interests.take([0] * 257)):

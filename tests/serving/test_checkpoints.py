@@ -194,7 +194,7 @@ def test_a_manifest_that_does_not_tell_what_was_trained_is_listed_as_damaged(tmp
 def test_a_count_that_is_no_number_is_damage(trained, value):
     checkpoint, _ = trained
     with pytest.raises(ArtifactError, match=r".epochs. in its summary is"):
-        forged(checkpoint, summary={"epochs": value} if value is not None else {}).fact("epochs")
+        forged(checkpoint, summary={"epochs": value} if value is not None else {}).summary_number("epochs")
 
 
 def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataType | None = None) -> pa.Table:
@@ -230,7 +230,7 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
             read_supervision(other, users_table(users), interests_table(0), histories)
     read_supervision(texts, users_table(users), interests_table(0), histories)
     for clusters in ((1,), (-1,), (2**31 - 1,), (1, 0), (0,) * 257):
-        with pytest.raises(ArtifactError, match="esim: interests not sorted by cluster, of clusters without users"):
+        with pytest.raises(ArtifactError, match="esim: interests are not sorted by cluster, of clusters without users"):
             read_supervision(texts, users_table(users), interests_table(*clusters), histories)
     for cluster in (-1, users, 2**31 - 1):
         with pytest.raises(ArtifactError, match="esim: clusters"):

@@ -197,10 +197,10 @@ def test_a_name_that_is_not_a_key_matches_nothing(tmp_path, key):
 @pytest.mark.parametrize("value", [None, True, "3", [3]])
 def test_a_figure_of_the_summary_that_is_not_a_number_is_refused(tmp_path, value):
     artifact = build(Store(tmp_path))
-    assert artifact.fact("rows") == 3
+    assert artifact.summary_number("rows") == 3
     artifact.manifest.summary["rows"] = value
     with pytest.raises(ArtifactError, match=f"'rows' in its summary is {re.escape(repr(value))}, not a number"):
-        artifact.fact("rows")
+        artifact.summary_number("rows")
 
 
 def test_the_parent_of_an_artifact_or_one_line_that_says_what_to_copy(tmp_path):

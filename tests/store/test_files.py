@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eimf.store.files import exclusive, remove_stale_dirs, remove_stale_files, temporary_dir, write_atomic
+from eimf.store.files import file_lock, remove_stale_dirs, remove_stale_files, temporary_dir, write_atomic
 
 HEX = "0123456789abcdef" * 2
 MARK = b"eimf: temporary folder\n"
@@ -129,7 +129,7 @@ def test_a_waiting_process_is_told_who_holds_the_lock_and_no_file_remains(tmp_pa
             released.set()
 
     def hold(ready: threading.Event) -> None:
-        with exclusive(path, "process 7 on host"):
+        with file_lock(path, "process 7 on host"):
             ready.set()
             released.wait(20)
 
@@ -137,7 +137,7 @@ def test_a_waiting_process_is_told_who_holds_the_lock_and_no_file_remains(tmp_pa
     thread = threading.Thread(target=hold, args=(ready,))
     thread.start()
     ready.wait(20)
-    with exclusive(path, "me", busy):
+    with file_lock(path, "me", busy):
         assert set(told) == {"process 7 on host"} and len(told) >= 3
         assert path.read_text() == "me"
     thread.join()

@@ -1,14 +1,17 @@
+import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from eimf.store import keys
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    SCALARS,
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
@@ -34,11 +37,6 @@ def test_keys_are_the_same_in_another_process_and_hash_seed():
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1] == keys.digest({"z": {"x": 2, "y": 1}}) + "\n"
-
-
-@given(st.dictionaries(st.text(), JSON))
-def test_order_of_entries_does_not_matter(value):
-    assert keys.digest(dict(reversed(value.items()))) == keys.digest(value)
 
 
 def in_order(value):
@@ -68,3 +66,38 @@ def test_every_part_of_a_stage_is_in_its_key():
         keys.stage_key("k", 1, {"p": "x"}, {"c": 2}),
     ]
     assert len({base, *others}) == 5
+
+
+def paths_to_scalars(value: Any) -> list[tuple[Any, ...]]:
+    """The names and numbers that lead to every scalar of a configuration."""
+    if isinstance(value, dict | list):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        return [(key, *rest) for key, inner in entries for rest in paths_to_scalars(inner)]
+    return [()]
+
+
+def with_scalar(value: Any, path: tuple[Any, ...], scalar: Any) -> Any:
+    """The configuration with another scalar at the end of a path."""
+    if not path:
+        return scalar
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = with_scalar(value[path[0]], path[1:], scalar)
+    return copy
+
+
+def reordered(value: Any) -> Any:
+    """The configuration with the entries of every object in the reverse order."""
+    if isinstance(value, dict):
+        return {key: reordered(value[key]) for key in reversed(value)}
+    return [reordered(inner) for inner in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.text(max_size=3), JSON, min_size=1, max_size=4), SCALARS, st.data())
+def test_a_stage_key_changes_with_every_scalar_and_not_with_the_order(configuration, scalar, data):
+    key = keys.stage_key("kind", 1, {"parent": "ab"}, configuration)
+    assert keys.stage_key("kind", 1, {"parent": "ab"}, reordered(configuration)) == key
+    assume(paths := paths_to_scalars(configuration))
+    other = with_scalar(configuration, data.draw(st.sampled_from(paths)), scalar)
+    same = json.dumps(other, sort_keys=True) == json.dumps(configuration, sort_keys=True)
+    assert (keys.stage_key("kind", 1, {"parent": "ab"}, other) == key) is same

@@ -40,8 +40,8 @@ LENGTH, BATCH, PARTS = 50, 2048, 16
 class WholeFilter(BSARec):
     """BSARec of the last place only, with all of the paper's filter before it."""
 
-    def __init__(self, items: int) -> None:
-        super().__init__(items=items, width=64, max_length=LENGTH, dropout=0.5)
+    def __init__(self, num_items: int) -> None:
+        super().__init__(num_items=num_items, width=64, max_length=LENGTH, dropout=0.5)
         impulse = low_pass(LENGTH, cutoff=5)[:, 0]
         place = torch.arange(LENGTH)
         self.low_pass = impulse[(place.unsqueeze(1) - place) % LENGTH]  # [L, L]

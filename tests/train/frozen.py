@@ -11,7 +11,8 @@ CLUSTERS = 5
 
 
 def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Item vectors and an ESIM artifact with random texts: clusters 0..3 have two interests, cluster 4 none."""
+    """Item vectors and an ESIM artifact with random texts: clusters 0..2 have two interests,
+    cluster 3 has one, cluster 4 none."""
     rng = np.random.default_rng(0)
     users = np.arange(data.num_users, dtype=np.int32)
     read = np.full(data.num_users, -1, np.int32) if last_read is None else last_read.astype(np.int32)
@@ -20,9 +21,9 @@ def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Tab
     user_table = pa.table([users, users % CLUSTERS, read], schema=schema.ESIM_USERS)
     interests = pa.table(
         [
-            np.arange(8, dtype=np.int32),
-            np.repeat(np.arange(4, dtype=np.int32), 2),
-            to_column(rng.standard_normal((8, 12))),
+            np.arange(7, dtype=np.int32),
+            np.array([0, 0, 1, 1, 2, 2, 3], np.int32),
+            to_column(rng.standard_normal((7, 12))),
         ],
         schema=schema.esim_interests(12),
     )

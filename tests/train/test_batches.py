@@ -1,11 +1,13 @@
 """Windows and batches of training histories."""
 
 import numpy as np
-import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eimf.data.histories import Histories
 from eimf.train.batches import Batches, cut_windows
+from tests.strategies import any_histories
 
 
 def histories(num_train: list[int], held_out: int = 2) -> Histories:
@@ -15,27 +17,39 @@ def histories(num_train: list[int], held_out: int = 2) -> Histories:
     return Histories(np.arange(1, offsets[-1] + 1), offsets, np.array(num_train), int(offsets[-1]))
 
 
-@pytest.mark.parametrize("overlap", [0, 2, 4])
-@pytest.mark.parametrize("seed", range(5))
-def test_every_training_event_but_the_first_is_a_target_exactly_once(overlap, seed):
-    data = histories([1, 2, 5, 0, 6, 7, 23, 50])
-    rng = np.random.default_rng(seed)
-    windows = cut_windows(data, 5, overlap, rng)
-    target_rows = []
-    for batch in Batches(data, windows, 7, rng):
-        assert batch.item_idx.shape[1] <= 5
-        assert batch.item_idx.numel() <= 7 or len(batch.item_idx) == 1
-        inputs = batch.item_idx.flatten()[batch.slot]
-        target_item_idx = inputs + 1  # the next event
-        assert torch.equal(batch.next_item_idx.flatten()[batch.slot], target_item_idx)
-        assert torch.equal(batch.target_row, target_item_idx - 1)  # rows count from 0
-        assert torch.equal(batch.event_index, target_item_idx - 1)  # and so do the events, here
-        assert torch.equal(batch.event_index, torch.from_numpy(data.offsets)[batch.user_idx] + batch.position)
-        assert torch.equal(batch.item_idx == 0, batch.next_item_idx == 0)  # padding
-        target_rows += batch.target_row.tolist()
-    wanted = [data.offsets[user] + index for user, count in enumerate(data.num_train) for index in range(1, count)]
-    assert sorted(target_rows) == wanted
-    assert windows.targets == len(wanted)
+@settings(max_examples=40)
+@given(any_histories(), st.data())
+def test_every_training_event_but_the_first_is_a_target_exactly_once(data, drawn):
+    max_length = drawn.draw(st.integers(1, 12))
+    overlap = drawn.draw(st.integers(0, max_length - 1))
+    positions, size = drawn.draw(st.integers(1, 40)), drawn.draw(st.integers(1, 3))
+    seed = drawn.draw(st.integers(0, 9))
+    targets = []
+    for rank in range(size):  # the processes draw the same windows, and share each batch
+        rng = np.random.default_rng(seed)
+        windows = cut_windows(data, max_length, overlap, rng)
+        for batch in Batches(data, windows, positions, rng, rank, size):
+            event, user = batch.event_index.numpy(), batch.user_idx.numpy()
+            assert batch.item_idx.shape[1] <= max_length and batch.counts[rank] == len(batch.target_row)
+            assert batch.item_idx.numel() <= positions or len(batch.item_idx) <= 1
+            assert batch.item_idx.flatten()[batch.slot].tolist() == data.item_idx[event - 1].tolist()
+            assert batch.next_item_idx.flatten()[batch.slot].tolist() == data.item_idx[event].tolist()
+            assert (batch.target_row + 1).tolist() == data.item_idx[event].tolist()  # rows count from 0
+            assert (data.offsets[user] + batch.position.numpy() == event).all()
+            assert torch.equal(batch.item_idx == 0, batch.next_item_idx == 0)  # padding
+            targets += event.tolist()
+    wanted = [begin + n for begin, count in zip(data.offsets, data.num_train, strict=False) for n in range(1, count)]
+    assert sorted(targets) == wanted
+    assert windows.targets == data.training_targets == len(wanted)
+    # Every target sees all before it, or `overlap` events more than itself gives.
+    first = data.offsets[windows.user_idx]
+    assert (windows.overlap == np.minimum(overlap, windows.begin + windows.overlap - first)).all()
+    assert (windows.length > windows.overlap).all()
+
+
+def test_users_with_less_than_two_training_events_have_no_window():
+    windows = cut_windows(histories([1, 3, 0, 1]), 5, 2, np.random.default_rng(0))
+    assert windows.user_idx.tolist() == [1] and windows.targets == 2
 
 
 def test_a_cut_history_repeats_events_so_that_targets_have_a_past():
@@ -57,6 +71,26 @@ def test_batches_are_seeded_and_change_with_the_epoch():
         return [int(row) for batch in batches for row in batch.target_row]
 
     assert order(1) == order(1) != order(2)
+
+
+def test_a_long_history_is_cut_elsewhere_in_each_epoch():
+    data = histories([40])
+    begins = [cut_windows(data, 8, 3, np.random.default_rng(seed)).begin[1] for seed in range(60)]
+    # The first window ends 1 to 8 - 3 = 5 events on; the second begins 3 before that, or with the history.
+    assert set(begins) == {0, 1, 2}
+
+
+def test_who_shares_a_batch_and_which_batch_comes_first_is_drawn():
+    def batches(num_train: list[int], seed: int) -> list[list[int]]:
+        data, rng = histories(num_train), np.random.default_rng(seed)
+        windows = cut_windows(data, 40, 0, rng)
+        return [sorted(batch.user_idx.unique().tolist()) for batch in Batches(data, windows, 80, rng)]
+
+    # Equal lengths: other users come together. Different lengths: the same do, in another order.
+    assert sorted(batches([9] * 30, 1)) != sorted(batches([9] * 30, 2))
+    first, second = (batches(list(range(3, 40, 2)), seed) for seed in range(2))
+    assert sorted(first) == sorted(second) and first != second
+    assert first != sorted(first) and first != sorted(first, reverse=True)
 
 
 def test_times_are_those_of_the_inputs_and_0_at_the_padding():

@@ -45,9 +45,10 @@ def test_lazy_updates_are_adam_where_every_row_has_a_gradient_and_leave_others_a
     assert moved.tolist() == [False, True, False, False, True, False]
 
 
-def test_steps_are_those_of_adamw_written_out():
+@pytest.mark.parametrize("clip", [0.5, 100.0])
+def test_steps_are_those_of_adamw_written_out(clip):
     # Loshchilov and Hutter 2019, algorithm 2, on gradients 2 w of all parameters together cut to a norm of `clip`.
-    settings = TrainSettings(lr=0.1, clip=0.5, weight_decay=0.3, epochs=4, schedule="linear")
+    settings = TrainSettings(lr=0.1, clip=clip, weight_decay=0.3, epochs=4, schedule="linear")
     named = parameters()
     optimizer = Optimizer(named, [], settings)
     weights = torch.cat([value.detach().double().flatten() for value in named.values()])
@@ -60,8 +61,8 @@ def test_steps_are_those_of_adamw_written_out():
         move = (first / (1 - 0.9**t)) / ((second / (1 - 0.999**t)).sqrt() + 1e-8)
         weights = weights - rate * settings.weight_decay * weights - rate * move
         step(named, optimizer, list(range(6)), sparse=False)
-    found = torch.cat([value.detach().flatten() for value in named.values()])
-    torch.testing.assert_close(found.double(), weights, rtol=1e-5, atol=1e-6)
+    stepped = torch.cat([value.detach().flatten() for value in named.values()])
+    torch.testing.assert_close(stepped.double(), weights, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -8,7 +8,7 @@ u_ks for interest k, and in each round
     v_k  = |z_k|^2 / (1 + |z_k|^2) z_k / |z_k|
     b_ks = b_ks + <v_k, u_ks>
 
-Each prefix is a history of its own: w, b and v have one row a prefix, and items after its end weigh 0. The result is
+Each prefix is a history of its own: w, b and v have one row per prefix, and items after its end weigh 0. The result is
 the last v. Only the sum over the votes in the last round carries gradients; the weights are constants to it, as in the
 code published with ComiRec. The papers do not say.
 

@@ -26,6 +26,6 @@ def _fast_dropout(x: Tensor, dropped: int) -> Tensor:
     """
     draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), 2**63 - 1)
     noise = draws.view(torch.uint8)[: x.numel()].view(x.shape)
-    # Compared into floats at once: by way of booleans it takes nine times as long.
-    kept = torch.ge(noise, dropped, out=torch.empty(x.shape, dtype=x.dtype))
-    return x * kept.mul_(_LEVELS / (_LEVELS - dropped))
+    # The comparison writes floats: by way of booleans it takes nine times as long.
+    keep_mask = torch.ge(noise, dropped, out=torch.empty(x.shape, dtype=x.dtype))
+    return x * keep_mask.mul_(_LEVELS / (_LEVELS - dropped))

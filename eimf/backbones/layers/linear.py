@@ -1,7 +1,7 @@
 """Linear maps and GELU, plain and fast on a CPU when no gradient is taken.
 
 There the fast versions leave out passes over memory that is not in the cache: torch copies a bias into every row before
-it multiplies, and allocates anew for each result.
+it multiplies, and allocates memory for each result.
 
 Shapes: ... any leading axes, D input width, E output width.
 """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from eimf.backbones.layers.attention import attention
 from eimf.backbones.layers.linear import add_linear, gelu, linear
@@ -79,6 +80,34 @@ def test_with_a_gradient_linear_maps_and_gelu_have_one_implementation():
             y = gelu(add_linear(x, layer, linear(layer, x)))
         results.append((y, *torch.autograd.grad(y.sum(), (x, *layer.parameters()))))
     assert all(torch.equal(plain, fast) for plain, fast in zip(*results, strict=True))
+
+
+def plain_block(block: Block, x: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:
+    """What `block` gives for x [T, D] of one sequence, without dropout, position by position and head by head: each
+    position attends to itself and to earlier ones, or, with `visible` [T] bool, to those."""
+    query, key, value = block.to_qkv(block.norm_attention(x)).view(T, 3, H, D // H).unbind(1)
+    mixed = torch.zeros(T, H, D // H)
+    for t, head in np.ndindex(T, H):
+        others = torch.arange(T) <= t if visible is None else visible
+        weight = torch.softmax(key[others, head] @ query[t, head] / np.sqrt(D // H), dim=0)
+        mixed[t, head] = weight @ value[others, head]
+    x = x + block.to_out(mixed.flatten(1))
+    return x + block.contract(F.gelu(block.expand(block.norm_feed_forward(x))))
+
+
+@pytest.mark.parametrize("attn_mask", MASKS.values(), ids=MASKS.keys())
+def test_a_block_equals_a_loop_with_and_without_a_gradient(attn_mask):
+    torch.manual_seed(0)
+    block, x = Block(width=D, heads=H, feed_forward=12, dropout=0.5).eval(), random(B, T, D)
+    with torch.no_grad():
+        for parameter in block.parameters():  # so that every part matters
+            parameter.add_(torch.randn(parameter.shape))
+        visible = [None] * B if attn_mask is None else attn_mask[:, 0, 0]
+        wanted = torch.stack([plain_block(block, row, mask) for row, mask in zip(x, visible, strict=True)])
+        torch.testing.assert_close(block(x, attn_mask), wanted, rtol=1e-4, atol=1e-5)
+    for layers in (plain_layers, contextlib.nullcontext):
+        with layers():
+            torch.testing.assert_close(block(x, attn_mask), wanted, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -30,6 +30,8 @@ from tests import world as planted
 from tests.pipeline.sweeps.plans import PLAN, SHARED, world_recipe
 from tests.processes import alive, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Sweep:
