@@ -15,8 +15,8 @@ from eimf.esim.generate import Generator, Renderer
 from eimf.esim.prompt import reply_schema
 from eimf.store import keys
 from pipeline.backends import watchdog
+from pipeline.backends.dtype import fastest_dtype, gpu_present
 from pipeline.backends.model_source import model_folder, model_identity, offline_environment
-from pipeline.backends.number_type import fastest_dtype, gpu_present
 from pipeline.console import info
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ _DTYPES = ("bfloat16", "float32", "float16")
 
 
 class Engines:
-    """The encoder and the LLM of two settings sections on this machine. Close it: an encoder, once loaded, is kept for
-    the next texts."""
+    """The encoder and the LLM of two settings sections on this machine. Close it: a loaded encoder stays loaded for the
+    next texts."""
 
     def __init__(
         self, encoder: EncoderSettings, llm: LLMSettings, runtime: RuntimeSettings, *, max_titles: int,
@@ -49,7 +49,7 @@ class Engines:
 
     @cached_property
     def encoder_identity(self) -> dict[str, Any]:
-        """What determines a text's vector: part of the keys of rows 2 and 8."""
+        """What determines a text's vector: part of the keys of stages 2 and 8."""
         settings = self._encoder_settings
         if settings.backend == "fake":
             return {"backend": "fake"}
@@ -63,7 +63,8 @@ class Engines:
 
     @cached_property
     def generator_identity(self) -> dict[str, Any]:
-        """All that determines a reply but the prompt: in every request key. A replayed reply is the model's own."""
+        """Everything but the prompt that determines a reply: part of every request key. Replayed replies have the
+        model's."""
         settings = self._llm
         fixed = {"sampling": self._sampling, "seed": settings.seed, "schema": self._json_schema}
         if settings.backend == "fake":
@@ -75,7 +76,7 @@ class Engines:
         return identity
 
     def _recorded(self, identity: dict[str, Any]) -> dict[str, Any]:
-        """The same in the number type of this machine if the store has replies in it, or else in one that it has."""
+        """The identity with this machine's dtype, or with another one if the store has only replies for that."""
         for dtype in (identity["dtype"], *_DTYPES):
             candidate = {**identity, "dtype": dtype}
             if (self._replies / keys.digest(candidate)).is_dir():
@@ -83,7 +84,7 @@ class Engines:
         return identity
 
     def encoder(self) -> Encoder:
-        """The loaded encoder; kept until `close`, or until the LLM needs the GPU."""
+        """The loaded encoder. It stays loaded until `close`, or until the LLM needs the GPU."""
         if self._encoder is None:
             self._encoder = self._load_encoder()
         return self._encoder
@@ -125,7 +126,7 @@ class Engines:
         return ChatRenderer(folder)
 
     def generator(self) -> Generator:
-        """The loaded LLM. Raises MissingError under `replay`: this is called only for what no reply is recorded of."""
+        """The loaded LLM. Raises MissingError under `replay`: only a request without a recorded reply calls this."""
         settings = self._llm
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
@@ -133,8 +134,8 @@ class Engines:
             dtype = self.generator_identity["dtype"]
             problem = f"replay, but the store holds no reply in {dtype} to some requests"
             raise MissingError("llm.backend", problem, 'set llm.backend="vllm" once, or llm.dtype as it was then')
-        chat = self._chat  # fetches the model, if need be, before the hub is declared offline
-        if self._on_gpu:  # its memory is the LLM's
+        chat = self._chat  # fetches the model if necessary, before the hub is declared offline
+        if self._on_gpu:  # the LLM needs its memory
             self.close()
         with self._starting("llm"):
             from eimf.esim.vllm_engine import VllmGenerator
@@ -148,7 +149,7 @@ class Engines:
 
     @contextmanager
     def _starting(self, section: str) -> Iterator[None]:
-        """Around the start of an engine: its surroundings, a line, and how long it took."""
+        """Prepare the environment of an engine that starts in this context, print a line, and time the start."""
         dtype = (self.encoder_identity if section == "encoder" else self.generator_identity)["dtype"]
         info(f"      starting {section}.model, {section}.dtype {dtype}")
         offline_environment(self._on_gpu)

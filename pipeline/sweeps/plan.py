@@ -53,9 +53,9 @@ class Trial:
     variant: str
     seed: int
     key: str
-    """Key of the metrics that it ends in."""
+    """Key of its metrics."""
     fails_gain_test: bool
-    """True if it asks for interests, and the gain test leaves them out."""
+    """True if it asks for interests that the gain test leaves out."""
 
     @property
     def dataset(self) -> str:
@@ -63,7 +63,12 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.dataset}.{self.backbone}.{self.variant}.{self.seed}"
+        return trial_name(self.dataset, self.backbone, self.variant, self.seed)
+
+
+def trial_name(dataset: str, backbone: str, variant: str, seed: int) -> str:
+    """The name of a trial in results, logs and messages."""
+    return f"{dataset}.{backbone}.{variant}.{seed}"
 
 
 def read_plan(path: Path) -> Plan:
@@ -122,7 +127,7 @@ def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Rec
 
 
 def _group(recipe: Recipe) -> str:
-    """The same for recipes that are trained on the same artifacts."""
+    """A text that is the same for recipes that train on the same artifacts."""
     source = recipe.heads.source
     behind = settings_behind(recipe, source or "dataset")
     return json.dumps([source, behind.name, behind.settings, str(behind.folder)])

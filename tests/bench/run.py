@@ -27,7 +27,7 @@ from data import write_generated, write_real
 from report import write_report
 
 from pipeline.backends.device import bfloat16_is_native
-from pipeline.backends.number_type import gpu_present
+from pipeline.backends.dtype import gpu_present
 
 HERE = Path(__file__).resolve().parent
 GENERATED = {"100k-items": (100_000, 60_000, 12), "1m-items": (1_000_000, 300_000, 12)}

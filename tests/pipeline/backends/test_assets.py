@@ -194,7 +194,7 @@ def test_a_pinned_commit_is_known_without_the_model_and_the_hub_says_why_not(tmp
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     commit = "d" * 40
     assert model_identity("someone/none", commit, tmp_path, "llm.model") == f"hub someone/none@{commit}"
-    with pytest.raises(MissingError, match=r"llm\.model: .* not to be had from the hub \(\w+: .+\); connect"):
+    with pytest.raises(MissingError, match=r"llm\.model: .* the hub does not provide it \(\w+: .+\); connect"):
         model_identity("someone/none", "main", tmp_path, "llm.model")
 
 
