@@ -1,5 +1,7 @@
 """BERT4Rec: what is masked in training, what a masked position may know, and that training agrees with ranking."""
 
+import math
+
 import pytest
 import torch
 
@@ -98,6 +100,6 @@ def test_attention_with_a_mask_equals_a_loop():
         query, key, value = (part.view(5, 2, 4) for part in block.to_qkv(x)[row].split(8, dim=1))
         for t in range(5):
             for head in range(2):
-                weight = torch.softmax(key[attn_mask[row], head] @ query[t, head] / np.sqrt(4), dim=0)
+                weight = torch.softmax(key[attn_mask[row], head] @ query[t, head] / math.sqrt(4), dim=0)
                 wanted[row, t, head * 4 : head * 4 + 4] = weight @ value[attn_mask[row], head]
     torch.testing.assert_close(block.attend(x, attn_mask[:, None, None]), wanted, rtol=1e-4, atol=1e-5)
