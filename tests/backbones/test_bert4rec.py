@@ -1,6 +1,5 @@
 """BERT4Rec: what is masked in training, what a masked position may know, and that training agrees with ranking."""
 
-
 import pytest
 import torch
 
