@@ -15,7 +15,7 @@ $ eimf --install-completion""",
 # Into the folder artifacts
 $ eimf demo
 
-# Into a store of its own
+# Into another store
 $ eimf demo -s /tmp/demo""",
     "esim": """\
 # MovieLens-100K
@@ -27,13 +27,13 @@ $ eimf esim -d path/to/folder
 # Your own recipe, with another LLM
 $ eimf esim -r my.toml -S llm.model=/models/some-instruct-model""",
     "train": """\
-# The default: SASRec, preset modern
+# The defaults: SASRec with the preset modern
 $ eimf train
 
-# Another backbone, the same artifact: no LLM request
+# Another backbone on the same artifact: no LLM request
 $ eimf train -b comirec-sa
 
-# The backbone alone, another seed
+# Only the backbone, with another seed
 $ eimf train -p plain -S train.seed=1""",
     "evaluate": """\
 # Other cut-offs, without training again
@@ -60,7 +60,7 @@ $ eimf check
 # Your own recipe
 $ eimf check -r my.toml""",
     "backbones": """\
-# What there is
+# All of them
 $ eimf backbones
 
 # Train with one of the options listed
@@ -78,4 +78,4 @@ $ eimf recipe
 # Your own recipe with one setting changed
 $ eimf recipe -r my.toml -S train.lr=5e-4""",
 }
-"""By command; those of the program itself are under its own name."""
+"""By command; `eimf` has those of the program itself."""

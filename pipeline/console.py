@@ -31,7 +31,7 @@ _OUTPUT = _Output()
 
 
 def info(text: str = "") -> None:
-    """One line on standard output, or several. Characters that move the cursor or colour a terminal are written out."""
+    """One line on standard output, or several. Escapes characters that would control a terminal."""
     _OUTPUT.write(printable(text, keep="\n\t"))
 
 
@@ -105,20 +105,25 @@ def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterato
             yield bar
         return
     with typer.progressbar(
-        length=total, label=f"      {label}", show_pos=True, show_eta=True, file=sys.stderr,
-        item_show_func=lambda rate: rate, update_min_steps=max(1, total // 10_000),
-    ) as shown:  # fmt: skip
+        length=total,
+        label=f"      {label}",
+        show_pos=True,
+        show_eta=True,
+        file=sys.stderr,
+        item_show_func=lambda rate: rate,
+        update_min_steps=max(1, total // 10_000),
+    ) as shown:
         yield Bar(shown, label, total, unit)
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Without a terminal, print that `what` is at work after every 20 seconds of silence."""
+    """Without a terminal, print that `what` is still running after every 20 seconds of silence."""
     if sys.stderr.isatty():
         yield
         return
     begin = time.monotonic()
-    with heartbeat(_QUIET_STAGE_SECONDS, lambda: f"       {what}: at work for {time.monotonic() - begin:,.0f} s"):
+    with heartbeat(_QUIET_STAGE_SECONDS, lambda: f"       {what}: running for {time.monotonic() - begin:,.0f} s"):
         yield
 
 
@@ -131,7 +136,7 @@ def heartbeat(seconds: float, line: Callable[[], str]) -> Iterator[None]:
         return max(begin, _OUTPUT.last_write) + seconds - time.monotonic()
 
     def beat() -> None:
-        with suppress(BrokenPipeError):  # nobody reads: the main thread gets the same error at its next line
+        with suppress(BrokenPipeError):  # nobody reads the output: the main thread gets the same error at its next line
             while not done.wait(max(0.0, left())):
                 if left() <= 0:
                     info(line())

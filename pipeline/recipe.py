@@ -104,7 +104,7 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
         return read_toml(recipe, "recipe"), recipe.resolve().parent
     if dataset in built_in_recipes():
         return _parse(built_in.read_bytes(), "recipe", dataset), Path.cwd()
-    if _is(folder.is_dir):
+    if _path_is(folder.is_dir):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).lstrip("._-")[:64] or "data"
         files = {"name": name, "interactions": "interactions.parquet", "items": "items.parquet"}
         return {"dataset": files}, folder.resolve()
@@ -112,7 +112,7 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", hint)
 
 
-def _is(check: Callable[[], bool]) -> bool:
+def _path_is(check: Callable[[], bool]) -> bool:
     """The result of a check of a path; False if the text cannot be a path, for example because it is too long."""
     try:
         return check()
@@ -122,7 +122,7 @@ def _is(check: Callable[[], bool]) -> bool:
 
 def read_toml(path: Path, field: str) -> dict[str, Any]:
     """A TOML file in UTF-8, with or without a byte order mark. Raises SettingError for `field`."""
-    if not _is(path.is_file):
+    if not _path_is(path.is_file):
         raise SettingError(field, f"no file {path}", f"give the path of a TOML {field}")
     return _parse(path.read_bytes(), field, str(path))
 
@@ -137,33 +137,33 @@ def _parse(text: bytes, field: str, source: str) -> dict[str, Any]:
     except ValueError as error:  # a number with thousands of digits, which TOML allows
         raise SettingError(field, f"{source} cannot be read ({error})", "write smaller numbers") from error
     except RecursionError as error:
-        raise SettingError(field, f"{source} {_TOO_DEEP}", _FLATTER) from error
-    if _deep(values):
-        raise SettingError(field, f"{source} {_TOO_DEEP}", _FLATTER)
+        raise SettingError(field, f"{source} {_DEPTH_PROBLEM}", _DEPTH_HINT) from error
+    if _too_deep(values):
+        raise SettingError(field, f"{source} {_DEPTH_PROBLEM}", _DEPTH_HINT)
     return values
 
 
-_DEEPEST = 16
+_MAX_DEPTH = 16
 """Deepest nesting of lists and tables; no setting has more than four levels."""
-_TOO_DEEP, _FLATTER = f"nests more than {_DEEPEST} lists or tables", "no setting needs so many"
+_DEPTH_PROBLEM, _DEPTH_HINT = f"nests more than {_MAX_DEPTH} lists or tables", "no setting needs so many"
 
 
-def _deep(value: Any) -> bool:
+def _too_deep(value: Any) -> bool:
     """True if lists and tables are nested deeper than in any setting."""
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         nested = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)]
         level = [part for parts in nested for part in parts]
     return bool(level)
 
 
 def _override(values: dict[str, Any], override: str, origin: str) -> str:
-    """Set it in `values`; returns the setting's name."""
+    """Apply one override to `values`; returns the setting's name."""
     if not _is_text(override):
         raise SettingError("set", f"{override!a} in {origin} is not UTF-8", "write it in UTF-8")
     name, sign, text = override.partition("=")
     path = name.strip().split(".")
-    if not sign or not 2 <= len(path) <= _DEEPEST:
+    if not sign or not 2 <= len(path) <= _MAX_DEPTH:
         raise SettingError("set", f"{override!r} in {origin} is not section.key=value", 'write it like "train.lr=5e-4"')
     for part in path[:-1]:
         values = values.setdefault(part, {})
@@ -174,7 +174,7 @@ def _override(values: dict[str, Any], override: str, origin: str) -> str:
 
 
 def _check_parts(names: list[str], origin: str) -> None:
-    """Raises SettingError for a section and a part of it, of which the later one would win."""
+    """Raises SettingError if both a section and a part of it are set: the later one would win."""
     for whole, part in product(names, names):
         if "." in whole and part.startswith(f"{whole}."):
             raise SettingError(whole, f"set in {origin} as a whole and in part, as {part}", "write one of them")
@@ -194,7 +194,7 @@ def _value(text: str) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # text without quotes, or a value that no setting takes
         return text
-    return text if _deep(value) else value
+    return text if _too_deep(value) else value
 
 
 def _setting_error(field: str, first: ErrorDetails, source: str) -> SettingError:

@@ -1,10 +1,12 @@
 """Load a trained backbone from a store, to serve it: `eimf.serving` knows no store.
 
-from pipeline.serving import load_recommender
+Example:
 
-model = load_recommender("artifacts", "0123456789ab")  # the store, and the key of a checkpoint
-for item_id, score in model.recommend([["B0001", "B0002"]], count=10)[0]:
-    print(item_id, score)
+    from pipeline.serving import load_recommender
+
+    model = load_recommender("artifacts", "0123456789ab")  # the store, and the key of a checkpoint
+    for item_id, score in model.recommend([["B0001", "B0002"]], count=10)[0]:
+        print(item_id, score)
 """
 
 from pathlib import Path
@@ -32,9 +34,9 @@ def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
 
 
 def load_backbone(checkpoint: Artifact, num_items: int) -> tuple[TrainedModel, Backbone]:
-    """What a `checkpoint` says was trained, and the trained backbone, ready to serve. Raises ArtifactError if its
-    weights are not those of the backbone that it names, before any memory is taken for them, and if this version of the
-    backbone would compute something else with them."""
+    """What a `checkpoint` says was trained, and the trained backbone, ready to serve. Raises ArtifactError if the
+    weights do not fit the backbone (before any memory is allocated for them), or if this version of the backbone would
+    compute something else with them."""
     name = f"{checkpoint.manifest.kind} {checkpoint.short}"
     trained = read_configuration(checkpoint.manifest.configuration, name)
     return trained, read_backbone(trained, checkpoint.file("model.safetensors"), num_items, name)

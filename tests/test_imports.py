@@ -19,14 +19,14 @@ ALLOWED = {
     "vectors": set(),
     "config": {"types"},
     "store": {"errors", "schema"},
-    "data": {"errors", "schema", "config"},
-    "esim": {"errors", "schema", "vectors", "config", "store", "data"},
+    "data": {"errors", "schema"},
+    "esim": {"errors", "schema", "vectors", "store"},
     "losses": {"errors", "config"},
     "metrics": set(),
     "retrieval": {"schema"},
-    "backbones": {"errors", "types", "config", "losses"},
-    "semantics": {"errors", "schema", "vectors", "config", "data", "losses", "metrics", "retrieval", "backbones"},
-    "train": {"errors", "schema", "config", "data", "losses", "backbones", "semantics"},
+    "backbones": {"errors", "types", "config"},
+    "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
+    "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
     "serving": {"errors", "config", "data", "retrieval", "backbones"},
 }
@@ -40,19 +40,19 @@ FLOORS = [
     {"commands"},
     {"cli", "cli_options", "cli_help", "cli_examples"},
 ]
-"""Of pipeline/, from the lowest: each imports its own and lower ones only."""
+"""Of pipeline/, from the lowest: a module imports from its own floor and lower ones only."""
 TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}
 
 
 def imports(path: Path) -> set[str]:
     """Dotted names of all modules that a file imports, anywhere in it."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def parts(names: set[str]) -> set[str]:
@@ -62,12 +62,19 @@ def parts(names: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "eimf").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_library_imports_downwards_only(path):
-    own = path.relative_to(ROOT / "eimf").parts[0].removesuffix(".py")
-    if own == "__init__":
+    room = path.relative_to(ROOT / "eimf").parts[0].removesuffix(".py")
+    if room == "__init__":
         return
-    found = imports(path)
-    assert not any(name.split(".")[0] in ("pipeline", "tests") for name in found)
-    assert parts(found) - {own} <= ALLOWED[own]
+    names = imports(path)
+    assert not any(name.split(".")[0] in ("pipeline", "tests") for name in names)
+    assert parts(names) - {room} <= ALLOWED[room]
+
+
+def test_no_allowed_import_is_unused():
+    for room, allowed in ALLOWED.items():
+        folder = ROOT / "eimf" / room
+        paths = folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]
+        assert parts({name for path in paths for name in imports(path)}) - {room} == allowed, room
 
 
 def floor(name: str) -> int:
@@ -76,11 +83,11 @@ def floor(name: str) -> int:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipeline").rglob("*.py")), ids=str)
 def test_orchestration_imports_downwards_only(path):
-    own = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
-    if own == "__init__":
+    room = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+    if room == "__init__":
         return
     used = {name.split(".")[1] for name in imports(path) if name.startswith("pipeline.")}
-    assert all(floor(name) <= floor(own) for name in used), used
+    assert all(floor(name) <= floor(room) for name in used), used
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -98,20 +105,19 @@ def test_no_module_imports_itself_by_way_of_others():
 
 def test_vllm_is_imported_by_one_module_and_nothing_unpickles():
     for path in [*(ROOT / "eimf").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")]:
-        found = {name.split(".")[0] for name in imports(path)}
-        assert "vllm" not in found or path.name == "vllm_engine.py"
-        assert not found & {"pickle", "joblib", "dill"}
+        packages = {name.split(".")[0] for name in imports(path)}
+        assert "vllm" not in packages or path.name == "vllm_engine.py"
+        assert not packages & {"pickle", "joblib", "dill"}
         assert "torch.load(" not in path.read_text()
 
 
 def test_the_library_knows_no_clock_and_no_environment_and_does_not_print():
     for path in (ROOT / "eimf").rglob("*.py"):
-        found = imports(path)
-        assert not {name.split(".")[0] for name in found} & {"time", "datetime", "typer"}, path
+        assert not {name.split(".")[0] for name in imports(path)} & {"time", "datetime", "typer"}, path
         assert "environ" not in path.read_text() and "print(" not in path.read_text(), path
 
 
-# Whatever this project could import beside a training node's packages is made absent: no finder finds it.
+# Hides every package that this project could import in addition to those of a training node.
 BLOCKED = """
 import sys
 FORBIDDEN = {
@@ -128,8 +134,8 @@ class Without:
 
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 from pipeline.cli import run
-for gate in ("false", "true"):
-    assert run([*sys.argv[1:], "--set", f"heads.require_gain={gate}"]) == 0
+for required in ("false", "true"):
+    assert run([*sys.argv[1:], "--set", f"heads.require_gain={required}"]) == 0
 """
 
 
@@ -145,7 +151,7 @@ def ready(tmp_path_factory, world_folder) -> Path:
 
 
 def child(code: str, *arguments: str) -> str:
-    """What a process of its own prints, in which `code` is run."""
+    """What a new process prints that runs `code`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -156,7 +162,7 @@ def child(code: str, *arguments: str) -> str:
 def test_training_runs_with_nothing_else_installed(ready, world_folder):
     settings = [part for setting in planted.FAKES for part in ("--set", setting)]
     command = ["train", "--dataset", str(world_folder), "--store", str(ready), *settings, "--set", "train.epochs=1"]
-    assert child(BLOCKED, *command).count("sasrec modern") == 2  # whatever the gate says, and asking it
+    assert child(BLOCKED, *command).count("sasrec modern") == 2  # without the gain test, and with it
 
 
 def third_party(path: Path) -> set[str]:
@@ -178,8 +184,8 @@ def test_stage_two_names_only_the_packages_of_a_training_node():
         "vectors.py",
         "config",
     ):
-        place = ROOT / "eimf" / name
-        for path in place.rglob("*.py") if place.is_dir() else [place]:
+        module = ROOT / "eimf" / name
+        for path in module.rglob("*.py") if module.is_dir() else [module]:
             assert third_party(path) <= TRAINING_NODE, path
 
 

@@ -18,10 +18,10 @@ class EncoderSettings(HashedSettings):
     revision: str | None = None
     """Commit of a hub id. Unset: the newest one at the first use."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
-    """Number type of the weights. auto: as for the LLM. An encoder is small: float32 costs little and gives the same
+    """Data type of the weights. auto: as for the LLM. An encoder is small, so float32 costs little and gives the same
     keys on every machine."""
     max_tokens: Size = 256
-    """Longest text; the rest is cut."""
+    """Most tokens of a text; the rest is cut."""
 
 
 class ClusterSettings(HashedSettings):
@@ -32,42 +32,42 @@ class ClusterSettings(HashedSettings):
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
     """Number of clusters as a share of the users. METHOD: 4 %; the published code's affinity propagation gave 4.6 %."""
     max_count: LargeCount = 4096
-    """Most clusters if `count` is not set: the LLM is asked once for each. A `count` may be larger."""
+    """Most clusters if `count` is unset: the LLM is asked once for each. `count` itself may be larger."""
     iterations: Epochs = 25
-    """Most rounds of k-means; it stops when a round gains next to nothing. With many users only a few rounds see all of
-    them."""
+    """Most rounds of k-means, which stops early if a round gains next to nothing. With many users only the last rounds
+    see all of them."""
     seed: Seed = 2026
     """Seed of the first centroids."""
     min_typical_history: Size = 3
-    """Fewest training events of a typical user; in a cluster without such a user the nearest one is taken. Not part of
-    the clusters' key, but of the typical users'."""
+    """Fewest training events of a typical user. A cluster without such a user takes the nearest one. Part of the
+    typical users' key, not of the clusters'."""
 
 
 class PromptSettings(HashedSettings):
     """What the LLM is asked (METHOD, stage one, 5)."""
 
     template: str = "products"
-    """`products`, `movies`, or the path of a TOML file of the same form."""
+    """`products`, `movies`, or the path of a TOML file like those."""
     max_titles: Annotated[int, Field(ge=1, le=1000)] = 15
     """Most recent training titles shown."""
     title_chars: Size = 80
-    """Longest title shown; the rest is cut."""
+    """Most characters of a title; the rest is cut."""
 
 
 class LLMSettings(HashedSettings):
     """The generator of interests."""
 
     backend: Literal["vllm", "replay", "fake"] = "vllm"
-    """vllm: the engine. replay: only replies that are in the store already. fake: deterministic, no model, for tests
-    and dry runs."""
+    """vllm: the engine. replay: only replies that the store already has. fake: deterministic, no model, for tests and
+    dry runs."""
     model: str = "asset:smollm2-135m-instruct"
     """`asset:NAME`, a local directory, or a hub id."""
     revision: str | None = None
     """Commit of a hub id. Unset: the newest one at the first use."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number type of the weights. auto: the machine's fastest, which is bfloat16 on a GPU (float16 before compute
+    """Data type of the weights. auto: the machine's fastest, which is bfloat16 on a GPU (float16 below compute
     capability 8.0) and on a CPU with instructions for it, and float32 elsewhere. The chosen type is part of the keys:
-    a recipe that fixes it has the same keys on every machine."""
+    set it to have the same keys on every machine."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.2
     """Sampling temperature. 0 always takes the most probable token, so a retry would repeat itself."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -75,17 +75,17 @@ class LLMSettings(HashedSettings):
     seed: Seed = 2026
     """Seed of the sampling; each attempt at a request has a random stream of its own."""
     max_tokens: Size = 240
-    """Longest reply."""
+    """Most tokens of a reply."""
     max_prompt_tokens: LargeCount = 1800
-    """Longest rendered prompt, in tokens; a longer one stops the run before the LLM is asked. In no key."""
+    """Most tokens of a rendered prompt; a longer one stops the run before the LLM is asked. In no key."""
     min_interests: SmallCount = 2
     """Fewest interests in a reply."""
     max_interests: SmallCount = 4
     """Most interests in a reply: M of METHOD."""
     interest_chars: Annotated[int, Field(ge=3, le=1000)] = 60
-    """Longest interest."""
+    """Most characters of an interest."""
     retries: Annotated[int, Field(ge=0, le=100)] = 2
-    """Further attempts at a request after a malformed reply."""
+    """Further attempts after a malformed reply."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -1,4 +1,4 @@
-"""Settings of what is measured."""
+"""Settings of the evaluation."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from eimf.config.base import HashedSettings
 
 
 class EvaluateSettings(HashedSettings):
-    """What is measured."""
+    """The metrics, and the items that are ranked."""
 
     cutoffs: Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(min_length=1, max_length=100)] = (
         5,
@@ -16,7 +16,7 @@ class EvaluateSettings(HashedSettings):
         20,
         50,
     )
-    """k of Recall, NDCG, HitRate and MRR."""
+    """k: the cut-offs of Recall, NDCG, HitRate and MRR."""
     keep_seen: bool = False
-    """Recommend items that the user had before too: in the validation that stops a training, in the test, and in
-    serving alike. Without it such items are left out everywhere, and a target that is one of them is a miss."""
+    """Rank and recommend items again that the user already had: in validation, in the test and in serving. By default
+    such items are left out everywhere, and a target that is one of them counts as a miss."""

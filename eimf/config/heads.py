@@ -12,8 +12,8 @@ ProbabilityMass = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SmoothingSettings(HashedSettings):
-    """Label smoothing over text neighbors: the most probability mass that moves from a target to other items. The mass
-    shrinks as the target (for `user`: the user) has more training events: see `frequency_decay`."""
+    """Label smoothing over text neighbors: the most probability mass that moves from a target to other items. The
+    mass shrinks as the target (for `user`: the user) has more training events (METHOD, stage two)."""
 
     item: ProbabilityMass = 0.0
     """To the items whose texts are most similar to the target's."""
@@ -46,6 +46,8 @@ class AlignmentSettings(HashedSettings):
 
 
 def _parse_off(value: Any) -> Any:
+    if isinstance(value, bool | int | float | str | list) and value != "none":
+        raise ValueError(f"{value!r} is not allowed; write none to turn it off, or set its parts one by one")
     return None if value == "none" else value
 
 
@@ -54,16 +56,16 @@ def _zeros_to_none(group: Any) -> Any:
 
 
 class HeadSettings(HashedSettings):
-    """What stage two takes from texts and interests. `preset` sets all the others; those written in addition to it
-    replace its values one by one. `none` turns a group off."""
+    """What stage two takes from texts and interests. `preset` sets all others; a setting that is written out
+    replaces the preset's value. `none` turns a group off."""
 
     preset: Literal["plain", "init", "text", "paper", "modern"] = "modern"
-    """plain: the backbone alone. init: the item table starts from the items' texts. text: the best use of the items'
-    texts, without an LLM. paper: the published method. modern: ours, `text` and label smoothing toward the LLM's
+    """plain: only the backbone. init: item embeddings initialized from the items' texts. text: the best use of the
+    items' texts, without an LLM. paper: the published method. modern: ours, `text` and label smoothing toward the LLM's
     interests if they pass the gain test (`require_gain`)."""
     item_init: Literal["random", "text", "text_residual"] = "random"
-    """The item table. random: free vectors. text: free vectors that start from the text. text_residual: a free vector
-    plus a learned map of the text, folded into one table when the model is saved."""
+    """The item embeddings. random: learned from random values. text: learned, initialized from the items' texts.
+    text_residual: a learned vector plus a learned map of the text, folded into one table when the model is saved."""
     smoothing: Annotated[SmoothingSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None
     """Label smoothing over text neighbors."""
     alignment: Annotated[AlignmentSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None

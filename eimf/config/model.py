@@ -12,14 +12,14 @@ class ModelSettings(HashedSettings):
     """The backbone."""
 
     backbone: str = "sasrec"
-    """Which one; `eimf backbones` lists them."""
+    """Its name; `eimf backbones` lists them."""
     width: Annotated[int, Field(ge=1, le=8192)] = 64
     """D: width of items and interests."""
     max_length: Size = 50
-    """T: most recent events that the backbone sees."""
+    """T: how many of the most recent events the backbone sees."""
     dropout: Share | None = None
-    """Dropout wherever the backbone has one. Unset: the backbone's own, which `eimf backbones` lists; it suits
-    histories of some ten events, and .2 did better for histories of a hundred."""
+    """Dropout rate. Unset: the backbone's default, which `eimf backbones` lists; it suits histories of about ten
+    events, while .2 did better for histories of a hundred."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Settings of one backbone, by its name, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those
-    of the chosen backbone count."""
+    """Options by backbone, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those of the chosen
+    backbone count."""

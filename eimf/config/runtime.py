@@ -15,13 +15,13 @@ class RuntimeSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where stage two runs. auto: a GPU if torch sees one."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """CPU threads of torch and FAISS. 0: their own choice."""
+    """CPU threads of torch and FAISS. 0: their defaults."""
     encode_batch_size: Size = 256
-    """Texts that the encoder works on at a time."""
+    """Texts that are encoded at a time."""
     reply_chunk_size: Size = 32
     """Finished replies written to the store at a time; a kill loses these and those being decoded."""
     concurrent_requests: Size = 64
-    """LLM requests that are decoded together."""
+    """LLM requests that are decoded at a time."""
     cpu_kv_cache_gib: Annotated[float, Field(ge=0.01, le=4096)] = 2.0
     """Memory of vLLM's key-value cache on a CPU machine, GiB."""
     gpu_memory_utilization: Annotated[float, Field(ge=0.01, le=1)] = 0.85
@@ -29,15 +29,16 @@ class RuntimeSettings(Settings):
     tensor_parallel_size: Annotated[int, Field(ge=1, le=1024)] = 1
     """GPUs that one LLM is spread over."""
     softmax_block_rows: Annotated[int, Field(ge=0, le=2**20)] = 0
-    """Rows of one block of the full softmax: more rows make fewer, larger products. 0: 512 on a CPU, all of them on a
-    GPU. At most 2^25 logits are held at a time (2^27 on a GPU), or those of 16 rows."""
+    """Rows of a block of the full softmax: more rows make fewer, larger matrix products. 0: 512 on a CPU, all of them
+    on a GPU. At most 2^25 logits are held at a time (2^27 on a GPU), or those of 16 rows."""
     eval_batch_size: Size = 1024
-    """Most users ranked in one block; fewer on a CPU if their histories are long."""
+    """Most users ranked at a time; fewer on a CPU if their histories are long."""
     compile: bool = False
-    """Compile the backbone with torch.compile: pays on a GPU, takes a minute, needs a C++ compiler on a CPU. With a
-    loss that draws items and a table of free vectors, the part with the table is not compiled."""
+    """Compile the backbone with torch.compile: takes a minute, pays off on a GPU, needs a C++ compiler on a CPU. With a
+    loss that samples items and without a text residual, the item table is not compiled."""
     deterministic: bool = False
-    """Make a GPU repeat itself bit for bit, at some cost; a CPU with a given number of threads always does."""
+    """Make results on a GPU repeatable bit for bit, at some cost. On a CPU they always are, for the same number of
+    threads."""
     save_interval_seconds: Annotated[float, Field(ge=0, le=604_800)] = 60.0
     """A training saves its state after every epoch and, in one process, this often within an epoch: the most that a
     kill loses, in seconds."""

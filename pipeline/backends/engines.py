@@ -15,8 +15,8 @@ from eimf.esim.generate import Generator, Renderer
 from eimf.esim.prompt import reply_schema
 from eimf.store import keys
 from pipeline.backends import watchdog
+from pipeline.backends.dtype import fastest_dtype, gpu_present
 from pipeline.backends.model_source import model_folder, model_identity, offline_environment
-from pipeline.backends.number_type import fastest_dtype, gpu_present
 from pipeline.console import info
 
 if TYPE_CHECKING:
@@ -26,13 +26,19 @@ _DTYPES = ("bfloat16", "float32", "float16")
 
 
 class Engines:
-    """The encoder and the LLM of two settings sections on this machine. Close it: an encoder, once loaded, is kept for
-    the next texts."""
+    """The encoder and the LLM of two settings sections on this machine. Close it: a loaded encoder stays loaded for the
+    next texts."""
 
     def __init__(
-        self, encoder: EncoderSettings, llm: LLMSettings, runtime: RuntimeSettings, *, max_titles: int,
-        folder: Path, replies: Path,
-    ) -> None:  # fmt: skip
+        self,
+        encoder: EncoderSettings,
+        llm: LLMSettings,
+        runtime: RuntimeSettings,
+        *,
+        max_titles: int,
+        folder: Path,
+        replies: Path,
+    ) -> None:
         """The LLM is shown `max_titles`. `folder`: where relative paths of models start. `replies`: the folder of
         recorded replies, which `llm.backend="replay"` reads."""
         self._encoder_settings, self._llm, self._runtime = encoder, llm, runtime
@@ -40,16 +46,18 @@ class Engines:
         self._on_gpu = gpu_present()
         self._sampling = {"temperature": llm.temperature, "top_p": llm.top_p, "max_tokens": llm.max_tokens}
         self._json_schema = reply_schema(
-            min_interests=llm.min_interests, max_interests=llm.max_interests, interest_chars=llm.interest_chars,
+            min_interests=llm.min_interests,
+            max_interests=llm.max_interests,
+            interest_chars=llm.interest_chars,
             max_titles=max_titles,
-        )  # fmt: skip
+        )
         self._encoder: Encoder | None = None
         self.seconds: dict[str, float] = {}
         """How long each engine took to start, by its setting."""
 
     @cached_property
     def encoder_identity(self) -> dict[str, Any]:
-        """What determines a text's vector: part of the keys of rows 2 and 8."""
+        """What determines a text's vector: part of the keys of stages 2 and 8."""
         settings = self._encoder_settings
         if settings.backend == "fake":
             return {"backend": "fake"}
@@ -63,7 +71,8 @@ class Engines:
 
     @cached_property
     def generator_identity(self) -> dict[str, Any]:
-        """All that determines a reply but the prompt: in every request key. A replayed reply is the model's own."""
+        """Everything but the prompt that determines a reply: part of every request key. Replayed replies have the
+        model's."""
         settings = self._llm
         fixed = {"sampling": self._sampling, "seed": settings.seed, "schema": self._json_schema}
         if settings.backend == "fake":
@@ -75,7 +84,7 @@ class Engines:
         return identity
 
     def _recorded(self, identity: dict[str, Any]) -> dict[str, Any]:
-        """The same in the number type of this machine if the store has replies in it, or else in one that it has."""
+        """The identity with this machine's dtype, or with another one if the store has only replies for that."""
         for dtype in (identity["dtype"], *_DTYPES):
             candidate = {**identity, "dtype": dtype}
             if (self._replies / keys.digest(candidate)).is_dir():
@@ -83,7 +92,7 @@ class Engines:
         return identity
 
     def encoder(self) -> Encoder:
-        """The loaded encoder; kept until `close`, or until the LLM needs the GPU."""
+        """The loaded encoder. It stays loaded until `close`, or until the LLM needs the GPU."""
         if self._encoder is None:
             self._encoder = self._load_encoder()
         return self._encoder
@@ -125,7 +134,7 @@ class Engines:
         return ChatRenderer(folder)
 
     def generator(self) -> Generator:
-        """The loaded LLM. Raises MissingError under `replay`: this is called only for what no reply is recorded of."""
+        """The loaded LLM. Raises MissingError under `replay`: only a request without a recorded reply calls this."""
         settings = self._llm
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
@@ -133,22 +142,26 @@ class Engines:
             dtype = self.generator_identity["dtype"]
             problem = f"replay, but the store holds no reply in {dtype} to some requests"
             raise MissingError("llm.backend", problem, 'set llm.backend="vllm" once, or llm.dtype as it was then')
-        chat = self._chat  # fetches the model, if need be, before the hub is declared offline
-        if self._on_gpu:  # its memory is the LLM's
+        chat = self._chat  # fetches the model if necessary, before the hub is declared offline
+        if self._on_gpu:  # the LLM needs its memory
             self.close()
         with self._starting("llm"):
             from eimf.esim.vllm_engine import VllmGenerator
 
             return VllmGenerator(
-                chat, sampling=self._sampling, json_schema=self._json_schema,
-                max_prompt_tokens=settings.max_prompt_tokens, dtype=self.generator_identity["dtype"],
+                chat,
+                sampling=self._sampling,
+                json_schema=self._json_schema,
+                max_prompt_tokens=settings.max_prompt_tokens,
+                dtype=self.generator_identity["dtype"],
                 concurrent_requests=self._runtime.concurrent_requests,
-                memory=self._memory(self._runtime.tensor_parallel_size), on_gpu=self._on_gpu,
-            )  # fmt: skip
+                memory=self._memory(self._runtime.tensor_parallel_size),
+                on_gpu=self._on_gpu,
+            )
 
     @contextmanager
     def _starting(self, section: str) -> Iterator[None]:
-        """Around the start of an engine: its surroundings, a line, and how long it took."""
+        """Prepare the environment of an engine that starts in this context, print a line, and time the start."""
         dtype = (self.encoder_identity if section == "encoder" else self.generator_identity)["dtype"]
         info(f"      starting {section}.model, {section}.dtype {dtype}")
         offline_environment(self._on_gpu)

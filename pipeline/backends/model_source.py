@@ -28,8 +28,8 @@ def model_identity(spec: str, revision: str | None, folder: Path, field: str) ->
     return f"hub {spec}@{_hub_snapshot(spec, revision, field).name}"
 
 
-def identity_at_hand(spec: str, folder: Path) -> str | None:
-    """`model_identity` if it can be told without a hub; else None."""
+def local_identity(spec: str, folder: Path) -> str | None:
+    """`model_identity` if no hub is needed to compute it; else None."""
     if not spec.startswith(SCHEME) and _local(spec, folder) is None:
         return None
     try:
@@ -94,7 +94,7 @@ def _file_digest(file: Path) -> str:
 
 
 def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
-    """The snapshot folder of a hub id, named by its commit; the local hub cache is asked first."""
+    """The snapshot folder of a hub id, named by its commit; the local hub cache comes first."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -119,11 +119,11 @@ def _hub_snapshot(spec: str, revision: str | None, field: str) -> Path:
                 raise
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             reason = f"{type(error).__name__}: {str(error).strip() or 'no reason given'}".splitlines()[0]
-    if snapshot is not None:  # there is no hub: take what is here
+    if snapshot is not None:  # no hub in reach: use the local snapshot
         return snapshot
     raise MissingError(
         field,
-        f"{spec!r} is no directory here, and not to be had from the hub ({reason})",
+        f"{spec!r} is no local directory, and the hub does not provide it ({reason})",
         "connect to the hub, with a token if the model requires one, or give a local directory",
     )
 

@@ -1,4 +1,4 @@
-"""The end of `make demo`: typical users with the interests that the LLM inferred, where the time went, next steps."""
+"""The command `demo`: both stages on MovieLens-100K, a table, the interests that the LLM inferred, and next steps."""
 
 import time
 from collections import Counter
@@ -20,73 +20,12 @@ from pipeline.stages.stage_one import engines_of, run_esim
 from pipeline.stages.stage_two import run_train
 
 _USERS, _TITLES, _CHARS = 5, 6, 60
-
-
-def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
-    """Of the largest clusters, the typical user's last titles that the LLM was shown, and its interests with the titles
-    that it gives as evidence."""
-    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
-    ids = artifacts["dataset"].table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
-    clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
-    cluster_of = dict(_pairs(artifacts["typical_users"].table("typical_users"), schema.USER, schema.CLUSTER))
-    shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
-    sizes = Counter(clusters)
-    members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
-    interests: dict[int, list[dict[str, Any]]] = {}
-    for row in artifacts["interests"].table("interests").to_pylist():
-        interests.setdefault(row[schema.USER], []).append(row)
-    users = sorted(interests, key=lambda user: (-members[user], user))[:_USERS]
-    info(f"Typical users of the {len(users)} largest clusters, and the interests that the LLM inferred:")
-    for user in users:
-        latest = _named(shown[user], titles)
-        info(f"  user {_plain(ids[user])}, typical of {members[user]} users; latest titles: {latest}")
-        for row in interests[user]:
-            evidence = _named(row[schema.EVIDENCE], titles) or "no titles as evidence"
-            info(f"    {_plain(row[schema.INTEREST])}: {evidence}")
-
-
-def seconds_table(built: Mapping[str, Artifact], starts: Mapping[str, float]) -> Table:
-    """Seconds of everything that was built, by its label, and of every engine's start."""
-    seconds = {artifact.key: (label, artifact.manifest.seconds) for label, artifact in built.items()}.values()
-    rows = [(label, (Number(value, 0),)) for label, value in seconds if value >= 1]
-    rows += [(f"of these, starting {section}.model", (Number(value, 0),)) for section, value in starts.items()]
-    return Table("", ("seconds",), tuple(rows))
-
-
-def show_next_steps() -> None:
-    """What the demo does not show, and commands to try next."""
-    info(
-        "The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help."
-    )
-    info()
-    info("Next steps:")
-    info("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
-    info("  make signal-check                          do the interests predict what users do next?")
-    info("  make train SET=heads.require_gain=false    use the interests even if they do not")
-    info("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
-    info("  make status                                the artifacts in the store")
-
-
-def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
-    columns = rows.to_pydict()
-    return zip(columns[key], columns[value], strict=True)
-
-
-def _named(items: list[int], titles: list[str | None]) -> str:
-    """The last of these items by their titles."""
-    names = [_plain(titles[item - 1] or "") for item in items[-_TITLES:]]
-    return ("... " if len(items) > _TITLES else "") + "; ".join(names)
-
-
-def _plain(text: str) -> str:
-    """On one line, and not long."""
-    line = printable(text)
-    return line if len(line) <= _CHARS else f"{line[: _CHARS - 3]}..."
+"""Most typical users, titles per user, and characters per text that are printed."""
 
 
 def run_demo(recipe: Recipe, store: Store) -> None:
-    """Stage one, then the same backbone and seed four times: plain, with the items' texts, by the published method, and
-    with the texts and the LLM's interests, if these pass the gain test. Then what the LLM said, and the seconds."""
+    """Run stage one, then train the same backbone with the same seed four times: plain, with the items' texts, by the
+    published method, and with texts and the LLM's interests if these pass the gain test. Print results and seconds."""
     begin, before, engines = time.monotonic(), set(store.listing()), engines_of(recipe, store)
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
@@ -108,3 +47,65 @@ def run_demo(recipe: Recipe, store: Store) -> None:
         info(format_table(seconds_table(built, engines.seconds)))
         info()
     show_next_steps()
+
+
+def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
+    """Print the typical users of the largest clusters: the latest titles that the LLM was shown, and the interests that
+    it inferred, with the titles it gave as evidence."""
+    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
+    ids = artifacts["dataset"].table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
+    clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
+    cluster_of = dict(_pairs(artifacts["typical_users"].table("typical_users"), schema.USER, schema.CLUSTER))
+    shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
+    sizes = Counter(clusters)
+    members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
+    interests: dict[int, list[dict[str, Any]]] = {}
+    for row in artifacts["interests"].table("interests").to_pylist():
+        interests.setdefault(row[schema.USER], []).append(row)
+    users = sorted(interests, key=lambda user: (-members[user], user))[:_USERS]
+    info(f"Typical users of the {len(users)} largest clusters, and the interests that the LLM inferred:")
+    for user in users:
+        latest = _latest_titles(shown[user], titles)
+        info(f"  user {_one_line(ids[user])}, typical of {members[user]} users; latest titles: {latest}")
+        for row in interests[user]:
+            evidence = _latest_titles(row[schema.EVIDENCE], titles) or "no titles as evidence"
+            info(f"    {_one_line(row[schema.INTEREST])}: {evidence}")
+
+
+def seconds_table(built: Mapping[str, Artifact], starts: Mapping[str, float]) -> Table:
+    """Seconds that each artifact took to build, by its label, and each engine to start."""
+    seconds = {artifact.key: (label, artifact.manifest.seconds) for label, artifact in built.items()}.values()
+    rows = [(label, (Number(value, 0),)) for label, value in seconds if value >= 1]
+    rows += [(f"of these, starting {section}.model", (Number(value, 0),)) for section, value in starts.items()]
+    return Table("", ("seconds",), tuple(rows))
+
+
+def show_next_steps() -> None:
+    """Print what the demo does not show, and commands to try next."""
+    info(
+        "The demo shows that the pipeline works. One seed and a 135M-parameter LLM do not show whether interests help."
+    )
+    info()
+    info("Next steps:")
+    info("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
+    info("  make signal-check                          do the interests predict what users do next?")
+    info("  make train SET=heads.require_gain=false    use the interests even if they do not")
+    info("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
+    info("  make status                                the artifacts in the store")
+
+
+def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
+    columns = rows.to_pydict()
+    return zip(columns[key], columns[value], strict=True)
+
+
+def _latest_titles(item_idx: list[int], titles: list[str | None]) -> str:
+    """The titles of the last of these items."""
+    latest = [_one_line(titles[item - 1] or "") for item in item_idx[-_TITLES:]]
+    return ("... " if len(item_idx) > _TITLES else "") + "; ".join(latest)
+
+
+def _one_line(text: str) -> str:
+    """The text on one line, cut if it is long."""
+    line = printable(text)
+    return line if len(line) <= _CHARS else f"{line[: _CHARS - 3]}..."

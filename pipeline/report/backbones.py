@@ -8,8 +8,8 @@ from pipeline.console import info
 
 
 @dataclass(frozen=True)
-class BackboneFacts:
-    """What `eimf backbones` tells of one backbone, at default settings."""
+class BackboneSummary:
+    """What `eimf backbones` prints about one backbone, at default settings."""
 
     name: str
     about: str
@@ -22,14 +22,14 @@ class BackboneFacts:
     options: dict[str, object]
 
 
-def list_backbones() -> list[BackboneFacts]:
+def list_backbones() -> list[BackboneSummary]:
     """Every backbone of the registry."""
     from eimf.backbones.registry import BACKBONES
 
     return [describe_backbone(name) for name in BACKBONES]
 
 
-def describe_backbone(name: str) -> BackboneFacts:
+def describe_backbone(name: str) -> BackboneSummary:
     """One backbone at default settings."""
     import torch
 
@@ -45,17 +45,17 @@ def describe_backbone(name: str) -> BackboneFacts:
     parameters = sum(weight.numel() for weight in model.parameters()) - model.item_table.weight.numel()
     about = (inspect.getmodule(BACKBONES[name]).__doc__ or "").splitlines()[0]
     dropout = BACKBONES[name].default_dropout
-    return BackboneFacts(name, about, vectors, parameters, dropout, chosen_options(settings))
+    return BackboneSummary(name, about, vectors, parameters, dropout, chosen_options(settings))
 
 
 def show_backbones() -> None:
     """Print every backbone: what it is, its vectors, parameters and options."""
-    for facts in list_backbones():
-        vectors = "one vector" if facts.vectors == 1 else f"{facts.vectors} vectors"
-        size = f"{vectors} per user, {facts.parameters:,} parameters in addition to the item table"
-        info(f"{facts.name:<12}  {facts.about}")
-        info(f"{'':<12}  {size}, default dropout {facts.dropout:g}")
-        if facts.options:
-            options = (f"{option}={json.dumps(value)}" for option, value in facts.options.items())
+    for backbone in list_backbones():
+        vectors = "one vector" if backbone.vectors == 1 else f"{backbone.vectors} vectors"
+        size = f"{vectors} per user, {backbone.parameters:,} parameters in addition to the item table"
+        info(f"{backbone.name:<12}  {backbone.about}")
+        info(f"{'':<12}  {size}, default dropout {backbone.dropout:g}")
+        if backbone.options:
+            options = (f"{option}={json.dumps(value)}" for option, value in backbone.options.items())
             info(f"{'':<12}  {' '.join(options)}")
     info("choose by --backbone NAME, set an option by --set model.options.NAME.OPTION=VALUE")

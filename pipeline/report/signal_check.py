@@ -9,21 +9,20 @@ _NOTE = "AUC of the validation item against items drawn by popularity; history: 
 
 
 def signal_check_table(check: Artifact) -> Table:
-    """One row per source: its mean AUC over users, the LLM's interests minus it, and what it adds to the user's own
-    history."""
+    """One row per source: its mean AUC over users, the LLM's AUC minus that, and its gain over the user's history."""
     from eimf.semantics.signal_check import HISTORY, LLM, read_auc_table
 
     auc_by_source = read_auc_table(check.table("auc"))
     llm, history = auc_by_source[LLM].auc, auc_by_source[HISTORY].auc
     rows = []
     for name, source in auc_by_source.items():
-        below_llm = None if name == LLM else difference(source.auc, llm)
+        llm_advantage = None if name == LLM else difference(source.auc, llm)
         gain = None if name == HISTORY else difference(history, source.auc_with_history)
-        rows.append((name, (Number(float(source.auc.mean())), below_llm, gain)))
-    return Table("", ("AUC", "llm minus it", "it adds to history"), tuple(rows))
+        rows.append((name, (Number(float(source.auc.mean())), llm_advantage, gain)))
+    return Table("", ("AUC", "llm minus source", "gain over history"), tuple(rows))
 
 
-def show_probe(check: Artifact) -> None:
+def show_signal_check(check: Artifact) -> None:
     """Print the table of a signal check."""
     info(format_table(signal_check_table(check)))
     info(_NOTE)

@@ -1,1 +1,1 @@
-"""The stages of the flow table: how each artifact is configured, built and found."""
+"""The stages of the flow table: how each artifact is configured, built and looked up."""

@@ -50,7 +50,7 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
     from pipeline.training.state import RunDirectory, json_lines
 
     processes.broadcast_start(device)
-    histories, supervision = _arrays(job, artifacts)
+    histories, supervision = _arrays(artifacts)
     state = train(job, supervision, histories, staging.resume_dir, device, processes.join(device))
     (staging.folder / "model.safetensors").write_bytes(RunDirectory(staging.resume_dir).best(state))
     (staging.folder / "epochs.jsonl").write_text(json_lines(state.epoch_log))
@@ -63,12 +63,12 @@ def train_as_worker(job: TrainingJob, artifacts: Artifacts, resume_dir: Path) ->
     while processes.wait_for_start(device):
         from pipeline.training.run import train
 
-        histories, supervision = _arrays(job, artifacts)
+        histories, supervision = _arrays(artifacts)
         train(job, supervision, histories, resume_dir, device, processes.join(device))
     processes.destroy()
 
 
-def _arrays(job: TrainingJob, artifacts: Artifacts) -> "tuple[Histories, Supervision | None]":
+def _arrays(artifacts: Artifacts) -> "tuple[Histories, Supervision | None]":
     from pipeline.stages.load import histories_of, supervision_of
 
     histories = histories_of(artifacts)

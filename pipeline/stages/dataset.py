@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eimf import schema
 from eimf.config import DatasetSettings, TextSettings
@@ -11,6 +12,9 @@ from eimf.store.artifact import Staging
 from pipeline.backends.assets import SCHEME, data_file, find_asset
 from pipeline.console import info
 from pipeline.stages.stage import Artifacts, Stage, Summary
+
+if TYPE_CHECKING:
+    from eimf.data.prepare import Prepared
 
 
 def dataset_stage(settings: DatasetSettings, text: TextSettings, folder: Path) -> Stage:
@@ -38,8 +42,7 @@ def _source(spec: str, folder: Path, field: str) -> str:
 def _build_dataset(
     settings: DatasetSettings, text: TextSettings, folder: Path, artifacts: Artifacts, staging: Staging
 ) -> Summary:
-    """Read, check and number; a line for each notice. Returns the counts of what was kept, left out and cleaned."""
-    from eimf.data.histories import read_histories
+    """Read, check and number the raw files; print each notice. Returns the counts."""
     from eimf.data.prepare import prepare
     from eimf.data.read import read_events, read_items
 
@@ -62,6 +65,13 @@ def _build_dataset(
     staging.write_table("items", ready.items)
     staging.write_table("users", ready.users)
     staging.write_table("rejected", ready.rejected)
+    return _counts(ready)
+
+
+def _counts(ready: "Prepared") -> Summary:
+    """How many users, items and events there are, were left out or cleaned, and how many test targets are repeats."""
+    from eimf.data.histories import read_histories
+
     num_users, num_items = ready.users.num_rows, ready.items.num_rows
     histories = read_histories(ready.events, ready.eval_cases, num_users=num_users, num_items=num_items)
     repeated = histories.repeated(histories.cases[schema.TEST])

@@ -1,9 +1,9 @@
 """The interest gain test: the LLM's interests enter a training's soft targets only if they predict more of what users
 do next than the users' own texts do.
 
-This is our decision: on the data sets measured, interests without such a gain cost backbones with several vectors per
-user. A training without them has the key of one that never asked for them. Controls pass or fail together with the
-interests: the two differ in nothing else.
+This is our decision: on the data sets measured, interests without such a gain make backbones with several vectors per
+user worse. A training that leaves them out has the same key as one that never asked for them. Controls pass or fail
+together with the interests, so the two differ in nothing else.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
-"""Which artifacts a recipe's stage-one settings led to: with it a training node starts without raw data or models.
+"""Lock files record which artifacts a recipe's stage-one settings led to, so that a training node needs no raw data or
+models.
 
 A lock file is stored under the digest of the settings as written and of the dataset's key (for a `dataset`, its name),
-so the same recipe finds it on another machine. It records digests of what settings only name, the template and the
-models: if these are present and have changed since, the lock no longer holds.
+so the same recipe finds it on another machine. It records digests of what the settings only name, the template and the
+models: if one of these is present and has changed, the lock no longer holds.
 """
 
 from contextlib import suppress
@@ -18,7 +19,7 @@ from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import read_file, write_atomic
 from eimf.store.manifest import Key, Signed
-from pipeline.backends.model_source import identity_at_hand
+from pipeline.backends.model_source import local_identity
 from pipeline.recipe import Recipe
 
 _DATASET = ("dataset", "text")
@@ -39,7 +40,7 @@ class StageOneSettings:
 
     kind: str
     name: str
-    """Of the dataset: folders of data all name their files alike, so a dataset is told apart by its name too."""
+    """Of the dataset: data folders all name their files alike, so the name is needed to tell datasets apart."""
     settings: dict[str, Any]
     """As written."""
     folder: Path
@@ -64,7 +65,7 @@ def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
 
 
 def save_lock(store: Store, behind: StageOneSettings, artifact: Artifact) -> None:
-    """Record that these settings led to `artifact`. A store that has this record is left alone."""
+    """Record that these settings led to `artifact`. Writes nothing if the store has this record."""
     path = _path(store, behind, artifact.manifest.parents.get("dataset"))
     data = _Lock(key=artifact.key, contents=_content_digests(behind)).signed().model_dump_json().encode()
     if path.is_dir():
@@ -74,8 +75,8 @@ def save_lock(store: Store, behind: StageOneSettings, artifact: Artifact) -> Non
 
 
 def read_lock(store: Store, behind: StageOneSettings, dataset_key: str | None = None) -> Artifact | None:
-    """The artifact that these settings led to, from this dataset, as far as the store knows. Raises ArtifactError if
-    a model or template that they name is present and is not the one used then."""
+    """The artifact that these settings led to, from this dataset, or None if the store has none. Raises ArtifactError
+    if a model or template that they name is present and differs from the one used then."""
     path = _path(store, behind, dataset_key)
     if not path.exists() and not path.is_symlink():
         return None
@@ -116,10 +117,10 @@ def _damaged(path: Path, problem: str) -> ArtifactError:
 
 
 def _content_digests(behind: StageOneSettings) -> dict[str, str]:
-    """Digests of what settings only name, by setting, if it is present on this machine."""
+    """Digests of the models and the template that settings name, by setting, if present on this machine."""
     digests: dict[str, str | None] = {}
     for section in {"encoder", "llm"} & behind.settings.keys():
-        digests[f"{section}.model"] = identity_at_hand(behind.settings[section]["model"], behind.folder)
+        digests[f"{section}.model"] = local_identity(behind.settings[section]["model"], behind.folder)
     if "prompt" in behind.settings:
         with suppress(SettingError):
             template = load_template(behind.settings["prompt"]["template"], behind.folder)

@@ -11,7 +11,7 @@ from typing import Any
 
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Staging, Store
-from pipeline.backends.number_type import gpu_present
+from pipeline.backends.dtype import gpu_present
 from pipeline.console import Waiting, info, working
 
 Artifacts = Mapping[str, Artifact]
@@ -68,7 +68,7 @@ def find_or_build(stage: Stage, store: Store, artifacts: Artifacts) -> tuple[Art
 def _build(stage: Stage, store: Store, artifacts: Artifacts, key: str) -> Artifact:
     info(f"build  {stage.number:>2} {stage.kind:<17} {key[:12]}")
     if aside := store.set_aside(stage.kind, key):
-        info(f"       a folder without a manifest had its name; it is now {aside}")
+        info(f"       a folder without a manifest was in the way; it is now {aside}")
     begin = time.monotonic()
     with store.staging(key) as staging, working(stage.kind):
         staging.summary = stage.build(artifacts, staging)
@@ -85,9 +85,9 @@ def _build(stage: Stage, store: Store, artifacts: Artifacts, key: str) -> Artifa
 
 
 def this_process() -> str:
-    """A name for this process, shown to processes that wait for it."""
+    """A description of this process, for processes that wait for it."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    return f"process {os.getpid()} on {platform.node()}, at work since {since}"
+    return f"process {os.getpid()} on {platform.node()}, running since {since}"
 
 
 def _report(word: str, stage: Stage, artifact: Artifact) -> None:
@@ -103,11 +103,7 @@ def counts(artifact: Artifact) -> str:
 
 def tools() -> dict[str, str]:
     """Versions of what may affect a result, read from package metadata; nothing is imported."""
-    versions = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "gpu": str(gpu_present()).lower(),
-    }
+    versions = {"python": platform.python_version(), "machine": platform.machine(), "gpu": str(gpu_present()).lower()}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)

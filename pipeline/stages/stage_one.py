@@ -23,7 +23,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     store.remove_stale()
     with closing(engines or engines_of(recipe, store)) as engines:
         check_chosen_backbone(recipe.model)
-        # All configurations first: a wrong model or template is found before minutes are spent.
+        # All configurations first: a wrong model or template fails before minutes are spent.
         stages = stage_one(recipe, engines, store)
         _suggest_revisions(recipe, engines)
         artifacts: dict[str, Artifact] = {}
@@ -78,7 +78,7 @@ def check_chosen_backbone(settings: ModelSettings) -> None:
 
 
 def _suggest_revisions(recipe: Recipe, engines: Engines) -> None:
-    """A hub moves on: a recipe that names no commit may mean another model on the next machine."""
+    """Suggest a revision for each hub model without one: on another machine its newest commit may differ."""
     sections = {
         "encoder": (recipe.encoder.revision, engines.encoder_identity),
         "llm": (recipe.llm.revision, engines.generator_identity),

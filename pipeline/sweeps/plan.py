@@ -23,6 +23,7 @@ from pipeline.stages.resolve import prepare, resolve_against, stage_two_artifact
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
+_RENAMED = {"plan.against": "renamed in 0.2: use baselines"}
 
 
 class Plan(BaseModel):
@@ -53,9 +54,9 @@ class Trial:
     variant: str
     seed: int
     key: str
-    """Key of the metrics that it ends in."""
+    """Key of its metrics."""
     fails_gain_test: bool
-    """True if it asks for interests, and the gain test leaves them out."""
+    """True if it asks for interests that the gain test leaves out."""
 
     @property
     def dataset(self) -> str:
@@ -63,7 +64,12 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.dataset}.{self.backbone}.{self.variant}.{self.seed}"
+        return trial_name(self.dataset, self.backbone, self.variant, self.seed)
+
+
+def trial_name(dataset: str, backbone: str, variant: str, seed: int) -> str:
+    """The name of a trial in results, logs and messages."""
+    return f"{dataset}.{backbone}.{variant}.{seed}"
 
 
 def read_plan(path: Path) -> Plan:
@@ -78,7 +84,7 @@ def read_plan(path: Path) -> Plan:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "missing"):
-            hint = f"a plan has {sorted(Plan.model_fields)}"
+            hint = _RENAMED.get(field) or f"a plan has {sorted(Plan.model_fields)}"
             raise SettingError(field, f"{path}: {first['msg'].lower()}", hint) from error
         raise SettingError(field, *describe_validation_error(first, str(path))) from error
 
@@ -103,9 +109,9 @@ def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
 
 
 def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
-    """Build what `trials_of` reads: see `resolve.prepare`."""
+    """Build what `trials_of` reads: see `resolve.prepare`. Raises SettingError before anything is built."""
     prepared = set()
-    for _, _, _, recipe in _combinations(plan, folder):
+    for _, _, _, recipe in list(_combinations(plan, folder)):
         needs = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
         if needs not in prepared:
             prepare(recipe, store)
@@ -122,7 +128,7 @@ def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Rec
 
 
 def _group(recipe: Recipe) -> str:
-    """The same for recipes that are trained on the same artifacts."""
+    """A text that is the same for recipes that train on the same artifacts."""
     source = recipe.heads.source
     behind = settings_behind(recipe, source or "dataset")
     return json.dumps([source, behind.name, behind.settings, str(behind.folder)])

@@ -1,7 +1,7 @@
 """The results of a plan: one line of JSON per finished trial, with the rank of every user's test item.
 
-The file is sorted and always whole: a new result replaces it atomically. Every line carries a digest of itself. A line
-that is damaged, or that a merge has left, is ignored, and its trial runs again.
+The file is sorted, and replaced atomically with every new result. Every line carries a digest of itself. A line that is
+damaged, or left over from a merge, is ignored, and its trial runs again.
 """
 
 import base64
@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eimf.store import keys
 from eimf.store.files import file_lock, write_atomic
-from pipeline.sweeps.plan import Trial
+from pipeline.sweeps.plan import Trial, trial_name
 
 MAX_RANK = 50
-"""Ranks beyond it are kept as one: no metric of a study looks further."""
+"""Larger ranks are all stored as misses: no metric of a study looks further."""
 FILE, _LOCK = "results.jsonl", "results.lock"
 _DIGEST, _DIGITS = "sha256", 16
 
@@ -36,7 +36,7 @@ class TrialResult(BaseModel):
     key: str
     """Key of its metrics: the result is that of a trial only if the trial has this key."""
     fails_gain_test: bool = False
-    """True if the trial asked for interests, and the gain test left them out."""
+    """True if the trial asked for interests that the gain test left out."""
     checkpoint: str | None = None
     summary: dict[str, int | float]
     """Test and validation metrics, best epoch, epochs, seconds."""
@@ -45,13 +45,13 @@ class TrialResult(BaseModel):
     hits: str
     """Which targets are among the first `MAX_RANK`: bits, compressed."""
     ranks: str
-    """The ranks of these: bytes, compressed."""
+    """The ranks of those targets: bytes, compressed."""
     case_sizes: str = ""
     """How many targets each case has: 16-bit integers, compressed; empty if each has one."""
 
     @property
     def name(self) -> str:
-        return f"{self.dataset}.{self.backbone}.{self.variant}.{self.seed}"
+        return trial_name(self.dataset, self.backbone, self.variant, self.seed)
 
     @property
     def cases(self) -> int:
@@ -83,7 +83,7 @@ def pack_ranks(ranks: np.ndarray, case: np.ndarray) -> dict[str, int | str]:
 
 
 def _pack(values: np.ndarray) -> str:
-    # Bytes without repetitions: Huffman codes on their own are a tenth smaller than with a search for these.
+    # The bytes hardly repeat: Huffman codes alone are a tenth smaller than with a search for repetitions.
     compressor = zlib.compressobj(9, strategy=zlib.Z_HUFFMAN_ONLY)
     return base64.b85encode(compressor.compress(values.tobytes()) + compressor.flush()).decode()
 
@@ -93,7 +93,7 @@ def _unpack(text: str, dtype: str = "u1") -> np.ndarray:
 
 
 def read_results(folder: Path) -> tuple[dict[str, TrialResult], list[str]]:
-    """The results in a folder by the trial's name, whatever their key, and what is wrong with other lines."""
+    """The results in a folder by the trial's name, with any key, and the problems of the other lines."""
     path = folder / FILE
     if not path.is_file():
         return {}, []

@@ -1,4 +1,4 @@
-"""Many trainings by one plan, side by side: what is finished is never done again."""
+"""Run the trials of a plan in parallel; a finished trial never runs again."""
 
 import contextlib
 import traceback
@@ -20,15 +20,15 @@ from pipeline.sweeps.plan import Trial
 from pipeline.sweeps.results import TrialResult, add_results, current, pack_ranks, read_results
 
 Outcome = dict[str, Any]
-"""What a trial's process sends: the fields of its result that the trial does not know, or an `error`."""
+"""What a trial's process sends: the fields of its result that are not in the trial, or an `error`."""
 
 
 def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_result: Callable[[], object]) -> None:
-    """Run the trials without a result in `folder`, `workers` at a time, each in a process of its own with one thread.
+    """Run the trials without a result in `folder`, `workers` at a time, each in its own process with one thread.
 
     Trials with the same key share one training. `on_result` is called after new results. A trial that fails, or whose
-    process is killed, stops no other; the first error, in the plan's order, is raised at the end. An interrupt ends the
-    running trainings, and the next start resumes them.
+    process is killed, does not stop the others; the first error, in the plan's order, is raised at the end. An
+    interrupt ends the running trainings; the next start resumes them.
     """
     by_key: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -36,7 +36,7 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
     if share_results(folder, by_key):
         on_result()
     results = read_results(folder)[0]
-    pending = [same[0] for same in by_key.values() if current(results, same[0]) is None]
+    pending = [group[0] for group in by_key.values() if current(results, group[0]) is None]
     info(f"{len(trials) - sum(len(by_key[trial.key]) for trial in pending)} of {len(trials)} trials are finished")
     errors: dict[str, str] = {}
     watchdog.watch()  # if this process is killed, so are its trainings
@@ -51,11 +51,11 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
                 errors[trial.name] = outcome["error"]
                 info(f"{progress}  failed: {outcome['error']}")
                 continue
-            add_results(folder, [_result(same, outcome) for same in by_key[trial.key]])
+            add_results(folder, [_result(member, outcome) for member in by_key[trial.key]])
             on_result()
             info(f"{progress}  ndcg@10 {outcome['summary']['ndcg@10']:.4f}  {outcome['summary']['seconds']:.0f} s")
     finally:
-        trainings.stop()  # an interrupt reaches this process, and not always theirs
+        trainings.stop()  # an interrupt may reach only this process
         pool.shutdown(cancel_futures=True)
     for trial in pending:
         if trial.name in errors:
@@ -65,11 +65,11 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
 def share_results(folder: Path, by_key: dict[str, list[Trial]]) -> bool:
     """Copy the result of a finished trial to all trials with the same key. True if a result was written."""
     results, new = read_results(folder)[0], []
-    for same in by_key.values():
-        finished = [current(results, trial) for trial in same]
+    for trials in by_key.values():
+        finished = [current(results, trial) for trial in trials]
         if known := next((result for result in finished if result is not None), None):
             fields = known.model_dump(exclude={"dataset", "backbone", "variant", "seed", "key", "fails_gain_test"})
-            new += [_result(trial, fields) for trial, result in zip(same, finished, strict=True) if result is None]
+            new += [_result(trial, fields) for trial, result in zip(trials, finished, strict=True) if result is None]
     if new:
         add_results(folder, new)
     return bool(new)
@@ -88,7 +88,7 @@ def _result(trial: Trial, outcome: Outcome) -> TrialResult:
 
 
 class _Trainings:
-    """The processes of a sweep: each trial has one of its own."""
+    """The processes of a sweep, one for each trial."""
 
     def __init__(self, root: Path, log: Path) -> None:
         self._root, self._log = root, log
@@ -125,14 +125,14 @@ class _Trainings:
 
 
 def _run_in_process(trial: Trial, root: Path, log: Path, sender: Connection) -> None:
-    """In the trial's process: train, and send the outcome. What a training prints, and the traceback of an error, go to
-    a log file."""
+    """Train in the trial's process and send the outcome. The training's output and the traceback of an error go to a
+    log file."""
     log.mkdir(parents=True, exist_ok=True)
     with (log / f"{trial.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
         try:
             sender.send(_train(trial, root))
         except KeyboardInterrupt:
-            raise SystemExit(1) from None  # the whole sweep is interrupted, and says so
+            raise SystemExit(1) from None  # the whole sweep is interrupted, and prints that
         except Exception as error:  # noqa: BLE001  a failed trial stops no other; its error is raised at the end
             traceback.print_exc(file=file)
             sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})

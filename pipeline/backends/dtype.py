@@ -1,4 +1,4 @@
-"""The number type that a model uses on this machine, found without loading any library."""
+"""The dtype of a model on this machine, determined without loading any library."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ def gpu_present() -> bool:
 
 
 def fastest_dtype(on_gpu: bool) -> str:
-    """What `dtype = "auto"` means: bfloat16 if multiplied natively, else float16 on a GPU and float32 on a CPU."""
+    """What `dtype = "auto"` means: bfloat16 if it is native here, else float16 on a GPU and float32 on a CPU."""
     if on_gpu:
         return "bfloat16" if gpu_capability() >= _AMPERE else "float16"
     return "bfloat16" if bfloat16_is_native() else "float32"

@@ -1,4 +1,4 @@
-"""`dtype = "auto"`: the type by machine; it is in the keys; replies of another machine are found."""
+"""`dtype = "auto"` depends on the machine; the result is in the keys; replies of another machine are reused."""
 
 import stat
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ import pytest
 
 from eimf.store import keys
 from eimf.store.artifact import Store
-from pipeline.backends import number_type
+from pipeline.backends.dtype import fastest_dtype, gpu_capability, gpu_present
 from pipeline.backends.engines import Engines
-from pipeline.backends.number_type import fastest_dtype, gpu_capability
 from pipeline.recipe import load_recipe
 from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.stage_one import engines_of
@@ -24,13 +23,13 @@ def test_what_a_gpu_multiplies(tmp_path, monkeypatch, said, dtype):
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     gpu_capability.cache_clear()
-    assert number_type.gpu_present() and fastest_dtype(on_gpu=True) == dtype
+    assert gpu_present() and fastest_dtype(on_gpu=True) == dtype
     gpu_capability.cache_clear()
 
 
 @dataclass
 class Machine:
-    """Engines as a machine with this number type would make them."""
+    """A machine whose fastest dtype is this one."""
 
     dtype: str
 
@@ -40,7 +39,7 @@ class Machine:
         return engines
 
 
-def test_auto_is_in_the_identity_as_what_it_came_to_and_a_recipe_may_fix_it(tmp_path):
+def test_the_identity_holds_the_resolved_dtype_and_a_recipe_may_fix_it(tmp_path):
     a, b, store = Machine("bfloat16"), Machine("float32"), Store(tmp_path)
     dtypes = [machine.engines(store=store).generator_identity["dtype"] for machine in (a, b)]
     assert dtypes == ["bfloat16", "float32"]
@@ -48,15 +47,17 @@ def test_auto_is_in_the_identity_as_what_it_came_to_and_a_recipe_may_fix_it(tmp_
     assert encoders[0] == encoders[1]  # float32 by default
     fixed = [machine.engines("llm.dtype=float16", store=store).generator_identity for machine in (a, b)]
     assert fixed[0] == fixed[1] and fixed[0]["dtype"] == "float16"
-    # A training node finds what another machine made: lock files go by the settings as written.
+    # A training node reuses another machine's artifacts: lock files use the settings as written.
     assert settings_behind(load_recipe("ml-100k", None, []), "esim").settings["llm"]["dtype"] == "auto"
 
 
 def test_replay_takes_the_replies_that_the_store_has(tmp_path):
     there, here, store = Machine("bfloat16"), Machine("float32"), Store(tmp_path)
     replay = ("llm.backend=replay",)
-    assert here.engines(*replay, store=store).generator_identity["dtype"] == "float32"  # none: to be asked for here
+    assert here.engines(*replay, store=store).generator_identity["dtype"] == "float32"  # no replies: ask here
     recorded = there.engines(store=store).generator_identity
     (store.root / "replies" / keys.digest(recorded)).mkdir(parents=True)
     assert here.engines(*replay, store=store).generator_identity == recorded
-    assert here.engines(store=store).generator_identity["dtype"] == "float32"  # only replay looks for others
+    assert (
+        here.engines(store=store).generator_identity["dtype"] == "float32"
+    )  # only replay looks for replies in other dtypes
