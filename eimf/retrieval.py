@@ -41,9 +41,14 @@ class RankResult:
 
 
 def rank(
-    interests: Tensor, table: Tensor, item_idx: Tensor, exclude: Exclude | None = None,
-    *, query: Tensor | None = None, top: int = 0,
-) -> RankResult:  # fmt: skip
+    interests: Tensor,
+    table: Tensor,
+    item_idx: Tensor,
+    exclude: Exclude | None = None,
+    *,
+    query: Tensor | None = None,
+    top: int = 0,
+) -> RankResult:
     """Rank relevant items `item_idx` [R] for queries with `interests` [B, K, D] among all items of `table` [N, D],
     whose row j is item j + 1. Relevant item r is one of the query in row `query`[r]; without `query` each query has
     one, R = B.

@@ -178,12 +178,7 @@ breaks off; its whole entries count) or malformed, `reason` says why. The raw re
 kept for people: an artifact is copied without the reply store."""
 
 INTERESTS = pa.schema(
-    [
-        (INTEREST_ID, pa.int32()),
-        (USER, pa.int32()),
-        (INTEREST, pa.string()),
-        (EVIDENCE, pa.list_(pa.int32())),
-    ]
+    [(INTEREST_ID, pa.int32()), (USER, pa.int32()), (INTEREST, pa.string()), (EVIDENCE, pa.list_(pa.int32()))]
 )
 """interests/interests: one row per interest of a typical user. `interest_id` is the row number, from 0, and names the
 same interest in interest_vectors and esim, so `table.take(interest_ids)` finds texts and evidence. `interest` is the

@@ -30,13 +30,16 @@ def _option(*names: str, panel: str, **more: Any) -> Any:
 Dataset = Annotated[
     str,
     _option(
-        "--dataset", "-d", panel=_DATA, metavar="NAME|FOLDER", autocompletion=_dataset_names,
+        "--dataset",
+        "-d",
+        panel=_DATA,
+        metavar="NAME|FOLDER",
+        autocompletion=_dataset_names,
         help="Built-in dataset, or folder with interactions.parquet and items.parquet.",
     ),
-]  # fmt: skip
+]
 RecipeFile = Annotated[
-    Path | None,
-    _option("--recipe", "-r", panel=_DATA, metavar="FILE", help="TOML recipe, used instead of --dataset."),
+    Path | None, _option("--recipe", "-r", panel=_DATA, metavar="FILE", help="TOML recipe, used instead of --dataset.")
 ]
 StoreFolder = Annotated[
     Path, _option("--store", "-s", panel=_DATA, metavar="FOLDER", help="Folder that holds all artifacts.")
@@ -52,38 +55,47 @@ EsimKey = Annotated[
     ),
 ]
 Backbone = Annotated[
-    str | None,
-    _option("--backbone", "-b", panel=_SETTINGS, metavar="NAME", help="Same as --set model.backbone=NAME."),
+    str | None, _option("--backbone", "-b", panel=_SETTINGS, metavar="NAME", help="Same as --set model.backbone=NAME.")
 ]
 Preset = Annotated[
     str | None,
     _option(
-        "--preset", "-p", panel=_SETTINGS, metavar="NAME",
+        "--preset",
+        "-p",
+        panel=_SETTINGS,
+        metavar="NAME",
         help="Same as --set heads.preset=NAME: plain, init, text, paper or modern.",
     ),
-]  # fmt: skip
+]
 KeepSeen = Annotated[
     bool,
     _option(
-        "--keep-seen", panel=_SETTINGS,
+        "--keep-seen",
+        panel=_SETTINGS,
         help="Same as --set evaluate.keep_seen=true: recommend items that the user already had, too.",
     ),
-]  # fmt: skip
+]
 Settings = Annotated[
     list[str] | None,
     _option(
-        "--set", "-S", panel=_SETTINGS, metavar="KEY=VALUE",
+        "--set",
+        "-S",
+        panel=_SETTINGS,
+        metavar="KEY=VALUE",
         help="Change one setting of the recipe, such as train.lr=5e-4. Repeatable.",
     ),
-]  # fmt: skip
+]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan: recipes, backbones, seeds, variants.")]
 Results = Annotated[
     Path | None,
     _option(
-        "--results", "-o", panel=_OUTPUT, metavar="FOLDER",
+        "--results",
+        "-o",
+        panel=_OUTPUT,
+        metavar="FOLDER",
         help="Folder for the results and the table.  [default: named like the plan, next to it]",
     ),
-]  # fmt: skip
+]
 Workers = Annotated[
     int,
     _option("--workers", "-w", panel="Resources", metavar="N", min=1, help="Trainings at a time, one CPU thread each."),
@@ -101,27 +113,34 @@ User = Annotated[
 Times = Annotated[
     list[float] | None,
     _option(
-        "--time", "-t", panel=_INPUT, metavar="SECONDS",
+        "--time",
+        "-t",
+        panel=_INPUT,
+        metavar="SECONDS",
         help="Time of an item, for backbones that use times. Repeat once per item.",
     ),
-]  # fmt: skip
+]
 Count = Annotated[
     int, _option("--count", "-n", panel=_OUTPUT, metavar="N", min=1, help="Number of items to recommend.")
 ]
 Output = Annotated[
     Path | None,
     _option(
-        "--output", "-o", panel=_OUTPUT, metavar="FILE",
+        "--output",
+        "-o",
+        panel=_OUTPUT,
+        metavar="FILE",
         help="Recommend to every user of the dataset, and write a .parquet, .csv or .jsonl file.",
     ),
-]  # fmt: skip
+]
 ServeSeen = Annotated[
     bool | None,
     _option(
-        "--keep-seen/--no-keep-seen", panel=_OUTPUT,
+        "--keep-seen/--no-keep-seen",
+        panel=_OUTPUT,
         help="Recommend items of the history again, or never.  [default: as in training]",
     ),
-]  # fmt: skip
+]
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]

@@ -105,9 +105,14 @@ def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterato
             yield bar
         return
     with typer.progressbar(
-        length=total, label=f"      {label}", show_pos=True, show_eta=True, file=sys.stderr,
-        item_show_func=lambda rate: rate, update_min_steps=max(1, total // 10_000),
-    ) as shown:  # fmt: skip
+        length=total,
+        label=f"      {label}",
+        show_pos=True,
+        show_eta=True,
+        file=sys.stderr,
+        item_show_func=lambda rate: rate,
+        update_min_steps=max(1, total // 10_000),
+    ) as shown:
         yield Bar(shown, label, total, unit)
 
 

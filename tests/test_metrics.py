@@ -43,9 +43,10 @@ def plain(name: str, relevant: list[int], k: int) -> float:
 
 @settings(max_examples=40)
 @given(
-    st.lists(st.sets(st.integers(1, 30), min_size=1, max_size=6), min_size=1, max_size=6), st.integers(1, 25),
+    st.lists(st.sets(st.integers(1, 30), min_size=1, max_size=6), min_size=1, max_size=6),
+    st.integers(1, 25),
     st.randoms(),
-)  # fmt: skip
+)
 def test_metrics_equal_a_loop_over_cases_with_several_relevant_items(cases, k, random):
     pairs = [(case, rank) for case, ranks in enumerate(cases) for rank in ranks]
     random.shuffle(pairs)  # in whatever order they come

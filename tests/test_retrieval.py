@@ -207,8 +207,10 @@ def test_a_relevant_item_that_the_user_had_is_a_miss_unless_seen_items_are_kept(
     # k = 10 is more than the catalogue has: a miss is a miss all the same.
     for name in ("recall", "ndcg", "hit_rate", "mrr"):
         assert {part: rows[name, 10, part]["value"] for part in ("all", "new target", "repeated target")} == {
-            "all": 1 / 3, "new target": 1.0, "repeated target": 0.0,
-        }  # fmt: skip
+            "all": 1 / 3,
+            "new target": 1.0,
+            "repeated target": 0.0,
+        }
     assert [rows["ndcg", 10, part]["cases"] for part in ("new target", "repeated target")] == [1, 2]
     # Items 4; 4; 3 and 4 are left to show.
     assert ranking.exposure[10].tolist() == [0, 0, 1, 3]
@@ -250,11 +252,7 @@ def test_the_table_agrees_with_the_ranks_and_slices_divide_them():
     }
     assert rows["ndcg", 5, "all"]["value"] == mean_metric(ranking, "ndcg", 5)
     groups = slices(ranking, histories)
-    for a, b in (
-        ("head target", "tail target"),
-        ("long history", "short history"),
-        ("new target", "repeated target"),
-    ):
+    for a, b in (("head target", "tail target"), ("long history", "short history"), ("new target", "repeated target")):
         assert bool((groups[a] ^ groups[b]).all())
         parts = [rows["recall", 5, name]["cases"] * (rows["recall", 5, name]["value"] or 0) for name in (a, b)]
         assert abs(sum(parts) - float(case_metric(ranking, "recall", 5).sum())) < 1e-9

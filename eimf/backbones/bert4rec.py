@@ -40,9 +40,17 @@ class BERT4Rec(Backbone):
     default_dropout = 0.2  # masked items are noise too: on Amazon Office NDCG@10 .0525, at .5 .0425, one seed
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 2,
-        feed_forward: Size = 256, mask: Share = 0.4,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        layers: Layers = 2,
+        heads: SmallCount = 2,
+        feed_forward: Size = 256,
+        mask: Share = 0.4,
+    ) -> None:
         """`layers`, `heads`, `feed_forward` as in SASRec; `mask` is the share of items masked in training. Raises
         ValueError if the heads cannot share the width."""
         check_heads(width, heads)

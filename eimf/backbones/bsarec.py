@@ -89,9 +89,17 @@ class BSARec(Backbone):
     revision = 2  # the feed-forward part is 4 D wide
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 1,
-        alpha: Share = 0.7, cutoff: Size = 5,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        layers: Layers = 2,
+        heads: SmallCount = 1,
+        alpha: Share = 0.7,
+        cutoff: Size = 5,
+    ) -> None:
         """`layers` blocks, each with `heads` attention heads; `alpha` is the share of the filter, `cutoff` c. Raises
         ValueError if the heads cannot share the width, or windows of `max_length` are too short for the cutoff."""
         check_heads(width, heads)

@@ -73,9 +73,12 @@ def build_backbone(settings: ModelSettings, num_items: int, seed: int) -> Backbo
         torch.default_generator.manual_seed(seed)
         try:
             return BACKBONES[settings.backbone](
-                num_items=num_items, width=settings.width, max_length=settings.max_length,
-                dropout=chosen_dropout(settings), **options,
-            )  # type: ignore[call-arg]  # fmt: skip
+                num_items=num_items,
+                width=settings.width,
+                max_length=settings.max_length,
+                dropout=chosen_dropout(settings),
+                **options,
+            )  # type: ignore[call-arg]
         except ValueError as error:
             problem, _, hint = str(error).partition("; ")
             raise SettingError(f"model ({settings.backbone})", problem, hint) from error

@@ -28,9 +28,16 @@ class ComiRecDR(Backbone):
     """Multi-interest extraction by dynamic routing."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
-        rounds: SmallCount = 3, per_place: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        interests: SmallCount = 4,
+        rounds: SmallCount = 3,
+        per_place: bool = False,
+    ) -> None:
         """`interests` is K; `per_place`: W_sk rather than W_k."""
         super().__init__(num_items=num_items, width=width)
         matrices = max_length if per_place else 1

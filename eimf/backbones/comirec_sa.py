@@ -25,9 +25,15 @@ class ComiRecSA(Backbone):
     """Self-attentive multi-interest extraction."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        interests: SmallCount = 4,
         hidden: Size = 256,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`interests` is K, `hidden` F."""
         super().__init__(num_items=num_items, width=width)
         self.position = nn.Parameter(torch.randn(max_length, width) * INIT_STD)

@@ -99,9 +99,16 @@ class HSTU(Backbone):
     """Hierarchical sequential transduction units."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 2,
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        layers: Layers = 2,
+        heads: SmallCount = 2,
         time: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`layers` units of `heads` attention heads; with `time` they know how long ago an event was, which needs
         data with timestamps. Raises ValueError if the heads cannot share the width."""
         check_heads(width, heads)

@@ -35,9 +35,17 @@ class MIND(Backbone):
     first_logits: Tensor
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
-        rounds: SmallCount = 3, hidden: Size = 256, adaptive: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        interests: SmallCount = 4,
+        rounds: SmallCount = 3,
+        hidden: Size = 256,
+        adaptive: bool = True,
+    ) -> None:
         """`interests` is K, `hidden` H; if `adaptive`, a history of n items has K' of them, else K."""
         super().__init__(num_items=num_items, width=width)
         self.to_vote = nn.Linear(width, width, bias=False)

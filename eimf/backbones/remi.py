@@ -34,9 +34,17 @@ class REMI(ComiRecSA):
     """Self-attentive multi-interest extraction with REMI's training."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
-        hidden: Size = 256, hardness: Weight = 1.0, routing: Weight = 0.3,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        interests: SmallCount = 4,
+        hidden: Size = 256,
+        hardness: Weight = 1.0,
+        routing: Weight = 0.3,
+    ) -> None:
         """`interests` is K, `hidden` the width inside the attention; `hardness` is beta (0: all negatives count alike),
         `routing` lambda."""
         super().__init__(

@@ -25,9 +25,16 @@ class SASRec(Backbone):
     """Self-attentive sequential recommendation."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, layers: Layers = 2, heads: SmallCount = 2,
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        layers: Layers = 2,
+        heads: SmallCount = 2,
         feed_forward: Size = 256,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`layers` blocks, each with `heads` attention heads and a part `feed_forward` wide. Raises ValueError if the
         heads cannot share the width."""
         check_heads(width, heads)

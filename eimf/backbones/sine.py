@@ -46,9 +46,17 @@ class SINE(Backbone):
     """Sparse-interest network."""
 
     def __init__(
-        self, *, num_items: int, width: int, max_length: int, dropout: float, interests: SmallCount = 4,
-        concepts: Size = 500, temperature: Scale = 0.1, aggregate: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_items: int,
+        width: int,
+        max_length: int,
+        dropout: float,
+        interests: SmallCount = 4,
+        concepts: Size = 500,
+        temperature: Scale = 0.1,
+        aggregate: bool = True,
+    ) -> None:
         """`interests` is K, `concepts` L, `temperature` tau; with `aggregate` a user has one vector. Raises ValueError
         if there are fewer concepts than interests, or the temperature is 0."""
         if concepts < interests:

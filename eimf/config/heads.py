@@ -46,6 +46,8 @@ class AlignmentSettings(HashedSettings):
 
 
 def _parse_off(value: Any) -> Any:
+    if isinstance(value, bool | int | float | str | list) and value != "none":
+        raise ValueError(f"{value!r} is not allowed; write none to turn it off, or set its parts one by one")
     return None if value == "none" else value
 
 

@@ -20,9 +20,7 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
         from vllm import LLM
     except ImportError as error:
         raise MissingError(
-            "vllm",
-            f"not usable here ({error})",
-            "run `make esim`, or install the esim extra (esim-cpu without a GPU)",
+            "vllm", f"not usable here ({error})", "run `make esim`, or install the esim extra (esim-cpu without a GPU)"
         ) from error
     if not on_gpu:
         # Eager: compilation costs more than it saves at these sizes. The model runs in a process of its own, which gets
@@ -31,9 +29,13 @@ def _engine(model: Path, field: str, on_gpu: bool, **options: Any) -> Any:
     try:
         # No Python code of the model, and no weights but safetensors.
         return LLM(
-            str(model), disable_log_stats=True, use_tqdm_on_load=False, trust_remote_code=False,
-            load_format="safetensors", **options,
-        )  # fmt: skip
+            str(model),
+            disable_log_stats=True,
+            use_tqdm_on_load=False,
+            trust_remote_code=False,
+            load_format="safetensors",
+            **options,
+        )
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
         lines = [line for line in str(error).splitlines() if line.strip() and "errors.pydantic.dev" not in line]
         problem = f"cannot be loaded by vLLM ({lines[-1].strip()[:200] if lines else type(error).__name__})"
@@ -57,9 +59,17 @@ class VllmGenerator:
     """Continuous batching over all requests; replies are yielded as they finish."""
 
     def __init__(
-        self, chat: ChatRenderer, *, sampling: Mapping[str, Any], json_schema: Mapping[str, Any],
-        max_prompt_tokens: int, dtype: str, concurrent_requests: int, memory: Mapping[str, Any], on_gpu: bool,
-    ) -> None:  # fmt: skip
+        self,
+        chat: ChatRenderer,
+        *,
+        sampling: Mapping[str, Any],
+        json_schema: Mapping[str, Any],
+        max_prompt_tokens: int,
+        dtype: str,
+        concurrent_requests: int,
+        memory: Mapping[str, Any],
+        on_gpu: bool,
+    ) -> None:
         """Loads the model of `chat`. `sampling` has vLLM's sampling parameters except the seed, `memory` what
         `memory_options` returns."""
         self._chat = chat
@@ -142,9 +152,7 @@ class VllmEncoder:
         limit = self._llm.llm_engine.model_config.max_model_len
         if max_tokens > limit:
             raise SettingError(
-                "encoder.max_tokens",
-                f"{max_tokens}, but {model.name} reads {limit}",
-                f"set it to {limit} or less",
+                "encoder.max_tokens", f"{max_tokens}, but {model.name} reads {limit}", f"set it to {limit} or less"
             )
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:

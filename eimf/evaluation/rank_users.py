@@ -44,9 +44,17 @@ class Ranking:
 @torch.no_grad()
 @parametrize.cached()  # a composed item table is put together once
 def rank_users(
-    backbone: Backbone, histories: Histories, split: str, *, max_length: int, keep_seen: bool, batch_size: int,
-    cutoffs: tuple[int, ...] = (), on_progress: Callable[[int], None] = lambda _: None, group: Group = SINGLE_PROCESS,
-) -> Ranking:  # fmt: skip
+    backbone: Backbone,
+    histories: Histories,
+    split: str,
+    *,
+    max_length: int,
+    keep_seen: bool,
+    batch_size: int,
+    cutoffs: tuple[int, ...] = (),
+    on_progress: Callable[[int], None] = lambda _: None,
+    group: Group = SINGLE_PROCESS,
+) -> Ranking:
     """Rank the relevant items of every case of a split as they would be served, at most `batch_size` cases at a time;
     exposure is counted for `cutoffs` only. With `keep_seen`, every item is ranked; without it, items of the case's
     history are excluded, and a relevant item that is one of them is a miss, whatever its score. The processes of a
@@ -69,9 +77,13 @@ def rank_users(
         exclude = None if keep_seen else Exclude(batch.history_row.to(device), batch.history_item_idx.to(device))
         one_each = len(batch.relevant) == len(batch.case)
         return rank(
-            interests, table, batch.relevant_item_idx.to(device), exclude,
-            query=None if one_each else batch.case_row.to(device), top=max(cutoffs, default=0),
-        )  # fmt: skip
+            interests,
+            table,
+            batch.relevant_item_idx.to(device),
+            exclude,
+            query=None if one_each else batch.case_row.to(device),
+            top=max(cutoffs, default=0),
+        )
 
     def record(batch: EvalBatch, result: RankResult) -> None:
         ranks[batch.relevant] = result.rank.cpu()

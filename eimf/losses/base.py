@@ -47,9 +47,14 @@ class Loss(Protocol):
         """Return the items to compare the targets [P] of a step with; None: all items. `generator` is a CPU's."""
 
     def __call__(
-        self, readout: Tensor, items: ItemTable, target_row: Tensor, weight: Tensor, sample: Sample | None,
+        self,
+        readout: Tensor,
+        items: ItemTable,
+        target_row: Tensor,
+        weight: Tensor,
+        sample: Sample | None,
         soft: SoftLabels | None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         """Return the `loss` to minimise and its parts: `rec`, and `soft`, the share of soft labels in it if known.
 
         `readout` [R, D], `target_row` [R], `weight` [R]; `sample` is what `sample` returned in this step; `soft` are

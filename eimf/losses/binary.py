@@ -24,9 +24,16 @@ def gbce_power(calibration: float, num_sampled: int, num_items: int) -> float:
 
 
 def binary_cross_entropy(
-    hidden: Tensor, positive: Tensor, negatives: Tensor, target_row: Tensor, sampled_rows: Tensor, weight: Tensor,
-    *, power: float, soft: SoftLabelVectors | None = None,
-) -> Tensor:  # fmt: skip
+    hidden: Tensor,
+    positive: Tensor,
+    negatives: Tensor,
+    target_row: Tensor,
+    sampled_rows: Tensor,
+    weight: Tensor,
+    *,
+    power: float,
+    soft: SoftLabelVectors | None = None,
+) -> Tensor:
     """Return the weighted sum over rows of the mean of -beta log sigmoid(<hidden, positive>) and
     -log sigmoid(-<hidden, negative_j>).
 
@@ -54,9 +61,14 @@ class BinaryCrossEntropy:
         return self.sampler.draw(generator)
 
     def __call__(
-        self, readout: Tensor, items: ItemTable, target_row: Tensor, weight: Tensor, sample: Sample | None,
+        self,
+        readout: Tensor,
+        items: ItemTable,
+        target_row: Tensor,
+        weight: Tensor,
+        sample: Sample | None,
         soft: SoftLabels | None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         assert sample is not None
         label_vectors = with_vectors(soft, items.vectors_of)
         positive, negatives = items.vectors_of(target_row), items.vectors_of(sample.rows)

@@ -9,9 +9,13 @@ from torch.nn import functional as F
 
 
 def info_nce(
-    anchors: Tensor, candidates: Tensor, positive: Tensor, false_negative_mask: Tensor, temperature: float,
+    anchors: Tensor,
+    candidates: Tensor,
+    positive: Tensor,
+    false_negative_mask: Tensor,
+    temperature: float,
     weight: Tensor,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """Return two weighted sums over anchors [...]: of -log softmax(cos(anchor, candidate) / temperature)[positive], and
     of 1 - cos(anchor, positive).
 

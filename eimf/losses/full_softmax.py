@@ -20,9 +20,14 @@ class FullSoftmax:
         return None
 
     def __call__(
-        self, readout: Tensor, items: ItemTable, target_row: Tensor, weight: Tensor, sample: Sample | None,
+        self,
+        readout: Tensor,
+        items: ItemTable,
+        target_row: Tensor,
+        weight: Tensor,
+        sample: Sample | None,
         soft: SoftLabels | None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         if soft is None:
             loss = cross_entropy(readout, items.item_vectors, target_row, weight, self.matmul)
             return {"loss": loss, "rec": loss}

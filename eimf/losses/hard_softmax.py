@@ -17,9 +17,14 @@ from eimf.losses.softmax import MatmulOptions, weighted_logsumexp
 
 
 def hard_cross_entropy(
-    hidden: Tensor, table: Tensor, target_row: Tensor, weight: Tensor, hardness: float, matmul: MatmulOptions,
+    hidden: Tensor,
+    table: Tensor,
+    target_row: Tensor,
+    weight: Tensor,
+    hardness: float,
+    matmul: MatmulOptions,
     soft: SoftLabelVectors | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Return the cross entropy in which an item weighs N softmax(beta <hidden, e_j>) in the normalizer, beta the
     `hardness`: REMI's importance weights, over all items instead of sampled ones (our decision: the target too).
 
@@ -44,9 +49,14 @@ class HardSoftmax:
         return None
 
     def __call__(
-        self, readout: Tensor, items: ItemTable, target_row: Tensor, weight: Tensor, sample: Sample | None,
+        self,
+        readout: Tensor,
+        items: ItemTable,
+        target_row: Tensor,
+        weight: Tensor,
+        sample: Sample | None,
         soft: SoftLabels | None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         label_vectors = with_vectors(soft, items.vectors_of)
         loss = hard_cross_entropy(
             readout, items.item_vectors, target_row, weight, self.hardness, self.matmul, label_vectors

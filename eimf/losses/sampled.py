@@ -50,9 +50,15 @@ class Sampler:
 
 
 def sampled_cross_entropy(
-    hidden: Tensor, positive: Tensor, negatives: Tensor, target_row: Tensor, sample: Sample, weight: Tensor,
-    hardness: float = 0.0, soft: SoftLabelVectors | None = None,
-) -> Tensor:  # fmt: skip
+    hidden: Tensor,
+    positive: Tensor,
+    negatives: Tensor,
+    target_row: Tensor,
+    sample: Sample,
+    weight: Tensor,
+    hardness: float = 0.0,
+    soft: SoftLabelVectors | None = None,
+) -> Tensor:
     """Return the weighted sum over rows of log(estimated normalizer) - <hidden, positive>; with `soft`, minus the mean
     score of the label instead.
 
@@ -94,9 +100,14 @@ class SampledSoftmax:
         return self.sampler.draw(generator)
 
     def __call__(
-        self, readout: Tensor, items: ItemTable, target_row: Tensor, weight: Tensor, sample: Sample | None,
+        self,
+        readout: Tensor,
+        items: ItemTable,
+        target_row: Tensor,
+        weight: Tensor,
+        sample: Sample | None,
         soft: SoftLabels | None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         assert sample is not None
         label_vectors = with_vectors(soft, items.vectors_of)
         positive, negatives = items.vectors_of(target_row), items.vectors_of(sample.rows)

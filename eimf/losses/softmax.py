@@ -64,9 +64,14 @@ class _BlockedSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, table: Tensor, weight: Tensor, target_row: Tensor | None, soft: SoftLabels | None,
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        weight: Tensor,
+        target_row: Tensor | None,
+        soft: SoftLabels | None,
         matmul: MatmulOptions,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor]:
         needs_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden_grad = torch.empty_like(hidden) if needs_grad else None
         added = torch.zeros((), dtype=torch.float64, device=hidden.device)
@@ -195,9 +200,13 @@ def _at_once(
 
 
 def _in_blocks(
-    hidden: Tensor, table: Tensor, weight: Tensor, target_row: Tensor | None, soft: SoftLabels | None,
+    hidden: Tensor,
+    table: Tensor,
+    weight: Tensor,
+    target_row: Tensor | None,
+    soft: SoftLabels | None,
     matmul: MatmulOptions,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     # Some rows of weight 0, so that the last block comes in few shapes: kernels are made for each.
     padding = -len(hidden) % _GRAIN
     hidden, weight = F.pad(hidden, (0, 0, 0, padding)), F.pad(weight, (0, padding))

@@ -47,11 +47,7 @@ class SideInformation:
         alignment = self.settings.alignment
         if alignment is None:
             return {}
-        weights = {
-            "align_items": alignment.items,
-            "align_users": alignment.users,
-            "semantic": alignment.semantic,
-        }
+        weights = {"align_items": alignment.items, "align_users": alignment.users, "semantic": alignment.semantic}
         return {name: weight for name, weight in weights.items() if weight > 0}
 
     def soft_labels(self, item_row: Tensor, user: Tensor, event: Tensor) -> SoftLabels | None:
@@ -73,9 +69,13 @@ class SideInformation:
 
 
 def build_side_information(
-    backbone: Backbone, supervision: Supervision, histories: Histories, settings: HeadSettings, seed: int,
+    backbone: Backbone,
+    supervision: Supervision,
+    histories: Histories,
+    settings: HeadSettings,
+    seed: int,
     device: torch.device | None = None,
-) -> SideInformation:  # fmt: skip
+) -> SideInformation:
     """The modules that `settings` ask for; also prepares the item table of `backbone` (`item_init`). They have a random
     stream of their own, so the backbone's initial weights do not depend on them. `device` (default: the CPU) is where
     nearest texts are searched."""

@@ -37,10 +37,17 @@ class EimfHeads(nn.Module):
     interest_mask: Tensor
 
     def __init__(
-        self, *, item_text_vectors: Tensor, interest_vectors: Tensor, interest_mask: Tensor, width: int,
-        temperature: float = CONTRASTIVE_TEMPERATURE, contrastive_batch: int = CONTRASTIVE_BATCH, users: bool = True,
+        self,
+        *,
+        item_text_vectors: Tensor,
+        interest_vectors: Tensor,
+        interest_mask: Tensor,
+        width: int,
+        temperature: float = CONTRASTIVE_TEMPERATURE,
+        contrastive_batch: int = CONTRASTIVE_BATCH,
+        users: bool = True,
         semantic: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`item_text_vectors` [N, S] are x_i of items 1..N; `interest_vectors` [C, M, S] is Z of every cluster,
         `interest_mask` [C, M] which interests exist; `contrastive_batch` is the number of items contrasted with each
         other. Without `users` only items are aligned; without `semantic` there is no semantic prediction."""
@@ -55,9 +62,15 @@ class EimfHeads(nn.Module):
             self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(
-        self, readout: Tensor, vectors_of: Callable[[Tensor], Tensor], target_row: Tensor, cluster: Tensor,
-        sample: Sample | None, matmul: MatmulOptions, generator: torch.Generator,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self,
+        readout: Tensor,
+        vectors_of: Callable[[Tensor], Tensor],
+        target_row: Tensor,
+        cluster: Tensor,
+        sample: Sample | None,
+        matmul: MatmulOptions,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
         """The losses, each a mean over positions: `align_items` and `align_users`, the two halves of L_align, and
         `semantic`, L_sem.
 
@@ -85,10 +98,12 @@ class EimfHeads(nn.Module):
         same_cluster = (cluster.unsqueeze(1) == cluster) | (cluster < 0)
         # Both contrasts at once: items with their texts, readouts with the interests read.
         both = self._align(
-            torch.stack([vectors, readout]), torch.stack([target_text, interest]),
-            torch.stack([first_item, _first_equal(slot)]), torch.stack([not_negatives, same_cluster]),
+            torch.stack([vectors, readout]),
+            torch.stack([target_text, interest]),
+            torch.stack([first_item, _first_equal(slot)]),
+            torch.stack([not_negatives, same_cluster]),
             torch.stack([even, known / len(known)]),
-        )  # fmt: skip
+        )
         return {"align_items": both[0], "align_users": both[1], **losses}
 
     def _align(self, anchors: Tensor, texts: Tensor, first: Tensor, not_negatives: Tensor, weight: Tensor) -> Tensor:
@@ -129,9 +144,15 @@ class EimfHeads(nn.Module):
         return projected + self.to_out(attention @ value)
 
     def _predict(
-        self, interest: Tensor, slot: Tensor, target_text: Tensor, target_row: Tensor, weight: Tensor,
-        sample: Sample | None, matmul: MatmulOptions,
-    ) -> Tensor:  # fmt: skip
+        self,
+        interest: Tensor,
+        slot: Tensor,
+        target_text: Tensor,
+        target_row: Tensor,
+        weight: Tensor,
+        sample: Sample | None,
+        matmul: MatmulOptions,
+    ) -> Tensor:
         """Cross entropy of <interest, x_j> over all items j at the target, whose projected text is `target_text`. Over
         all items, each distinct interest is scored once."""
         if sample is not None:

@@ -66,9 +66,14 @@ class InterestNeighbors(nn.Module):
 
 
 def neighbors_of(
-    texts: Tensor, item_text_vectors: Tensor, weight: Tensor | None = None, *, exclude_self: bool = False,
-    count: int = NEIGHBORS, device: torch.device | None = None,
-) -> Neighbors:  # fmt: skip
+    texts: Tensor,
+    item_text_vectors: Tensor,
+    weight: Tensor | None = None,
+    *,
+    exclude_self: bool = False,
+    count: int = NEIGHBORS,
+    device: torch.device | None = None,
+) -> Neighbors:
     """The `count` items nearest to each of the `texts` [R, S], searched on `device` (default: the CPU). With
     `exclude_self`, text r is that of item row r, which is left out."""
     rows, cosines = nearest_rows(

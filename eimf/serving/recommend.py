@@ -41,9 +41,13 @@ class Recommender:
         self._item_idx = {item_id: item_idx for item_idx, item_id in enumerate(self.item_ids, 1)}
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], count: int = 10, *, times: Sequence[Sequence[float]] | None = None,
+        self,
+        histories: Sequence[Sequence[str]],
+        count: int = 10,
+        *,
+        times: Sequence[Sequence[float]] | None = None,
         keep_seen: bool | None = None,
-    ) -> list[list[tuple[str, float]]]:  # fmt: skip
+    ) -> list[list[tuple[str, float]]]:
         """The best `count` items of each history with their scores, best first; fewer if fewer are left.
 
         A history is a list of item ids, oldest first, of any length; unknown ids are skipped. `times` has the seconds
@@ -61,9 +65,12 @@ class Recommender:
         all_item_idx = np.concatenate(indices)
         is_known = all_item_idx > 0
         best, scores = self.rank(
-            all_item_idx[is_known], lengths, count=count, keep_seen=keep_seen,
+            all_item_idx[is_known],
+            lengths,
+            count=count,
+            keep_seen=keep_seen,
             times=None if seconds is None else np.concatenate(seconds)[is_known],
-        )  # fmt: skip
+        )
         return self.with_ids(best, scores)
 
     def with_ids(self, item_idx: np.ndarray, scores: np.ndarray) -> list[list[tuple[str, float]]]:
@@ -75,9 +82,14 @@ class Recommender:
 
     @torch.no_grad()
     def rank(
-        self, item_idx: np.ndarray, lengths: np.ndarray, *, times: np.ndarray | None = None, count: int = 10,
+        self,
+        item_idx: np.ndarray,
+        lengths: np.ndarray,
+        *,
+        times: np.ndarray | None = None,
+        count: int = 10,
         keep_seen: bool | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The best items of each history by `item_idx` [B, count], and their scores, best first; 0 if fewer are left.
 
         `item_idx` [E] are the events of one history after another, oldest first; `lengths` [B] how many each history

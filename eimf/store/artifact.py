@@ -60,9 +60,7 @@ class Artifact:
         entry = self.manifest.files.get(name)
         if entry is None:
             raise ArtifactError(
-                f"{self.manifest.kind}/{self.short}/{name}",
-                "no such file",
-                f"it holds {sorted(self.manifest.files)}",
+                f"{self.manifest.kind}/{self.short}/{name}", "no such file", f"it holds {sorted(self.manifest.files)}"
             )
         path = self.folder / name
         if name not in self._checked:
@@ -213,13 +211,7 @@ class Store:
             yield
 
     def commit(
-        self,
-        staging: Staging,
-        kind: str,
-        key: str,
-        version: int,
-        parents: Mapping[str, str],
-        record: Mapping[str, Any],
+        self, staging: Staging, kind: str, key: str, version: int, parents: Mapping[str, str], record: Mapping[str, Any]
     ) -> Artifact:
         """Hash the files of `staging`, write its manifest last, and rename its folder to the artifact's.
 

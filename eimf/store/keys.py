@@ -48,12 +48,7 @@ def stage_key(kind: str, version: int, parents: Mapping[str, str], configuration
 
     `parents` maps a parent's kind to its key. Nothing about speed, paths, time or the machine may enter.
     """
-    content = {
-        "kind": kind,
-        "version": version,
-        "parents": dict(parents),
-        "configuration": dict(configuration),
-    }
+    content = {"kind": kind, "version": version, "parents": dict(parents), "configuration": dict(configuration)}
     return digest(content)
 
 

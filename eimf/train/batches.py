@@ -93,9 +93,14 @@ class Batches:
     compiled once. Batch number `i` is built when asked for: a resumed epoch skips those it has had."""
 
     def __init__(
-        self, histories: Histories, windows: Windows, batch_positions: int, rng: np.random.Generator,
-        rank: int = 0, size: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        histories: Histories,
+        windows: Windows,
+        batch_positions: int,
+        rng: np.random.Generator,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
         """Of each batch, this process takes the windows of its `rank` among `size`."""
         order = np.argsort(-(windows.length + rng.random(len(windows.length))), kind="stable")  # longest first
         length, groups, start = windows.length[order], [], 0

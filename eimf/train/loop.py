@@ -32,9 +32,15 @@ class Trainer:
     """One backbone in training."""
 
     def __init__(
-        self, backbone: Backbone, side: SideInformation | None, histories: Histories, settings: TrainSettings,
-        *, max_length: int, execution: Execution,
-    ) -> None:  # fmt: skip
+        self,
+        backbone: Backbone,
+        side: SideInformation | None,
+        histories: Histories,
+        settings: TrainSettings,
+        *,
+        max_length: int,
+        execution: Execution,
+    ) -> None:
         """`side` is what texts and interests add, if anything. Raises DataError and SettingError if the histories, the
         backbone and the settings do not fit together."""
         self.backbone = backbone.to(execution.device)

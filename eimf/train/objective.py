@@ -25,9 +25,15 @@ class Objective:
     """The losses of a batch, each a mean over its target positions."""
 
     def __init__(
-        self, backbone: Backbone, side: SideInformation | None, loss: Loss, *, matmul: MatmulOptions, longest: int,
+        self,
+        backbone: Backbone,
+        side: SideInformation | None,
+        loss: Loss,
+        *,
+        matmul: MatmulOptions,
+        longest: int,
         execution: Execution,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`longest` is the length of the longest history."""
         self.backbone, self.side, self.loss, self.execution = backbone, side, loss, execution
         # Products in bfloat16 on a GPU are the backbone's too; on a CPU it would be slower so.

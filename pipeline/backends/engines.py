@@ -30,9 +30,15 @@ class Engines:
     next texts."""
 
     def __init__(
-        self, encoder: EncoderSettings, llm: LLMSettings, runtime: RuntimeSettings, *, max_titles: int,
-        folder: Path, replies: Path,
-    ) -> None:  # fmt: skip
+        self,
+        encoder: EncoderSettings,
+        llm: LLMSettings,
+        runtime: RuntimeSettings,
+        *,
+        max_titles: int,
+        folder: Path,
+        replies: Path,
+    ) -> None:
         """The LLM is shown `max_titles`. `folder`: where relative paths of models start. `replies`: the folder of
         recorded replies, which `llm.backend="replay"` reads."""
         self._encoder_settings, self._llm, self._runtime = encoder, llm, runtime
@@ -40,9 +46,11 @@ class Engines:
         self._on_gpu = gpu_present()
         self._sampling = {"temperature": llm.temperature, "top_p": llm.top_p, "max_tokens": llm.max_tokens}
         self._json_schema = reply_schema(
-            min_interests=llm.min_interests, max_interests=llm.max_interests, interest_chars=llm.interest_chars,
+            min_interests=llm.min_interests,
+            max_interests=llm.max_interests,
+            interest_chars=llm.interest_chars,
             max_titles=max_titles,
-        )  # fmt: skip
+        )
         self._encoder: Encoder | None = None
         self.seconds: dict[str, float] = {}
         """How long each engine took to start, by its setting."""
@@ -141,11 +149,15 @@ class Engines:
             from eimf.esim.vllm_engine import VllmGenerator
 
             return VllmGenerator(
-                chat, sampling=self._sampling, json_schema=self._json_schema,
-                max_prompt_tokens=settings.max_prompt_tokens, dtype=self.generator_identity["dtype"],
+                chat,
+                sampling=self._sampling,
+                json_schema=self._json_schema,
+                max_prompt_tokens=settings.max_prompt_tokens,
+                dtype=self.generator_identity["dtype"],
                 concurrent_requests=self._runtime.concurrent_requests,
-                memory=self._memory(self._runtime.tensor_parallel_size), on_gpu=self._on_gpu,
-            )  # fmt: skip
+                memory=self._memory(self._runtime.tensor_parallel_size),
+                on_gpu=self._on_gpu,
+            )
 
     @contextmanager
     def _starting(self, section: str) -> Iterator[None]:

@@ -33,9 +33,14 @@ RANKED = pa.schema(
 
 
 def show(
-    store: Store, key: str, history: list[str], times: list[float] | None, user: str | None, count: int,
+    store: Store,
+    key: str,
+    history: list[str],
+    times: list[float] | None,
+    user: str | None,
+    count: int,
     keep_seen: bool | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Print the items that the checkpoint `key` recommends after a history, or to a user of its dataset. `keep_seen` as
     in `Recommender.recommend`."""
     if bool(history) == (user is not None):
@@ -110,8 +115,10 @@ def _ranked_tables(
             item_idx, scores = _rank(model, histories, users, count, keep_seen)
             row, column = np.nonzero(item_idx)
             columns = [
-                user_ids.take(pa.array(row + start)), pa.array(column + 1, pa.int32()),
-                item_ids.take(pa.array(item_idx[row, column] - 1)), pa.array(scores[row, column]),
-            ]  # fmt: skip
+                user_ids.take(pa.array(row + start)),
+                pa.array(column + 1, pa.int32()),
+                item_ids.take(pa.array(item_idx[row, column] - 1)),
+                pa.array(scores[row, column]),
+            ]
             yield pa.table(columns, schema=RANKED)
             on_progress(len(users))

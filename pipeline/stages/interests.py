@@ -61,9 +61,14 @@ def _build_requests(
 
 
 def _build_interests(
-    settings: LLMSettings, template: Template, engines: Engines, store: Store, chunk_size: int, artifacts: Artifacts,
+    settings: LLMSettings,
+    template: Template,
+    engines: Engines,
+    store: Store,
+    chunk_size: int,
+    artifacts: Artifacts,
     staging: Staging,
-) -> Summary:  # fmt: skip
+) -> Summary:
     from eimf.esim.generate import Replies, generate_missing, interests_table, replies_table
     from eimf.esim.parse import parse_reply
     from eimf.esim.summary import check_any, copied_evidence, counts
@@ -80,9 +85,13 @@ def _build_interests(
         replies = Replies(reply_store.read(), num_titles, parse, settings.retries)
         with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
             num_sent = generate_missing(
-                engines.generator, prompts, replies, chunk_size=chunk_size, save=reply_store.append,
+                engines.generator,
+                prompts,
+                replies,
+                chunk_size=chunk_size,
+                save=reply_store.append,
                 on_progress=on_progress,
-            )  # fmt: skip
+            )
     parsed_replies, interests = replies_table(requests, replies), interests_table(requests, replies)
     check_any(parsed_replies)
     staging.write_table("replies", parsed_replies)

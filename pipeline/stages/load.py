@@ -27,6 +27,8 @@ def histories_of(artifacts: Artifacts) -> Histories:
     """The events and evaluation cases of the `dataset` artifact. Loads no torch: stage one reads them too."""
     dataset = artifacts["dataset"]
     return read_histories(
-        dataset.table("events"), dataset.table("eval_cases"),
-        num_users=int(dataset.summary_number("users")), num_items=int(dataset.summary_number("items")),
-    )  # fmt: skip
+        dataset.table("events"),
+        dataset.table("eval_cases"),
+        num_users=int(dataset.summary_number("users")),
+        num_items=int(dataset.summary_number("items")),
+    )

@@ -28,10 +28,15 @@ def _build_metrics(
     trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
     with progress("ranking", len(histories.cases[schema.TEST]), "cases") as on_progress:
         ranking = rank_users(
-            backbone.to(device), histories, schema.TEST,
-            max_length=trained.model.max_length, keep_seen=settings.keep_seen,
-            batch_size=runtime.eval_batch_size, cutoffs=settings.cutoffs, on_progress=on_progress,
-        )  # fmt: skip
+            backbone.to(device),
+            histories,
+            schema.TEST,
+            max_length=trained.model.max_length,
+            keep_seen=settings.keep_seen,
+            batch_size=runtime.eval_batch_size,
+            cutoffs=settings.cutoffs,
+            on_progress=on_progress,
+        )
     staging.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
     staging.write_table("ranks", ranks_table(ranking))
     return {f"{name}@10": round(mean_metric(ranking, name, 10), 5) for name in ("ndcg", "recall")}

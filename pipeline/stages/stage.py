@@ -103,11 +103,7 @@ def counts(artifact: Artifact) -> str:
 
 def tools() -> dict[str, str]:
     """Versions of what may affect a result, read from package metadata; nothing is imported."""
-    versions = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "gpu": str(gpu_present()).lower(),
-    }
+    versions = {"python": platform.python_version(), "machine": platform.machine(), "gpu": str(gpu_present()).lower()}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)

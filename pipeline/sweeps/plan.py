@@ -23,6 +23,7 @@ from pipeline.stages.resolve import prepare, resolve_against, stage_two_artifact
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
+_RENAMED = {"plan.against": "renamed in 0.2: use baselines"}
 
 
 class Plan(BaseModel):
@@ -83,7 +84,7 @@ def read_plan(path: Path) -> Plan:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "missing"):
-            hint = f"a plan has {sorted(Plan.model_fields)}"
+            hint = _RENAMED.get(field) or f"a plan has {sorted(Plan.model_fields)}"
             raise SettingError(field, f"{path}: {first['msg'].lower()}", hint) from error
         raise SettingError(field, *describe_validation_error(first, str(path))) from error
 
@@ -108,9 +109,9 @@ def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
 
 
 def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
-    """Build what `trials_of` reads: see `resolve.prepare`."""
+    """Build what `trials_of` reads: see `resolve.prepare`. Raises SettingError before anything is built."""
     prepared = set()
-    for _, _, _, recipe in _combinations(plan, folder):
+    for _, _, _, recipe in list(_combinations(plan, folder)):
         needs = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
         if needs not in prepared:
             prepare(recipe, store)

@@ -87,9 +87,14 @@ class _Run:
 
     def _validate(self) -> float:
         ranking = rank_users(
-            self.trainer.backbone, self.histories, schema.VALID, max_length=self.job.model.max_length,
-            keep_seen=self.job.keep_seen, batch_size=self.job.runtime.eval_batch_size, group=self.group,
-        )  # fmt: skip
+            self.trainer.backbone,
+            self.histories,
+            schema.VALID,
+            max_length=self.job.model.max_length,
+            keep_seen=self.job.keep_seen,
+            batch_size=self.job.runtime.eval_batch_size,
+            group=self.group,
+        )
         return mean_metric(ranking, "ndcg", 10)
 
 

@@ -89,10 +89,13 @@ class RunDirectory:
         name = self._write("state", save(trainer.state()))
         note = json.dumps(
             {
-                "progress": asdict(state.progress), "epoch_log": state.epoch_log, "seconds": state.seconds,
-                "state": name, "best": state.best,
+                "progress": asdict(state.progress),
+                "epoch_log": state.epoch_log,
+                "seconds": state.seconds,
+                "state": name,
+                "best": state.best,
             }
-        )  # fmt: skip
+        )
         write_atomic(self.folder / _NOTE, json.dumps({"note": note, "sha256": keys.digest(note)}).encode())
         for path in self.folder.glob("*.safetensors"):
             if RESUME_FILE.fullmatch(path.name) and path.name not in (name, state.best):

@@ -132,9 +132,13 @@ def test_training_and_ranking_hand_the_times_over():
     start = [layer.by_time.detach().clone() for layer in model.layers]
     histories = dataclasses.replace(data, timestamps=times)
     trainer = Trainer(
-        model, None, histories, TrainSettings(lr=1e-2, batch_positions=128, seed=4), max_length=LONGEST,
+        model,
+        None,
+        histories,
+        TrainSettings(lr=1e-2, batch_positions=128, seed=4),
+        max_length=LONGEST,
         execution=Execution(torch.device("cpu"), block_rows=64),
-    )  # fmt: skip
+    )
     for number in range(3):
         trainer.epoch(number, lambda _: None)
     assert not any(torch.equal(layer.by_time, old) for layer, old in zip(model.layers, start, strict=True))

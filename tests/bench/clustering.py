@@ -75,9 +75,14 @@ def measure(name: str, cluster: Callable[[], Clusters]) -> None:
 def flat_faiss(vectors: np.ndarray, count: int, iterations: int, seed: int) -> Clusters:
     """FAISS's own k-means over all users."""
     kmeans = faiss.Kmeans(
-        vectors.shape[1], count, niter=iterations, seed=seed, spherical=True,
-        min_points_per_centroid=1, max_points_per_centroid=len(vectors),
-    )  # fmt: skip
+        vectors.shape[1],
+        count,
+        niter=iterations,
+        seed=seed,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(vectors),
+    )
     kmeans.train(vectors)
     centroids = normalise(kmeans.centroids)
     return Clusters(centroids, *assign(vectors, centroids, lambda _: None))
@@ -100,9 +105,14 @@ def main() -> None:
     def ours(flat_work: int) -> Clusters:
         on_progress = Progress(total_progress(given.users, given.count, given.iterations))
         return cluster_users(
-            vectors, given.count, iterations=given.iterations, seed=given.seed, threads=given.threads,
-            on_progress=on_progress, flat_work=flat_work,
-        )  # fmt: skip
+            vectors,
+            given.count,
+            iterations=given.iterations,
+            seed=given.seed,
+            threads=given.threads,
+            on_progress=on_progress,
+            flat_work=flat_work,
+        )
 
     if given.flat:
         measure("two levels", lambda: ours(0))

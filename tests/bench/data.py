@@ -74,6 +74,9 @@ def random_supervision(histories: Histories) -> Supervision:
     exists[:, 0] = True
     interest_id = torch.where(exists, torch.arange(clusters * INTERESTS).view(clusters, INTERESTS), -1)
     return Supervision(
-        unit(histories.num_items, TEXT_WIDTH), unit(clusters, INTERESTS, TEXT_WIDTH), interest_id,
-        torch.randint(clusters, (histories.num_users,), generator=generator), torch.full((histories.num_users,), -1),
-    )  # fmt: skip
+        unit(histories.num_items, TEXT_WIDTH),
+        unit(clusters, INTERESTS, TEXT_WIDTH),
+        interest_id,
+        torch.randint(clusters, (histories.num_users,), generator=generator),
+        torch.full((histories.num_users,), -1),
+    )

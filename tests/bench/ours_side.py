@@ -100,9 +100,14 @@ class Side:
 
     def _ranking(self, on_progress=lambda _: None):
         return rank_users(
-            self.trainer.backbone, self.histories, schema.VALID, max_length=CONFIG["length"], keep_seen=False,
-            batch_size=RuntimeSettings().eval_batch_size, on_progress=on_progress,
-        )  # fmt: skip
+            self.trainer.backbone,
+            self.histories,
+            schema.VALID,
+            max_length=CONFIG["length"],
+            keep_seen=False,
+            batch_size=RuntimeSettings().eval_batch_size,
+            on_progress=on_progress,
+        )
 
     def operations(self) -> int:
         """Operations of the backbone for one position, forward and backward: two a weight of its linear maps, thrice.

@@ -31,9 +31,13 @@ def rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
 def _row(data: str, name: str, side: dict[str, Any]) -> dict[str, Any]:
     speeds = side["targets_per_second"]
     return {
-        "set": data, "side": name, "runtime": median(speeds), "low": min(speeds), "high": max(speeds),
+        "set": data,
+        "side": name,
+        "runtime": median(speeds),
+        "low": min(speeds),
+        "high": max(speeds),
         "peak_mb": side["peak_mb"],
-    }  # fmt: skip
+    }
 
 
 def table(summary: dict[str, Any]) -> str:

@@ -75,9 +75,14 @@ class Worker:
         self._log = (scratch / f"{config.stem}.log").open("w")
         python = Path(side.python).absolute()  # not resolved: it is a link out of its environment
         self.process = subprocess.Popen(
-            [str(python), str(HERE / side.script), str(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log, text=True, env=environment, cwd=scratch,  # RecBole leaves logs where it runs
-        )  # fmt: skip
+            [str(python), str(HERE / side.script), str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=environment,
+            cwd=scratch,  # RecBole leaves logs where it runs
+        )
         self.read()
 
     def read(self) -> dict[str, Any]:
@@ -160,16 +165,15 @@ class Meeting:
         asked = {"float32": "EIMF", "bfloat16": "EIMF, bfloat16"}
         return {
             key: max(self.workers[name].ask(do="product_rate")["rate"] for _ in range(2))
-            for key, name in asked.items() if name in self.workers
-        }  # fmt: skip
+            for key, name in asked.items()
+            if name in self.workers
+        }
 
 
 def measure(name: str, events: Path, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """One data set: our sides together, then every peer in turns with ours, one peer at a time for the memory."""
     size = sizes(events)
-    common = {
-        "events": str(events), "length": 50, "width": 64, "dropout": 0.5, "threads": options.threads, "epochs": 0,
-    }  # fmt: skip
+    common = {"events": str(events), "length": 50, "width": 64, "dropout": 0.5, "threads": options.threads, "epochs": 0}
     ours, peers = sides(options, size["items"])
     print(f"{name}: ours", file=sys.stderr)
     workers = {side.name: Worker(side, common, scratch) for side in ours}
@@ -238,9 +242,7 @@ def fit(name: str, events: Path, options: argparse.Namespace, scratch: Path) -> 
 def sizes(path: Path) -> dict[str, int]:
     events = read_events(path)
     train = int((events.split == TRAIN).sum())
-    return {
-        "events": len(events.user), "users": events.users, "items": events.items, "targets": train - events.users,
-    }  # fmt: skip
+    return {"events": len(events.user), "users": events.users, "items": events.items, "targets": train - events.users}
 
 
 def main() -> None:
@@ -274,9 +276,14 @@ def main() -> None:
                 continue
             results.append(measure(name, events, options, scratch))
             summary = {
-                "date": date.today().isoformat(), "threads": options.threads, "cpu": cpu(), "rounds": options.rounds,
-                "seconds": options.seconds, "python": platform.python_version(), "results": results,
-            }  # fmt: skip
+                "date": date.today().isoformat(),
+                "threads": options.threads,
+                "cpu": cpu(),
+                "rounds": options.rounds,
+                "seconds": options.seconds,
+                "python": platform.python_version(),
+                "results": results,
+            }
             (options.out / "results.json").write_text(json.dumps(summary, indent=1) + "\n")
             write_report(options.out)
     if results:

@@ -95,9 +95,11 @@ def test_slices_of_the_flat_arrays_are_the_lists_of_each_user(lists, random):
     ends = [random.randint(max(1, int(num_train[user])), len(lists[user])) for user in with_case]
     relevant = [random.sample(range(1, 5), random.randint(1, 3)) for _ in with_case]
     cases = EvalCases(
-        np.array(with_case), np.array(ends), np.concatenate([[0], np.cumsum([len(items) for items in relevant])]),
+        np.array(with_case),
+        np.array(ends),
+        np.concatenate([[0], np.cumsum([len(items) for items in relevant])]),
         np.array([item for items in relevant for item in items]),
-    )  # fmt: skip
+    )
     data = Histories(item_idx, offsets, num_train, 4, cases={schema.TEST: cases})
     train = data.training()
     assert [

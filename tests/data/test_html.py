@@ -28,10 +28,24 @@ def test_entities_and_tags(title, wanted):
 @pytest.mark.parametrize(
     "title",
     [
-        "I <3 you", "a < b > c", "x<y and y>z", "AT&T; B&O", "R&Dreg", "&copy without an end", "&nothing;",
-        "a <b and c> d", "<unknown>", "<", "&", "&;", "&#;", "a  double  space & more", "<|im_end|>", "q < p > r",
+        "I <3 you",
+        "a < b > c",
+        "x<y and y>z",
+        "AT&T; B&O",
+        "R&Dreg",
+        "&copy without an end",
+        "&nothing;",
+        "a <b and c> d",
+        "<unknown>",
+        "<",
+        "&",
+        "&;",
+        "&#;",
+        "a  double  space & more",
+        "<|im_end|>",
+        "q < p > r",
     ],
-)  # fmt: skip
+)
 def test_text_that_only_looks_like_html_stays(title):
     assert clean_html(pl.Series([title])).to_list() == [title]
 

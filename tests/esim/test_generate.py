@@ -7,15 +7,7 @@ import pytest
 
 from eimf import schema
 from eimf.esim.fake import FakeGenerator, FakeRenderer
-from eimf.esim.generate import (
-    Generator,
-    Replies,
-    Reply,
-    generate_missing,
-    interests_table,
-    replies_table,
-    request_seed,
-)
+from eimf.esim.generate import Generator, Replies, Reply, generate_missing, interests_table, replies_table, request_seed
 from eimf.esim.parse import parse_reply
 from eimf.store.keys import digest
 

@@ -69,8 +69,10 @@ def test_an_error_ends_it_and_the_threads_are_as_before(threads, where):
 
     with pytest.raises(KeyError):
         parallel_map(
-            lambda task: seen.append(task) or fail("work", task), (fail("tasks", task) for task in range(1000)),
-            lambda task, _: fail("on_result", task), CPU,
-        )  # fmt: skip
+            lambda task: seen.append(task) or fail("work", task),
+            (fail("tasks", task) for task in range(1000)),
+            lambda task, _: fail("on_result", task),
+            CPU,
+        )
     assert torch.get_num_threads() == threads
     assert len(seen) < 100

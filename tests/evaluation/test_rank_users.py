@@ -36,10 +36,11 @@ CASES = [(user, end, items) for user, (_, _, cases) in enumerate(USERS) for end,
 def histories() -> Histories:
     offsets = np.concatenate([[0], np.cumsum([len(events) for events, _, _ in USERS])])
     cases = EvalCases(
-        np.array([user for user, _, _ in CASES]), np.array([end for _, end, _ in CASES]),
+        np.array([user for user, _, _ in CASES]),
+        np.array([end for _, end, _ in CASES]),
         np.concatenate([[0], np.cumsum([len(items) for _, _, items in CASES])]),
         np.array([item for _, _, items in CASES for item in items]),
-    )  # fmt: skip
+    )
     item_idx = np.array([item for events, _, _ in USERS for item in events])
     num_train = np.array([count for _, count, _ in USERS])
     return Histories(item_idx, offsets, num_train, ITEMS, cases={schema.TEST: cases})
@@ -86,12 +87,14 @@ def test_ranks_exposure_and_metrics_equal_a_loop_over_cases(backbone, histories,
     rows = ranks_table(ranking).to_pylist()
     assert rows == [
         {
-            "case": number, "user_idx": user, "item_idx": item,
+            "case": number,
+            "user_idx": user,
+            "item_idx": item,
             "rank": ranked.index(item) + 1 if item in ranked else schema.NEVER,
         }
         for number, ((user, _, items), ranked) in enumerate(zip(CASES, lists, strict=True))
         for item in items
-    ]  # fmt: skip
+    ]
     for k, exposure in ranking.exposure.items():
         assert exposure.tolist() == [sum(item in ranked[:k] for ranked in lists) for item in range(1, ITEMS + 1)]
     table = {

@@ -17,13 +17,51 @@ from eimf.errors import UserError
 
 NAMES = ("user_id", "item_id", "order", "title")
 _TEXT = (
-    "", " ", "a", "a ", "nan", "NULL", '"', 'x"y', "two\nlines", "a,b", "a\tb", "\\", '\\"', "é", "😀", "\0", "\x1b[2J",
-    "<b>", "&amp;", "&#0;", "<|im_end|>", "\r", "x" * 3000, "1e999", "--", "=1+1", "\ufeff", "٣",
-)  # fmt: skip
+    "",
+    " ",
+    "a",
+    "a ",
+    "nan",
+    "NULL",
+    '"',
+    'x"y',
+    "two\nlines",
+    "a,b",
+    "a\tb",
+    "\\",
+    '\\"',
+    "é",
+    "😀",
+    "\0",
+    "\x1b[2J",
+    "<b>",
+    "&amp;",
+    "&#0;",
+    "<|im_end|>",
+    "\r",
+    "x" * 3000,
+    "1e999",
+    "--",
+    "=1+1",
+    "\ufeff",
+    "٣",
+)
 _TIMES = (
-    "2024-01-01", "2024-01-01T10:00:00Z", "2024-01-01 10:00:00.123456789", "2024-13-45", "9999-12-31T23:59:59",
-    "0001-01-01", "01/02/2024", "1700000000", "1.7e9", "-5", "inf", str(2**62), str(2**64), "1.5",
-)  # fmt: skip
+    "2024-01-01",
+    "2024-01-01T10:00:00Z",
+    "2024-01-01 10:00:00.123456789",
+    "2024-13-45",
+    "9999-12-31T23:59:59",
+    "0001-01-01",
+    "01/02/2024",
+    "1700000000",
+    "1.7e9",
+    "-5",
+    "inf",
+    str(2**62),
+    str(2**64),
+    "1.5",
+)
 _ZONES = (None, "UTC", "+05:30", "-00:01", "Europe/Berlin", "Nowhere/Land")
 _NUMBERS = (0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 1_700_000_000, 1_700_000_000_000)
 
@@ -140,8 +178,17 @@ def _texts(rng: random.Random, count: int) -> pa.Array:
 
 
 _COLUMNS: tuple[Callable[[random.Random, int], pa.Array], ...] = (
-    _integers, _large, _floats, _decimals, _clocks, _nested, _binary, _coded, _texts, lambda _, count: pa.nulls(count),
-)  # fmt: skip
+    _integers,
+    _large,
+    _floats,
+    _decimals,
+    _clocks,
+    _nested,
+    _binary,
+    _coded,
+    _texts,
+    lambda _, count: pa.nulls(count),
+)
 
 
 def _write(rng: random.Random, stem: Path, columns: dict[str, Any]) -> Path:
@@ -191,9 +238,13 @@ def _text_file(rng: random.Random, ending: str, columns: dict[str, Any]) -> byte
     quoting = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     ends = rng.choice(("\n", "\r\n", "\n\n", "\r"))
     writer = csv.writer(
-        text, delimiter=separator, quoting=quoting, lineterminator=ends, doublequote=not escape,
+        text,
+        delimiter=separator,
+        quoting=quoting,
+        lineterminator=ends,
+        doublequote=not escape,
         escapechar="\\" if escape else None,
-    )  # fmt: skip
+    )
     writer.writerows(rows)
     return text.getvalue().encode(rng.choice(("utf-8",) * 20 + ("utf-8-sig", "utf-16", "latin-1")), errors="replace")
 

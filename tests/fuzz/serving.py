@@ -146,9 +146,15 @@ def _weights(rng: random.Random, checkpoint: Artifact, path: Path) -> str:
     weights = load_file(checkpoint.file(WEIGHTS))
     name = rng.choice(list(weights))
     changes: list[Callable[[Tensor], Tensor]] = [
-        Tensor.double, Tensor.half, Tensor.bool, lambda each: each[:-1].clone(), lambda each: each * math.nan,
-        lambda each: each.unsqueeze(0).clone(), lambda each: each * 1e30, lambda each: each.flatten().clone(),
-    ]  # fmt: skip
+        Tensor.double,
+        Tensor.half,
+        Tensor.bool,
+        lambda each: each[:-1].clone(),
+        lambda each: each * math.nan,
+        lambda each: each.unsqueeze(0).clone(),
+        lambda each: each * 1e30,
+        lambda each: each.flatten().clone(),
+    ]
     what = rng.choice(("tensor", "less", "more", "bytes", "cut"))
     if what == "tensor":
         weights[name] = rng.choice(changes)(weights[name]).contiguous()

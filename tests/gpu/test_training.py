@@ -34,9 +34,16 @@ Losses = list[dict[str, float]]
 
 
 def trainer(
-    data: Histories, device: torch.device, backbone: str = "sasrec", preset: str = "plain", *, dropout: float = 0.0,
-    rows: int = 0, compiled: bool = False, **changes: object,
-) -> Trainer:  # fmt: skip
+    data: Histories,
+    device: torch.device,
+    backbone: str = "sasrec",
+    preset: str = "plain",
+    *,
+    dropout: float = 0.0,
+    rows: int = 0,
+    compiled: bool = False,
+    **changes: object,
+) -> Trainer:
     """On `device`; HSTU with times, and REMI without its hard negatives where the loss takes none."""
     options = {**TIMED, "remi": {"hardness": 0.0}} if changes.get("loss") in ("gbce", "bce") else TIMED
     model = ModelSettings(backbone=backbone, width=16, max_length=10, dropout=dropout, options=options)

@@ -21,9 +21,12 @@ ITEMS, ROWS = 12, 6
 
 def built(name: str, hardness: float = 0.0) -> Loss:
     return build_loss(
-        TrainSettings(loss=name, negatives=50), np.arange(ITEMS), hardness=hardness, matmul=MatmulOptions(8),
+        TrainSettings(loss=name, negatives=50),
+        np.arange(ITEMS),
+        hardness=hardness,
+        matmul=MatmulOptions(8),
         device=torch.device("cpu"),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -34,9 +34,14 @@ def eimf_apart(*arguments: str, **options: Any) -> subprocess.CompletedProcess[s
     code = "from pipeline.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=root, env=environment, capture_output=True, text=True,
-        check=False, **options,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
 
 
 def content(root: Path) -> dict[str, bytes]:

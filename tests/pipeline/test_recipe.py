@@ -162,6 +162,11 @@ def test_none_and_zeros_turn_a_group_off(tmp_path):
     for pair in (["smoothing=none", "smoothing.item=0.1"], ["smoothing.item=0.1", "smoothing=none"]):
         with pytest.raises(SettingError, match=r"heads\.smoothing: set in --set as a whole and in part.*; write one"):
             heads(*pair)
+    for off in ("None", "off", "false", "0"):
+        with pytest.raises(
+            SettingError, match=r"heads\.smoothing: .* is not allowed in --set; write none to turn it off"
+        ):
+            heads(f"smoothing={off}")
 
 
 @pytest.mark.parametrize(

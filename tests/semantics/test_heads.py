@@ -46,9 +46,13 @@ def losses(model: EimfHeads, matmul: MatmulOptions = WHOLE, **values) -> tuple[t
     """(L_align, L_sem) of the heads over a plain table of item vectors."""
     table, target_row = values.pop("item_vectors"), values.pop("target") - 1
     parts = model(
-        **values, target_row=target_row, vectors_of=lambda row: F.embedding(row, table), sample=None, matmul=matmul,
+        **values,
+        target_row=target_row,
+        vectors_of=lambda row: F.embedding(row, table),
+        sample=None,
+        matmul=matmul,
         generator=torch.Generator().manual_seed(1),
-    )  # fmt: skip
+    )
     return parts["align_items"] + parts["align_users"], parts["semantic"]
 
 
@@ -151,9 +155,12 @@ def test_interests_that_are_the_answer_give_little_semantic_loss():
         model.to_out.bias.zero_()
     target = torch.tensor([1, 2, 3, 4])
     _, semantic = losses(
-        model, readout=torch.randn(4, 2), item_vectors=torch.randn(4, 2), target=target,
+        model,
+        readout=torch.randn(4, 2),
+        item_vectors=torch.randn(4, 2),
+        target=target,
         cluster=torch.zeros(4, dtype=torch.int64),
-    )  # fmt: skip
+    )
     assert float(semantic.detach()) == pytest.approx(math.log(2), abs=1e-5)
 
 
@@ -183,9 +190,12 @@ def test_gradients_repeat_themselves_bit_for_bit_on_two_threads(threads):
     # Many positions share items and clusters, and the tensors are large enough for torch to split them.
     generator = torch.Generator().manual_seed(9)
     model = EimfHeads(
-        item_text_vectors=random(50, TEXT), interest_vectors=random(5, 4, TEXT),
-        interest_mask=torch.ones(5, 4, dtype=torch.bool), width=64, contrastive_batch=16,
-    )  # fmt: skip
+        item_text_vectors=random(50, TEXT),
+        interest_vectors=random(5, 4, TEXT),
+        interest_mask=torch.ones(5, 4, dtype=torch.bool),
+        width=64,
+        contrastive_batch=16,
+    )
     target, cluster = (torch.randint(low, high, (3000,), generator=generator) for low, high in ((1, 51), (0, 5)))
     readout, table = random(3000, 64), random(50, 64)
 

@@ -22,9 +22,8 @@ def validation(heads: HeadSettings) -> float:
     backbone = build_backbone(MODEL, histories.num_items, SETTINGS.seed)
     semantics = build_side_information(backbone, supervision, histories, heads, SETTINGS.seed)
     job = Trainer(
-        backbone, semantics, histories, SETTINGS, max_length=MODEL.max_length,
-        execution=Execution(torch.device("cpu")),
-    )  # fmt: skip
+        backbone, semantics, histories, SETTINGS, max_length=MODEL.max_length, execution=Execution(torch.device("cpu"))
+    )
     for epoch in range(15):
         job.epoch(epoch, lambda targets: None)
     ranking = rank_users(

@@ -127,9 +127,12 @@ def test_the_target_drawn_again_does_not_count():
     # Item 1 is what the interest says, user 0's next item, and two thirds of what the others had in training.
     item_idx = np.array([2, 1, 3] + 20 * [1, 1, 4, 3, 2])
     supervision = Supervision(
-        torch.eye(4), torch.eye(4)[None, :1], torch.zeros(1, 1, dtype=torch.long), torch.zeros(21, dtype=torch.long),
+        torch.eye(4),
+        torch.eye(4)[None, :1],
+        torch.zeros(1, 1, dtype=torch.long),
+        torch.zeros(21, dtype=torch.long),
         torch.full((21,), -1),
-    )  # fmt: skip
+    )
     histories = leave_one_out(item_idx, np.array([0, 3, *range(8, 104, 5)]), 4)
     assert check_signal(supervision, histories, seed=0)[1][LLM].auc[0] == 1
 

@@ -39,9 +39,12 @@ def test_only_the_interest_nearest_to_the_target_counts():
     text = unit([1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.1])
     interests = torch.stack([unit([1, 0, 0], [0, 1, 0]), unit([0, 0, 1], [0, 0, 1])])
     supervision = Supervision(
-        text, interests, torch.tensor([[4, 5], [8, -1]]), cluster=torch.tensor([0, 1, -1]),
+        text,
+        interests,
+        torch.tensor([[4, 5], [8, -1]]),
+        cluster=torch.tensor([0, 1, -1]),
         last_prompted_position=torch.tensor([1, -1, -1]),
-    )  # fmt: skip
+    )
     # Three users of five, four and four events, of which two are held out; of user 0 the LLM has read the first two.
     histories = Histories(
         np.array([1, 4, 1, 2, 2, 1, 4, 2, 2, 1, 1, 1, 1]), np.array([0, 5, 9, 13]), np.array([3, 2, 2]), 4
@@ -102,11 +105,7 @@ def test_the_mass_decays_with_the_training_events_of_the_item_or_user():
     torch.testing.assert_close(masses, wanted.float())
 
 
-@given(
-    st.lists(st.tuples(*[st.floats(0, 0.33)] * 3), min_size=1, max_size=1),
-    st.integers(2, 9),
-    st.integers(0, 2**31),
-)
+@given(st.lists(st.tuples(*[st.floats(0, 0.33)] * 3), min_size=1, max_size=1), st.integers(2, 9), st.integers(0, 2**31))
 def test_soft_labels_are_never_more_than_the_mass_given_away(masses, num_items, seed):
     (item, user, interest) = masses[0]
     generator = torch.Generator().manual_seed(seed)

@@ -28,9 +28,15 @@ def data() -> Histories:
 
 
 def trainer(
-    data: Histories, align: float = 0.0, semantic: float = 0.0, *, preset: str = "plain", dropout: float = 0.3,
-    compiled: bool = False, **changes,
-) -> Trainer:  # fmt: skip
+    data: Histories,
+    align: float = 0.0,
+    semantic: float = 0.0,
+    *,
+    preset: str = "plain",
+    dropout: float = 0.3,
+    compiled: bool = False,
+    **changes,
+) -> Trainer:
     model = MODEL.model_copy(update={"dropout": dropout})
     backbone, semantics = build_backbone(model, data.num_items, 7), None
     given = {"alignment": {"items": align, "users": align, "semantic": semantic}} if align or semantic else {}
@@ -123,18 +129,26 @@ def test_a_backbone_with_times_needs_them(data):
     model = ModelSettings(backbone="hstu", width=16, max_length=10, options={"hstu": {"time": True}})
     with pytest.raises(SettingError, match=r"dataset.columns.timestamp: no times, .* time=false"):
         Trainer(
-            build_backbone(model, data.num_items, 7), None, replace(data, timestamps=None), SETTINGS,
-            max_length=10, execution=Execution(torch.device("cpu")),
-        )  # fmt: skip
+            build_backbone(model, data.num_items, 7),
+            None,
+            replace(data, timestamps=None),
+            SETTINGS,
+            max_length=10,
+            execution=Execution(torch.device("cpu")),
+        )
 
 
 @pytest.mark.parametrize("loss", ["in-batch", "bce"])
 def test_losses_that_draw_items_train_in_one_process(data, loss):
     with pytest.raises(SettingError, match=f"train.loss: {loss} does not support 2 processes"):
         Trainer(
-            build_backbone(MODEL, data.num_items, 7), None, data, SETTINGS.model_copy(update={"loss": loss}),
-            max_length=10, execution=Execution(torch.device("cpu"), Group(0, 2)),
-        )  # fmt: skip
+            build_backbone(MODEL, data.num_items, 7),
+            None,
+            data,
+            SETTINGS.model_copy(update={"loss": loss}),
+            max_length=10,
+            execution=Execution(torch.device("cpu"), Group(0, 2)),
+        )
 
 
 def test_bfloat16_products_give_nearly_the_same_curve(data):

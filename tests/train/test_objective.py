@@ -39,9 +39,14 @@ def supervision(data) -> Supervision:
 
 
 def trainer(
-    data: Histories, supervision: Supervision | None = None, heads: HeadSettings | None = None,
-    backbone: str = "comirec-sa", max_length: int = LONG, options: dict[str, object] | None = None, **changes: object,
-) -> Trainer:  # fmt: skip
+    data: Histories,
+    supervision: Supervision | None = None,
+    heads: HeadSettings | None = None,
+    backbone: str = "comirec-sa",
+    max_length: int = LONG,
+    options: dict[str, object] | None = None,
+    **changes: object,
+) -> Trainer:
     model = ModelSettings(
         backbone=backbone, width=16, max_length=max_length, dropout=0.0, options={backbone: options or {}}
     )

@@ -36,10 +36,7 @@ class Case:
 
 
 CASES = {
-    "paper": Case(
-        planted.world(),
-        (*SETTINGS, "train.epochs=3", "model.backbone=comirec-sa", "heads.preset=paper"),
-    ),
+    "paper": Case(planted.world(), (*SETTINGS, "train.epochs=3", "model.backbone=comirec-sa", "heads.preset=paper")),
     "gain test passed": Case(planted.wordy_world(), GATED),
     "gain test failed": Case(planted.world(), GATED),
     "bert4rec": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=bert4rec")),
@@ -86,9 +83,13 @@ def trained(tmp_path_factory) -> dict[str, tuple[Result, Result]]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     result = subprocess.run(
-        [*command, str(root / "child.py"), json.dumps(jobs)], cwd=ROOT, env=environment, capture_output=True, text=True,
+        [*command, str(root / "child.py"), json.dumps(jobs)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
 
     def results(name: str, case: Case) -> tuple[Result, Result]:

@@ -114,9 +114,13 @@ class Side:
             value = self.trainer.evaluate(self.valid_data, load_best_model=False)["ndcg@10"]
             spent, spent_cpu = time.perf_counter() - begin, time.process_time() - cpu
             driver.tell(
-                epoch=epoch, seconds=spent, cpu_seconds=spent_cpu, cpu_seconds_training=trained,
-                own_value=float(value), ndcg=self.ndcg(),
-            )  # fmt: skip
+                epoch=epoch,
+                seconds=spent,
+                cpu_seconds=spent_cpu,
+                cpu_seconds_training=trained,
+                own_value=float(value),
+                ndcg=self.ndcg(),
+            )
             best, waited = (value, 0) if value > best else (best, waited + 1)
             if waited >= CONFIG["patience"]:
                 return
@@ -132,20 +136,37 @@ def _write_atomic_file(events: common.Events, folder: Path) -> None:
 
 def _settings(folder: Path) -> dict:
     own = {
-        "SASRec": {"hidden_size": CONFIG["width"], "inner_size": 4 * CONFIG["width"],
-                   "hidden_dropout_prob": CONFIG["dropout"], "attn_dropout_prob": CONFIG["dropout"]},
+        "SASRec": {
+            "hidden_size": CONFIG["width"],
+            "inner_size": 4 * CONFIG["width"],
+            "hidden_dropout_prob": CONFIG["dropout"],
+            "attn_dropout_prob": CONFIG["dropout"],
+        },
         "SINE": {"embedding_size": CONFIG["width"], "interest_size": 4},
-    }  # fmt: skip
+    }
     return {
         **own[CONFIG["model"]],
-        "data_path": str(folder), "checkpoint_dir": str(folder / "saved"), "show_progress": False, "use_gpu": False,
-        "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp",
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "MAX_ITEM_LIST_LENGTH": CONFIG["length"],
+        "data_path": str(folder),
+        "checkpoint_dir": str(folder / "saved"),
+        "show_progress": False,
+        "use_gpu": False,
+        "USER_ID_FIELD": "user_id",
+        "ITEM_ID_FIELD": "item_id",
+        "TIME_FIELD": "timestamp",
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "MAX_ITEM_LIST_LENGTH": CONFIG["length"],
         "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
-        "loss_type": "CE", "train_neg_sample_args": None, "train_batch_size": CONFIG["batch"],
-        "eval_batch_size": 256 if CONFIG["model"] == "SINE" else 4096, "metrics": ["NDCG", "Recall"], "topk": [10],
-        "valid_metric": "NDCG@10", "metric_decimal_place": 6, "learning_rate": 1e-3, "seed": 2026,
-    }  # fmt: skip
+        "loss_type": "CE",
+        "train_neg_sample_args": None,
+        "train_batch_size": CONFIG["batch"],
+        "eval_batch_size": 256 if CONFIG["model"] == "SINE" else 4096,
+        "metrics": ["NDCG", "Recall"],
+        "topk": [10],
+        "valid_metric": "NDCG@10",
+        "metric_decimal_place": 6,
+        "learning_rate": 1e-3,
+        "seed": 2026,
+    }
 
 
 def main() -> None:

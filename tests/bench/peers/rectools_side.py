@@ -60,16 +60,30 @@ class Side:
     def model(self, epochs: int, callbacks: list[Callback]) -> SASRecModel:
         def trainer() -> Trainer:
             return Trainer(
-                max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=callbacks,
-                enable_model_summary=False, enable_checkpointing=False,
-            )  # fmt: skip
+                max_epochs=epochs,
+                accelerator="cpu",
+                logger=False,
+                enable_progress_bar=False,
+                callbacks=callbacks,
+                enable_model_summary=False,
+                enable_checkpointing=False,
+            )
 
         torch.manual_seed(2026)
         return SASRecModel(
-            n_factors=CONFIG["width"], n_blocks=2, n_heads=2, session_max_len=CONFIG["length"], lr=1e-3, loss="softmax",
-            dropout_rate=CONFIG["dropout"], batch_size=CONFIG["batch"], dataloader_num_workers=0,
-            train_min_user_interactions=2, get_trainer_func=trainer, recommend_torch_device="cpu",
-        )  # fmt: skip
+            n_factors=CONFIG["width"],
+            n_blocks=2,
+            n_heads=2,
+            session_max_len=CONFIG["length"],
+            lr=1e-3,
+            loss="softmax",
+            dropout_rate=CONFIG["dropout"],
+            batch_size=CONFIG["batch"],
+            dataloader_num_workers=0,
+            train_min_user_interactions=2,
+            get_trainer_func=trainer,
+            recommend_torch_device="cpu",
+        )
 
     def train(self, seconds: float) -> None:
         self.driver.start(seconds)

@@ -201,16 +201,23 @@ def test_a_pinned_commit_is_known_without_the_model_and_the_hub_says_why_not(tmp
 @pytest.mark.parametrize(
     ("section", "setting", "changes"),
     [
-        ("llm", "llm.model=asset:all-minilm-l6-v2", True), ("llm", "llm.dtype=float16", True),
-        ("llm", "llm.seed=5", True), ("llm", "llm.temperature=0.1", True), ("llm", "llm.top_p=0.5", True),
-        ("llm", "llm.max_tokens=99", True), ("llm", "llm.max_interests=3", True), ("llm", "prompt.max_titles=9", True),
-        ("llm", "llm.max_prompt_tokens=999", False), ("llm", "llm.backend=replay", False),
+        ("llm", "llm.model=asset:all-minilm-l6-v2", True),
+        ("llm", "llm.dtype=float16", True),
+        ("llm", "llm.seed=5", True),
+        ("llm", "llm.temperature=0.1", True),
+        ("llm", "llm.top_p=0.5", True),
+        ("llm", "llm.max_tokens=99", True),
+        ("llm", "llm.max_interests=3", True),
+        ("llm", "prompt.max_titles=9", True),
+        ("llm", "llm.max_prompt_tokens=999", False),
+        ("llm", "llm.backend=replay", False),
         ("llm", "runtime.tensor_parallel_size=2", False),
         ("encoder", "encoder.model=asset:smollm2-135m-instruct", True),
-        ("encoder", "encoder.dtype=bfloat16", True), ("encoder", "encoder.max_tokens=99", True),
+        ("encoder", "encoder.dtype=bfloat16", True),
+        ("encoder", "encoder.max_tokens=99", True),
         ("encoder", "runtime.encode_batch_size=9", False),
     ],
-)  # fmt: skip
+)
 def test_what_a_model_is_known_by(section, setting, changes, tmp_path):
     name = {"llm": "generator_identity", "encoder": "encoder_identity"}[section]
     recipes = [load_recipe("ml-100k", None, settings) for settings in ([], [setting])]

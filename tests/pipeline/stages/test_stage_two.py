@@ -224,11 +224,17 @@ def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_
 @pytest.mark.parametrize(
     ("loss", "setting", "reads"),
     [
-        ("softmax", "negatives=9", False), ("softmax", "calibration=0.1", False), ("in-batch", "negatives=9", False),
-        ("sampled", "negatives=9", True), ("sampled", "calibration=0.1", False), ("bce", "negatives=9", True),
-        ("bce", "calibration=0.1", False), ("gbce", "negatives=9", True), ("gbce", "calibration=0.1", True),
+        ("softmax", "negatives=9", False),
+        ("softmax", "calibration=0.1", False),
+        ("in-batch", "negatives=9", False),
+        ("sampled", "negatives=9", True),
+        ("sampled", "calibration=0.1", False),
+        ("bce", "negatives=9", True),
+        ("bce", "calibration=0.1", False),
+        ("gbce", "negatives=9", True),
+        ("gbce", "calibration=0.1", True),
     ],
-)  # fmt: skip
+)
 def test_what_a_loss_does_not_read_trains_nothing_anew(store, world_folder, loss, setting, reads):
     settings = (*PLAIN, "train.epochs=1", "train.negatives=5", f"train.loss={loss}")
     plain, other = (

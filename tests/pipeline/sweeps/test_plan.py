@@ -33,6 +33,7 @@ def test_two_recipes_of_one_name_are_refused(plan, store):
         ("recipes = [", "plan: .* is not TOML"),
         ('recipes = ["a.toml"]', "plan.backbones: .*field required"),
         (PLAN.format(settings="[]") + "[oops]\nx = 1", "plan.oops: .*; a plan has .*'variants'"),
+        (PLAN.format(settings="[]").replace("baselines", "against"), "plan.against: .*; renamed in 0.2: use baselines"),
         (PLAN.format(settings="[]").replace("[1, 2]", "[1.5]"), r"plan.seeds.0: 1.5 in .* is not allowed; .* integer"),
         (PLAN.format(settings="[]").replace("[1, 2]", "[1, 1]"), r"plan.seeds: \[1, 1\] names one twice"),
         (PLAN.format(settings="[]").replace("paper =", '"../paper" ='), r"plan.variants.*'../paper' in"),
@@ -46,6 +47,14 @@ def test_a_bad_plan_is_one_error(plan, store, text, match):
     path.write_text(text)
     with pytest.raises(SettingError, match=match):
         trials_of(read_plan(path), plan.parent, store)
+
+
+def test_a_mistake_in_the_last_variant_is_found_before_anything_is_built(plan, tmp_path):
+    path = plan.with_name("late.toml")
+    path.write_text(plan.read_text() + 'late = ["heads.preset=best"]\n')
+    with pytest.raises(SettingError, match=r"heads\.preset: 'best' in the plan, variant 'late'"):
+        prepare_plan(read_plan(path), plan.parent, Store(tmp_path / "store"))
+    assert not (tmp_path / "store" / "dataset").exists()
 
 
 def test_a_plan_without_an_ending_is_refused(plan):

@@ -108,9 +108,12 @@ def test_trials_with_the_same_training_share_it(finished, tmp_path, capsys):
     tables = []
     plan = read_plan(finished.path)
     run_sweep(
-        finished.trials, Store(tmp_path), copy, 2,
+        finished.trials,
+        Store(tmp_path),
+        copy,
+        2,
         lambda: tables.append(format_tables(results_tables(plan, read_results(copy)[0].values()))),
-    )  # fmt: skip
+    )
     assert "6 of 6 trials are finished" in capsys.readouterr().out
     assert tables == [table] and (copy / FILE).read_bytes() == (finished.results / FILE).read_bytes()
 
@@ -209,9 +212,12 @@ def test_a_signal_to_a_sweep_alone_ends_it_with_its_trainings(plan, store, tmp_p
     ours = Path(shutil.copytree(store.root, tmp_path / "store", ignore=shutil.ignore_patterns("runs")))
     environment = {**os.environ, "PYTHONPATH": str(root)}
     sweep = subprocess.Popen(
-        [*command, "--store", str(ours)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [*command, "--store", str(ours)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         assert wait_for(lambda: any(ours.glob("runs/*/metrics.jsonl")), 120)
         family = below(sweep.pid)

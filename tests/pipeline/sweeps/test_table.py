@@ -12,9 +12,12 @@ from pipeline.sweeps.results import TrialResult, pack_ranks
 from pipeline.sweeps.table import format_tables, results_tables
 
 PLAN = Plan(
-    recipes=["a.toml", "b.toml"], backbones=["sasrec", "dnn"], seeds=[1, 2], baselines=["plain", "text"],
+    recipes=["a.toml", "b.toml"],
+    backbones=["sasrec", "dnn"],
+    seeds=[1, 2],
+    baselines=["plain", "text"],
     variants={"plain": [], "text": [], "modern": []},
-)  # fmt: skip
+)
 
 
 def result(variant: str, seed: int, ranks: list[int], **fields: object) -> TrialResult:
