@@ -1,1 +1,1 @@
-"""Reports: first the numbers, then their form."""
+"""Reports: tables of numbers, and their renderers."""

@@ -18,8 +18,8 @@ def metric_values(metrics: Artifact, users: str = "all") -> dict[tuple[str, int]
 
 
 def training_table(results: list[Result]) -> Table:
-    """One row per training: NDCG and Recall at the measured cut-offs, or at the usual ones if there are many; MRR at
-    the last of these; and how long the training took."""
+    """One row per training: NDCG and Recall at the measured cut-offs (at the usual ones if there are many), MRR at
+    the last of these, the best epoch, and the seconds."""
     values = [metric_values(result.metrics) for result in results]
     cutoffs = sorted({k for name, k in values[0] if name == "ndcg"})
     if len(cutoffs) > _MAX_CUTOFFS:
@@ -41,12 +41,12 @@ def ndcg_difference(base: Result, other: Result) -> Difference:
 
 
 def show_results(results: list[Result]) -> None:
-    """Print the table of some trainings."""
+    """Print a table of trainings."""
     info(format_table(training_table(results)))
 
 
 def show_paired(base: Result, other: Result) -> None:
-    """Print how two trainings differ in NDCG@10."""
+    """Print the difference of two trainings in NDCG@10."""
     paired = ndcg_difference(base, other)
     certainty = f"standard error {paired.error:.4f} over {paired.n} users, paired p = {paired.p:.2g}"
     info(f"{other.label} - {base.label}: NDCG@10 {paired.value:+.4f} ({certainty})")

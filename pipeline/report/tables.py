@@ -1,4 +1,4 @@
-"""Tables of numbers, before anybody formats them: what a report holds, for any renderer."""
+"""Tables of numbers that any renderer can format."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Number:
-    """A number, and the digits after its point that say something."""
+    """A number, and how many decimals to show."""
 
     value: float
     digits: int = 4

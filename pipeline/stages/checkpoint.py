@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _GIB = 1 << 30
 _BYTES_PER_WEIGHT = 12
-"""Of float32: the weight itself and AdamW's two moments."""
+"""In float32: the weight itself and AdamW's two moments."""
 
 
 def checkpoint_stage(job: TrainingJob) -> Stage:

@@ -80,7 +80,7 @@ def _build_interests(
     parse = partial(parse_reply, examples=template.example_phrases(), max_interests=settings.max_interests)
     generator = keys.digest(engines.generator_identity)
     reply_store = ReplyStore(store.root, generator)
-    # Two runs do not ask twice about the users that they share.
+    # Two runs never ask twice about a user that both of them need.
     with store.lock(f"replies-{generator}", this_process(), Waiting("asks the same LLM")):
         replies = Replies(reply_store.read(), num_titles, parse, settings.retries)
         with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
@@ -105,4 +105,4 @@ def _build_interests(
 def _report_truncated(summary: Summary, max_tokens: int) -> None:
     if summary["truncated"]:
         cut = f"{summary['truncated']} of {summary['users']} replies were cut by llm.max_tokens={max_tokens}"
-        info(f"      {cut}: their whole entries are kept; a higher llm.max_tokens asks all users again")
+        info(f"      {cut}: their complete entries count; a higher llm.max_tokens asks about all users again")

@@ -1,6 +1,6 @@
 """From a recipe to a training: artifacts, settings, the decision about interests, and keys.
 
-This is the only part of stage two that reads a recipe. `prepare` does what must be done first, and prints what it does;
+This is the only part of stage two that reads a recipe. `prepare` builds what is missing, and prints what it builds;
 `resolve` only reads the store.
 """
 
@@ -31,7 +31,7 @@ class ResolvedTraining:
     """By kind: the `dataset`; `item_vectors` if texts or interests supervise; `esim` if interests do."""
     job: TrainingJob
     decision: GainDecision | None
-    """Of the gain test; None if the settings require none."""
+    """The result of the gain test; None if the settings require none."""
     checkpoint: Stage
     metrics: Stage
 
@@ -59,7 +59,7 @@ class ResolvedTraining:
 
 
 def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
-    """Do what `resolve` relies on: refuse a backbone that cannot be built, build the dataset if the training needs
+    """Do what `resolve` relies on: check that the backbone can be built, build the dataset if the training needs
     nothing else of stage one, and run the signal check if the settings require the gain test.
 
     Raises SettingError, DataError or ArtifactError."""
@@ -82,7 +82,8 @@ def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resolv
 
 
 def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store) -> ResolvedTraining:
-    """As `resolve`, given what `stage_two_artifacts` returns for the recipe."""
+    """The training that a recipe describes, against the result of `stage_two_artifacts`. Raises ArtifactError if the
+    signal check is needed and was not done."""
     heads, decision = recipe.heads, None
     if heads.requires_gain_test:
         decision = decision_of(find_signal_check(store, artifacts) or _missing_signal_check(artifacts["esim"]))
