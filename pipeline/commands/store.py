@@ -33,10 +33,10 @@ def run_verify(store: Store) -> None:
             damaged.append(error)
     if other_format:
         info(f"{len(other_format)} artifacts of another format, such as {other_format[0]}")
-    intact = len(checks) - len(damaged) - len(other_format)
+    readable = len(checks) - len(other_format)
     artifacts = len(checks) - len(replies) - len(locks)
     counts = f"{artifacts} artifacts, replies of {len(replies)} generators, {len(locks)} lock files"
-    info(f"{intact} of {len(checks)} are intact: {counts}")
+    info(f"{readable - len(damaged)} of {readable} are intact: {counts}")
     if damaged:
         raise damaged[0]
 
