@@ -223,12 +223,12 @@ def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, An
         torch.cuda.reset_peak_memory_stats()
         before, begin = torch.cuda.memory_allocated(), time.perf_counter()
         try:
-            made = Plain(choice, events) if "plain" in choice.model else Ours(choice, histories)
-            turn(made, options.seconds)
+            side = Plain(choice, events) if "plain" in choice.model else Ours(choice, histories)
+            turn(side, options.seconds)
         except (torch.OutOfMemoryError, RuntimeError) as error:  # said, and the others go on
             summary[choice.name] = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
             continue
-        sides[choice.name] = made
+        sides[choice.name] = side
         sys.stderr.write(f"{choice.name}: {time.perf_counter() - begin:.1f} s\n")
         peak = (torch.cuda.max_memory_allocated() - before) / 2**20
         summary[choice.name] = {"peak_mb": round(peak), "start_s": round(time.perf_counter() - begin, 1)}
@@ -244,18 +244,21 @@ def measure(events: Path, options: argparse.Namespace) -> Iterator[tuple[str, An
         yield "users_per_second", ranking(side, histories, options.seconds)
 
 
-def table(name: str, found: dict[str, Any]) -> str:
+def table(name: str, results: dict[str, Any]) -> str:
     """A row a side."""
-    lines = [f"**{name}**: {json.dumps(found['sizes'])}", ""]
+    lines = [f"**{name}**: {json.dumps(results['sizes'])}", ""]
     lines += ["| side | targets/s: median (range) | MB | start s |", "|---|--:|--:|--:|"]
-    for side, fact in found["speeds"].items():
+    for side, fact in results["speeds"].items():
         if "failed" in fact:
             lines.append(f"| {side} | {fact['failed'][:80]} | | |")
             continue
         low, middle, high = (of(fact["targets_per_second"]) for of in (min, statistics.median, max))
         cells = f"{middle:,.0f} ({low:,.0f}-{high:,.0f})"
         lines.append(f"| {side} | {cells} | {fact['peak_mb']:,} | {fact['start_s']} |")
-    lines += ["", *(f"- {key}: {json.dumps(value)}" for key, value in found.items() if key not in ("sizes", "speeds"))]
+    lines += [
+        "",
+        *(f"- {key}: {json.dumps(value)}" for key, value in results.items() if key not in ("sizes", "speeds")),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -280,11 +283,11 @@ def main() -> None:
             events = Path(temporary) / f"{name}.parquet"
             real = name not in GENERATED
             write_real(options.data / name, events) if real else write_generated(*GENERATED[name], events)
-            found = result["sets"].setdefault(name, {})
+            results = result["sets"].setdefault(name, {})
             for key, value in measure(events, options):
-                found[key] = value
+                results[key] = value
                 (options.out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
-    text = "\n".join(table(name, found) for name, found in result["sets"].items())
+    text = "\n".join(table(name, results) for name, results in result["sets"].items())
     heading = (
         f"{result['date']}, {result['gpu']}, torch {result['torch']}, {options.rounds} rounds of {options.seconds} s"
     )

@@ -10,22 +10,22 @@ median = statistics.median
 
 def rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a data set and side: speeds, how often ours is faster than a peer, and how far ours is from its floor."""
-    found = []
+    rows = []
     for result in summary["results"]:
         for name, side in result["ours"].items():
             row = _row(result["set"], name, side)
             precision = "bfloat16" if "bfloat16" in name else "float32"
             if name in ("EIMF", "EIMF, bfloat16"):
                 row["floor"] = result["floor"][precision] / row["runtime"]
-            found.append(row)
+            rows.append(row)
         for name, peer in result["peers"].items():
             row = _row(result["set"], name, peer["training"][name])
             row["times"] = median(peer["training"][peer["rival"]]["targets_per_second"]) / row["runtime"]
             if "users_per_second" in peer:
                 row["users"] = median(peer["users_per_second"][name])
                 row["rank_times"] = median(peer["users_per_second"]["EIMF"]) / row["users"]
-            found.append(row)
-    return found
+            rows.append(row)
+    return rows
 
 
 def _row(data: str, name: str, side: dict[str, Any]) -> dict[str, Any]:

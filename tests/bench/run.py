@@ -140,25 +140,25 @@ class Meeting:
 
     def train(self) -> dict[str, dict[str, Any]]:
         """Targets a second of every round and the peak memory of each; RecBole's steps are long, so its turns are."""
-        found: dict[str, dict[str, Any]] = {}
+        results: dict[str, dict[str, Any]] = {}
         for number in range(self.options.rounds + 1):  # the first round warms up
             for name, worker in self.workers.items():
                 seconds = 1 if number == 0 else self.options.seconds * (2 if "RecBole" in name else 1)
                 said = worker.ask(do="train", seconds=seconds)
-                entry = found.setdefault(name, {"targets_per_second": []})
+                entry = results.setdefault(name, {"targets_per_second": []})
                 entry["peak_mb"] = round(said["peak_mb"])
                 if number:
                     entry["targets_per_second"].append(said["targets"] / said["seconds"])
-        return found
+        return results
 
     def rank(self) -> dict[str, list[float]]:
         """Users a second of every round, encoding included."""
-        found: dict[str, list[float]] = {name: [] for name in self.workers}
+        results: dict[str, list[float]] = {name: [] for name in self.workers}
         for _ in range(self.options.rounds):
             for name, worker in self.workers.items():
                 said = worker.ask(do="rank", seconds=self.options.seconds)
-                found[name].append(said["users"] / said["seconds"])
-        return found
+                results[name].append(said["users"] / said["seconds"])
+        return results
 
     def rates(self) -> dict[str, float]:
         """The best matrix-product rate by precision."""
@@ -208,10 +208,10 @@ def _against(
     worker = Worker(peer, common, scratch)
     try:
         pair = Meeting({rival: ours, peer.name: worker}, options)
-        found: dict[str, Any] = {"rival": rival, "training": pair.train()}
+        results: dict[str, Any] = {"rival": rival, "training": pair.train()}
         if peer.name.startswith("RecBole") and "SINE" not in peer.name:
-            found["users_per_second"] = pair.rank()
-        return found
+            results["users_per_second"] = pair.rank()
+        return results
     finally:
         worker.stop()
 

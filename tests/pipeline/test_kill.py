@@ -109,20 +109,20 @@ def copy_of(store: Store, folder: Path) -> Store:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, world_folder, whole) -> dict[tuple[str, int], Store]:
     """The store that each killed run has left."""
-    root, found = tmp_path_factory.mktemp("killed"), {}
+    root, stores = tmp_path_factory.mktemp("killed"), {}
     # Chunks of 4: of the replies 0..7 are on disk, 8 and 9 in flight.
-    found["esim", 10] = Store(root / "esim")
+    stores["esim", 10] = Store(root / "esim")
     jobs = [("esim", 10, str(world_folder), str(root / "esim"))]
     for number, (job, last, *settings) in enumerate([*((*case, *ALWAYS) for case in TRAININGS), ("plain", 1, *PLAIN)]):
-        found[job, last] = copy_of(whole, root / str(number))
-        jobs.append((job, last, str(world_folder), str(found[job, last].root), *settings))
+        stores[job, last] = copy_of(whole, root / str(number))
+        jobs.append((job, last, str(world_folder), str(stores[job, last].root), *settings))
     project = Path(__file__).parents[2]
     command = [sys.executable, "-c", CHILD, json.dumps(jobs), str(root / "ends")]
     environment = {**os.environ, "PYTHONPATH": str(project), "OMP_WAIT_POLICY": "PASSIVE"}
     result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     ends = json.loads((root / "ends").read_text())
     assert [os.waitstatus_to_exitcode(end) for end in ends] == [-signal.SIGKILL] * len(jobs), result.stderr
-    return found
+    return stores
 
 
 def test_killed_while_asking(world_folder, killed, whole):
@@ -183,7 +183,7 @@ def test_the_log_of_a_resumed_training_keeps_its_lines(tmp_path):
     with (tmp_path / LOG).open("a") as file:
         file.write('{"epoch": 3, "val')  # killed while writing
     saved.begin_log(curve)
-    found = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
-    assert found == [{**curve[0], "seconds": 1.5}, {**curve[1], "seconds": 1.5}, curve[2]]
+    stores = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert stores == [{**curve[0], "seconds": 1.5}, {**curve[1], "seconds": 1.5}, curve[2]]
     saved.begin_log(curve[:1])  # the state is of an epoch before
     assert len((tmp_path / LOG).read_text().splitlines()) == 1

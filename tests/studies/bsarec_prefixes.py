@@ -125,8 +125,8 @@ def main() -> None:
 
     for number in range(settings.epochs):
         train_epoch(model, optimizer, prefixes, rng.permutation(len(prefixes.target)), number)
-        found = f"valid ndcg@10 {ndcg(schema.VALID):.4f}  test ndcg@10 {ndcg(schema.TEST):.4f}"
-        sys.stdout.write(f"epoch {number + 1}  {found}\n")
+        figures = f"valid ndcg@10 {ndcg(schema.VALID):.4f}  test ndcg@10 {ndcg(schema.TEST):.4f}"
+        sys.stdout.write(f"epoch {number + 1}  {figures}\n")
         sys.stdout.flush()
 
 

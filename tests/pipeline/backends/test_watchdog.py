@@ -36,14 +36,14 @@ time.sleep(60)
 
 def guards(parent: int) -> list[int]:
     """Processes that guard `parent`."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        found += [int(folder.name)] if command[2:4] == [b"pipeline.backends.watchdog", str(parent).encode()] else []
-    return found
+        pids += [int(folder.name)] if command[2:4] == [b"pipeline.backends.watchdog", str(parent).encode()] else []
+    return pids
 
 
 def ticks(pid: int) -> int:

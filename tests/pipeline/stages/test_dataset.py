@@ -27,10 +27,10 @@ def test_the_dataset_stage_says_what_it_left_out_and_what_is_odd(store, tmp_path
     events = pl.concat([raw.interactions, pl.DataFrame(rows, schema=raw.interactions.schema, orient="row")])
     titles = pl.when(pl.col("item_id") == "i003").then(pl.lit("Jazz &amp; <b>more</b>")).otherwise("title")
     folder = planted.World(events, raw.items.with_columns(titles.alias("title"))).write(tmp_path / "odd")
-    made = run_esim(planted.recipe(folder, "dataset.bad_rows=reject"), store)["dataset"]
-    summary = made.manifest.summary
+    dataset = run_esim(planted.recipe(folder, "dataset.bad_rows=reject"), store)["dataset"]
+    summary = dataset.manifest.summary
     assert [summary[name] for name in ("users", "rejected", "short_users", "cleaned")] == [91, 1, 1, 1]
-    assert made.table("items")[schema.TITLE].to_pylist()[3] == "Jazz & more"
+    assert dataset.table("items")[schema.TITLE].to_pylist()[3] == "Jazz & more"
     notice = "4 events have the user id 'nan': leave them out if it stands for a missing id"
     assert summary["notices"] == [notice]
     printed = capsys.readouterr().out.splitlines()

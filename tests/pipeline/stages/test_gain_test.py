@@ -54,10 +54,10 @@ def test_controls_enter_where_the_interests_do(case):
     folder, store, knows = case
     text = run_train(planted.recipe(folder, *TEXT), store).checkpoint.key
     for control in ("shuffled", "random"):
-        found = run_train(planted.recipe(folder, *ASKED, f"heads.control={control}"), store).checkpoint
-        assert (found.key == text) is not knows
+        checkpoint = run_train(planted.recipe(folder, *ASKED, f"heads.control={control}"), store).checkpoint
+        assert (checkpoint.key == text) is not knows
         if knows:
-            assert found.manifest.configuration["heads"]["control"] == control
+            assert checkpoint.manifest.configuration["heads"]["control"] == control
 
 
 def test_one_cluster_is_enough_to_train(tmp_path):

@@ -19,8 +19,8 @@ from tests import world as planted
 TEMPLATE = 'version = 1\nsystem = "{system}"\n'
 
 
-def keys_of(made) -> dict[str, str]:
-    return {kind: artifact.key for kind, artifact in made.items()}
+def keys_of(artifacts) -> dict[str, str]:
+    return {kind: artifact.key for kind, artifact in artifacts.items()}
 
 
 def changed(before, after) -> list[str]:
@@ -45,8 +45,8 @@ def esim(store: Store, folder, *overrides: str):
     return run_esim(planted.recipe(folder, *overrides), store)
 
 
-def asked(made) -> int:
-    return made["interests"].manifest.summary["llm_requests"]
+def asked(artifacts) -> int:
+    return artifacts["interests"].manifest.summary["llm_requests"]
 
 
 def test_a_second_run_builds_nothing(world_folder, store, capsys):
@@ -76,7 +76,7 @@ def test_other_clusters_ask_only_about_users_never_asked_before(world_folder, tm
     before = esim(store, world_folder, "cluster.count=12")
     after = esim(store, world_folder, "cluster.count=20")
     assert changed(before, after) == list(before)[3:]
-    users = [set(made["requests"].table("requests")[schema.USER].to_pylist()) for made in (before, after)]
+    users = [set(artifacts["requests"].table("requests")[schema.USER].to_pylist()) for artifacts in (before, after)]
     assert users[0] & users[1], "the world gives the two clusterings no user in common: choose other counts"
     assert asked(before) == len(users[0])
     assert asked(after) == len(users[1] - users[0])
@@ -128,11 +128,11 @@ def test_the_name_and_the_place_of_a_dataset_change_nothing(world_folder, store,
 
 
 def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(world_folder, store):
-    made = esim(store, world_folder)
-    users, interests = made["esim"].table("users"), made["esim"].table("interests")
+    artifacts = esim(store, world_folder)
+    users, interests = artifacts["esim"].table("users"), artifacts["esim"].table("interests")
     assert interests.schema.types == [pa.int32(), pa.int32(), schema.vector_type(32)]
     last = users[schema.LAST_PROMPTED_POSITION].to_numpy()
-    assert (last < histories_of(made).num_train).all() and (last >= 0).sum() == 15
+    assert (last < histories_of(artifacts).num_train).all() and (last >= 0).sum() == 15
     np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
 
 
@@ -146,22 +146,22 @@ def test_the_share_of_users_is_capped_and_a_given_number_is_not(world_folder, st
 
 
 def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
-    made = esim(store, world_folder)
-    groups = planted.item_groups(made["dataset"].table("items"))
-    events = made["dataset"].table("events")
+    artifacts = esim(store, world_folder)
+    groups = planted.item_groups(artifacts["dataset"].table("items"))
+    events = artifacts["dataset"].table("events")
     pairs: dict[int, set[int]] = {}
     for user, item in zip(events[schema.USER].to_pylist(), events[schema.ITEM].to_pylist(), strict=True):
         pairs.setdefault(user, set()).add(int(groups[item]))
-    clusters = made["clusters"].table("clusters")[schema.CLUSTER].to_pylist()
+    clusters = artifacts["clusters"].table("clusters")[schema.CLUSTER].to_pylist()
     # 15 pairs of 6 groups, 15 clusters: most users share the cluster of a typical user with the same pair; k-means may
     # split one pair and merge two others. By chance it would be 1 in 15.
     typical = {
-        row[schema.CLUSTER]: row[schema.USER] for row in made["typical_users"].table("typical_users").to_pylist()
+        row[schema.CLUSTER]: row[schema.USER] for row in artifacts["typical_users"].table("typical_users").to_pylist()
     }
     right = [pairs[typical[cluster]] == pairs[user] for user, cluster in enumerate(clusters)]
     assert np.mean(right) > 0.7
     interests: dict[int, set[str]] = {}
-    for row in made["interests"].table("interests").to_pylist():
+    for row in artifacts["interests"].table("interests").to_pylist():
         phrase, items = row[schema.INTEREST], row[schema.EVIDENCE]
         assert items and all(phrase in planted.GROUPS[groups[item]] for item in items)
         interests.setdefault(row[schema.USER], set()).add(phrase)
@@ -171,12 +171,12 @@ def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
 
 
 def test_the_id_of_an_interest_leads_from_stage_two_to_its_text_vector_and_evidence(world_folder, store):
-    made = esim(store, world_folder)
-    in_esim, interests = made["esim"].table("interests"), made["interests"].table("interests")
-    vectors = made["interest_vectors"].table("vectors")
+    artifacts = esim(store, world_folder)
+    in_esim, interests = artifacts["esim"].table("interests"), artifacts["interests"].table("interests")
+    vectors = artifacts["interest_vectors"].table("vectors")
     assert interests[schema.INTEREST_ID].to_pylist() == list(range(interests.num_rows))
     labels = interests.take(in_esim[schema.INTEREST_ID])  # the join
-    clusters = made["clusters"].table("clusters")[schema.CLUSTER]
+    clusters = artifacts["clusters"].table("clusters")[schema.CLUSTER]
     assert clusters.take(labels[schema.USER]).to_pylist() == in_esim[schema.CLUSTER].to_pylist()
     encoded = encode_texts(FakeEncoder(), labels[schema.INTEREST].to_pylist(), 64, lambda _: None)
     np.testing.assert_array_equal(schema.vectors_of(in_esim), encoded)

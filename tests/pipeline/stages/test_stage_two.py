@@ -170,9 +170,9 @@ def test_a_damaged_artifact_stops_the_training_and_nothing_is_kept(store, world_
 def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
     store = Store(tmp_path / "store")
     folders = [planted.world(seed=seed).write(tmp_path / str(seed) / "export") for seed in (1, 2)]
-    made = [run_esim(planted.recipe(folder), store)["esim"].key for folder in folders]
+    keys = [run_esim(planted.recipe(folder), store)["esim"].key for folder in folders]
     recipes = [planted.recipe(folder) for folder in folders]
-    assert [stage_two_artifacts(recipe, store)["esim"].key for recipe in recipes] == made
+    assert [stage_two_artifacts(recipe, store)["esim"].key for recipe in recipes] == keys
     planted.world(seed=3).write(folders[0])  # the raw data changes after stage one
     with pytest.raises(ArtifactError, match="holds none for this recipe's data"):
         stage_two_artifacts(recipes[0], store)
@@ -181,14 +181,14 @@ def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
 def test_a_training_node_tells_folders_of_data_apart(tmp_path):
     store = Store(tmp_path / "store")
     folders = [planted.world(seed=seed).write(tmp_path / name) for seed, name in enumerate(("office", "beauty"))]
-    made = [run_esim(planted.recipe(folder), store)["dataset"].key for folder in folders]
-    assert made[0] != made[1]
+    keys = [run_esim(planted.recipe(folder), store)["dataset"].key for folder in folders]
+    assert keys[0] != keys[1]
     for folder in folders:
         for path in folder.iterdir():
             path.unlink()  # no raw data there
-    found = [stage_two_artifacts(planted.recipe(folder), store)["dataset"].key for folder in folders]
-    assert found == made
-    (ref,) = (path for path in (store.root / "refs" / "dataset").iterdir() if made[0] in path.read_text())
+    read_keys = [stage_two_artifacts(planted.recipe(folder), store)["dataset"].key for folder in folders]
+    assert read_keys == keys
+    (ref,) = (path for path in (store.root / "refs" / "dataset").iterdir() if keys[0] in path.read_text())
     ref.write_text("")
     with pytest.raises(ArtifactError, match=r"damaged .*; remove it, and run `make esim`"):
         stage_two_artifacts(planted.recipe(folders[0]), store)
@@ -198,12 +198,12 @@ def test_interests_of_another_prompt_are_not_taken_for_the_present_ones(store, t
     mine = tmp_path / "mine.toml"
     mine.write_text('version = 1\nsystem = "Name the interests."\n')
     recipe = planted.recipe(world_folder, f"prompt.template={mine}")
-    made = run_esim(recipe, store)["esim"]
+    esim = run_esim(recipe, store)["esim"]
     mine.write_text('version = 1\nsystem = "Name them, please."\n')
     with pytest.raises(ArtifactError, match=r"esim: what prompt\.template names has changed since .*; run `make esim`"):
         stage_two_artifacts(recipe, store)
     mine.unlink()  # a training node has no template, and needs none
-    assert stage_two_artifacts(recipe, store)["esim"].key == made.key
+    assert stage_two_artifacts(recipe, store)["esim"].key == esim.key
 
 
 def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
@@ -212,13 +212,13 @@ def test_texts_of_another_encoder_are_not_taken_for_the_present_ones(store, tmp_
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text("{}")
     recipe = planted.recipe(world_folder, f"encoder.model={folder}", "heads.preset=text")
-    made = run_esim(recipe, store)["item_vectors"]
-    assert stage_two_artifacts(recipe, store)["item_vectors"].key == made.key
+    item_vectors = run_esim(recipe, store)["item_vectors"]
+    assert stage_two_artifacts(recipe, store)["item_vectors"].key == item_vectors.key
     (folder / "model.safetensors").write_text("{ }")
     with pytest.raises(ArtifactError, match=r"item_vectors: what encoder\.model names has changed"):
         stage_two_artifacts(recipe, store)
     shutil.rmtree(folder)
-    assert stage_two_artifacts(recipe, store)["item_vectors"].key == made.key
+    assert stage_two_artifacts(recipe, store)["item_vectors"].key == item_vectors.key
 
 
 @pytest.mark.parametrize(
