@@ -58,19 +58,26 @@ class ResolvedTraining:
         return self.metrics.key({**keys_of(self.artifacts), "checkpoint": self.checkpoint_key})
 
 
-def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
-    """Do what `resolve` relies on: check that the backbone can be built, build the dataset if the training needs
-    nothing else of stage one, and run the signal check if the settings require the gain test.
+def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
+    """Do what `resolve` relies on: refuse a backbone that cannot be built, build the dataset if the training needs
+    nothing else of stage one, and run the signal check if the settings require the gain test. Returns the artifacts
+    that `resolve_against` takes.
 
     Raises SettingError, DataError or ArtifactError."""
     fit_process()
     from eimf.backbones.build import check_backbone
 
     check_backbone(recipe.model)
-    if recipe.heads.source is None:
-        _build_dataset(recipe, store)
+    dataset = _find_dataset(recipe, store, build=recipe.heads.source is None)
+    artifacts = _stage_two_artifacts(dataset, recipe, store, esim_key)
     if recipe.heads.requires_gain_test:
-        run_signal_check(store, stage_two_artifacts(recipe, store, esim_key), recipe.runtime)
+        run_signal_check(store, artifacts, recipe.runtime)
+    return artifacts
+
+
+def prepare_and_resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> ResolvedTraining:
+    """`prepare`, then `resolve`, with one look at the raw files, which are hashed to know the dataset."""
+    return resolve_against(prepare(recipe, store, esim_key), recipe, store)
 
 
 def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> ResolvedTraining:
@@ -98,7 +105,13 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store
 def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
     """The `dataset`, and what supervises (`HeadSettings.source`), if anything does: the recipe's own artifact, or the
     `esim` of this key. An `esim` comes with its `item_vectors`. Raises ArtifactError."""
-    dataset = _find_dataset(recipe, store) or _missing(recipe, store, "dataset")
+    return _stage_two_artifacts(_find_dataset(recipe, store), recipe, store, esim_key)
+
+
+def _stage_two_artifacts(
+    dataset: Artifact | None, recipe: Recipe, store: Store, esim_key: str | None
+) -> dict[str, Artifact]:
+    dataset = dataset or _missing(recipe, store, "dataset")
     given, source = _given_esim(esim_key, dataset, store) if esim_key else None, recipe.heads.source
     if source is None:
         return {"dataset": dataset}
@@ -119,24 +132,18 @@ def label_of(job: TrainingJob, decision: GainDecision | None = None) -> str:
     return f"{job.model.backbone} {'plain' if heads.plain else heads.preset + changed}{control}{note}{seen}"
 
 
-def _find_dataset(recipe: Recipe, store: Store) -> Artifact | None:
-    """The dataset of the raw files if they are present, so that a changed file is noticed; else that of the lock."""
+def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artifact | None:
+    """The dataset of the raw files if they are present, so that a changed file is noticed; else that of the lock. With
+    `build`, stage 1 runs if the raw files are present and the store lacks their dataset."""
     try:
         stage = dataset_stage(recipe.dataset, recipe.text, recipe.folder)
-    except DataError:
+    except DataError:  # a training node
         return read_lock(store, settings_behind(recipe, "dataset"))
-    return find(stage, store, {})
-
-
-def _build_dataset(recipe: Recipe, store: Store) -> None:
-    """Stage 1, if the raw files are present and the store lacks their dataset."""
-    try:
-        stage = dataset_stage(recipe.dataset, recipe.text, recipe.folder)
-    except DataError:  # a training node: `resolve` reads the lock file
-        return
-    if find(stage, store, {}) is None:
+    dataset = find(stage, store, {})
+    if dataset is None and build:
         dataset, _ = find_or_build(stage, store, {})
         save_lock(store, settings_behind(recipe, "dataset"), dataset)
+    return dataset
 
 
 def _of_source(source: str | None, artifacts: dict[str, Artifact], store: Store) -> dict[str, Artifact]:

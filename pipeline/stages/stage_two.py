@@ -7,7 +7,7 @@ from eimf.store.artifact import Artifact, Store
 from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.stages.checkpoint import train_as_worker
-from pipeline.stages.resolve import ResolvedTraining, prepare, resolve
+from pipeline.stages.resolve import ResolvedTraining, prepare_and_resolve
 from pipeline.stages.stage import find, find_or_build
 from pipeline.training import processes
 
@@ -27,8 +27,7 @@ class Result:
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stages 11 and 12, and stage 10 if the gain test needs it, against frozen artifacts."""
     store.remove_stale()
-    prepare(recipe, store, esim_key)
-    training = resolve(recipe, store, esim_key)
+    training = prepare_and_resolve(recipe, store, esim_key)
     origin = training.source or training.dataset
     info(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
     _announce(training)
@@ -40,8 +39,7 @@ def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resu
 
 def run_worker(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
     """What every process but the first does during `run_train`, if torchrun started several."""
-    prepare(recipe, store, esim_key)
-    training = resolve(recipe, store, esim_key)
+    training = prepare_and_resolve(recipe, store, esim_key)
     train_as_worker(training.job, training.artifacts, store.resume_dir(training.checkpoint_key))
 
 
@@ -49,8 +47,7 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
     """Stage 12 of a finished training, and stage 10 if the gain test needs it. Raises ArtifactError if the training is
     not finished."""
     store.remove_stale()
-    prepare(recipe, store, esim_key)
-    training = resolve(recipe, store, esim_key)
+    training = prepare_and_resolve(recipe, store, esim_key)
     _announce(training)
     checkpoint = find(training.checkpoint, store, training.artifacts)
     if checkpoint is None:
