@@ -1,5 +1,4 @@
-// A layout grid (ARIA Authoring Practices): one tab stop for all rows. Arrows move between rows and between the controls of
-// a row. Rows that stay glide to their new places, unless the visitor prefers less motion.
+// A layout grid (ARIA Authoring Practices): one tab stop for all rows, arrows move between the rows and the controls of each.
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -17,22 +16,21 @@ export class Grid {
     });
   }
 
-  get rows() {
-    return [...this.root.children];
-  }
-
-  /** Shows these rows, each with a `data-key`, in place of those before. The focus stays with its row or, if that is gone, its place. */
+  /**
+   * Shows rows, each with a `data-key`, in place of those before. The focus stays at its row or, if that is gone, at its
+   * place; returns whether there is none for it any more.
+   */
   show(rows) {
     const hadFocus = this.root.contains(document.activeElement);
-    const before = new Map(this.rows.map((row) => [row.dataset.key, row.getBoundingClientRect().top]));
+    const tops = new Map([...this.root.children].map((row) => [row.dataset.key, row.getBoundingClientRect().top]));
     this.root.replaceChildren(...rows);
-    this.root.hidden = rows.length === 0;
+    this.root.hidden = !rows.length;
     const kept = rows.findIndex((row) => row.dataset.key === this.#key);
     this.#row = kept >= 0 ? kept : Math.max(0, Math.min(this.#row, rows.length - 1));
     this.#mark();
     if (hadFocus) this.#cell()?.focus({ preventScroll: true });
-    if (!STILL.matches) for (const row of rows) glide(row, before.get(row.dataset.key), before.size > 0);
-    return hadFocus && rows.length === 0;
+    if (!STILL.matches && tops.size) for (const row of rows) glide(row, tops.get(row.dataset.key));
+    return hadFocus && !rows.length;
   }
 
   #cells(row = this.#row) {
@@ -40,8 +38,7 @@ export class Grid {
   }
 
   #cell() {
-    const cells = this.#cells();
-    return cells[Math.min(this.#column, cells.length - 1)];
+    return this.#cells()[this.#column];
   }
 
   /** Makes the present cell the only tab stop. */
@@ -49,42 +46,35 @@ export class Grid {
     for (const cell of this.root.querySelectorAll("[data-cell]")) cell.tabIndex = -1;
     const cell = this.#cell();
     if (cell) cell.tabIndex = 0;
-    this.#key = this.root.children[this.#row]?.dataset.key ?? null;
+    this.#key = this.root.children[this.#row]?.dataset.key;
   }
 
   #arrive(target) {
-    const row = this.rows.findIndex((candidate) => candidate.contains(target));
-    const column = this.#cells(row).indexOf(target.closest("[data-cell]"));
-    if (row < 0 || column < 0) return;
-    this.#row = row;
-    this.#column = column;
+    this.#row = [...this.root.children].indexOf(target.closest("[role=row]"));
+    this.#column = this.#cells().indexOf(target);
     this.#mark();
   }
 
-  #move(event) {
-    if (event.altKey || event.metaKey || event.shiftKey) return false;
-    const last = this.rows.length - 1;
+  #move({ key, altKey, ctrlKey }) {
+    const last = this.root.children.length - 1;
     const end = this.#cells().length - 1;
-    const [row, column] = {
+    const to = {
       ArrowDown: [this.#row + 1, this.#column],
       ArrowUp: [this.#row - 1, this.#column],
       ArrowRight: [this.#row, this.#column + 1],
       ArrowLeft: [this.#row, this.#column - 1],
-      Home: [event.ctrlKey ? 0 : this.#row, 0],
-      End: [event.ctrlKey ? last : this.#row, end],
-    }[event.key] ?? [-1, -1];
-    if (row < 0 || row > last || column < 0 || column > end) return event.key.startsWith("Arrow");
-    this.#cells(row)[column].focus();
+      Home: [ctrlKey ? 0 : this.#row, 0],
+      End: [ctrlKey ? last : this.#row, end],
+    }[key];
+    if (!to || altKey) return false;
+    this.#cells(to[0])[to[1]]?.focus();
     return true;
   }
 }
 
-function glide(row, before, hadRows) {
-  const options = { duration: 220, easing: "cubic-bezier(0.2, 0, 0, 1)" };
-  if (before === undefined) {
-    if (hadRows) row.animate([{ opacity: 0 }, { opacity: 1 }], options);
-    return;
-  }
-  const distance = before - row.getBoundingClientRect().top;
-  if (distance) row.animate([{ transform: `translateY(${distance}px)` }, { transform: "none" }], options);
+/** Lets a row that was at `top` move to where it is now, and a new one appear. */
+function glide(row, top) {
+  const distance = top - row.getBoundingClientRect().top;
+  const from = top === undefined ? { opacity: 0 } : { transform: `translateY(${distance}px)` };
+  if (distance !== 0) row.animate([from, {}], { duration: 220, easing: "cubic-bezier(0.2, 0, 0, 1)" });
 }

@@ -1,32 +1,33 @@
-// The page: choices on the left, the answer of POST /recommend on the right, live.
+// The page: what a visitor chooses, and the answer of POST /recommend to it, live.
 
 import * as api from "./api.js";
-import { debounced, element, iconButton, itemName, itemText, setText } from "./dom.js";
+import { debounced, element, iconButton, itemName, itemText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Search } from "./search.js";
-import { EMPTY, Store, moved, toHash, toRequest } from "./state.js";
+import { EMPTY, Store, toHash, toRequest } from "./state.js";
 import { historyRows, interestsOf, legendEntries, menuButtons, resultRows, spoken } from "./views.js";
 
 const MENU = 24;
-const FEW = 8;
-const WAIT = 100;
+const FEW = matchMedia("(max-width: 520px)").matches ? 5 : 8;
 const TRIES = 5;
 
 const at = (id) => document.getElementById(id);
-const items = new Map(); // by id: what the service has told of each
-const seen = { answer: null, bundle: null, menu: [], unknown: new Set(), allMenu: false, keepsSeen: false };
-const itemOf = (id) => items.get(id) ?? { item_id: id, title: null };
-const remember = (list) => list.forEach((item) => items.set(item.item_id, { item_id: item.item_id, title: item.title }));
-const say = (text) => setText(at("live"), text);
+const on = (id, kind, run) => at(id).addEventListener(kind, run);
+const text = (node, value) => (node.textContent = value);
+const say = (sentence) => text(at("live"), sentence);
+
+/** What the service has told: titles by id, the last answer and its bundle, the menu. */
+const known = { titles: new Map(), items: null, unknown: new Set(), bundle: "", menu: [] };
+const itemOf = (id) => ({ item_id: id, title: known.titles.get(id) ?? null });
+const remember = (items) => items.forEach((item) => known.titles.set(item.item_id, item.title));
 
 const store = new Store(() => {
   draw();
   refreshSoon();
 });
-
-const change = (changes, text, gesture) => {
+const change = (changes, sentence, gesture) => {
   store.change(changes, gesture);
-  if (text) say(text);
+  say(sentence);
 };
 
 // History
@@ -44,109 +45,111 @@ function remove(index) {
 function move(from, to) {
   const { history } = store.state;
   if (to < 0 || to >= history.length) return;
-  change({ history: moved(history, from, to) }, `${itemText(itemOf(history[from]))} is now number ${to + 1} of ${history.length}.`);
+  const moved = history.toSpliced(from, 1).toSpliced(to, 0, history[from]);
+  change({ history: moved }, `${itemText(itemOf(history[from]))} is now number ${to + 1} of ${history.length}.`);
 }
 
-function historyKey(event, row) {
-  const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  if (event.altKey && step) move(row, row + step);
-  else if (event.key === "Delete") remove(row);
+const historyGrid = new Grid(at("history"), ({ key, altKey }, row) => {
+  const step = { ArrowUp: -1, ArrowDown: 1 }[key];
+  if (altKey && step) move(row, row + step);
+  else if (key === "Delete") remove(row);
   else return false;
   return true;
-}
-
-const historyGrid = new Grid(at("history"), historyKey);
+});
 
 function drawHistory() {
   const { history } = store.state;
-  const emptied = historyGrid.show(historyRows(history.map(itemOf), seen.unknown, { move, remove }));
+  const emptied = historyGrid.show(historyRows(history.map(itemOf), known.unknown, { move, remove }));
   if (emptied) at("query").focus();
   at("history-hint").hidden = history.length < 2;
   at("history-empty").hidden = history.length > 0;
-  const lost = [...seen.unknown];
-  at("unknown").hidden = lost.length === 0;
-  const some = lost.slice(0, 5).join(", ") + (lost.length > 5 ? ", …" : "");
-  setText(at("unknown").firstElementChild, lost.length ? `Not in this bundle, so skipped: ${some}.` : "");
+  const names = [...known.unknown];
+  at("unknown").hidden = !names.length;
+  text(at("unknown").firstChild, `Not in this bundle, so skipped: ${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""}.`);
 }
 
-/** Asks for the titles of ids that came by a link or by pasting. */
+/** Asks for the titles of ids that came by a link or were pasted. */
 async function learnTitles() {
-  const ids = [...new Set([...store.state.history, ...store.state.deny])].filter((id) => !items.has(id)).slice(0, 100);
+  const { history, deny } = store.state;
+  const ids = [...history, ...deny].filter((id) => !known.titles.has(id)).slice(0, 50);
   if (!ids.length) return;
-  ids.forEach((id) => items.set(id, { item_id: id, title: null }));
+  ids.forEach((id) => known.titles.set(id, null));
   remember(await api.byIds(ids).catch(() => []));
   draw();
+  drawAnswer();
 }
 
 async function example() {
-  const [first, second] = seen.menu.toSorted(() => Math.random() - 0.5).filter((entry) => entry.items.length);
-  const shown = second ? [...first.items.slice(0, 2), second.items[0]] : await api.search("", 3).catch(() => []);
-  remember(shown);
-  change({ history: [...new Set(shown.map((item) => item.item_id))] }, `Added ${shown.length} items as an example.`);
+  const [one, two] = known.menu.filter(({ items }) => items.length).toSorted(() => Math.random() - 0.5);
+  const items = two ? [...one.items.slice(0, 2), two.items[0]] : await api.search("", 3).catch(() => []);
+  remember(items);
+  change({ history: items.map((item) => item.item_id) }, "Added an example.");
 }
 
 // Interests
 
-const toggle = (name) => {
+function toggle(name) {
   const { interests } = store.state;
   const picked = interests.includes(name);
-  change({ interests: picked ? interests.filter((other) => other !== name) : [...interests, name] });
-};
+  change({ interests: picked ? interests.filter((other) => other !== name) : [...interests, name] }, "");
+}
 
 function drawMenu() {
   const { interests } = store.state;
-  const offered = new Set(seen.menu.map((entry) => entry.name));
-  const others = interests.filter((name) => !offered.has(name)).map((name) => ({ name, items: [] }));
-  const shown = seen.menu.filter((entry, index) => seen.allMenu || index < FEW || interests.includes(entry.name));
-  const before = [...at("menu").children].indexOf(document.activeElement);
-  at("menu").replaceChildren(...menuButtons([...others, ...shown], interests, toggle));
-  const buttons = at("menu").children;
-  const now = Math.min(Math.max(before, 0), buttons.length - 1);
-  if (buttons.length) buttons[now].tabIndex = 0;
-  if (before >= 0) buttons[now]?.focus({ preventScroll: true });
-  at("menu").hidden = buttons.length === 0;
-  at("more").hidden = seen.menu.length <= FEW;
-  at("more").setAttribute("aria-expanded", String(seen.allMenu));
-  setText(at("more"), seen.allMenu ? "Show fewer" : `Show all ${seen.menu.length}`);
+  const all = at("more").ariaExpanded === "true";
+  const offered = known.menu.map(({ name }) => name);
+  const others = interests.filter((name) => !offered.includes(name)).map((name) => ({ name, items: [] }));
+  const shown = known.menu.filter(({ name }, index) => all || index < FEW || interests.includes(name));
+  const focused = [...at("menu").children].indexOf(document.activeElement);
+  const buttons = menuButtons([...others, ...shown], interests, toggle);
+  at("menu").replaceChildren(...buttons);
+  at("menu").hidden = !buttons.length;
+  const stop = buttons[Math.min(Math.max(focused, 0), buttons.length - 1)];
+  if (stop) stop.tabIndex = 0;
+  if (focused >= 0) stop?.focus({ preventScroll: true });
+  at("more").hidden = known.menu.length <= FEW;
+  text(at("more"), all ? "Show fewer" : `Show all ${known.menu.length}`);
 }
 
 function menuKey(event) {
   const buttons = [...at("menu").children];
   const now = buttons.indexOf(document.activeElement);
-  const to = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: buttons.length - 1 };
-  if (now < 0 || !(event.key in to)) return;
+  const next = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: -1 }[event.key];
+  if (now < 0 || next === undefined) return;
   event.preventDefault();
-  const next = (to[event.key] + buttons.length) % buttons.length;
-  buttons.forEach((button, index) => (button.tabIndex = index === next ? 0 : -1));
-  buttons[next].focus();
+  buttons[now].tabIndex = -1;
+  const stop = buttons.at(next % buttons.length);
+  stop.tabIndex = 0;
+  stop.focus();
 }
 
-// The answer
+// Recommendations
 
-const deny = (item) => change({ deny: [...new Set([...store.state.deny, item.item_id])] }, `${itemText(item)} is not shown any more.`);
+const deny = ({ item_id: id, title }) => change({ deny: [...store.state.deny, id] }, `${title ?? id} is not shown any more.`);
 const resultGrid = new Grid(at("results"));
 
 function drawAnswer() {
+  const { items } = known;
+  if (!items) return;
   const { state } = store;
-  const found = seen.answer?.items ?? [];
-  const interests = interestsOf(found);
-  const emptied = resultGrid.show(resultRows(found, interests, state.interests, itemOf, { add, deny }));
+  const emptied = resultGrid.show(resultRows(items, state.interests, itemOf, { add, deny }));
   if (emptied) at("results-heading").focus();
+  const interests = interestsOf(items);
   at("legend").replaceChildren(...legendEntries(interests));
   at("legend").hidden = interests.size < 2;
-  at("results-empty").hidden = !seen.answer || found.length > 0;
-  setText(at("results-empty"), "Nothing is left to recommend. Show an item again, or remove one from the history.");
-  const personal = [...state.history, ...state.interests].some((name) => !seen.unknown.has(name));
-  setText(at("summary"), personal ? "" : "What everybody gets, until you add an item or pick an interest.");
+  at("results-empty").hidden = items.length > 0;
+  const personal = [...state.history, ...state.interests].some((name) => !known.unknown.has(name));
+  text(at("summary"), personal ? "" : "What everybody gets, until you add an item or pick an interest.");
 }
 
 function drawDenied() {
   const { deny: denied } = store.state;
-  at("denied").hidden = denied.length === 0;
-  const back = (id) => () => change({ deny: denied.filter((other) => other !== id) }, `${itemText(itemOf(id))} may be shown again.`);
-  at("denied").lastElementChild.replaceChildren(
-    ...denied.map((id) => element("li", {}, itemName(itemOf(id)), iconButton("remove", `Show ${itemText(itemOf(id))} again`, back(id)))),
-  );
+  at("denied").hidden = !denied.length;
+  const entry = (id) => {
+    const allow = () => change({ deny: denied.filter((other) => other !== id) }, `${itemText(itemOf(id))} may be shown again.`);
+    return element("li", {}, itemName(itemOf(id)), iconButton("remove", `Show ${itemText(itemOf(id))} again`, allow));
+  };
+  at("denied").lastChild.replaceChildren(...denied.map(entry));
 }
 
 function draw() {
@@ -155,79 +158,77 @@ function draw() {
   drawMenu();
   drawDenied();
   at("undo").disabled = !store.canUndo;
-  at("restart").disabled = toHash(state) === "";
-  document.querySelector(`[name=count][value="${state.count}"]`).checked = true;
+  at("restart").disabled = !toHash(state);
+  at("controls").elements.count.value = state.count;
   at("diversity").value = state.diversity;
-  setText(at("diversity-value"), String(state.diversity));
-  at("exclude-seen").checked = state.excludeSeen ?? !seen.keepsSeen;
+  text(at("diversity").nextSibling, state.diversity);
+  at("exclude-seen").checked = state.excludeSeen ?? true;
   const body = JSON.stringify(toRequest(state)).replaceAll("'", "'\\''");
-  const url = new URL("recommend", location.href);
-  setText(at("request").querySelector("code"), `curl ${url.origin}${url.pathname} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`);
+  const url = new URL("recommend", location).href.replace(/#.*/, "");
+  text(at("curl"), `curl ${url} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`);
 }
 
 // Requests
 
-let abort = null;
+let abort = new AbortController();
 let tries = 0;
-let retryTimer = 0;
+let timer = 0;
 
 async function refresh() {
-  clearTimeout(retryTimer);
-  abort?.abort();
+  clearTimeout(timer);
+  abort.abort();
   abort = new AbortController();
   const { signal } = abort;
-  at("results").setAttribute("aria-busy", "true");
+  const start = performance.now();
+  at("results").ariaBusy = "true";
   try {
-    const { answer, milliseconds } = await api.recommend(toRequest(store.state), signal);
-    succeeded(answer, milliseconds);
+    succeeded(await api.recommend(toRequest(store.state), signal), performance.now() - start);
   } catch (error) {
     if (signal.aborted) return;
     failed(error);
   }
-  at("results").removeAttribute("aria-busy");
+  at("results").ariaBusy = null;
 }
 
 const refreshSoon = debounced(() => {
   tries = 0;
   refresh();
-}, WAIT);
+}, 100);
 
-function succeeded(answer, milliseconds) {
+function succeeded({ items, unknown, bundle }, milliseconds) {
   tries = 0;
   at("problem").hidden = true;
-  seen.answer = answer;
-  seen.unknown = new Set(answer.unknown);
-  remember(answer.items);
+  remember(items);
+  Object.assign(known, { items, unknown: new Set(unknown) });
   drawHistory();
   drawAnswer();
-  setText(at("timing"), `Answered in ${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`);
-  say(spoken(answer.items, interestsOf(answer.items), itemOf));
-  if (answer.bundle !== seen.bundle) learnBundle(answer.bundle);
+  text(at("timing"), `Answered in ${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`);
+  say(spoken(items, itemOf));
+  if (bundle !== known.bundle) learnBundle(bundle);
   learnTitles();
 }
 
 function failed(error) {
   if (!(error instanceof api.Problem)) throw error;
   tries += 1;
-  const again = error.retry !== null && tries < TRIES;
-  const text = again ? `${error.message}. Next try in ${error.retry} s.` : `${error.message}.`;
+  const again = error.retry && tries < TRIES;
+  const sentence = `${error.message}.${again ? ` Next try in ${error.retry} s.` : ""}`;
+  const [line, button] = at("problem").children;
+  text(line, sentence);
+  say(sentence);
+  button.hidden = !error.retry;
   at("problem").hidden = false;
-  at("problem").lastElementChild.hidden = error.retry === null;
-  setText(at("problem").firstElementChild, text);
-  say(text);
-  if (again) retryTimer = setTimeout(refresh, error.retry * 1000);
+  if (again) timer = setTimeout(refresh, error.retry * 1000);
 }
 
-/** Another bundle answers: its name, its menu. */
+/** Another bundle answers: its name and its menu. */
 async function learnBundle(bundle) {
-  seen.bundle = bundle;
-  setText(at("bundle"), `Bundle ${bundle}`);
-  const [menu, about] = await Promise.all([api.menu(MENU).catch(() => null), api.ready().catch(() => null)]);
-  seen.menu = menu?.interests ?? [];
-  seen.menu.forEach((entry) => remember(entry.items));
-  const none = "This bundle has no named interests. Export one with labels to pick from them here.";
-  setText(at("interests-note"), seen.menu.length ? at("interests-note").dataset.text : none);
-  setText(at("bundle"), ["Bundle", about?.name, about?.model, bundle].filter(Boolean).join(" · ").replace(" · ", " "));
+  known.bundle = bundle;
+  const [menu, about] = await Promise.all([api.menu(MENU), api.about()].map((answer) => answer.catch(() => ({}))));
+  known.menu = menu.interests ?? [];
+  known.menu.forEach(({ items }) => remember(items));
+  if (!known.menu.length) text(at("interests-note"), "This bundle has no named interests to pick from.");
+  text(at("bundle"), `Bundle ${[about.dataset, about.model, bundle].filter(Boolean).join(" · ")}`);
   draw();
 }
 
@@ -241,50 +242,46 @@ new Search({
   choose: add,
   had: (item) => store.state.history.includes(item.item_id),
 });
-
-at("menu").addEventListener("keydown", menuKey);
-at("more").addEventListener("click", () => {
-  seen.allMenu = !seen.allMenu;
+on("menu", "keydown", menuKey);
+on("more", "click", ({ target }) => {
+  target.ariaExpanded = String(target.ariaExpanded !== "true");
   drawMenu();
 });
-at("example").addEventListener("click", example);
-at("undo").addEventListener("click", () => store.undo());
-at("restart").addEventListener("click", () => change(EMPTY, "Everything is as at the start."));
-at("problem").lastElementChild.addEventListener("click", refresh);
-at("unknown").lastElementChild.addEventListener("click", () => {
-  const known = (name) => !seen.unknown.has(name);
-  change({ history: store.state.history.filter(known), interests: store.state.interests.filter(known) }, "Removed.");
+on("example", "click", example);
+on("undo", "click", () => store.undo());
+on("restart", "click", () => change(EMPTY, "Everything is as at the start."));
+at("problem").lastChild.addEventListener("click", refresh);
+at("unknown").lastChild.addEventListener("click", () => {
+  const [history, interests] = ["history", "interests"].map((part) => store.state[part].filter((name) => !known.unknown.has(name)));
+  change({ history, interests }, "Removed.");
 });
-at("controls").addEventListener("input", ({ target }) => {
-  if (target.name === "count") change({ count: Number(target.value) });
-  if (target.name === "diversity") change({ diversity: Number(target.value) }, null, "diversity");
-  if (target.id === "exclude-seen") change({ excludeSeen: target.checked });
+on("controls", "input", ({ target }) => {
+  if (target.name === "count") change({ count: Number(target.value) }, "");
+  if (target.id === "diversity") change({ diversity: Number(target.value) }, "", "diversity");
+  if (target.id === "exclude-seen") change({ excludeSeen: target.checked }, "");
 });
-at("paste").querySelector("form").addEventListener("submit", (event) => {
+at("paste").lastElementChild.addEventListener("submit", (event) => {
   event.preventDefault();
   const ids = at("ids").value.split(/[\s,;]+/).filter(Boolean);
   at("ids").value = "";
-  if (ids.length) change({ history: [...store.state.history, ...ids] }, `Added ${ids.length} ids.`);
+  change({ history: [...store.state.history, ...ids] }, `Added ${ids.length} ids.`);
 });
-at("share").addEventListener("click", async () => {
+on("share", "click", async ({ target }) => {
   const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-  const text = copied ? "Copied" : "The address bar has it";
-  setText(at("share"), text);
-  say(text);
-  setTimeout(() => setText(at("share"), "Copy link"), 2000);
+  text(target, copied ? "Copied" : "See the address bar");
+  say(target.textContent);
+  setTimeout(text, 2000, target, "Copy link");
 });
-document.querySelector("[data-skip]").addEventListener("click", (event) => {
+on("skip", "click", (event) => {
   event.preventDefault(); // the hash is taken
   at("results-heading").focus();
 });
 addEventListener("keydown", (event) => {
-  const typing = event.target.matches?.("input[type=text], textarea");
-  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !typing) {
-    event.preventDefault();
-    store.undo();
-  }
+  if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || event.target.matches("[type=text], textarea")) return;
+  event.preventDefault();
+  store.undo();
 });
+new IntersectionObserver(([{ isIntersecting }]) => at("skip").classList.toggle("near", isIntersecting)).observe(at("answer"));
 
-at("interests-note").dataset.text = at("interests-note").textContent;
 draw();
 refresh();

@@ -3,78 +3,72 @@
 import { debounced, element, itemName } from "./dom.js";
 
 const COUNT = 20;
-const WAIT = 120;
 
 /** `find(query, count, signal)` gives items, `choose(item)` takes one, `had(item)` tells whether the history has it. */
 export class Search {
   #items = [];
   #active = -1;
-  #abort = null;
+  #abort = new AbortController();
 
   constructor({ input, list, note, find, choose, had }) {
     Object.assign(this, { input, list, note, find, choose, had });
-    const look = debounced(() => this.#look(), WAIT);
+    const look = debounced(() => this.#look(), 120);
     input.addEventListener("input", look);
-    input.addEventListener("focus", () => input.value.trim() && look());
+    input.addEventListener("focus", look);
     input.addEventListener("blur", () => this.#close());
-    input.addEventListener("keydown", (event) => this.#key(event));
+    input.addEventListener("keydown", (event) => this.#key(event) && event.preventDefault());
     input.form.addEventListener("submit", (event) => event.preventDefault());
     list.addEventListener("pointerdown", (event) => event.preventDefault()); // so that the text keeps the focus
-    list.addEventListener("click", (event) => {
-      const option = event.target.closest("[role=option]");
-      if (option) this.#take([...list.children].indexOf(option));
-    });
+    list.addEventListener("click", ({ target }) => this.#take([...list.children].indexOf(target.closest("[role=option]"))));
   }
 
   async #look() {
     const query = this.input.value.trim();
-    this.#abort?.abort();
-    if (!query || document.activeElement !== this.input) return this.#close();
-    this.#abort = new AbortController();
+    const signal = this.#renew();
+    if (!query || document.activeElement !== this.input) return this.#show([], "");
     try {
-      this.#show(await this.find(query, COUNT, this.#abort.signal), query);
+      const items = await this.find(query, COUNT, signal);
+      this.#show(items, items.length ? "" : `No item matches “${query.slice(0, 60)}”. Try fewer letters.`);
     } catch (error) {
-      if (error.name !== "AbortError") this.#show([], query, `${error.message}.`);
+      if (!signal.aborted) this.#show([], `${error.message}.`);
     }
   }
 
-  #show(items, query, problem = "") {
-    this.#items = items;
-    this.list.replaceChildren(
-      ...items.map((item, index) =>
-        element(
-          "li",
-          { role: "option", id: `found-${index}`, "aria-selected": "false" },
-          itemName(item),
-          element("span", { class: "id" }, this.had(item) ? "in the history" : item.title ? item.item_id : ""),
-        ),
-      ),
-    );
-    this.list.hidden = items.length === 0;
-    this.list.scrollTop = 0;
-    this.input.setAttribute("aria-expanded", String(items.length > 0));
-    this.note.hidden = items.length > 0;
-    this.note.textContent = problem || (items.length ? "" : `No item matches “${query.slice(0, 60)}”. Try fewer letters.`);
-    this.#activate(-1);
+  /** The signal of the next request; the one before is given up. */
+  #renew() {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    return this.#abort.signal;
   }
 
   #close() {
-    this.#abort?.abort();
+    this.#renew();
     this.#show([], "");
-    this.note.hidden = true;
+  }
+
+  #show(items, note) {
+    this.#items = items;
+    this.list.replaceChildren(...items.map((item, index) => this.#option(item, index)));
+    this.list.hidden = !items.length;
+    this.input.setAttribute("aria-expanded", !!items.length);
+    this.note.hidden = !note;
+    this.note.textContent = note;
+    this.#activate(-1);
+  }
+
+  #option(item, index) {
+    const aside = this.had(item) ? "in the history" : item.title ? item.item_id : "";
+    const attributes = { role: "option", id: `found-${index}`, "aria-selected": "false" };
+    return element("li", attributes, itemName(item), element("span", { class: "id" }, aside));
   }
 
   #activate(index) {
     this.list.children[this.#active]?.setAttribute("aria-selected", "false");
-    this.#active = index;
     const option = this.list.children[index];
-    if (option) {
-      option.setAttribute("aria-selected", "true");
-      option.scrollIntoView({ block: "nearest" });
-      this.input.setAttribute("aria-activedescendant", option.id);
-    } else {
-      this.input.removeAttribute("aria-activedescendant");
-    }
+    option?.setAttribute("aria-selected", "true");
+    option?.scrollIntoView({ block: "nearest" });
+    this.input.setAttribute("aria-activedescendant", option?.id ?? "");
+    this.#active = index;
   }
 
   #take(index) {
@@ -85,23 +79,22 @@ export class Search {
     this.choose(item);
   }
 
-  #key(event) {
-    const open = !this.list.hidden;
+  /** Whether a key was used. */
+  #key({ key }) {
     const count = this.#items.length;
-    if (event.key === "Escape") {
-      if (!open) this.input.value = "";
+    if (key === "Escape") {
+      if (!count) this.input.value = "";
       this.#close();
-    } else if (event.key === "ArrowDown" && !open) {
-      this.#look();
-    } else if (event.key === "ArrowDown") {
-      this.#activate((this.#active + 1) % count);
-    } else if (event.key === "ArrowUp" && open) {
-      this.#activate(this.#active <= 0 ? count - 1 : this.#active - 1);
-    } else if (event.key === "Enter" && open) {
+    } else if (key === "ArrowDown") {
+      if (count) this.#activate((this.#active + 1) % count);
+      else this.#look();
+    } else if (key === "ArrowUp" && count) {
+      this.#activate(this.#active > 0 ? this.#active - 1 : count - 1);
+    } else if (key === "Enter" && count) {
       this.#take(Math.max(this.#active, 0));
     } else {
-      return;
+      return false;
     }
-    event.preventDefault();
+    return true;
   }
 }

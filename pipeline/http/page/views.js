@@ -1,129 +1,100 @@
-// The parts of the page that are drawn from data: history, menu, recommendations, legend.
+// The parts of the page that are drawn from data. Every function returns new elements.
 
-import { element, iconButton, interestShape, itemName, itemText } from "./dom.js";
+import { codeOf, element, iconButton, interestShape, itemName, itemText } from "./dom.js";
 
+const CELL = { "data-cell": true };
 const cell = (...children) => element("div", { role: "gridcell" }, ...children);
+const nameCell = (...children) => element("div", { role: "gridcell", class: "name", ...CELL }, ...children);
+const clamped = (...children) => element("span", { class: "clamp" }, ...children);
 
-/** Keys of a list in which a value may be there twice. */
-function uniqueKeys(values) {
-  const seen = new Map();
-  return values.map((value) => {
-    seen.set(value, (seen.get(value) ?? 0) + 1);
-    return `${value} ${seen.get(value)}`;
-  });
-}
-
-/** Rows of the history. `unknown` has ids that the bundle lacks. */
+/** Rows of the history. `unknown` has the ids that the bundle lacks. */
 export function historyRows(items, unknown, { move, remove }) {
-  const keys = uniqueKeys(items.map((item) => item.item_id));
+  const times = {};
   return items.map((item, index) => {
     const name = itemText(item);
-    const to = (place) => () => move(index, place);
-    const off = (blocked) => (blocked ? { "aria-disabled": "true", "data-cell": "" } : { "data-cell": "" });
+    const id = item.item_id;
+    times[id] = (times[id] ?? 0) + 1; // an item may be there twice
+    const mover = (icon, to) => {
+      const attributes = { ...CELL, "aria-disabled": to < 0 || to === items.length ? "true" : null };
+      return cell(iconButton(icon, `Move ${name} ${icon}`, () => move(index, to), attributes));
+    };
     return element(
       "div",
-      { role: "row", "data-key": keys[index] },
-      element(
-        "div",
-        { role: "gridcell", class: "name", "data-cell": "" },
-        element("span", { class: "clamp" }, itemName(item)),
-        unknown.has(item.item_id) ? element("span", { class: "note" }, "not in this bundle") : "",
-      ),
-      cell(iconButton("up", `Move ${name} up`, to(index - 1), off(index === 0))),
-      cell(iconButton("down", `Move ${name} down`, to(index + 1), off(index === items.length - 1))),
-      cell(iconButton("remove", `Remove ${name}`, () => remove(index), { "data-cell": "" })),
+      { role: "row", "data-key": `${times[id]} ${id}` },
+      nameCell(clamped(itemName(item)), unknown.has(id) ? element("span", { class: "note" }, "not in this bundle") : ""),
+      mover("up", index - 1),
+      mover("down", index + 1),
+      cell(iconButton("remove", `Remove ${name}`, () => remove(index), CELL)),
     );
   });
 }
 
-/** Toggle buttons of interests. */
-export function menuButtons(entries, picked, toggle) {
-  return entries.map(({ name, items }) =>
-    element(
-      "button",
-      {
-        type: "button",
-        class: "chip",
-        "aria-pressed": String(picked.includes(name)),
-        tabindex: "-1",
-        title: items.length ? `Such as: ${items.map(itemText).join("; ")}`.slice(0, 300) : null,
-        onclick: () => toggle(name),
-      },
-      element("bdi", {}, name),
-    ),
-  );
-}
+/** A toggle button for each interest of the menu. */
+export const menuButtons = (entries, picked, toggle) =>
+  entries.map(({ name, items }) => {
+    const title = items.length ? `Such as: ${items.map(itemText).join("; ")}`.slice(0, 300) : null;
+    const attributes = { class: "chip", "aria-pressed": String(picked.includes(name)), title, onclick: () => toggle(name) };
+    return element("button", { ...attributes, tabindex: "-1" }, element("bdi", {}, name));
+  });
 
-/** The interests behind an answer, in the order of their first item: a Map from key to its name, number of items and code. */
+const keyOf = ({ interest, label }) => `${interest} ${label}`;
+const nameOf = ({ interest, label }) => label ?? (interest < 0 ? "Popular now" : `Unnamed interest ${interest + 1}`);
+
+/** The interests behind an answer in the order of their first item, by key: name, number among them, count of items. */
 export function interestsOf(items) {
   const interests = new Map();
   for (const { reason } of items) {
-    const key = interestKey(reason);
-    if (!interests.has(key)) interests.set(key, { name: interestName(reason), count: 0, code: interests.size });
+    const key = keyOf(reason);
+    if (!interests.has(key)) interests.set(key, { name: nameOf(reason), number: interests.size, count: 0 });
     interests.get(key).count += 1;
   }
   return interests;
 }
 
-const interestKey = (reason) => JSON.stringify([reason.interest, reason.label]);
-
-function interestName({ interest, label }) {
-  if (label) return label;
-  return interest < 0 ? "Popular now" : `Unnamed interest ${interest + 1}`;
-}
-
-/** Entries of the legend. */
 export const legendEntries = (interests) =>
-  [...interests.values()].map(({ name, count, code }) =>
-    element("li", {}, interestShape(code), element("bdi", {}, name), element("span", { class: "note" }, ` ${count}`)),
+  [...interests.values()].map(({ name, number, count }) =>
+    element("li", {}, interestShape(number), element("bdi", {}, name), element("span", { class: "note" }, `${count}`)),
   );
 
-/** Why an item is there, as parts to show and as text to say. */
-function why(reason, picked, titleOf) {
-  if (reason.because !== null && reason.because !== undefined) {
-    return [" · since you had ", titleOf(reason.because)];
-  }
-  if (picked.includes(reason.label)) return [" · you picked this", null];
-  return ["", null];
-}
-
-/** Rows of the recommendations, best first. */
-export function resultRows(items, interests, picked, titleOf, { add, deny }) {
-  const scores = items.map((item) => item.score);
+/** Rows of the recommendations. `picked` has names of interests, `itemOf` knows the items of the history. */
+export function resultRows(items, picked, itemOf, { add, deny }) {
+  const interests = interestsOf(items);
+  const scores = items.map(({ score }) => score);
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   return items.map((item, index) => {
-    const interest = interests.get(interestKey(item.reason));
-    const [since, cause] = why(item.reason, picked, titleOf);
-    const bar = element("span", { class: `bar code-${interest.code % 8}`, "aria-hidden": "true" }, element("span"));
-    // Scores compare within one answer only: the bar shows where an item lies between the last and the best of them.
-    bar.firstChild.style.width = `${high > low ? 12 + (88 * (item.score - low)) / (high - low) : 100}%`;
+    const { reason, score } = item;
+    const { name, number } = interests.get(keyOf(reason));
+    const why = reason.because
+      ? [" · since you had ", itemName(itemOf(reason.because))]
+      : [picked.includes(reason.label) ? " · you picked this" : ""];
+    const level = element("span");
+    // Scores compare within one answer only: the bar tells where one lies between the least and the best.
+    level.style.width = `${high > low ? 12 + (88 * (score - low)) / (high - low) : 100}%`;
     return element(
       "div",
       { role: "row", "data-key": item.item_id },
-      element(
-        "div",
-        { role: "gridcell", class: "name", "data-cell": "" },
+      nameCell(
         element("span", { class: "rank" }, `${index + 1}`),
-        element("span", { class: "clamp" }, itemName(item), item.title ? element("span", { class: "id" }, ` ${item.item_id}`) : ""),
+        clamped(itemName(item), element("span", { class: "id" }, item.title ? ` ${item.item_id}` : "")),
+        element("span", { class: "reason" }, interestShape(number), clamped(element("bdi", { class: "interest" }, name), ...why)),
         element(
           "span",
-          { class: "reason" },
-          interestShape(interest.code),
-          element("span", { class: "clamp" }, element("bdi", { class: "interest" }, interest.name), since, cause ? itemName(cause) : ""),
+          { class: "score" },
+          element("span", { class: `bar ${codeOf(number)}`, "aria-hidden": "true" }, level),
+          element("span", { class: "hidden" }, " Score "),
+          score.toFixed(2),
         ),
-        element("span", { class: "score" }, bar, element("span", { class: "hidden" }, " Score "), item.score.toFixed(2)),
       ),
-      cell(iconButton("add", `Add ${itemText(item)} to the history`, () => add(item), { "data-cell": "" })),
-      cell(iconButton("remove", `Not this: ${itemText(item)}`, () => deny(item), { "data-cell": "" })),
+      cell(iconButton("add", `Add ${itemText(item)} to the history`, () => add(item), CELL)),
+      cell(iconButton("remove", `Not this: ${itemText(item)}`, () => deny(item), CELL)),
     );
   });
 }
 
-/** One sentence about an answer, for a screen reader. */
-export function spoken(items, interests, titleOf) {
+/** An answer in a sentence or two, for a screen reader. */
+export function spoken(items, itemOf) {
   if (!items.length) return "No recommendations.";
   const [{ reason }] = items;
-  const because = reason.because ? `, since you had ${itemText(titleOf(reason.because))}` : "";
-  const name = interests.get(interestKey(reason)).name;
-  return `${items.length} recommendations. First: ${itemText(items[0])}. ${name}${because}.`;
+  const because = reason.because ? `, since you had ${itemText(itemOf(reason.because))}` : "";
+  return `${items.length} recommendations. First: ${itemText(items[0])}. ${nameOf(reason)}${because}.`;
 }
