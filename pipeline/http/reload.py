@@ -10,6 +10,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from eimf.errors import UserError, on_one_line
 from eimf.serving.recommend import Recommender
 from pipeline.http.logs import Log
@@ -40,7 +42,7 @@ def load(folder: Path) -> Served:
     """The bundle in `folder`, checked, after one recommendation of it. Raises UserError."""
     recommender = Recommender.load(folder)
     recommender.recommend_one([])
-    return Served(recommender, Search(recommender.catalogue, recommender.popular()))
+    return Served(recommender, Search(recommender.catalogue, np.argsort(-recommender.recent, kind="stable") + 1))
 
 
 def signature(folder: Path) -> Signature | None:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
@@ -20,8 +20,8 @@ def _digits(value: Any) -> Any:
 
 Count = Annotated[int, Field(ge=1, strict=True), BeforeValidator(_whole)]
 QueryCount = Annotated[int, Field(ge=1, strict=True), BeforeValidator(_digits)]
-Ids = Annotated[list[Annotated[str, Field(strict=True)]], FailFast()]
-Seconds = Annotated[list[Annotated[float, Field(strict=True, ge=-1e15, le=1e15)]], FailFast()]
+Ids = Annotated[list[Annotated[str, Field(strict=True)]], Field(fail_fast=True)]
+Seconds = Annotated[list[Annotated[float, Field(strict=True, ge=-1e15, le=1e15)]], Field(fail_fast=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -79,7 +79,7 @@ class BatchRequest(_Request):
         }
     )
 
-    requests: Annotated[list[RecommendRequest], Field(min_length=1), FailFast()]
+    requests: Annotated[list[RecommendRequest], Field(min_length=1, fail_fast=True)]
     """In the order of the answers."""
 
 

@@ -3,7 +3,9 @@ that does, and titles that hold it anywhere. Case and accents do not count."""
 
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+
+import numpy as np
 
 from eimf.serving.catalogue import Catalogue
 
@@ -15,15 +17,15 @@ _END = "\n"
 class Search:
     """Titles in blocks of plain text, in the order in which items are found."""
 
-    def __init__(self, catalogue: Catalogue, order: Sequence[int]) -> None:
-        """`order` has the item_idx of all items, those first that are to be found first."""
+    def __init__(self, catalogue: Catalogue, order: np.ndarray) -> None:
+        """`order` [N] has the item_idx of all items, those first that are to be found first."""
         self._catalogue = catalogue
         self._order = order
         self._blocks = [self._block(order[start : start + _BLOCK]) for start in range(0, len(order), _BLOCK)]
 
-    def _block(self, order: Sequence[int]) -> tuple[str, list[int]]:
+    def _block(self, order: np.ndarray) -> tuple[str, list[int]]:
         """A text with a line for each title, and where each line begins."""
-        lines = [_END + " " + simple(self._catalogue.titles[item_idx - 1] or "") for item_idx in order]
+        lines = [_END + " " + simple(self._catalogue.titles[item_idx - 1] or "") for item_idx in order.tolist()]
         starts, position = [], 0
         for line in lines:
             starts.append(position)
@@ -50,7 +52,7 @@ class Search:
             position = text.find(pattern)
             while position >= 0:
                 line = bisect_right(starts, position) - 1
-                yield self._order[number * _BLOCK + line]
+                yield int(self._order[number * _BLOCK + line])
                 after = starts[line + 1] if line + 1 < len(starts) else len(text)
                 position = text.find(pattern, after)
 
