@@ -55,8 +55,13 @@ def tower_onnx(backbone: Backbone, max_length: int) -> bytes:
     with plain_layers(), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _S(backbone), arguments, dynamo=True, dynamic_shapes=tuple(shapes), verbose=False,
-            input_names=names, output_names=["interests"],
+            _S(backbone),
+            arguments,
+            dynamo=True,
+            dynamic_shapes=tuple(shapes),
+            verbose=False,
+            input_names=names,
+            output_names=["interests"],
         )
     stream = io.BytesIO()
     program.save(stream)

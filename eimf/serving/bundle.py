@@ -90,7 +90,9 @@ def _opened_folder(folder: Path) -> Iterator["_Reader"]:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         reason = getattr(error, "strerror", None) or "not a path"
-        raise ArtifactError(f"bundle {folder}", f"cannot be opened ({reason})", "give the folder of a bundle") from error
+        raise ArtifactError(
+            f"bundle {folder}", f"cannot be opened ({reason})", "give the folder of a bundle"
+        ) from error
     reader = _Reader(folder, handle)
     try:
         yield reader

@@ -260,9 +260,7 @@ class Recommender:
             rows, events = flat_ranges(begin, length if choice.exclude_seen else 0 * length)
             yield users, interests, self._found(interests, rows, item_idx[events], count, choice)
 
-    def _found(
-        self, interests: np.ndarray, rows: np.ndarray, seen: np.ndarray, count: int, choice: _Choice
-    ) -> Found:
+    def _found(self, interests: np.ndarray, rows: np.ndarray, seen: np.ndarray, count: int, choice: _Choice) -> Found:
         """The best items for `interests` [B, K, D] without those `seen` [X] by the users in `rows` [X]."""
         if len(choice.deny):
             users = np.arange(len(interests))

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 from eimf import schema
 from eimf.errors import SettingError
 from eimf.serving.manifest import Manifest, Model, Source
@@ -58,6 +60,7 @@ def run_export(
 
 
 def _content(store: Store, checkpoint: Artifact, dataset: Artifact):
+    from eimf.export.tower import TorchTower
     from eimf.export.write import Content, recent_popularity
     from pipeline.serving import catalogue_of, load_backbone
     from pipeline.stages.load import histories_of
@@ -66,7 +69,8 @@ def _content(store: Store, checkpoint: Artifact, dataset: Artifact):
     catalogue = catalogue_of(dataset)
     trained, backbone = load_backbone(checkpoint, len(catalogue))
     last = histories.item_idx[histories.offsets[:-1] + histories.num_train - 1][histories.num_train > 0]
-    one = TorchTower(backbone).interests(*np.ones((2, 1, 1), np.int64), np.zeros((1, 1)))
+    times = np.zeros((1, 1)) if backbone.uses_timestamps else None
+    one = TorchTower(backbone).interests(np.ones((1, 1), np.int64), np.ones(1, np.int64), times)
     return Content(
         backbone=backbone,
         model=Model(
