@@ -1,0 +1,1 @@
+"""Export: a trained backbone as a bundle that `eimf.serving` reads."""

@@ -1,0 +1,99 @@
+"""The command `export`: a checkpoint of the store as a bundle, which is served without the store."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from eimf import schema
+from eimf.errors import SettingError
+from eimf.serving.manifest import Manifest, Model, Source
+from eimf.store.artifact import Artifact, Store
+from eimf.store.files import remove_stale_dirs, temporary_dir
+from pipeline.console import info, working
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle: its `folder` and `manifest`, and whether it was there already."""
+
+    folder: Path
+    manifest: Manifest
+    unchanged: bool
+
+
+def run_export(
+    store: Store,
+    checkpoint_key: str,
+    output: Path,
+    *,
+    esim: str | None = None,
+    labels: bool = True,
+    index: str | None = None,
+) -> Exported:
+    """Export the checkpoint `checkpoint_key`, which may be shortened, to the folder `output`. Raises ArtifactError for
+    an artifact that is missing or damaged, and for an `output` that is not a bundle."""
+    from eimf.export.folder import put_in_place, replaceable
+    from eimf.export.write import write_bundle
+
+    checkpoint = store.get("checkpoint", checkpoint_key)
+    dataset = store.parent(checkpoint, "dataset")
+    parent = output.resolve().parent
+    if not parent.is_dir():
+        raise SettingError("--output", f"no folder {parent}", "make it, or name a folder elsewhere")
+    before = replaceable(output)
+    remove_stale_dirs(parent)
+    with temporary_dir(parent) as folder, working("export"):
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = write_bundle(
+            folder, _content(store, checkpoint, dataset), created=created, version=metadata.version("eimf")
+        )
+        if before is not None and before.identity() == manifest.identity():
+            info(f"{output}: unchanged, this export is there already")
+            return Exported(output, before, True)
+        put_in_place(folder, output)
+    size = sum(entry.bytes for entry in manifest.files.values())
+    info(f"{output}: {size / 1e6:.1f} MB, bundle {manifest.digest[:12]} of checkpoint {checkpoint.short}")
+    return Exported(output, manifest, False)
+
+
+def _content(store: Store, checkpoint: Artifact, dataset: Artifact):
+    from eimf.export.tower import TorchTower
+    from eimf.export.write import Content, recent_popularity
+    from pipeline.serving import catalogue_of, load_backbone
+    from pipeline.stages.load import histories_of
+
+    histories = histories_of({"dataset": dataset})
+    catalogue = catalogue_of(dataset)
+    trained, backbone = load_backbone(checkpoint, len(catalogue))
+    last = histories.item_idx[histories.offsets[:-1] + histories.num_train - 1][histories.num_train > 0]
+    times = np.zeros((1, 1)) if backbone.uses_timestamps else None
+    one = TorchTower(backbone).interests(np.ones((1, 1), np.int64), np.ones(1, np.int64), times)
+    return Content(
+        backbone=backbone,
+        model=Model(
+            backbone=trained.model.backbone,
+            width=trained.model.width,
+            interests=int(one.shape[1]),
+            max_length=trained.model.max_length,
+            uses_timestamps=backbone.uses_timestamps,
+            keep_seen=trained.keep_seen,
+            num_items=len(catalogue),
+        ),
+        source=Source(checkpoint=checkpoint.key, dataset=dataset.key, esim=None),
+        item_ids=catalogue.item_ids,
+        titles=catalogue.titles,
+        recent=recent_popularity(last, len(catalogue)),
+        metrics=_metrics(store, checkpoint),
+        card=f"# {trained.model.backbone}\n",
+    )
+
+
+def _metrics(store: Store, checkpoint: Artifact) -> dict:
+    for kind, key in store.listing():
+        if kind == "metrics" and store.get(kind, key).manifest.parents.get("checkpoint") == checkpoint.key:
+            artifact = store.get(kind, key)
+            return {**artifact.manifest.configuration, "metrics": artifact.table("metrics").to_pylist()}
+    return {"metrics": []}
