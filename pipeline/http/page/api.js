@@ -37,10 +37,7 @@ export const recommend = (request, signal) =>
 
 export const menu = (count) => answer(`menu?count=${count}`);
 
-export const about = () => answer("ready");
+export const bundle = () => answer("bundle");
 
-export const search = async (query, count, signal) =>
-  (await answer(`items?${new URLSearchParams({ query, count })}`, { signal })).items;
-
-/** Items by id; unknown ones are left out. */
-export const byIds = async (ids) => (await answer(`items?${new URLSearchParams(ids.map((id) => ["item_id", id]))}`)).items;
+/** Items by `query` and `count`, or by pairs of "item_id" and an id. */
+export const items = async (asked, signal) => (await answer(`items?${new URLSearchParams(asked)}`, { signal })).items;

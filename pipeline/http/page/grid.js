@@ -1,4 +1,5 @@
 // A layout grid (ARIA Authoring Practices): one tab stop for all rows, arrows move between the rows and the controls of each.
+// With a single row it is a toolbar.
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -50,7 +51,7 @@ export class Grid {
   }
 
   #arrive(target) {
-    this.#row = [...this.root.children].indexOf(target.closest("[role=row]"));
+    this.#row = [...this.root.children].findIndex((row) => row.contains(target));
     this.#column = this.#cells().indexOf(target);
     this.#mark();
   }

@@ -5,7 +5,7 @@ import { debounced, element, iconButton, itemName, itemText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Search } from "./search.js";
 import { EMPTY, Store, toHash, toRequest } from "./state.js";
-import { historyRows, interestsOf, legendEntries, menuButtons, resultRows, spoken } from "./views.js";
+import { historyRows, interestsOf, legendEntries, menuRows, resultRows, spoken } from "./views.js";
 
 const MENU = 24;
 const FEW = matchMedia("(max-width: 520px)").matches ? 5 : 8;
@@ -16,8 +16,9 @@ const on = (id, kind, run) => at(id).addEventListener(kind, run);
 const text = (node, value) => (node.textContent = value);
 const say = (sentence) => text(at("live"), sentence);
 
-/** What the service has told: titles by id, the last answer and its bundle, the menu. */
-const known = { titles: new Map(), items: null, unknown: new Set(), bundle: "", menu: [] };
+/** What the service has told: titles by id, the last answer, the bundle and its menu. */
+const known = { titles: new Map(), items: null, unknown: new Set(), bundle: {}, menu: [] };
+const request = () => toRequest(store.state, known.bundle.uses_timestamps);
 const itemOf = (id) => ({ item_id: id, title: known.titles.get(id) ?? null });
 const remember = (items) => items.forEach((item) => known.titles.set(item.item_id, item.title));
 
@@ -74,14 +75,14 @@ async function learnTitles() {
   const ids = [...history, ...deny].filter((id) => !known.titles.has(id)).slice(0, 50);
   if (!ids.length) return;
   ids.forEach((id) => known.titles.set(id, null));
-  remember(await api.byIds(ids).catch(() => []));
+  remember(await api.items(ids.map((id) => ["item_id", id])).catch(() => []));
   draw();
   drawAnswer();
 }
 
 async function example() {
   const [one, two] = known.menu.filter(({ items }) => items.length).toSorted(() => Math.random() - 0.5);
-  const items = two ? [...one.items.slice(0, 2), two.items[0]] : await api.search("", 3).catch(() => []);
+  const items = two ? [...one.items.slice(0, 2), two.items[0]] : await api.items({ count: 3 }).catch(() => []);
   remember(items);
   change({ history: items.map((item) => item.item_id) }, "Added an example.");
 }
@@ -94,33 +95,17 @@ function toggle(name) {
   change({ interests: picked ? interests.filter((other) => other !== name) : [...interests, name] }, "");
 }
 
+const menuGrid = new Grid(at("menu"));
+
 function drawMenu() {
   const { interests } = store.state;
   const all = at("more").ariaExpanded === "true";
   const offered = known.menu.map(({ name }) => name);
   const others = interests.filter((name) => !offered.includes(name)).map((name) => ({ name, items: [] }));
   const shown = known.menu.filter(({ name }, index) => all || index < FEW || interests.includes(name));
-  const focused = [...at("menu").children].indexOf(document.activeElement);
-  const buttons = menuButtons([...others, ...shown], interests, toggle);
-  at("menu").replaceChildren(...buttons);
-  at("menu").hidden = !buttons.length;
-  const stop = buttons[Math.min(Math.max(focused, 0), buttons.length - 1)];
-  if (stop) stop.tabIndex = 0;
-  if (focused >= 0) stop?.focus({ preventScroll: true });
+  menuGrid.show(menuRows([...others, ...shown], interests, toggle));
   at("more").hidden = known.menu.length <= FEW;
   text(at("more"), all ? "Show fewer" : `Show all ${known.menu.length}`);
-}
-
-function menuKey(event) {
-  const buttons = [...at("menu").children];
-  const now = buttons.indexOf(document.activeElement);
-  const next = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: -1 }[event.key];
-  if (now < 0 || next === undefined) return;
-  event.preventDefault();
-  buttons[now].tabIndex = -1;
-  const stop = buttons.at(next % buttons.length);
-  stop.tabIndex = 0;
-  stop.focus();
 }
 
 // Recommendations
@@ -162,8 +147,8 @@ function draw() {
   at("controls").elements.count.value = state.count;
   at("diversity").value = state.diversity;
   text(at("diversity").nextSibling, state.diversity);
-  at("exclude-seen").checked = state.excludeSeen ?? true;
-  const body = JSON.stringify(toRequest(state)).replaceAll("'", "'\\''");
+  at("exclude-seen").checked = state.excludeSeen ?? !known.bundle.keep_seen;
+  const body = JSON.stringify(request()).replaceAll("'", "'\\''");
   const url = new URL("recommend", location).href.replace(/#.*/, "");
   text(at("curl"), `curl ${url} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`);
 }
@@ -182,7 +167,7 @@ async function refresh() {
   const start = performance.now();
   at("results").ariaBusy = "true";
   try {
-    succeeded(await api.recommend(toRequest(store.state), signal), performance.now() - start);
+    succeeded(await api.recommend(request(), signal), performance.now() - start);
   } catch (error) {
     if (signal.aborted) return;
     failed(error);
@@ -204,7 +189,7 @@ function succeeded({ items, unknown, bundle }, milliseconds) {
   drawAnswer();
   text(at("timing"), `Answered in ${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`);
   say(spoken(items, itemOf));
-  if (bundle !== known.bundle) learnBundle(bundle);
+  if (bundle !== known.bundle.bundle) learnBundle();
   learnTitles();
 }
 
@@ -221,14 +206,14 @@ function failed(error) {
   if (again) timer = setTimeout(refresh, error.retry * 1000);
 }
 
-/** Another bundle answers: its name and its menu. */
-async function learnBundle(bundle) {
-  known.bundle = bundle;
-  const [menu, about] = await Promise.all([api.menu(MENU), api.about()].map((answer) => answer.catch(() => ({}))));
-  known.menu = menu.interests ?? [];
+/** What is served, and its menu: at the start, and if another bundle answers. */
+async function learnBundle() {
+  const [menu, bundle] = await Promise.all([api.menu(MENU), api.bundle()].map((answer) => answer.catch(() => ({}))));
+  Object.assign(known, { bundle, menu: menu.interests ?? [] });
   known.menu.forEach(({ items }) => remember(items));
-  if (!known.menu.length) text(at("interests-note"), "This bundle has no named interests to pick from.");
-  text(at("bundle"), `Bundle ${[about.dataset, about.model, bundle].filter(Boolean).join(" · ")}`);
+  if (menu.interests?.length === 0) text(at("interests-note"), "This bundle has no named interests to pick from.");
+  const { num_items: count, backbone } = bundle;
+  if (backbone) text(at("bundle"), `Bundle ${bundle.bundle} · ${backbone} · ${count.toLocaleString("en")} items`);
   draw();
 }
 
@@ -238,11 +223,10 @@ new Search({
   input: at("query"),
   list: at("found"),
   note: at("search-note"),
-  find: api.search,
+  find: api.items,
   choose: add,
   had: (item) => store.state.history.includes(item.item_id),
 });
-on("menu", "keydown", menuKey);
 on("more", "click", ({ target }) => {
   target.ariaExpanded = String(target.ariaExpanded !== "true");
   drawMenu();
@@ -284,4 +268,4 @@ addEventListener("keydown", (event) => {
 new IntersectionObserver(([{ isIntersecting }]) => at("skip").classList.toggle("near", isIntersecting)).observe(at("answer"));
 
 draw();
-refresh();
+learnBundle().finally(refresh);

@@ -2,9 +2,7 @@
 
 import { debounced, element, itemName } from "./dom.js";
 
-const COUNT = 20;
-
-/** `find(query, count, signal)` gives items, `choose(item)` takes one, `had(item)` tells whether the history has it. */
+/** `find({ query, count }, signal)` gives items, `choose(item)` takes one, `had(item)` tells whether the history has it. */
 export class Search {
   #items = [];
   #active = -1;
@@ -27,7 +25,7 @@ export class Search {
     const signal = this.#renew();
     if (!query || document.activeElement !== this.input) return this.#show([], "");
     try {
-      const items = await this.find(query, COUNT, signal);
+      const items = await this.find({ query, count: 20 }, signal);
       this.#show(items, items.length ? "" : `No item matches “${query.slice(0, 60)}”. Try fewer letters.`);
     } catch (error) {
       if (!signal.aborted) this.#show([], `${error.message}.`);

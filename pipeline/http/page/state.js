@@ -32,9 +32,12 @@ export function fromHash(hash) {
   };
 }
 
-/** The body of POST /recommend. */
-export function toRequest({ excludeSeen, ...request }) {
-  return excludeSeen === null ? request : { ...request, exclude_seen: excludeSeen };
+/** The body of POST /recommend. For a backbone that uses times, the events are a day apart, the last one now. */
+export function toRequest({ excludeSeen, ...request }, usesTimes) {
+  if (excludeSeen !== null) request.exclude_seen = excludeSeen;
+  const now = Math.floor(Date.now() / 1000);
+  if (usesTimes) request.times = request.history.map((_, index) => now - 86400 * (request.history.length - 1 - index));
+  return Object.fromEntries(Object.entries(request).filter(([, value]) => value.length !== 0));
 }
 
 /** The present state, and those before it. `changed` is called after every change. */

@@ -3,39 +3,40 @@
 import { codeOf, element, iconButton, interestShape, itemName, itemText } from "./dom.js";
 
 const CELL = { "data-cell": true };
+const span = (className, ...children) => element("span", { class: className }, ...children);
+const row = (key, ...cells) => element("div", { role: "row", "data-key": key }, ...cells);
 const cell = (...children) => element("div", { role: "gridcell" }, ...children);
 const nameCell = (...children) => element("div", { role: "gridcell", class: "name", ...CELL }, ...children);
-const clamped = (...children) => element("span", { class: "clamp" }, ...children);
 
 /** Rows of the history. `unknown` has the ids that the bundle lacks. */
 export function historyRows(items, unknown, { move, remove }) {
   const times = {};
   return items.map((item, index) => {
-    const name = itemText(item);
-    const id = item.item_id;
+    const { item_id: id } = item;
     times[id] = (times[id] ?? 0) + 1; // an item may be there twice
     const mover = (icon, to) => {
       const attributes = { ...CELL, "aria-disabled": to < 0 || to === items.length ? "true" : null };
-      return cell(iconButton(icon, `Move ${name} ${icon}`, () => move(index, to), attributes));
+      return cell(iconButton(icon, `Move ${itemText(item)} ${icon}`, () => move(index, to), attributes));
     };
-    return element(
-      "div",
-      { role: "row", "data-key": `${times[id]} ${id}` },
-      nameCell(clamped(itemName(item)), unknown.has(id) ? element("span", { class: "note" }, "not in this bundle") : ""),
+    return row(
+      `${times[id]} ${id}`,
+      nameCell(span("clamp", itemName(item)), unknown.has(id) ? span("note", "not in this bundle") : ""),
       mover("up", index - 1),
       mover("down", index + 1),
-      cell(iconButton("remove", `Remove ${name}`, () => remove(index), CELL)),
+      cell(iconButton("remove", `Remove ${itemText(item)}`, () => remove(index), CELL)),
     );
   });
 }
 
-/** A toggle button for each interest of the menu. */
-export const menuButtons = (entries, picked, toggle) =>
-  entries.map(({ name, items }) => {
+/** A toggle button for each interest of the menu, in one row. */
+export const menuRows = (entries, picked, toggle) => {
+  const buttons = entries.map(({ name, items }) => {
     const title = items.length ? `Such as: ${items.map(itemText).join("; ")}`.slice(0, 300) : null;
-    const attributes = { class: "chip", "aria-pressed": String(picked.includes(name)), title, onclick: () => toggle(name) };
-    return element("button", { ...attributes, tabindex: "-1" }, element("bdi", {}, name));
+    const attributes = { class: "chip", "aria-pressed": String(picked.includes(name)), title, ...CELL };
+    return element("button", { ...attributes, onclick: () => toggle(name) }, element("bdi", {}, name));
   });
+  return buttons.length ? [element("div", { "data-key": "menu" }, ...buttons)] : [];
+};
 
 const keyOf = ({ interest, label }) => `${interest} ${label}`;
 const nameOf = ({ interest, label }) => label ?? (interest < 0 ? "Popular now" : `Unnamed interest ${interest + 1}`);
@@ -53,7 +54,7 @@ export function interestsOf(items) {
 
 export const legendEntries = (interests) =>
   [...interests.values()].map(({ name, number, count }) =>
-    element("li", {}, interestShape(number), element("bdi", {}, name), element("span", { class: "note" }, `${count}`)),
+    element("li", {}, interestShape(number), element("bdi", {}, name), span("note", count)),
   );
 
 /** Rows of the recommendations. `picked` has names of interests, `itemOf` knows the items of the history. */
@@ -62,28 +63,21 @@ export function resultRows(items, picked, itemOf, { add, deny }) {
   const scores = items.map(({ score }) => score);
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   return items.map((item, index) => {
-    const { reason, score } = item;
+    const { item_id: id, reason, score } = item;
     const { name, number } = interests.get(keyOf(reason));
     const why = reason.because
       ? [" · since you had ", itemName(itemOf(reason.because))]
       : [picked.includes(reason.label) ? " · you picked this" : ""];
-    const level = element("span");
+    const level = span("");
     // Scores compare within one answer only: the bar tells where one lies between the least and the best.
     level.style.width = `${high > low ? 12 + (88 * (score - low)) / (high - low) : 100}%`;
-    return element(
-      "div",
-      { role: "row", "data-key": item.item_id },
+    return row(
+      id,
       nameCell(
-        element("span", { class: "rank" }, `${index + 1}`),
-        clamped(itemName(item), element("span", { class: "id" }, item.title ? ` ${item.item_id}` : "")),
-        element("span", { class: "reason" }, interestShape(number), clamped(element("bdi", { class: "interest" }, name), ...why)),
-        element(
-          "span",
-          { class: "score" },
-          element("span", { class: `bar ${codeOf(number)}`, "aria-hidden": "true" }, level),
-          element("span", { class: "hidden" }, " Score "),
-          score.toFixed(2),
-        ),
+        span("rank", index + 1),
+        span("clamp", itemName(item), span("id", item.title ? ` ${id}` : "")),
+        span("reason", interestShape(number), span("clamp", element("bdi", { class: "interest" }, name), ...why)),
+        span("score", span(`bar ${codeOf(number)}`, level), span("hidden", " Score "), score.toFixed(2)),
       ),
       cell(iconButton("add", `Add ${itemText(item)} to the history`, () => add(item), CELL)),
       cell(iconButton("remove", `Not this: ${itemText(item)}`, () => deny(item), CELL)),
