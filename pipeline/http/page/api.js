@@ -11,8 +11,7 @@ export class Problem extends Error {
 async function failed(response) {
   const { status } = response;
   if (status === 429 || status === 503) {
-    const seconds = Math.ceil(Number(response.headers.get("Retry-After"))) || 2;
-    return new Problem("The service is busy", Math.min(Math.max(seconds, 1), 60));
+    return new Problem("The service is busy", Math.min(Number(response.headers.get("Retry-After")) || 2, 60));
   }
   if (status >= 500) return new Problem(`The service failed (${status})`, 5);
   const { error } = await response.json().catch(() => ({}));

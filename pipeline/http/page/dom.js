@@ -2,14 +2,12 @@
 
 const ICONS = { up: "M8 13V3M4 7l4-4 4 4", down: "M8 3v10M4 9l4 4 4-4", remove: "M4 4l8 8M12 4l-8 8", add: "M8 3v10M3 8h10" };
 const SHAPES = [
-  "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2Z", // circle, square, triangle, diamond, ring, cross, triangle downwards, hexagon
+  "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2Z", // circle, square, triangle, diamond, ring, cross
   "M3 3h10v10H3Z",
   "M8 1.5 15 14H1Z",
   "M8 1l7 7-7 7-7-7Z",
   "M8 1.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 1 0 0-13Zm0 3.5a3 3 0 1 1 0 6 3 3 0 1 1 0-6Z",
   "M6 1h4v5h5v4h-5v5H6v-5H1V6h5Z",
-  "M1 2h14L8 14.5Z",
-  "M4.5 2h7L15 8l-3.5 6h-7L1 8Z",
 ];
 
 /** An element. Attributes that start with "on" are listeners; false, null and undefined leave an attribute out. */
@@ -33,7 +31,7 @@ function drawing(path, className) {
   return svg;
 }
 
-/** The class that colours interest `number`, from 0. More than eight repeat. */
+/** The class that colours interest `number`, from 0. More than six repeat. */
 export const codeOf = (number) => `code-${number % SHAPES.length}`;
 
 /** The shape of interest `number`. */

@@ -17,10 +17,7 @@ export class Grid {
     });
   }
 
-  /**
-   * Shows rows, each with a `data-key`, in place of those before. The focus stays at its row or, if that is gone, at its
-   * place; returns whether there is none for it any more.
-   */
+  /** Shows rows, each with a `data-key`. The focus stays at its row or its place; returns whether there is none any more. */
   show(rows) {
     const hadFocus = this.root.contains(document.activeElement);
     const tops = new Map([...this.root.children].map((row) => [row.dataset.key, row.getBoundingClientRect().top]));
@@ -29,7 +26,7 @@ export class Grid {
     const kept = rows.findIndex((row) => row.dataset.key === this.#key);
     this.#row = kept >= 0 ? kept : Math.max(0, Math.min(this.#row, rows.length - 1));
     this.#mark();
-    if (hadFocus) this.#cell()?.focus({ preventScroll: true });
+    if (hadFocus) this.#cells()[this.#column]?.focus({ preventScroll: true });
     if (!STILL.matches && tops.size) for (const row of rows) glide(row, tops.get(row.dataset.key));
     return hadFocus && !rows.length;
   }
@@ -38,15 +35,10 @@ export class Grid {
     return [...(this.root.children[row]?.querySelectorAll("[data-cell]") ?? [])];
   }
 
-  #cell() {
-    return this.#cells()[this.#column];
-  }
-
   /** Makes the present cell the only tab stop. */
   #mark() {
-    for (const cell of this.root.querySelectorAll("[data-cell]")) cell.tabIndex = -1;
-    const cell = this.#cell();
-    if (cell) cell.tabIndex = 0;
+    const stop = this.#cells()[this.#column] ?? this.#cells()[0];
+    for (const cell of this.root.querySelectorAll("[data-cell]")) cell.tabIndex = cell === stop ? 0 : -1;
     this.#key = this.root.children[this.#row]?.dataset.key;
   }
 
@@ -56,16 +48,14 @@ export class Grid {
     this.#mark();
   }
 
-  #move({ key, altKey, ctrlKey }) {
-    const last = this.root.children.length - 1;
-    const end = this.#cells().length - 1;
+  #move({ key, altKey }) {
     const to = {
       ArrowDown: [this.#row + 1, this.#column],
       ArrowUp: [this.#row - 1, this.#column],
       ArrowRight: [this.#row, this.#column + 1],
       ArrowLeft: [this.#row, this.#column - 1],
-      Home: [ctrlKey ? 0 : this.#row, 0],
-      End: [ctrlKey ? last : this.#row, end],
+      Home: [this.#row, 0],
+      End: [this.#row, this.#cells().length - 1],
     }[key];
     if (!to || altKey) return false;
     this.#cells(to[0])[to[1]]?.focus();
@@ -77,5 +67,5 @@ export class Grid {
 function glide(row, top) {
   const distance = top - row.getBoundingClientRect().top;
   const from = top === undefined ? { opacity: 0 } : { transform: `translateY(${distance}px)` };
-  if (distance !== 0) row.animate([from, {}], { duration: 220, easing: "cubic-bezier(0.2, 0, 0, 1)" });
+  if (distance !== 0) row.animate([from, {}], { duration: 220, easing: "ease-out" });
 }

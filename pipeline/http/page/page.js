@@ -26,9 +26,11 @@ const store = new Store(() => {
   draw();
   refreshSoon();
 });
-const change = (changes, sentence, gesture) => {
+
+let done = ""; // said together with the answer that follows
+const change = (changes, sentence = "", gesture = null) => {
+  done = sentence;
   store.change(changes, gesture);
-  say(sentence);
 };
 
 // History
@@ -81,8 +83,8 @@ async function learnTitles() {
 }
 
 async function example() {
-  const [one, two] = known.menu.filter(({ items }) => items.length).toSorted(() => Math.random() - 0.5);
-  const items = two ? [...one.items.slice(0, 2), two.items[0]] : await api.items({ count: 3 }).catch(() => []);
+  const some = known.menu.flatMap(({ items }) => items.slice(0, 1)).toSorted(() => Math.random() - 0.5);
+  const items = some.length ? some.slice(0, 3) : await api.items({ count: 3 }).catch(() => []);
   remember(items);
   change({ history: items.map((item) => item.item_id) }, "Added an example.");
 }
@@ -90,9 +92,8 @@ async function example() {
 // Interests
 
 function toggle(name) {
-  const { interests } = store.state;
-  const picked = interests.includes(name);
-  change({ interests: picked ? interests.filter((other) => other !== name) : [...interests, name] }, "");
+  const others = store.state.interests.filter((other) => other !== name);
+  change({ interests: others.length < store.state.interests.length ? others : [...others, name] });
 }
 
 const menuGrid = new Grid(at("menu"));
@@ -144,13 +145,12 @@ function draw() {
   drawDenied();
   at("undo").disabled = !store.canUndo;
   at("restart").disabled = !toHash(state);
-  at("controls").elements.count.value = state.count;
+  at("count").value = state.count;
   at("diversity").value = state.diversity;
   text(at("diversity").nextSibling, state.diversity);
   at("exclude-seen").checked = state.excludeSeen ?? !known.bundle.keep_seen;
   const body = JSON.stringify(request()).replaceAll("'", "'\\''");
-  const url = new URL("recommend", location).href.replace(/#.*/, "");
-  text(at("curl"), `curl ${url} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`);
+  text(at("curl"), `curl ${new URL("recommend", location)} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`);
 }
 
 // Requests
@@ -188,7 +188,8 @@ function succeeded({ items, unknown, bundle }, milliseconds) {
   drawHistory();
   drawAnswer();
   text(at("timing"), `Answered in ${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`);
-  say(spoken(items, itemOf));
+  say(`${done} ${spoken(items, itemOf)}`);
+  done = "";
   if (bundle !== known.bundle.bundle) learnBundle();
   learnTitles();
 }
@@ -208,6 +209,7 @@ function failed(error) {
 
 /** What is served, and its menu: at the start, and if another bundle answers. */
 async function learnBundle() {
+  known.titles.clear();
   const [menu, bundle] = await Promise.all([api.menu(MENU), api.bundle()].map((answer) => answer.catch(() => ({}))));
   Object.assign(known, { bundle, menu: menu.interests ?? [] });
   known.menu.forEach(({ items }) => remember(items));
@@ -236,25 +238,20 @@ on("undo", "click", () => store.undo());
 on("restart", "click", () => change(EMPTY, "Everything is as at the start."));
 at("problem").lastChild.addEventListener("click", refresh);
 at("unknown").lastChild.addEventListener("click", () => {
-  const [history, interests] = ["history", "interests"].map((part) => store.state[part].filter((name) => !known.unknown.has(name)));
-  change({ history, interests }, "Removed.");
+  const isKnown = (name) => !known.unknown.has(name);
+  const { history, interests } = store.state;
+  change({ history: history.filter(isKnown), interests: interests.filter(isKnown) }, "Removed.");
 });
 on("controls", "input", ({ target }) => {
-  if (target.name === "count") change({ count: Number(target.value) }, "");
+  if (target.id === "count") change({ count: Number(target.value) });
   if (target.id === "diversity") change({ diversity: Number(target.value) }, "", "diversity");
-  if (target.id === "exclude-seen") change({ excludeSeen: target.checked }, "");
+  if (target.id === "exclude-seen") change({ excludeSeen: target.checked });
 });
 at("paste").lastElementChild.addEventListener("submit", (event) => {
   event.preventDefault();
   const ids = at("ids").value.split(/[\s,;]+/).filter(Boolean);
   at("ids").value = "";
   change({ history: [...store.state.history, ...ids] }, `Added ${ids.length} ids.`);
-});
-on("share", "click", async ({ target }) => {
-  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-  text(target, copied ? "Copied" : "See the address bar");
-  say(target.textContent);
-  setTimeout(text, 2000, target, "Copy link");
 });
 on("skip", "click", (event) => {
   event.preventDefault(); // the hash is taken
