@@ -84,6 +84,9 @@ class Guard:
 
     def _check_early(self, scope: Scope, route: str) -> None:
         """Raises Refusal for what the body does not matter for."""
+        head = len(scope["raw_path"]) + len(scope["query_string"])
+        if head + sum(len(name) + len(value) for name, value in scope["headers"]) > self.limits.head_bytes:
+            raise Refusal(431, "request", "the head is too large", "send fewer and shorter headers")
         if route in ALWAYS:
             return
         if self.connections > self.limits.connections:
@@ -104,6 +107,12 @@ class Guard:
         self._buffered += size
         if self._buffered > self.limits.buffered_bytes:
             raise Refusal(503, "body", "too many at a time", "try again later", reason="memory", retry_after=1)
+
+    def count_malformed(self, status: int) -> None:
+        """Count what is not a request."""
+        self._metrics.requests.labels("malformed", str(status)).inc()
+        self._metrics.rejected.labels("malformed").inc()
+        self._log.write("malformed", {"status": status})
 
     def charge(self, count: int) -> None:
         """Count the further requests of a batch."""
