@@ -173,7 +173,9 @@ IndexKind = Annotated[
         help="exact, hnsw or ivfpq.  [default: exact, or hnsw for a large catalogue]",
     ),
 ]
-BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `eimf export` wrote, or a link to it.")]
+BundleFolder = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Folder that `eimf export` wrote, or a link to it.")
+]
 Host = Annotated[str, _option("--host", panel=_ADDRESS, metavar="NAME", help="Address to listen at; 0.0.0.0 is all.")]
 Port = Annotated[
     int, _option("--port", panel=_ADDRESS, metavar="N", min=0, max=65_535, help="Port; 0 is any that is free.")
@@ -182,7 +184,8 @@ ServeProcesses = Annotated[
     int, _option("--processes", panel=_LOAD, metavar="N", min=1, max=256, help="Processes that serve the port.")
 ]
 Threads = Annotated[
-    int, _option("--threads", panel=_LOAD, metavar="N", min=1, max=256, help="Requests that a process computes at a time.")
+    int,
+    _option("--threads", panel=_LOAD, metavar="N", min=1, max=256, help="Requests that a process computes at a time."),
 ]
 Rate = Annotated[
     float | None,
@@ -196,7 +199,9 @@ Rate = Annotated[
 ]
 Queue = Annotated[
     int,
-    _option("--queue", panel=_LOAD, metavar="N", min=1, help="Requests of a process that wait; above, the answer is 503."),
+    _option(
+        "--queue", panel=_LOAD, metavar="N", min=1, help="Requests of a process that wait; above, the answer is 503."
+    ),
 ]
 Deadline = Annotated[
     float, _option("--deadline", panel=_LOAD, metavar="SECONDS", min=0.001, help="Time for an answer; then it is 503.")

@@ -35,9 +35,7 @@ class Seen:
 class Guard:
     """The outermost part of the application."""
 
-    def __init__(
-        self, app: ASGIApp, limits: Limits, bucket: TokenBucket | None, log: Log, metrics: Metrics
-    ) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, bucket: TokenBucket | None, log: Log, metrics: Metrics) -> None:
         self._app, self.limits, self._bucket = app, limits, bucket
         self._log, self._metrics = log, metrics
         self.routes: frozenset[str] = frozenset()
@@ -72,7 +70,7 @@ class Guard:
         except Refusal as refusal:
             seen.reason = refusal.reason
             await error_response(refusal)(scope, body.receive, answer)
-        except Exception as error:  # noqa: BLE001: ours, told in the log and by 500
+        except Exception as error:  # noqa: BLE001  ours: the log tells it, and the answer is 500
             self._log.failure("error", error, {"route": seen.route})
             if not seen.status:
                 failed = Refusal(500, "server", "failed", "the log of the server says why")
