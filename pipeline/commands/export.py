@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from eimf import schema
 from eimf.errors import SettingError
 from eimf.serving.manifest import Manifest, Model, Source
 from eimf.store.artifact import Artifact, Store

@@ -83,11 +83,7 @@ def _as_json(served: Served, result: Recommendations) -> dict[str, Any]:
             "item_id": item.item_id,
             "title": title(item.item_id),
             "score": item.score,
-            "reason": {
-                "interest": item.reason.interest,
-                "label": item.reason.label,
-                "because": item.reason.because,
-            },
+            "reason": {"interest": item.reason.interest, "label": item.reason.label, "because": item.reason.because},
         }
         for item in result.items
     ]

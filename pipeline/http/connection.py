@@ -54,7 +54,7 @@ class Connection(H11Protocol):
             self._unread = None
 
     def send_400_response(self, msg: str) -> None:
-        """What is not HTTP, or has a too large head, is told so, if an answer is possible at all."""
+        """Tell a client that what it sent is not HTTP, or has too large a head, if an answer is possible at all."""
         status = getattr(sys.exception(), "error_status_hint", 400)
         self._guard.count_malformed(status)
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

@@ -26,7 +26,10 @@ class Refusal(HTTPException):
         """For the metrics."""
 
 
-_REASONS = {400: "json", 404: "route", 405: "method", 408: "slow", 413: "body", 415: "type", 422: "request"}
+_REASONS = {
+    400: "json", 404: "route", 405: "method", 408: "slow", 413: "body", 415: "type", 422: "request", 431: "head",
+}  # fmt: skip
+"""By status, if no other is given."""
 
 
 def error_body(field: str, problem: str, hint: str) -> bytes:

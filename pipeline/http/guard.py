@@ -35,9 +35,7 @@ class Seen:
 class Guard:
     """The outermost part of the application."""
 
-    def __init__(
-        self, app: ASGIApp, limits: Limits, bucket: TokenBucket | None, log: Log, metrics: Metrics
-    ) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, bucket: TokenBucket | None, log: Log, metrics: Metrics) -> None:
         self._app, self.limits, self._bucket = app, limits, bucket
         self._log, self._metrics = log, metrics
         self.routes: frozenset[str] = frozenset()
@@ -72,7 +70,7 @@ class Guard:
         except Refusal as refusal:
             seen.reason = refusal.reason
             await error_response(refusal)(scope, body.receive, answer)
-        except Exception as error:  # noqa: BLE001: ours, told in the log and by 500
+        except Exception as error:  # noqa: BLE001  ours: the log tells it, and the answer is 500
             self._log.failure("error", error, {"route": seen.route})
             if not seen.status:
                 failed = Refusal(500, "server", "failed", "the log of the server says why")
@@ -84,6 +82,9 @@ class Guard:
 
     def _check_early(self, scope: Scope, route: str) -> None:
         """Raises Refusal for what the body does not matter for."""
+        head = len(scope["raw_path"]) + len(scope["query_string"])
+        if head + sum(len(name) + len(value) for name, value in scope["headers"]) > self.limits.head_bytes:
+            raise Refusal(431, "request", "the head is too large", "send fewer and shorter headers")
         if route in ALWAYS:
             return
         if self.connections > self.limits.connections:
@@ -104,6 +105,12 @@ class Guard:
         self._buffered += size
         if self._buffered > self.limits.buffered_bytes:
             raise Refusal(503, "body", "too many at a time", "try again later", reason="memory", retry_after=1)
+
+    def count_malformed(self, status: int) -> None:
+        """Count what is not a request."""
+        self._metrics.requests.labels("malformed", str(status)).inc()
+        self._metrics.rejected.labels("malformed").inc()
+        self._log.write("malformed", {"status": status})
 
     def charge(self, count: int) -> None:
         """Count the further requests of a batch."""

@@ -54,11 +54,12 @@ class Forwarding(logging.Handler):
 
 
 def forward_libraries(log: Log) -> None:
-    """Warnings and errors of uvicorn, asyncio and all others go to `log`; there is no other handler."""
+    """Warnings and errors of other libraries go to `log`, and nowhere else; of uvicorn errors only, as it warns of what
+    clients do."""
     root = logging.getLogger()
     root.handlers = [Forwarding(log)]
     root.setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.ERROR)

@@ -7,7 +7,7 @@ up; `run.py` makes the folder.
 import os
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,10 +20,9 @@ class Metrics:
     """All that is counted, in a registry of its own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "eimf_requests", "Answers by route and status.", ["route", "status"], registry=registry
-        )
+        self.requests = Counter("eimf_requests", "Answers by route and status.", ["route", "status"], registry=registry)
         self.seconds = Histogram(
             "eimf_request_seconds", "Time from the head of a request to the end of its answer.", ["route"],
             buckets=_BUCKETS, registry=registry,

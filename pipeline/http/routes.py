@@ -149,7 +149,9 @@ def _add_health(app: FastAPI, service: Service) -> None:
         current = service.reloader.current
         return _json(to_json({"status": "ok", "bundle": current and current.name}))
 
-    not_ready = {503: {"model": schemas.HealthAnswer, "description": "No bundle is loaded, or the server is stopping."}}
+    not_ready: dict[int | str, dict[str, Any]] = {
+        503: {"model": schemas.HealthAnswer, "description": "No bundle is loaded, or the server is stopping."}
+    }
 
     @app.get("/ready", response_model=schemas.HealthAnswer, responses=not_ready)
     async def ready() -> Response:
@@ -158,7 +160,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
         state = "stopping" if service.guard.is_stopping else "ready" if current else "loading"
         return _json(to_json({"status": state, "bundle": current and current.name}), 200 if state == "ready" else 503)
 
-    text = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
     @app.get("/metrics", response_class=Response, responses=text)
     async def metrics() -> Response:

@@ -29,7 +29,10 @@ class _Request(BaseModel):
     """A request without unknown fields; its errors are few, however many are wrong."""
 
     model_config = ConfigDict(
-        frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, json_schema_extra={"additionalProperties": False}
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        json_schema_extra={"additionalProperties": False},
     )
 
     @model_validator(mode="before")

@@ -1,5 +1,8 @@
-"""Search of items by title, for people who type: exact id first, then titles that begin with the text, titles with a word
-that does, and titles that hold it anywhere. Case and accents do not count."""
+"""Search of items, for people who type.
+
+First comes the item with exactly this id, then titles that begin with the text, titles with a word that does, and titles
+that hold it anywhere. Case and accents do not count.
+"""
 
 import unicodedata
 from bisect import bisect_right

@@ -1,5 +1,7 @@
-"""Small bundles whose user tower is written by hand: the service does not care what is recommended, only that it is passed
-on. An export takes seconds, this does not."""
+"""Small bundles whose user tower is written by hand, as an export takes seconds.
+
+The service does not care what is recommended: it only passes it on.
+"""
 
 import json
 import shutil
