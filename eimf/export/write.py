@@ -15,8 +15,11 @@ import numpy as np
 from safetensors.torch import save
 
 from eimf.backbones.base import Backbone
+from eimf.export.labels import BuiltLabels
 from eimf.export.tower import tower_onnx
 from eimf.serving import manifest as names
+from eimf.serving.bundle import LabelFile
+from eimf.serving.labels import Label, LabelSettings
 from eimf.serving.manifest import FileEntry, IndexPart, Manifest, Model, Source
 from eimf.store import keys
 from eimf.store.files import fsync
@@ -38,6 +41,8 @@ class Content:
     recent: np.ndarray
     metrics: Mapping[str, Any]
     card: str
+    labels: BuiltLabels | None = None
+    menu: Sequence[int] = ()
 
 
 def recent_popularity(last_item_idx: np.ndarray, num_items: int) -> np.ndarray:
@@ -58,6 +63,8 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
     _save(folder / names.RECENT, content.recent)
     lines = (_line(item_id, title) for item_id, title in zip(content.item_ids, content.titles, strict=True))
     (folder / names.ITEMS).write_text("".join(lines))
+    if content.labels:
+        _write_labels(folder, content.labels, content.menu)
     (folder / names.METRICS).write_text(json.dumps(content.metrics, indent=1, sort_keys=True) + "\n")
     (folder / names.CARD).write_text(content.card)
     manifest = Manifest(
@@ -67,13 +74,28 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
         source=content.source,
         model=content.model,
         index=IndexPart(kind="exact", parameters={}, recall=None),
-        labels=None,
+        labels=_label_settings(content.labels) if content.labels else None,
         files={path.name: _entry(path) for path in sorted(folder.iterdir())},
     ).signed()
     (folder / names.MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
     for path in (folder / names.MANIFEST, folder):
         fsync(path)
     return manifest
+
+
+def _write_labels(folder: Path, labels: BuiltLabels, menu: Sequence[int]) -> None:
+    columns = zip(labels.names, labels.interest_ids, labels.examples, strict=True)
+    file = LabelFile(
+        labels=[Label(name=name, interest_ids=tuple(ids), item_idx=tuple(items)) for name, ids, items in columns],
+        menu=list(menu),
+    )
+    (folder / names.LABELS).write_text(file.model_dump_json(indent=1) + "\n")
+    _save(folder / names.LABEL_VECTORS, labels.vectors)
+    _save(folder / names.ITEM_LABELS, labels.item_labels)
+
+
+def _label_settings(labels: BuiltLabels) -> LabelSettings:
+    return LabelSettings(count=len(labels), threshold=labels.thresholds["interest"], figures=labels.figures)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
