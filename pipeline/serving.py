@@ -32,10 +32,12 @@ def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
     """The recommender of a `checkpoint`, with the item ids of its `dataset`. Raises ArtifactError."""
     catalogue = catalogue_of(dataset)
     trained, backbone = load_backbone(checkpoint, len(catalogue))
+    table = backbone.item_table.weight.detach().numpy()
     return Recommender(
         TorchTower(backbone),
-        ExactIndex(backbone.item_table.weight.detach().numpy()),
+        ExactIndex(table),
         catalogue,
+        item_table=table,
         max_length=trained.model.max_length,
         keep_seen=trained.keep_seen,
     )
