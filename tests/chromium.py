@@ -35,8 +35,8 @@ class Chromium:
         self._number, self._buffer = 0, b""
         read, self._write = os.pipe()
         self._read, write = os.pipe()
-        # Chromium reads commands from descriptor 3 and writes to 4; a shell puts them there.
-        command = ["sh", "-c", f'exec "$@" 3<&{read} 4>&{write}', "sh", str(self.path()), *_FLAGS]
+        # Chromium reads commands from descriptor 3 and writes to 4; bash puts them there.
+        command = ["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "bash", str(self.path()), *_FLAGS]
         command += [f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
             command, pass_fds=(read, write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -239,8 +239,8 @@ on("restart", "click", () => change(EMPTY, "Everything is as at the start."));
 at("problem").lastChild.addEventListener("click", refresh);
 at("unknown").lastChild.addEventListener("click", () => {
   const isKnown = (name) => !known.unknown.has(name);
-  const { history, interests } = store.state;
-  change({ history: history.filter(isKnown), interests: interests.filter(isKnown) }, "Removed.");
+  const { history, interests, deny: denied } = store.state;
+  change({ history: history.filter(isKnown), interests: interests.filter(isKnown), deny: denied.filter(isKnown) }, "Removed.");
 });
 on("controls", "input", ({ target }) => {
   if (target.id === "count") change({ count: Number(target.value) });
