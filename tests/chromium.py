@@ -133,11 +133,11 @@ class Chromium:
             self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def click(self, selector: str) -> None:
-        """Clicks in the middle of an element with the mouse."""
+        """Clicks in the middle of an element with the mouse, once nothing moves any more."""
+        self.wait("document.getAnimations().length === 0")
         at = f"document.querySelector({json.dumps(selector)})"
-        x, y = self.value(
-            f"{at}.scrollIntoView({{block: 'center'}}), (r => [r.x + r.width / 2, r.y + r.height / 2])({at}.getBoundingClientRect())"
-        )
+        middle = f"(r => [r.x + r.width / 2, r.y + r.height / 2])({at}.getBoundingClientRect())"
+        x, y = self.value(f"{at}.scrollIntoView({{block: 'center'}}), {middle}")
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

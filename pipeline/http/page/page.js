@@ -191,7 +191,7 @@ function succeeded({ items, unknown, bundle }, milliseconds) {
   say(`${done} ${spoken(items, itemOf)}`);
   done = "";
   if (bundle !== known.bundle.bundle) learnBundle();
-  learnTitles();
+  else learnTitles();
 }
 
 function failed(error) {
@@ -217,6 +217,7 @@ async function learnBundle() {
   const { num_items: count, backbone } = bundle;
   if (backbone) text(at("bundle"), `Bundle ${bundle.bundle} · ${backbone} · ${count.toLocaleString("en")} items`);
   draw();
+  learnTitles();
 }
 
 // Controls

@@ -132,6 +132,7 @@ class TestInABrowser:
         visit.is_("!document.querySelector('#results').innerText.includes('you picked this')")
 
     def test_an_item_that_is_not_wanted(self, visit):
+        visit.browser.window(1280, still=False)
         visit.open("history=i008")
         first, second = visit.browser.value(RESULTS)[:2]
         visit.browser.click("#results [aria-label^='Not this']")
@@ -142,6 +143,15 @@ class TestInABrowser:
         visit.is_(f"{HISTORY}.length === 2 && !{RESULTS}.includes('{first}')")
         visit.browser.click("#undo")
         visit.is_(f"{HISTORY}.length === 1 && {RESULTS}.includes('{first}')")
+        visit.browser.value("document.querySelector('#results [aria-label^=\"Not this\"]').focus()")
+        visit.browser.press("Enter")
+        visit.is_(f"{RESULTS}[0] === '{second}'")
+        assert visit.focus().startswith("Not this: ") and visit.browser.value("document.activeElement.tabIndex") == 0
+        visit.browser.value("document.querySelector('#diversity').focus()")
+        visit.browser.press("ArrowRight", "ArrowRight", "ArrowRight")
+        visit.is_("location.hash.endsWith('diversity=0.3')")
+        visit.browser.click("#undo")  # all three
+        visit.is_(f"!location.hash.includes('diversity') && {RESULTS}[0] === '{second}'")
 
     def test_a_link_restores_everything(self, visit):
         link = "history=i008&history=i008&interest=Printer+ink&deny=i012&count=20&diversity=0.3&exclude_seen=false"
@@ -268,8 +278,8 @@ CONTRAST = """
     && node.checkVisibility({ opacityProperty: true }) && !node.closest(":disabled, .hidden, script"))
   .map(node => {
     const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-      .reduce((sum, v, index) => sum + v * [0.2126, 0.7152, 0.0722][index], 0);
+    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const light = colour => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => sum + w * linear(colour[i] / 255), 0);
     let below = node;
     while (parts(getComputedStyle(below).backgroundColor)[3] === 0) below = below.parentElement;
     const [a, b] = [getComputedStyle(node).color, getComputedStyle(below).backgroundColor].map(parts).map(light);
