@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eimf import schema
 from eimf.backbones.base import Backbone
-from eimf.serving.checkpoint import TrainedModel, read_backbone, read_configuration
+from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
 
