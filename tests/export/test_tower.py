@@ -1,10 +1,7 @@
 """The exported user tower: every backbone gives by onnxruntime what it gives by torch."""
 
-import numpy as np
-import onnx
 import pytest
 import torch
-from safetensors.torch import load
 
 from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
@@ -17,7 +14,7 @@ ITEMS, LENGTH = 30, 50
 VARIANTS = {**{name: {} for name in BACKBONES}, "hstu, time": {"time": True}}
 """Every backbone, and what changes the inputs of one."""
 FACTORS = {"gru4rec": 2, "bert4rec": 5}
-"""Where weights ten times as large would make a tower that enlarges roundings, by torch alone as well."""
+"""Where weights ten times as large would make a tower that enlarges every rounding."""
 
 
 def large(name: str, max_length: int = LENGTH) -> Backbone:
