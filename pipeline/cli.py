@@ -133,6 +133,21 @@ def recommend(
         recommending.write_all(Store(store), checkpoint, output, count, keep_seen)
 
 
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["export"])
+def export(
+    checkpoint: options.Checkpoint, output: options.Bundle, store: options.StoreFolder = _ARTIFACTS,
+    esim: options.LabelKey = None, labels: options.Labels = True, index: options.IndexKind = None,
+) -> None:  # fmt: skip
+    """Export a trained backbone as a bundle.
+
+    A bundle is a folder with all that serving needs: the user tower as ONNX, item vectors, an index, and the LLM's
+    interests as labels. `eimf.serving.Recommender.load` serves it with numpy, without torch and without the store.
+    """
+    from pipeline.commands.export import run_export
+
+    run_export(Store(store), checkpoint, output, esim=esim, labels=labels, index=index)
+
+
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["sweep"])
 def sweep(
     plan: options.Plan, store: options.StoreFolder = _ARTIFACTS, results: options.Results = None,

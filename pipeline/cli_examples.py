@@ -47,6 +47,12 @@ $ eimf recommend 0123456789ab -u 196 -n 20
 
 # To every user of the dataset
 $ eimf recommend 0123456789ab -o recommended.parquet""",
+    "export": """\
+# Into the folder bundle
+$ eimf export 0123456789ab -o bundle
+
+# Without the names of interests
+$ eimf export 0123456789ab -o bundle --no-labels""",
     "sweep": """\
 # Two trainings at a time, results in the folder study/
 $ eimf sweep study.toml

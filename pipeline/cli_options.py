@@ -141,6 +141,37 @@ ServeSeen = Annotated[
         help="Recommend items of the history again, or never.  [default: as in training]",
     ),
 ]
+Bundle = Annotated[
+    Path,
+    _option(
+        "--output",
+        "-o",
+        panel=_OUTPUT,
+        metavar="FOLDER",
+        help="Folder of the bundle: a new one, or a bundle to be replaced.",
+    ),
+]
+LabelKey = Annotated[
+    str | None,
+    _option(
+        "--esim",
+        "-e",
+        panel=_DATA,
+        metavar="KEY",
+        help="ESIM artifact whose interests are the labels.  [default: that of the training, or else the newest of the "
+        "dataset]",
+    ),
+]
+Labels = Annotated[bool, _option("--labels/--no-labels", panel=_OUTPUT, help="Whether to name interests.")]
+IndexKind = Annotated[
+    str | None,
+    _option(
+        "--index",
+        panel=_OUTPUT,
+        metavar="KIND",
+        help="exact, hnsw or ivfpq.  [default: exact, or hnsw for a large catalogue]",
+    ),
+]
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]

@@ -5,8 +5,8 @@ Example:
     from pipeline.serving import load_recommender
 
     model = load_recommender("artifacts", "0123456789ab")  # the store, and the key of a checkpoint
-    for item_id, score in model.recommend([["B0001", "B0002"]], count=10)[0]:
-        print(item_id, score)
+    for item in model.recommend_one(["B0001", "B0002"], count=10).items:
+        print(item.item_id, item.score)
 """
 
 from pathlib import Path
@@ -14,6 +14,9 @@ from pathlib import Path
 from eimf import schema
 from eimf.backbones.base import Backbone
 from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
+from eimf.export.tower import TorchTower
+from eimf.serving.catalogue import Catalogue
+from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
 
@@ -27,10 +30,24 @@ def load_recommender(store: Store | Path | str, key: str) -> Recommender:
 
 def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
     """The recommender of a `checkpoint`, with the item ids of its `dataset`. Raises ArtifactError."""
-    items = schema.checked(dataset.table("items", [schema.ITEM_ID]), schema.ITEMS, [schema.ITEM_ID])
-    item_ids = items[schema.ITEM_ID].to_pylist()
-    trained, backbone = load_backbone(checkpoint, len(item_ids))
-    return Recommender(backbone, item_ids, max_length=trained.model.max_length, keep_seen=trained.keep_seen)
+    catalogue = catalogue_of(dataset)
+    trained, backbone = load_backbone(checkpoint, len(catalogue))
+    table = backbone.item_table.weight.detach().numpy()
+    return Recommender(
+        TorchTower(backbone),
+        ExactIndex(table),
+        catalogue,
+        item_table=table,
+        max_length=trained.model.max_length,
+        keep_seen=trained.keep_seen,
+    )
+
+
+def catalogue_of(dataset: Artifact) -> Catalogue:
+    """The ids and titles of the items of a dataset. Raises ArtifactError for another table."""
+    columns = [schema.ITEM_ID, schema.TITLE]
+    items = schema.checked(dataset.table("items", columns), schema.ITEMS, columns)
+    return Catalogue(*(items[column].to_pylist() for column in columns))
 
 
 def load_backbone(checkpoint: Artifact, num_items: int) -> tuple[TrainedModel, Backbone]:
