@@ -103,6 +103,11 @@ class Recommender:
         """The id of `item_idx` is `item_ids[item_idx - 1]`."""
         return self.catalogue.item_ids
 
+    @property
+    def recent(self) -> np.ndarray:
+        """Log share of users whose last training event is the item, [N] float32; zeros without a bundle."""
+        return self._recent
+
     def recommend(
         self,
         histories: Sequence[Sequence[str]],
