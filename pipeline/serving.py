@@ -13,9 +13,9 @@ from pathlib import Path
 
 from eimf import schema
 from eimf.backbones.base import Backbone
+from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.export.tower import TorchTower
 from eimf.serving.catalogue import Catalogue
-from eimf.serving.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
@@ -32,10 +32,12 @@ def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
     """The recommender of a `checkpoint`, with the item ids of its `dataset`. Raises ArtifactError."""
     catalogue = catalogue_of(dataset)
     trained, backbone = load_backbone(checkpoint, len(catalogue))
+    table = backbone.item_table.weight.detach().numpy()
     return Recommender(
         TorchTower(backbone),
-        ExactIndex(backbone.item_table.weight.detach().numpy()),
+        ExactIndex(table),
         catalogue,
+        item_table=table,
         max_length=trained.model.max_length,
         keep_seen=trained.keep_seen,
     )

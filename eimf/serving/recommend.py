@@ -23,6 +23,8 @@ from eimf.serving.bundle import read_bundle
 from eimf.serving.catalogue import Catalogue
 from eimf.serving.diversity import POOL, diverse_order
 from eimf.serving.index import ExactIndex, Exclude, Found, Index
+from eimf.serving.labels import Labels
+from eimf.serving.reasons import names_of, reasons
 from eimf.serving.request import WANTS_TIMES, check_count, check_diversity, check_ids, id_list, listed, seconds_of
 from eimf.serving.result import Reason, Recommendation, Recommendations
 from eimf.serving.tower import OnnxTower, Tower
@@ -63,10 +65,13 @@ class Recommender:
         *,
         max_length: int,
         keep_seen: bool,
+        item_table: np.ndarray,
         recent: np.ndarray | None = None,
+        labels: Labels | None = None,
         digest: str = "",
     ) -> None:
         self.tower, self.index, self.catalogue = tower, index, catalogue
+        self.item_table, self.labels = item_table, labels
         self.max_length = max_length
         """Events that the tower sees: the last ones of a history."""
         self.keep_seen = keep_seen
@@ -87,7 +92,9 @@ class Recommender:
             Catalogue(bundle.item_ids, bundle.titles),
             max_length=model.max_length,
             keep_seen=model.keep_seen,
+            item_table=table,
             recent=bundle.recent,
+            labels=bundle.labels,
             digest=bundle.manifest.digest,
         )
 
@@ -277,7 +284,8 @@ class Recommender:
         result = Found(*(np.zeros((len(found.item_idx), width), part.dtype) for part in vars(found).values()))
         for row, item_idx in enumerate(found.item_idx):
             left = np.flatnonzero(item_idx)
-            order = left[diverse_order(found.scores[row, left], found.interest[row, left], count, diversity)]
+            category = found.interest[row, left] if self.labels is None else self.labels.of_items(item_idx[left])
+            order = left[diverse_order(found.scores[row, left], category, count, diversity)]
             for part, chosen in zip(vars(found).values(), vars(result).values(), strict=True):
                 chosen[row, : len(order)] = part[row, order]
         return result
@@ -298,12 +306,22 @@ class Recommender:
         self, found: Found, place: int, interests: np.ndarray | None, history: _History, choice: _Choice
     ) -> Recommendations:
         """Row `place` of what was found, with ids and reasons."""
-        item_ids = self.catalogue.item_ids
-        columns = (part[place].tolist() for part in (found.item_idx, found.scores, found.interest))
-        items = tuple(
-            Recommendation(item_ids[item_idx - 1], score, Reason(interest))
-            for item_idx, score, interest in zip(*columns, strict=True)
-            if item_idx
-        )
+        ids, left = self.item_ids, np.count_nonzero(found.item_idx[place])
+        item_idx, scores, interest = (part[place, :left] for part in vars(found).values())
+        if interests is None:
+            names = names_of(item_idx, interest, self.item_table[:1], self.labels)
+            why = [Reason(-1, name) for name in names]
+        else:
+            why = reasons(
+                item_idx,
+                interest,
+                history=history.item_idx[-self.max_length :],
+                interests=interests,
+                item_table=self.item_table,
+                item_ids=ids,
+                labels=self.labels,
+            )
+        columns = zip(item_idx.tolist(), scores.tolist(), why, strict=True)
+        items = tuple(Recommendation(ids[number - 1], score, reason) for number, score, reason in columns)
         unknown = history.unknown + choice.unknown
         return Recommendations(items, tuple(dict.fromkeys(unknown)) if unknown else ())
