@@ -70,6 +70,7 @@ def bounds(limits: Limits) -> dict[str, int]:
         "count": limits.count,
         "requests": limits.batch,
         "query": limits.query_length,
+        "item_id": limits.count,
     }
 
 
@@ -111,5 +112,5 @@ def write_bounds(openapi: dict[str, Any], limits: Limits) -> None:
                     part["maximum"] = largest[field]
     for route in ("/menu", "/items"):
         for parameter in openapi["paths"][route]["get"]["parameters"]:
-            key = "maximum" if parameter["schema"].get("type") == "integer" else "maxLength"
+            key = {"integer": "maximum", "array": "maxItems"}.get(parameter["schema"].get("type"), "maxLength")
             parameter["schema"][key] = largest[parameter["name"]]
