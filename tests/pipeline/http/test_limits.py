@@ -10,7 +10,7 @@ from pipeline.http.limits import Limits
 
 JSON = {"content-type": "application/json"}
 SMALL = {
-    "body_bytes": 2000, "head_bytes": 1500, "history": 5, "batch": 2, "count": 7, "interests": 2, "filter_ids": 3,
+    "body_bytes": 2000, "head_bytes": 1500, "history": 5, "batch": 2, "count": 21, "interests": 2, "filter_ids": 3,
     "id_length": 9, "query_length": 6,
 }  # fmt: skip
 
@@ -36,7 +36,7 @@ def refused(answer, status: int, field: str) -> None:
         ("times", {"times": [1] * 6}),
         ("interests", {"interests": ["a", "b", "c"]}),
         ("interests", {"interests": ["x" * 10]}),
-        ("count", {"count": 8}),
+        ("count", {"count": 22}),
         ("count", {"count": 0}),
         ("count", {"count": 10**30}),
         ("count", {"count": "3"}),
@@ -63,7 +63,7 @@ def test_a_field_beyond_its_limit_or_of_another_type(small, field, request_):
 
 
 def test_numbers_at_a_limit_are_taken(small):
-    request = {"history": ["i001"] * 5, "count": 7.0, "allow": ["i00000001"], "diversity": 1}
+    request = {"history": ["i001"] * 5, "count": 21.0, "allow": ["i00000001"], "diversity": 1}
     assert small.post("/recommend", json=request).status_code == 200
 
 
@@ -71,7 +71,7 @@ def test_a_batch_names_the_request(small):
     for requests, field in (
         ([{}] * 3, "requests"),
         ([], "requests"),
-        ([{}, {"count": 8}], "requests.1.count"),
+        ([{}, {"count": 22}], "requests.1.count"),
         ([{}, {"count": "x"}], "requests.1.count"),
         ([{}, {"x": 1}], "requests.1"),
     ):
@@ -81,7 +81,8 @@ def test_a_batch_names_the_request(small):
 
 @pytest.mark.parametrize(
     "query, field",
-    [("count=8", "count"), ("count=x", "count"), ("count=0", "count"), ("x=1", "request"), ("query=1234567", "query")],
+    [("count=22", "count"), ("count=x", "count"), ("count=0", "count"), ("x=1", "request"), ("query=1234567", "query"),
+     ("item_id=" + "&item_id=".join("x" * 22), "item_id"), ("item_id=0123456789", "item_id")],
 )
 def test_queries(small, query, field):
     refused(small.get(f"/items?{query}"), 422, field)
@@ -151,7 +152,7 @@ def test_limits_are_in_the_openapi_document(small):
     schemas = small.get("/openapi.json").json()["components"]["schemas"]
     request = schemas["RecommendRequest"]["properties"]
     assert request["history"]["maxItems"] == 5 and request["history"]["items"]["maxLength"] == 9
-    assert request["count"]["maximum"] == 7 and schemas["BatchRequest"]["properties"]["requests"]["maxItems"] == 2
+    assert request["count"]["maximum"] == 21 and schemas["BatchRequest"]["properties"]["requests"]["maxItems"] == 2
     assert all(field["description"] for name in schemas for field in [schemas[name]] if "Request" in name)
 
 
