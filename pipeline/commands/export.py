@@ -40,6 +40,7 @@ def run_export(
 ) -> Exported:
     """Export the checkpoint `checkpoint_key`, which may be shortened, to the folder `output`. Raises ArtifactError for
     an artifact that is missing or damaged, and for an `output` that is not a bundle."""
+    from eimf.export.check import check_bundle
     from eimf.export.folder import put_in_place, replaceable
     from eimf.export.write import write_bundle
 
@@ -54,13 +55,23 @@ def run_export(
         created = datetime.now(UTC).isoformat(timespec="seconds")
         content = _content(store, checkpoint, named_by)
         manifest = write_bundle(folder, content, created=created, version=metadata.version("eimf"))
+        difference = check_bundle(folder, content.backbone)
         if before is not None and before.identity() == manifest.identity():
             info(f"{output}: unchanged, this export is there already")
             return Exported(output, before, True)
         put_in_place(folder, output)
-    size = sum(entry.bytes for entry in manifest.files.values())
-    info(f"{output}: {size / 1e6:.1f} MB, bundle {manifest.digest[:12]} of checkpoint {checkpoint.short}")
+    _report(output, manifest, difference)
     return Exported(output, manifest, False)
+
+
+def _report(output: Path, manifest: Manifest, difference: float) -> None:
+    """What was written, and how well it agrees with torch."""
+    size = sum(entry.bytes for entry in manifest.files.values())
+    model, index, labels = manifest.model, manifest.index, manifest.labels
+    recall = "".join(f", {share:.4f} of the exact best {count}" for count, share in (index.recall or {}).items())
+    names = f"{labels.count} names" if labels else "no names"
+    info(f"{output}: {size / 1e6:.1f} MB, bundle {manifest.digest[:12]}, {model.backbone}, {model.num_items} items")
+    info(f"       index {index.kind}{recall}; {names}; differs from torch by {difference:.1e} of the largest number")
 
 
 def _content(store: Store, checkpoint: Artifact, esim: Artifact | None) -> "Content":
@@ -96,7 +107,6 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None) -> "Cont
         titles=catalogue.titles,
         recent=recent_popularity(histories.item_idx[last], len(catalogue)),
         metrics=_metrics(store, checkpoint),
-        card=f"# {trained.model.backbone}\n",
         labels=labels,
     )
 
