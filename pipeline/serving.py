@@ -13,9 +13,9 @@ from pathlib import Path
 
 from eimf import schema
 from eimf.backbones.base import Backbone
+from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.export.tower import TorchTower
 from eimf.serving.catalogue import Catalogue
-from eimf.serving.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store

@@ -1,6 +1,6 @@
 """The user tower: histories in, interests out; from a bundle, by onnxruntime.
 
-The graph of a bundle has the item table as an input, so the table is stored once, and the graph has no vector of an item.
+The graph of a bundle has the item table as an input: it is stored once, and the graph has no vector of an item.
 
 Shapes: B batch, T length, K interests, D width, N items; item 0 is padding, at the end.
 """
@@ -73,7 +73,7 @@ class OnnxTower:
             feed[TIMES] = times
         try:
             interests: np.ndarray = self._session.run([INTERESTS], feed)[0]
-        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no class in common
+        except Exception as error:
             raise _refused(f"does not run: {on_one_line(error)}") from error
         if interests.ndim != 3 or interests.shape[::2] != (len(item_idx), self._item_table.shape[1]):
             raise _refused(f"gives interests of shape {list(interests.shape)} for {len(item_idx)} histories")
@@ -94,7 +94,7 @@ def _session(content: bytes, threads: int) -> Any:
     options.log_severity_level = _SILENT
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no class in common
+    except Exception as error:
         raise _refused(f"is not a model that onnxruntime can load: {on_one_line(error)}") from error
 
 

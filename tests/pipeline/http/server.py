@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from tests.processes import alive
+
 ROOT = Path(__file__).resolve().parents[3]
 START = "from pipeline.cli import main; main()"
 
@@ -61,12 +63,12 @@ class Server:
         return lines[count - 1]
 
     def pids(self) -> list[int]:
-        """The processes that have begun to serve, the latest last."""
-        return [line["pid"] for line in self.events("listening")]
+        """The processes that serve, the latest last."""
+        return [line["pid"] for line in self.events("listening") if alive(line["pid"])]
 
     def cpu_seconds(self) -> float:
         """Processor time of the processes that serve."""
-        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in set(self.pids())]
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids()]
         return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
     def get(self, path: str) -> str:
