@@ -29,9 +29,10 @@ def check_count(count: object) -> None:
 
 
 def check_diversity(diversity: object) -> None:
-    is_number = isinstance(diversity, int | float | np.integer | np.floating) and not isinstance(diversity, bool)
-    if not (is_number and 0 <= diversity <= 1):
-        raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
+    if isinstance(diversity, int | float | np.integer | np.floating) and not isinstance(diversity, bool):
+        if 0 <= diversity <= 1:
+            return
+    raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
 
 
 def listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
@@ -76,7 +77,5 @@ def seconds_of(value: object, count: int, where: str = "") -> np.ndarray:
 
 
 def _no_list(field: str, value: object, wanted: str, where: str) -> DataError:
-    problem = (
-        f"{where}{'is ' if where else ''}{shown(value)} of type {type(value).__name__}, which is not a list"
-    )
+    problem = f"{where}{'is ' if where else ''}{shown(value)} of type {type(value).__name__}, which is not a list"
     return DataError(field, problem, f"give {wanted}")
