@@ -8,7 +8,7 @@ import { EMPTY, Store, toHash, toRequest } from "./state.js";
 import { historyRows, interestsOf, legendEntries, menuRows, resultRows, spoken } from "./views.js";
 
 const MENU = 24;
-const FEW = matchMedia("(max-width: 520px)").matches ? 5 : 8;
+const FEW = 7;
 const TRIES = 5;
 
 const at = (id) => document.getElementById(id);

@@ -108,7 +108,7 @@ class TestInABrowser:
         visit.is_("document.querySelector('#history').textContent.includes('Chair number 8')")
         visit.browser.value("document.querySelector('#history [tabindex=\"0\"]').focus()")
         visit.browser.press("ArrowDown", "Alt+ArrowUp")
-        assert visit.history() == ["i009", "i008", "i010"] and visit.focus() == "Ink number 9"
+        assert visit.history() == ["i009", "i008", "i010"] and visit.focus() == "1Ink number 9"
         visit.browser.press("ArrowRight")
         assert visit.focus() == "Move Ink number 9 up"
         visit.browser.press("ArrowRight", "Enter")
