@@ -65,10 +65,10 @@ export function resultRows(items, picked, itemOf, { add, deny }) {
   return items.map((item, index) => {
     const { item_id: id, reason, score } = item;
     const { name, number } = interests.get(keyOf(reason));
-    const cause = reason.because ? ["since you had ", itemName(itemOf(reason.because))] : [];
-    if (!cause.length && picked.includes(reason.label)) cause.push("you picked this");
-    const isTold = reason.label || interests.size > 1 || !cause.length; // not "Interest 1" all the way down
-    const parts = isTold ? [element("bdi", { class: "interest" }, name), cause.length ? " · " : ""] : [];
+    const isAlone = !reason.label && reason.because && interests.size === 1; // not "Interest 1" all the way down
+    const parts = isAlone ? ["Since"] : [element("bdi", { class: "interest" }, name), reason.because ? " · since" : ""];
+    if (reason.because) parts.push(" you had ", itemName(itemOf(reason.because)));
+    else if (picked.includes(reason.label)) parts.push(" · you picked this");
     const level = span("");
     // Scores compare within one answer only: the bar tells where one lies between the least and the best.
     level.style.width = `${high > low ? 12 + (88 * (score - low)) / (high - low) : 100}%`;
@@ -77,7 +77,7 @@ export function resultRows(items, picked, itemOf, { add, deny }) {
       nameCell(
         span("rank", index + 1),
         span("clamp", itemName(item), span("id", item.title ? ` ${id}` : "")),
-        span("reason", interestShape(number), span("clamp", ...parts, ...cause)),
+        span("reason", interestShape(number), span("clamp", ...parts)),
         span("score", span(`bar ${codeOf(number)}`, level), span("hidden", " Score "), score.toFixed(2)),
       ),
       cell(iconButton("add", `Add ${itemText(item)} to the history`, () => add(item), CELL)),
