@@ -14,14 +14,24 @@ from tests.processes import alive
 
 ROOT = Path(__file__).resolve().parents[3]
 START = "from pipeline.cli import main; main()"
+_START_WITH_LIMITS = """
+import json, pathlib, sys
+from pipeline.commands.serve import run_serve
+from pipeline.http.limits import Limits
+from pipeline.http.run import Options
+limits = Limits(**json.loads(sys.argv[1]))
+sys.exit(run_serve(Options(pathlib.Path(sys.argv[2]), "127.0.0.1", 0, 1, limits, False)))
+"""
 
 
 class Server:
-    """`eimf serve` with its log lines; a context."""
+    """`eimf serve` with its log lines; a context. With `limits`, one process that has those."""
 
-    def __init__(self, bundle: Path, *options: str) -> None:
+    def __init__(self, bundle: Path, *options: str, limits: dict[str, Any] | None = None) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", START, "serve", str(bundle), "--port", "0", *options]
+        if limits is not None:
+            command = [sys.executable, "-c", _START_WITH_LIMITS, json.dumps(limits), str(bundle)]
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -70,6 +80,11 @@ class Server:
         """Processor time of the processes that serve."""
         stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids()]
         return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """Bytes in use, of the processes that serve."""
+        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids()]
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def get(self, path: str) -> str:
         """The text of an answer."""
