@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,8 +33,8 @@ def trace(backbone: Backbone, max_length: int) -> onnx.ModelProto:
     items = torch.ones(2, length, dtype=torch.int64)
     arguments = [torch.zeros(4, backbone.item_table.embedding_dim), items, torch.full((2,), length)]
     batch = torch.export.Dim("B", min=1)
-    history = {0: batch, 1: torch.export.Dim("T", min=1, max=max_length)} if max_length > 1 else {0: batch}
-    shapes: list[dict[int, object]] = [{0: torch.export.Dim("N", min=2)}, history, {0: batch}]
+    history: dict[int, Any] = {0: batch, 1: torch.export.Dim("T", min=1, max=max_length)} if max_length > 1 else {0: batch}
+    shapes: list[dict[int, Any]] = [{0: torch.export.Dim("N", min=2)}, history, {0: batch}]
     names = [ITEM_TABLE, ITEMS, LENGTHS]
     if backbone.uses_timestamps:
         arguments, shapes, names = [*arguments, items.double()], [*shapes, history], [*names, TIMES]
@@ -122,8 +123,9 @@ class _GRUOperator(nn.Module):
         super().__init__()
         assert gru.num_layers == 1 and gru.bias and gru.batch_first and not gru.bidirectional
         self.hidden = gru.hidden_size
-        for name, parameter in gru.named_parameters():
-            self.register_parameter(name, parameter)
+        # Under their names in the GRU, which the graph keeps.
+        self.weight_ih_l0, self.weight_hh_l0 = gru.weight_ih_l0, gru.weight_hh_l0
+        self.bias_ih_l0, self.bias_hh_l0 = gru.bias_ih_l0, gru.bias_hh_l0
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         """Return the states [B, T, F] of x [B, T, D or F]."""

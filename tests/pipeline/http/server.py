@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,9 +20,10 @@ START = "from pipeline.cli import main; main()"
 class Server:
     """`eimf serve` with its log lines; a context."""
 
-    def __init__(self, bundle: Path, *options: str) -> None:
+    def __init__(self, bundle: Path, *options: str, start: str = START, before: Sequence[str] = ()) -> None:
+        """`start` is what the process runs, with the arguments `before` in front of those of `eimf`."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", START, "serve", str(bundle), "--port", "0", *options]
+        command = [sys.executable, "-c", start, *before, "serve", str(bundle), "--port", "0", *options]
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
