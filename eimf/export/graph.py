@@ -119,13 +119,17 @@ class _Served(nn.Module):
 class _GRUOperator(nn.Module):
     """One layer of torch's GRU as ONNX's operator: torch's exporter writes it out step by step, for one length."""
 
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
     def __init__(self, gru: nn.GRU) -> None:
         super().__init__()
         assert gru.num_layers == 1 and gru.bias and gru.batch_first and not gru.bidirectional
         self.hidden = gru.hidden_size
-        # Under their names in the GRU, which the graph keeps.
-        self.weight_ih_l0, self.weight_hh_l0 = gru.weight_ih_l0, gru.weight_hh_l0
-        self.bias_ih_l0, self.bias_hh_l0 = gru.bias_ih_l0, gru.bias_hh_l0
+        for name, parameter in gru.named_parameters():  # the graph keeps the names
+            self.register_parameter(name, parameter)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         """Return the states [B, T, F] of x [B, T, D or F]."""
