@@ -133,6 +133,41 @@ def recommend(
         recommending.write_all(Store(store), checkpoint, output, count, keep_seen)
 
 
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["export"])
+def export(
+    checkpoint: options.Checkpoint, output: options.Bundle, store: options.StoreFolder = _ARTIFACTS,
+    esim: options.LabelKey = None, labels: options.Labels = True, index: options.IndexKind = None,
+) -> None:  # fmt: skip
+    """Export a trained backbone as a bundle.
+
+    A bundle is a folder with all that serving needs: the user tower as ONNX, item vectors, an index, and the LLM's
+    interests as labels. `eimf.serving.Recommender.load` serves it with numpy, without torch and without the store.
+    """
+    from pipeline.commands.export import run_export
+
+    run_export(Store(store), checkpoint, output, esim=esim, labels=labels, index=index)
+
+
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["serve"])
+def serve(
+    bundle: options.BundleFolder, host: options.Host = "127.0.0.1", port: options.Port = 8000,
+    processes: options.ServeProcesses = 1, threads: options.Threads = 1, rate: options.Rate = None,
+    queue: options.Queue = 64, deadline: options.Deadline = 5.0, body_size: options.BodySize = 256,
+    log_ids: options.LogIds = False,
+) -> None:  # fmt: skip
+    """Serve a bundle over HTTP.
+
+    The page is at the address it prints, the interface at /openapi.json. A new bundle in the same place is loaded
+    without a pause, and so is one after SIGHUP. SIGTERM stops it after all answers.
+    """
+    from pipeline.commands.serve import run_serve
+    from pipeline.http.limits import Limits
+    from pipeline.http.run import Options
+
+    limits = Limits(threads=threads, rate=rate, queue=queue, seconds=deadline, body_bytes=1024 * body_size)
+    raise typer.Exit(run_serve(Options(bundle, host, port, processes, limits, log_ids)))
+
+
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["sweep"])
 def sweep(
     plan: options.Plan, store: options.StoreFolder = _ARTIFACTS, results: options.Results = None,

@@ -9,6 +9,7 @@ import typer
 from pipeline.recipe import built_in_recipes
 
 _DATA, _SETTINGS, _INPUT, _OUTPUT = "Data", "Settings", "Input", "Output"
+_ADDRESS, _LOAD = "Address", "Load"
 
 
 def _dataset_names(incomplete: str) -> list[str]:
@@ -141,6 +142,72 @@ ServeSeen = Annotated[
         help="Recommend items of the history again, or never.  [default: as in training]",
     ),
 ]
+Bundle = Annotated[
+    Path,
+    _option(
+        "--output",
+        "-o",
+        panel=_OUTPUT,
+        metavar="FOLDER",
+        help="Folder of the bundle: a new one, or a bundle to be replaced.",
+    ),
+]
+LabelKey = Annotated[
+    str | None,
+    _option(
+        "--esim",
+        "-e",
+        panel=_DATA,
+        metavar="KEY",
+        help="ESIM artifact whose interests are the labels.  [default: that of the training, or else the newest of the "
+        "dataset]",
+    ),
+]
+Labels = Annotated[bool, _option("--labels/--no-labels", panel=_OUTPUT, help="Whether to name interests.")]
+IndexKind = Annotated[
+    str | None,
+    _option(
+        "--index",
+        panel=_OUTPUT,
+        metavar="KIND",
+        help="exact, hnsw or ivfpq.  [default: exact, or hnsw for a large catalogue]",
+    ),
+]
+BundleFolder = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Folder that `eimf export` wrote, or a link to it.")
+]
+Host = Annotated[str, _option("--host", panel=_ADDRESS, metavar="NAME", help="Address to listen at; 0.0.0.0 is all.")]
+Port = Annotated[
+    int, _option("--port", panel=_ADDRESS, metavar="N", min=0, max=65_535, help="Port; 0 is any that is free.")
+]
+ServeProcesses = Annotated[
+    int, _option("--processes", panel=_LOAD, metavar="N", min=1, max=256, help="Processes that serve the port.")
+]
+Threads = Annotated[
+    int,
+    _option("--threads", panel=_LOAD, metavar="N", min=1, max=256, help="Requests that a process computes at a time."),
+]
+Rate = Annotated[
+    float | None,
+    _option(
+        "--rate",
+        panel=_LOAD,
+        metavar="N",
+        min=0.001,
+        help="Requests a second, of all processes; above, the answer is 429.  [default: any]",
+    ),
+]
+Queue = Annotated[
+    int,
+    _option(
+        "--queue", panel=_LOAD, metavar="N", min=1, help="Requests of a process that wait; above, the answer is 503."
+    ),
+]
+Deadline = Annotated[
+    float, _option("--deadline", panel=_LOAD, metavar="SECONDS", min=0.001, help="Time for an answer; then it is 503.")
+]
+BodySize = Annotated[int, _option("--body-size", panel=_LOAD, metavar="KB", min=1, help="Largest body of a request.")]
+LogIds = Annotated[bool, typer.Option("--log-ids", help="Log the ids of histories and named interests, too.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]

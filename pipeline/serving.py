@@ -5,15 +5,21 @@ Example:
     from pipeline.serving import load_recommender
 
     model = load_recommender("artifacts", "0123456789ab")  # the store, and the key of a checkpoint
-    for item_id, score in model.recommend([["B0001", "B0002"]], count=10)[0]:
-        print(item_id, score)
+    for item in model.recommend_one(["B0001", "B0002"], count=10).items:
+        print(item.item_id, item.score)
 """
 
 from pathlib import Path
 
+import numpy as np
+
 from eimf import schema
 from eimf.backbones.base import Backbone
-from eimf.serving.checkpoint import TrainedModel, read_backbone, read_configuration
+from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
+from eimf.export.tower import TorchTower
+from eimf.serving.catalogue import Catalogue
+from eimf.serving.cold_start import ColdStart
+from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
 
@@ -27,10 +33,35 @@ def load_recommender(store: Store | Path | str, key: str) -> Recommender:
 
 def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
     """The recommender of a `checkpoint`, with the item ids of its `dataset`. Raises ArtifactError."""
-    items = schema.checked(dataset.table("items", [schema.ITEM_ID]), schema.ITEMS, [schema.ITEM_ID])
-    item_ids = items[schema.ITEM_ID].to_pylist()
-    trained, backbone = load_backbone(checkpoint, len(item_ids))
-    return Recommender(backbone, item_ids, max_length=trained.model.max_length, keep_seen=trained.keep_seen)
+    catalogue = catalogue_of(dataset)
+    trained, backbone = load_backbone(checkpoint, len(catalogue))
+    table = backbone.item_table.weight.detach().numpy()
+    return Recommender(
+        TorchTower(backbone),
+        ExactIndex(table),
+        catalogue,
+        table,
+        max_length=trained.model.max_length,
+        keep_seen=trained.keep_seen,
+        cold_start=ColdStart(recent_of(dataset, len(catalogue)), table, None),
+    )
+
+
+def recent_of(dataset: Artifact, num_items: int) -> np.ndarray:
+    """Log share of users whose last training event is the item, [N] float32, smoothed by half a user for each item."""
+    events = schema.checked(dataset.table("events"), schema.EVENTS)
+    events = events.filter(events[schema.TRAIN])
+    user_idx, item_idx = (events[column].to_numpy() for column in (schema.USER, schema.ITEM))
+    last = np.append(user_idx[1:] != user_idx[:-1], True)[: len(user_idx)]
+    counts = np.bincount(item_idx[last], minlength=num_items + 1)[1 : num_items + 1] + 0.5
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+def catalogue_of(dataset: Artifact) -> Catalogue:
+    """The ids and titles of the items of a dataset. Raises ArtifactError for another table."""
+    columns = [schema.ITEM_ID, schema.TITLE]
+    items = schema.checked(dataset.table("items", columns), schema.ITEMS, columns)
+    return Catalogue(*(items[column].to_pylist() for column in columns))
 
 
 def load_backbone(checkpoint: Artifact, num_items: int) -> tuple[TrainedModel, Backbone]:

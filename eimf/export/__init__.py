@@ -1,1 +1,2 @@
-"""Export: from a trained backbone and what stage one found to what a bundle holds. Runs once, before serving."""
+"""Export: from a trained backbone and what stage one found to a bundle that `eimf.serving` reads. Runs once, before
+serving."""

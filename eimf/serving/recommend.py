@@ -1,44 +1,99 @@
-"""Recommend with a trained backbone: item ids in, item ids out. No LLM, no texts, no data of other users.
+"""Recommend: item ids in, item ids with their reasons out. No LLM, no texts, no torch, no data of other users.
 
-`pipeline/serving.py` loads one from a store, and shows how to use it.
+    from eimf.serving import Recommender
 
-Shapes: B users, E events of all of them, T longest window.
+    model = Recommender.load("bundle/")
+    for item in model.recommend_one(["B0001", "B0002"], count=10).items:
+        print(item.item_id, item.score, item.reason)
+
+`pipeline/serving.py` makes the same class of a checkpoint in a store.
+
+Shapes: B users, E events of all of them, T longest window, K interests, D width, N items.
 """
 
-import reprlib
-from collections.abc import Iterable, Mapping, Sequence, Set
-from contextlib import suppress
-from numbers import Integral
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
-import torch
 
-from eimf.backbones.base import Backbone
 from eimf.data.windows import flat_ranges, pad_windows, window_index
 from eimf.errors import DataError
-from eimf.retrieval import Exclude, best_item_idx
+from eimf.serving.answer import answer_of
+from eimf.serving.bundle import read_bundle
+from eimf.serving.catalogue import Catalogue
+from eimf.serving.cold_start import ColdStart
+from eimf.serving.diversity import POOL
+from eimf.serving.index import ExactIndex, Exclude, Found, Index
+from eimf.serving.labels import Labels
+from eimf.serving.query import Choice, History, read_choice, read_histories, read_history
+from eimf.serving.request import WANTS_TIMES, check_count, id_list
+from eimf.serving.result import MenuEntry, Recommendations
+from eimf.serving.select import best_scores, diversified
+from eimf.serving.tower import OnnxTower, Tower
 
 _BATCH = 256
-"""Histories that go through the backbone together."""
-_MAX_SECONDS = 1e15
-"""Of either sign: thirty million years, which float64 still counts by the second."""
-_HISTORIES, _TIMES = "lists of ids", "lists of seconds, one for each history"
-_WANTS_TIMES = "this backbone knows how long ago an event was: give seconds for each"
+"""Histories that go through the tower together."""
 
 
 class Recommender:
-    """A backbone with the ids of its items. `recommend` takes ids; `rank`, below it, takes and returns arrays."""
+    """A user tower, an index of items, and their ids. `recommend` takes ids; `rank` takes and returns arrays.
 
-    def __init__(self, backbone: Backbone, item_ids: Sequence[str], *, max_length: int, keep_seen: bool) -> None:
-        self.backbone = backbone.eval()
-        self.item_ids = list(item_ids)
-        """`item_idx` of the backbone counts from 1: the id of `item_idx` is `item_ids[item_idx - 1]`."""
+    Calls change nothing, so threads may share one.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        index: Index,
+        catalogue: Catalogue,
+        item_table: np.ndarray,
+        *,
+        max_length: int,
+        keep_seen: bool,
+        cold_start: ColdStart,
+        labels: Labels | None = None,
+        examples: Sequence[Sequence[int]] = (),
+        digest: str = "",
+    ) -> None:
+        self.tower, self.index, self.catalogue, self.item_table = tower, index, catalogue, item_table
         self.max_length = max_length
-        """Events that the backbone sees: the last ones of a history."""
+        """Events that the tower sees: the last ones of a history."""
         self.keep_seen = keep_seen
         """Whether items of the history may be recommended, unless a call says otherwise."""
-        self._item_idx = {item_id: item_idx for item_idx, item_id in enumerate(self.item_ids, 1)}
+        self.cold_start, self.labels = cold_start, labels
+        self.digest = digest
+        """Of the bundle; empty if it comes from a store."""
+        self._examples = examples
+        self._numbers = {} if labels is None else {name: number for number, name in enumerate(labels.names)}
+
+    @classmethod
+    def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
+        """The recommender of a bundle, which is checked first. Raises ArtifactError for a folder that is not a whole
+        bundle, and MissingError without a package that it needs."""
+        bundle = read_bundle(folder)
+        table = bundle.item_vectors
+        return cls(
+            OnnxTower(bundle.tower, table, threads=threads),
+            ExactIndex(table),
+            Catalogue(bundle.item_ids, bundle.titles),
+            table,
+            max_length=bundle.manifest.model.max_length,
+            keep_seen=bundle.manifest.model.keep_seen,
+            cold_start=ColdStart(bundle.recent, table, bundle.labels),
+            labels=bundle.labels,
+            examples=bundle.examples,
+            digest=bundle.manifest.digest,
+        )
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The id of `item_idx` is `item_ids[item_idx - 1]`."""
+        return self.catalogue.item_ids
+
+    @property
+    def recent(self) -> np.ndarray:
+        """Log share of users whose last training event is the item, [N] float32."""
+        return self.cold_start.recent
 
     def recommend(
         self,
@@ -46,41 +101,79 @@ class Recommender:
         count: int = 10,
         *,
         times: Sequence[Sequence[float]] | None = None,
-        keep_seen: bool | None = None,
-    ) -> list[list[tuple[str, float]]]:
-        """The best `count` items of each history with their scores, best first; fewer if fewer are left.
+        exclude_seen: bool | None = None,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] | None = None,
+        diversity: float = 0.0,
+    ) -> list[Recommendations]:
+        """The best `count` items of each history, best first; fewer if fewer are left.
 
-        A history is a list of item ids, oldest first, of any length; unknown ids are skipped. `times` has the seconds
-        of each event, for a backbone that uses them. With `keep_seen`, items of the history may be recommended again;
-        None: as in training. Raises DataError for a history without a known item, or with too few times, and for ids
-        that are not text.
+        A history is a list of item ids, oldest first, of any length. Unknown ids, also those of `allow` and `deny`, are
+        reported in the answer. A history without a known item is answered with what is popular now. `times` has the
+        seconds of each event, for a backbone that uses them. With `exclude_seen`, no item of the history is
+        recommended; None: as in training. With `allow`, nothing else is recommended; nothing of `deny` ever is.
+        `diversity` from 0 to 1 is explained in `eimf.serving.diversity`. Raises DataError for too few times, and for
+        ids that are not text.
         """
-        _check_count(count)
-        listed = _listed("histories", histories, _HISTORIES)
-        if not listed:
-            return []
-        indices = [self._indices(number, history) for number, history in enumerate(listed)]
-        seconds = self._seconds(times, indices) if self.backbone.uses_timestamps else None
-        lengths = np.array([np.count_nonzero(item_idx) for item_idx in indices])
-        all_item_idx = np.concatenate(indices)
-        is_known = all_item_idx > 0
-        best, scores = self.rank(
-            all_item_idx[is_known],
-            lengths,
-            count=count,
-            keep_seen=keep_seen,
-            times=None if seconds is None else np.concatenate(seconds)[is_known],
-        )
-        return self.with_ids(best, scores)
+        check_count(count)
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen), allow, deny, diversity)
+        read = read_histories(self.catalogue, self.tower.uses_timestamps, histories, times)
+        return self._answers(read, count, choice)
 
-    def with_ids(self, item_idx: np.ndarray, scores: np.ndarray) -> list[list[tuple[str, float]]]:
-        """What `rank` returns, in the form that `recommend` returns it in."""
+    def recommend_one(
+        self,
+        history: Sequence[str],
+        count: int = 10,
+        *,
+        times: Sequence[float] | None = None,
+        exclude_seen: bool | None = None,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] | None = None,
+        diversity: float = 0.0,
+    ) -> Recommendations:
+        """`recommend` for one history."""
+        check_count(count)
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen), allow, deny, diversity)
+        read = read_history(self.catalogue, self.tower.uses_timestamps, history, times)
+        return self._answers([read], count, choice)[0]
+
+    def recommend_for(
+        self,
+        interests: Iterable[str],
+        history: Sequence[str] = (),
+        count: int = 10,
+        *,
+        times: Sequence[float] | None = None,
+        exclude_seen: bool | None = None,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] | None = None,
+        diversity: float = 0.0,
+    ) -> Recommendations:
+        """The best `count` items for somebody who picked `interests` by their names, and for the history since then,
+        if there is any. Everything else is as in `recommend`; names that no label has are reported in the answer."""
+        check_count(count)
+        names = id_list("interests", interests, "names such as `menu` returns")
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen), allow, deny, diversity)
+        read = read_history(self.catalogue, self.tower.uses_timestamps, history, times)
+        unknown = [name for name in names if name not in self._numbers]
+        picked = np.array([self._numbers[name] for name in names if name in self._numbers], np.int64)
+        read = History(read.item_idx, read.times, [*unknown, *read.unknown])
+        if not len(picked):
+            return self._answers([read], count, choice)[0]
+        return self._answer_picked(picked, read, count, choice)
+
+    def menu(self, count: int = 20) -> list[MenuEntry]:
+        """The first `count` named interests for people to pick from, each with a few items that show what it means;
+        fewer if there are fewer, none without labels."""
+        check_count(count)
+        if self.labels is None:
+            return []
+        names, ids = self.labels.names, self.item_ids
         return [
-            [(self.item_ids[index - 1], score) for index, score in zip(*row, strict=True) if index]
-            for row in zip(item_idx.tolist(), scores.tolist(), strict=True)
+            MenuEntry(names[number], tuple(ids[item_idx - 1] for item_idx in self._examples[number]))
+            for number in self.labels.menu[:count]
         ]
 
-    @torch.no_grad()
     def rank(
         self,
         item_idx: np.ndarray,
@@ -88,7 +181,7 @@ class Recommender:
         *,
         times: np.ndarray | None = None,
         count: int = 10,
-        keep_seen: bool | None = None,
+        exclude_seen: bool | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best items of each history by `item_idx` [B, count], and their scores, best first; 0 if fewer are left.
 
@@ -96,83 +189,116 @@ class Recommender:
         has, one or more; `times` [E] their seconds, for a backbone that uses them. Fewer columns if there are fewer
         items. Raises DataError for arrays that do not fit together.
         """
-        _check_count(count)
-        times = times if self.backbone.uses_timestamps else None
-        offsets = self._offsets(item_idx, lengths, times)
-        keep_seen = self.keep_seen if keep_seen is None else keep_seen
-        width = min(count, len(self.item_ids))
-        best, scores = np.zeros((len(lengths), width), np.int64), np.zeros((len(lengths), width), np.float32)
-        by_length = np.argsort(lengths, kind="stable")  # so that windows need little padding
-        for start in range(0, len(lengths), _BATCH):
-            user = by_length[start : start + _BATCH]
-            begin, length = offsets[user], lengths[user]
-            index = window_index(begin, begin + length, self.max_length)
-            interests = self.backbone.interests(
-                torch.from_numpy(pad_windows(item_idx, index)),
-                torch.from_numpy(np.minimum(length, self.max_length)),
-                None if times is None else torch.from_numpy(pad_windows(times, index)),
-            )
-            exclude = None
-            if not keep_seen:
-                row, event = flat_ranges(begin, length)
-                exclude = Exclude(torch.from_numpy(row), torch.from_numpy(item_idx[event]))
-            of_batch = best_item_idx(interests, self.backbone.item_vectors, exclude, width)
-            best[user], scores[user] = (values.numpy() for values in of_batch)
-        return best, scores
-
-    def _offsets(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-        """Where each history begins, [B]. Raises DataError if the arrays do not fit together."""
+        check_count(count)
         if (lengths < 1).any() or lengths.sum() != len(item_idx):
             raise DataError("lengths", "do not divide the events", "give how many events each history has, 1 or more")
-        if len(item_idx) and (item_idx.min() < 1 or item_idx.max() > len(self.item_ids)):
-            problem = f"{item_idx.min()} to {item_idx.max()}"
-            raise DataError("item_idx", problem, f"give numbers from 1 to {len(self.item_ids)}")
-        if self.backbone.uses_timestamps and (times is None or len(times) != len(item_idx)):
-            raise DataError("times", "none" if times is None else "not as many as events", _WANTS_TIMES)
-        return np.cumsum(lengths) - lengths
+        self.catalogue.check(item_idx)
+        times = times if self.tower.uses_timestamps else None
+        if self.tower.uses_timestamps and (times is None or len(times) != len(item_idx)):
+            raise DataError("times", "none" if times is None else "not as many as events", WANTS_TIMES)
+        width = min(count, len(self.catalogue))
+        best, scores = np.zeros((len(lengths), width), np.int64), np.zeros((len(lengths), width), np.float32)
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen))
+        for user, _, found in self._search(item_idx, lengths, times, count, choice):
+            best[user], scores[user] = found.item_idx, found.scores
+        return best, scores
 
-    def _indices(self, number: int, history: object) -> np.ndarray:
-        """The item_idx of each event of a history, 0 if unknown. Raises DataError if none is known."""
-        hint = f"{_HISTORIES} such as [{self.item_ids[0]!r:.50}]"
-        item_ids = _listed("histories", history, hint, f"number {number} is ")
-        if wrong := [item_id for item_id in item_ids if not isinstance(item_id, str)]:
-            kind = type(wrong[0]).__name__
-            problem = f"number {number} has {reprlib.repr(wrong[0])} of type {kind}, which is not text"
-            raise DataError("histories", problem, f"give {hint}")
-        item_idx = np.array([self._item_idx.get(item_id, 0) for item_id in item_ids], dtype=np.int64)
-        if not item_idx.any():
-            problem = f"number {number} has no item of the catalogue: {reprlib.repr(item_ids)}"
-            raise DataError("histories", problem, f"give ids such as {self.item_ids[0]!r:.50}")
-        return item_idx
+    def _excludes(self, exclude_seen: bool | None) -> bool:
+        return not self.keep_seen if exclude_seen is None else bool(exclude_seen)
 
-    def _seconds(self, times: object, indices: list[np.ndarray]) -> list[np.ndarray]:
-        """The seconds of each event."""
-        if times is None:
-            raise DataError("times", "none", _WANTS_TIMES)
-        listed = [_listed("times", seconds, _TIMES, "holds ") for seconds in _listed("times", times, _TIMES)]
-        if [len(seconds) for seconds in listed] != [len(item_idx) for item_idx in indices]:
-            raise DataError("times", "not as many as events", _WANTS_TIMES)
-        return [_as_seconds(number, seconds) for number, seconds in enumerate(listed)]
+    def _answers(self, histories: list[History], count: int, choice: Choice) -> list[Recommendations]:
+        """The answer for each history."""
+        warm = [row for row, history in enumerate(histories) if len(history.item_idx)]
+        answers: dict[int, Recommendations] = {}
+        if warm:
+            item_idx = np.concatenate([histories[row].item_idx for row in warm])
+            lengths = np.array([len(histories[row].item_idx) for row in warm])
+            seconds = [times for row in warm if (times := histories[row].times) is not None]
+            times = np.concatenate(seconds) if seconds else None
+            for users, interests, found in self._search(item_idx, lengths, times, count, choice):
+                for place, user in enumerate(users.tolist()):
+                    row = warm[user]
+                    answers[row] = self._answer(found, place, interests[place], histories[row], choice)
+        if len(warm) < len(histories):
+            scores = self.cold_start.scores(np.zeros(0, np.int64), None, 0)
+            popular = self._best(scores, choice.deny, count, choice)
+            for row in set(range(len(histories))) - answers.keys():
+                answers[row] = self._answer(popular, 0, None, histories[row], choice)
+        return [answers[row] for row in range(len(histories))]
+
+    def _answer_picked(self, picked: np.ndarray, history: History, count: int, choice: Choice) -> Recommendations:
+        """The answer for the labels `picked`."""
+        item_idx, interests = history.item_idx, None
+        if len(item_idx):
+            lengths = np.array([min(len(item_idx), self.max_length)])
+            times = None if history.times is None else history.times[None, -self.max_length :]
+            interests = self.tower.interests(item_idx[None, -self.max_length :], lengths, times)[0]
+        deny = np.union1d(choice.deny, item_idx) if choice.exclude_seen else choice.deny
+        scores = self.cold_start.scores(picked, interests, len(item_idx))
+        found = self._best(scores, deny, count, choice)
+        return self._answer(found, 0, interests, history, choice, picked)
+
+    def _best(self, scores: np.ndarray, deny: np.ndarray, count: int, choice: Choice) -> Found:
+        """The best items by the `scores` [N] of all of them."""
+        found = best_scores(scores, self._candidates(count, choice), deny=deny, allow=choice.allow)
+        return self._diverse(found, count, choice)
+
+    def _search(
+        self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None, count: int, choice: Choice
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, Found]]:
+        """For block after block of histories as in `rank`: which they are, their interests, and what was found."""
+        offsets = np.cumsum(lengths) - lengths
+        by_length = np.argsort(lengths, kind="stable")  # so that windows need little padding
+        for start in range(0, len(lengths), _BATCH):
+            users = by_length[start : start + _BATCH]
+            begin, length = offsets[users], lengths[users]
+            index = window_index(begin, begin + length, self.max_length)
+            interests = self.tower.interests(
+                pad_windows(item_idx, index),
+                np.minimum(length, self.max_length),
+                None if times is None else pad_windows(times, index),
+            )
+            rows, events = flat_ranges(begin, length if choice.exclude_seen else 0 * length)
+            exclude = _also(Exclude(rows, item_idx[events]), choice.deny, len(users))
+            found = self.index.search(interests, self._candidates(count, choice), exclude=exclude, allow=choice.allow)
+            yield users, interests, self._diverse(found, count, choice)
+
+    def _candidates(self, count: int, choice: Choice) -> int:
+        return min(count * POOL if choice.diversity else count, len(self.catalogue))
+
+    def _diverse(self, found: Found, count: int, choice: Choice) -> Found:
+        """The `count` items of each row of candidates, as diverse as the choice says."""
+        if not choice.diversity:
+            return found
+        return diversified(found, count, choice.diversity, None if self.labels is None else self.labels.of_items)
+
+    def _answer(
+        self,
+        found: Found,
+        row: int,
+        interests: np.ndarray | None,
+        history: History,
+        choice: Choice,
+        picked: np.ndarray | None = None,
+    ) -> Recommendations:
+        return answer_of(
+            found,
+            row,
+            history,
+            interests=interests,
+            picked=picked,
+            unknown=choice.unknown,
+            window=self.max_length,
+            item_table=self.item_table,
+            item_ids=self.catalogue.item_ids,
+            labels=self.labels,
+        )
 
 
-def _check_count(count: object) -> None:
-    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
-        raise DataError("count", reprlib.repr(count), "ask for 1 item or more")
-
-
-def _listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
-    """`value` as a list. Raises DataError if it has no order, or is text."""
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set):
-        with suppress(TypeError):  # an array without a dimension, for example
-            return list(value)
-    problem = f"{where}{reprlib.repr(value)} of type {type(value).__name__}, which is not a list"
-    raise DataError(field, problem, f"give {wanted}")
-
-
-def _as_seconds(number: int, seconds: list[Any]) -> np.ndarray:
-    """The times of one history as float64. Raises DataError if one is not a number of seconds."""
-    with suppress(TypeError, ValueError, OverflowError):
-        values = np.asarray(seconds, dtype=np.float64)
-        if values.ndim == 1 and (np.abs(values) <= _MAX_SECONDS).all():
-            return values
-    raise DataError("times", f"number {number} has {reprlib.repr(seconds)}", "give seconds for each event")
+def _also(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:
+    """What to exclude, and the items `deny` for every query."""
+    if not len(deny):
+        return exclude
+    query = np.repeat(np.arange(queries), len(deny))
+    item_idx = np.concatenate([exclude.item_idx, np.tile(deny, queries)])
+    return Exclude(np.concatenate([exclude.query, query]), item_idx)

@@ -41,24 +41,22 @@ def show(
     count: int,
     keep_seen: bool | None = None,
 ) -> None:
-    """Print the items that the checkpoint `key` recommends after a history, or to a user of its dataset. `keep_seen` as
-    in `Recommender.recommend`."""
+    """Print the items that the checkpoint `key` recommends after a history, or to a user of its dataset. With
+    `keep_seen`, items of the history may be recommended again; None: as in training."""
     if bool(history) == (user is not None):
         problem = "a history and a user" if history else "neither a history nor a user"
         raise SettingError("recommend", problem, "give item ids, oldest first, or --user with an id of the dataset")
     model, dataset = _load(store, key)
-    if user is None:
-        best = model.recommend([history], count, times=[times] if times else None, keep_seen=keep_seen)[0]
-    else:
-        user_idx = _user_idx(dataset, user)
-        ranked = _rank(model, histories_of({"dataset": dataset}), range(user_idx, user_idx + 1), count, keep_seen)
-        best = model.with_ids(*ranked)[0]
-    if not best:
+    if user is not None:
+        history, times = _of_user(model, dataset, user)
+    exclude_seen = None if keep_seen is None else not keep_seen
+    answer = model.recommend_one(history, count, times=times or None, exclude_seen=exclude_seen)
+    if answer.unknown:
+        info(f"unknown items are skipped: {', '.join(answer.unknown)[:300]}")
+    if not answer.items:
         info("nothing is left to recommend: the history holds every item; --keep-seen recommends items of it again")
         return
-    items = dataset.table("items", [schema.ITEM_ID, schema.TITLE])
-    titles = dict(zip(*(items[name].to_pylist() for name in (schema.ITEM_ID, schema.TITLE)), strict=True))
-    rows = [(item_id, (Number(score, 3), titles[item_id] or "")) for item_id, score in best]
+    rows = [(item.item_id, (Number(item.score, 3), model.catalogue.title(item.item_id) or "")) for item in answer.items]
     info(format_table(Table("item", ("score", "title"), tuple(rows))))
 
 
@@ -85,6 +83,14 @@ def _load(store: Store, key: str) -> tuple[Recommender, Artifact]:
     return recommender_of(checkpoint, dataset), dataset
 
 
+def _of_user(model: Recommender, dataset: Artifact, user: str) -> tuple[list[str], list[float] | None]:
+    """All events of a user of the dataset: item ids, and times if it has any. Raises DataError for an unknown user."""
+    histories, user_idx = histories_of({"dataset": dataset}), _user_idx(dataset, user)
+    events = slice(histories.offsets[user_idx], histories.offsets[user_idx + 1])
+    times = None if histories.timestamps is None else histories.timestamps[events].astype(np.float64).tolist()
+    return [model.item_ids[item_idx - 1] for item_idx in histories.item_idx[events].tolist()], times
+
+
 def _user_idx(dataset: Artifact, user: str) -> int:
     """Raises DataError for an id that the dataset does not have."""
     ids: list[str] = dataset.table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
@@ -101,7 +107,8 @@ def _rank(
     offsets = histories.offsets[users.start : users.stop + 1]
     events = slice(offsets[0], offsets[-1])
     times = None if histories.timestamps is None else histories.timestamps[events].astype(np.float64)
-    return model.rank(histories.item_idx[events], np.diff(offsets), times=times, count=count, keep_seen=keep_seen)
+    exclude_seen = None if keep_seen is None else not keep_seen
+    return model.rank(histories.item_idx[events], np.diff(offsets), times=times, count=count, exclude_seen=exclude_seen)
 
 
 def _ranked_tables(

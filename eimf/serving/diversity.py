@@ -1,0 +1,44 @@
+"""ComiRec's controllable diversity (Cen et al., KDD 2020, arXiv 2005.09347, section 3.4, "aggregation module").
+
+It chooses greedily the set S of items that maximises
+
+    Q(u, S) = sum of f(u, i) over i in S  +  lambda * sum of g(i, j) over the pairs of S,    g = [c(i) != c(j)],
+
+where f is the score and c the category. An item i adds f(i) + lambda (|S| - |S with category c(i)|) to it, and |S| is
+the same for all: so the greedy choice takes, of all categories, the item with the largest f(i) - lambda p(i), where
+p(i) counts the better items of the same category. That is one sort.
+
+Our scale: lambda = d / (1 - d) * (range of the candidates' scores) / count for a diversity d from 0 to 1. So at d = 1/2
+the `count`-th item of a category stands where an item of a new category with the worst score does, whatever the scale
+of a backbone's scores; at 1 each category gives its best item before any gives its next one, in the order of scores.
+
+Shapes: P candidates of one user.
+"""
+
+import numpy as np
+
+POOL = 10
+"""Candidates for each item that is asked for: what is not among the best so many is never recommended."""
+
+
+def diverse_order(scores: np.ndarray, category: np.ndarray, count: int, diversity: float) -> np.ndarray:
+    """The columns of the best `count` candidates in the order in which they are chosen, or of all if there are fewer.
+
+    `scores` [P] are finite, best first; `category` [P] any whole numbers; `diversity` from 0 to 1. With 0 it is the
+    order given.
+    """
+    if diversity == 0 or len(scores) == 0:
+        return np.arange(min(count, len(scores)))
+    spread = max(float(scores[0] - scores[-1]), float(np.finfo(np.float32).tiny))
+    gain = (1 - diversity) * (scores - scores[-1]).astype(np.float64) / spread - diversity * _before(category) / count
+    return np.argsort(-gain, kind="stable")[:count]
+
+
+def _before(category: np.ndarray) -> np.ndarray:
+    """How many earlier candidates have the same category, [P]."""
+    order = np.argsort(category, kind="stable")
+    by_category = category[order]
+    begin = np.searchsorted(by_category, by_category)
+    before = np.empty(len(category), np.int64)
+    before[order] = np.arange(len(category)) - begin
+    return before

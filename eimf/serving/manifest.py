@@ -1,0 +1,140 @@
+"""`bundle.json`: what a bundle holds, where it came from, and the size and sha256 of every file of it.
+
+Shapes: N items, D width, K interests, L labels.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from eimf.serving.labels import LabelSettings
+
+SCHEMA_VERSION = 1
+MANIFEST, CARD, METRICS = "bundle.json", "README.md", "metrics.json"
+TOWER, WEIGHTS = "user_tower.onnx", "user_tower.safetensors"
+ITEM_VECTORS, ITEMS, RECENT = "item_vectors.npy", "items.jsonl", "recent.npy"
+INDEX = "index.faiss"
+LABELS, LABEL_VECTORS, ITEM_LABELS = "labels.json", "label_vectors.npy", "item_labels.npy"
+ALWAYS = frozenset({CARD, METRICS, TOWER, WEIGHTS, ITEM_VECTORS, ITEMS, RECENT})
+"""Files of every bundle, in addition to the manifest."""
+WITH_LABELS = frozenset({LABELS, LABEL_VECTORS, ITEM_LABELS})
+
+_KILO, _MEGA = 1 << 10, 1 << 20
+_LARGEST = {CARD: _MEGA, METRICS: 4 * _MEGA, TOWER: 512 * _MEGA, WEIGHTS: 512 * _MEGA}
+"""Bytes of the files whose size does not follow from the number of items."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""A plain file name: no separator, not hidden."""
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,63}$")]
+Number = Annotated[int | float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """What all parts of a manifest share: no field is converted, none is unknown."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class FileEntry(Part):
+    """One file."""
+
+    bytes: Annotated[int, Field(ge=0, le=1 << 46)]
+    sha256: Sha256
+
+
+class Source(Part):
+    """Keys of the artifacts that a bundle was exported from."""
+
+    checkpoint: Sha256
+    dataset: Sha256
+    esim: Sha256 | None
+    """Whose interests are the labels; None without labels."""
+
+
+class Model(Part):
+    """The backbone, as far as serving has to know it."""
+
+    backbone: Word
+    width: Annotated[int, Field(ge=1, le=65_536)]
+    """D."""
+    interests: Annotated[int, Field(ge=1, le=256)]
+    """K."""
+    max_length: Annotated[int, Field(ge=1, le=65_536)]
+    """Events that the backbone sees: the last ones of a history."""
+    uses_timestamps: bool
+    keep_seen: bool
+    """Whether it was trained and measured to recommend what a user already had."""
+    num_items: Annotated[int, Field(ge=1, lt=2**31)]
+    """N."""
+
+
+class IndexPart(Part):
+    """How items are found."""
+
+    kind: Literal["exact", "hnsw", "ivfpq"]
+    parameters: dict[Word, Number]
+    recall: dict[Word, Number] | None
+    """Share of the exact best items that it finds, as measured at export; None for an exact index."""
+
+
+class Manifest(Part):
+    """`bundle.json`."""
+
+    schema_version: Literal[1]
+    created: Annotated[str, Field(max_length=64)]
+    """UTC time of the export, ISO 8601."""
+    eimf: Annotated[str, Field(max_length=64)]
+    """Version that exported it."""
+    source: Source
+    model: Model
+    index: IndexPart
+    labels: LabelSettings | None
+    files: Annotated[dict[FileName, FileEntry], Field(max_length=64)]
+    """All files of the bundle but `bundle.json`."""
+    digest: str = ""
+    """sha256 over the canonical JSON of all other fields."""
+
+    def signed(self) -> Self:
+        """A copy with its digest. Raises ValueError for NaN or infinity."""
+        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json", exclude={"digest"}))})
+
+    def identity(self) -> dict[str, Any]:
+        """What the same inputs give again: all fields but the time, the version, and the digest over them."""
+        return self.model_dump(mode="json", exclude={"created", "eimf", "digest"})
+
+    def expected_files(self) -> frozenset[str]:
+        """The names of the files that such a bundle has, without `bundle.json`."""
+        index = frozenset() if self.index.kind == "exact" else frozenset({INDEX})
+        return ALWAYS | index | (WITH_LABELS if self.labels else frozenset())
+
+    def arrays(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of each `.npy` file, as its header must name them."""
+        items, width = self.model.num_items, self.model.width
+        arrays: dict[str, tuple[str, tuple[int, ...]]] = {
+            ITEM_VECTORS: ("<f4", (items + 1, width)),
+            RECENT: ("<f4", (items,)),
+        }
+        if self.labels:
+            arrays |= {LABEL_VECTORS: ("<f4", (self.labels.count, width)), ITEM_LABELS: ("<i4", (items,))}
+        return arrays
+
+    def largest(self, name: str) -> int:
+        """Bytes that the file `name`, which is no array, may have at most."""
+        items = self.model.num_items
+        if name == ITEMS:
+            return items * 4 * _KILO
+        if name == INDEX:
+            return items * (8 * self.model.width + 4 * _KILO) + 64 * _MEGA
+        if name == LABELS:
+            return (self.labels.count if self.labels else 0) * 64 * _KILO
+        return _LARGEST[name]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
