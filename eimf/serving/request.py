@@ -30,7 +30,7 @@ def check_count(count: object) -> None:
 
 def check_diversity(diversity: object) -> None:
     is_number = isinstance(diversity, int | float | np.integer | np.floating) and not isinstance(diversity, bool)
-    if not (is_number and 0 <= diversity <= 1):
+    if not is_number or not 0 <= diversity <= 1:  # type: ignore[operator]
         raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
 
 
@@ -76,7 +76,5 @@ def seconds_of(value: object, count: int, where: str = "") -> np.ndarray:
 
 
 def _no_list(field: str, value: object, wanted: str, where: str) -> DataError:
-    problem = (
-        f"{where}{'is ' if where else ''}{shown(value)} of type {type(value).__name__}, which is not a list"
-    )
+    problem = f"{where}{'is ' if where else ''}{shown(value)} of type {type(value).__name__}, which is not a list"
     return DataError(field, problem, f"give {wanted}")
