@@ -146,7 +146,8 @@ help: ## print this list
 	@echo '  make demo'
 	@echo '  make esim RECIPE=my.toml'
 	@echo '  make train RECIPE=my.toml BACKBONE=comirec-sa SET="train.seed=1 train.lr=5e-4"'
-	@echo '  make export RECIPE=my.toml BACKBONE=comirec-sa && make serve'
+	@echo '  make export RECIPE=my.toml BACKBONE=comirec-sa'
+	@echo '  make serve'
 	@echo; echo 'Targets install what they need into VENV. `eimf --help` lists the commands behind them.'
 
 $(BIN)/python:

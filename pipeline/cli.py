@@ -66,7 +66,7 @@ def _open(folder: Path) -> Store:
 def demo(
     store: options.StoreFolder = _ARTIFACTS, settings: options.Settings = None, output: options.Bundle = _BUNDLE
 ) -> None:
-    """Run both stages on MovieLens-100K, print a table, and export a bundle.
+    """Run both stages on MovieLens-100K and export a bundle.
 
     Downloads the dataset and two small models, asks the LLM about 38 typical users, and trains SASRec plain, with item
     texts, by the published method, and with the LLM's interests. Takes about five minutes on two CPU cores. Then

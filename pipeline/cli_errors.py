@@ -19,7 +19,9 @@ _EXTRAS = {
     "export": {"onnx", "onnxscript", "onnxruntime"},
     "serve": {"fastapi", "starlette", "uvicorn", "prometheus_client"},
 }
-"""Packages by the extra that installs them. A command has an extra of its own if its name is here."""
+"""Packages by the extra that installs them; some are in several."""
+_EXTRA_OF_COMMAND = {"export": "export", "serve": "serve"}
+"""Commands that have an extra of their own."""
 _TARGETS = {"data": "esim"}
 """The target of `make` that installs an extra, if its name is another."""
 _USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
@@ -45,7 +47,7 @@ def _missing(module: str, command: str) -> str | None:
     extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
     if extra is None:
         return None
-    extra = command if command in _EXTRAS else extra
+    extra = _EXTRA_OF_COMMAND.get(command, extra)
     target = _TARGETS.get(extra, extra)
     return f"{package}: not installed here, and this needs it; run `make {target}`, or pip install -e '.[{extra}]'"
 
