@@ -29,6 +29,7 @@ ALLOWED = {
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
     "serving": {"errors", "config", "data", "retrieval", "backbones"},
+    "export": {"schema", "serving"},
 }
 FLOORS = [
     {"console", "recipe", "renamed", "serving"},
