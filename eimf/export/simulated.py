@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eimf.data.eval_cases import EvalCases
 from eimf.data.histories import Histories
 from eimf.data.windows import flat_ranges
 from eimf.vectors import mean_unit_vectors
 
 HALF = -1
 """Show half of the history, of people with 8 events or more."""
-_MANY = 4
+_MANY, _BLOCK = 4, 1 << 10
+_NO_CASES = EvalCases(*(np.zeros(size, np.int64) for size in (0, 0, 1, 0)))
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,21 @@ class Cases:
     def __len__(self) -> int:
         return len(self.user_idx)
 
+    def every(self, step: int) -> "Cases":
+        """Every `step`-th case."""
+        if step <= 1:
+            return self
+        hidden = self.hidden_case % step == 0
+        columns = (self.user_idx, self.target, self.begin, self.length)
+        user_idx, target, begin, length = (column[::step] for column in columns)
+        return Cases(user_idx, target, begin, length, self.hidden_case[hidden] // step, self.hidden_item_idx[hidden])
+
 
 def cut_cases(histories: Histories, split: str, shown: int, *, first: bool = False) -> Cases:
     """The cases of a split, of which the model sees the last `shown` events before the target (with `first`, the first
     ones of the history) or HALF of them. Hidden are the training events that are not shown. People with fewer events
     are left out. If several items are relevant, the target is the first."""
-    cases = histories.cases[split]
+    cases = histories.cases.get(split, _NO_CASES)
     user_idx, end, target = cases.user_idx, cases.history_end, cases.item_idx[cases.offsets[:-1]]
     length = np.where(end >= 2 * _MANY, end // 2, 0) if shown == HALF else np.full(len(end), shown)
     enough = (length <= end) & ((length > 0) | (shown == 0))
@@ -64,5 +75,10 @@ def mean_texts(item_idx: np.ndarray, person: np.ndarray, count: int, items: np.n
 def pick_names(people: np.ndarray, names: np.ndarray, menu: np.ndarray, count: int) -> np.ndarray:
     """The `count` labels of the `menu` whose texts are nearest to each person's, nearest first, [C, count]; -1 for a
     person without text. `people` [C, F], `names` [L, F]."""
-    order = np.argsort(-(people @ names[menu].T), axis=1, kind="stable")[:, :count]
-    return np.where(people.any(axis=1)[:, None], menu[order], -1)
+    count = min(count, len(menu))
+    picks = np.full((len(people), count), -1)
+    for start in range(0, len(people), _BLOCK):
+        part = people[start : start + _BLOCK]
+        order = np.argsort(-(part @ names[menu].T), axis=1, kind="stable")[:, :count]
+        picks[start : start + _BLOCK] = np.where(part.any(axis=1)[:, None], menu[order], -1)
+    return picks
