@@ -80,6 +80,7 @@ async function learnTitles() {
   remember(await api.items(ids.map((id) => ["item_id", id])).catch(() => []));
   draw();
   drawAnswer();
+  learnTitles();
 }
 
 async function example() {
