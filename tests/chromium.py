@@ -21,7 +21,7 @@ _FLAGS = [
 _KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "Delete": 46, "Home": 36, "End": 35, " ": 32}
 _KEYS |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 _MODIFIERS = {"Alt": 1, "Control": 2, "Shift": 8}
-SECONDS = 10
+SECONDS = 30
 """That a page has to do what a test waits for."""
 
 

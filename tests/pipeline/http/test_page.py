@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from tests.pipeline.http.server import Server
 
 PAGE = Path(__file__).parents[3] / "pipeline" / "http" / "page"
 NO_BROWSER = "no chromium: on Debian `apt-get install chromium`, elsewhere set CHROMIUM to the binary"
-slow = [pytest.mark.slow, pytest.mark.skipif(Chromium.path() is None, reason=NO_BROWSER)]
+in_a_browser = [pytest.mark.slow, pytest.mark.skipif(Chromium.path() is None, reason=NO_BROWSER)]
 ROWS = "[...document.querySelectorAll('#%s [role=row]')].map(row => row.dataset.key)"
 HISTORY, RESULTS = (ROWS % part for part in ("history", "results"))
 ANSWERED = "document.querySelector('#timing').textContent && !document.querySelector('#results').ariaBusy"
@@ -75,9 +76,8 @@ def visit(browser: Chromium, server: Server) -> Iterator[Visit]:
     assert browser.value("window.ran") is None
 
 
-@pytest.mark.slow
 class TestInABrowser:
-    pytestmark = slow
+    pytestmark = in_a_browser
 
     def test_search_and_add_by_keyboard_alone(self, visit):
         visit.open()
@@ -166,6 +166,9 @@ class TestInABrowser:
             "history": ["i008", "i008"], "interests": ["Printer ink"], "deny": ["i012"], "count": 20, "diversity": 0.3,
             "exclude_seen": False,
         }  # fmt: skip
+        times = "import('./state.js').then(state => state.toRequest({ history: ['a', 'b'] }, true).times)"
+        first, last = visit.browser.value(times)
+        assert last - first == 86_400 and abs(last - time.time()) < 100
         visit.browser.click("#exclude-seen")
         visit.is_(f"!{RESULTS}.includes('i008')")
         assert visit.browser.value("location.hash") == "#" + link.replace("=false", "=true")
