@@ -130,11 +130,7 @@ def _trouble(load_: Load, server: Server, short: float) -> dict[float, Callable[
         load_.swap(load_.first)
         kill()
 
-    return {
-        0.4 * short: kill,
-        1.2 * short: lambda: load_.swap(load_.second),
-        1.9 * short: swap_and_kill,
-    }
+    return {0.4 * short: kill, 1.2 * short: lambda: load_.swap(load_.second), 1.9 * short: swap_and_kill}
 
 
 def faults(tallies: dict[str, Tally]) -> list[str]:
