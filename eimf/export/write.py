@@ -87,10 +87,7 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
 
 
 def _write_arrays(folder: Path, content: Content) -> None:
-    arrays = {
-        names.ITEM_VECTORS: content.backbone.item_table.weight.detach().numpy(),
-        names.RECENT: content.recent,
-    }
+    arrays = {names.ITEM_VECTORS: content.backbone.item_table.weight.detach().numpy(), names.RECENT: content.recent}
     if content.labels:
         arrays |= {names.LABEL_VECTORS: content.labels.vectors, names.ITEM_LABELS: content.labels.item_labels}
     for name, array in arrays.items():

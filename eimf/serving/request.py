@@ -76,7 +76,5 @@ def seconds_of(value: object, count: int, where: str = "") -> np.ndarray:
 
 
 def _no_list(field: str, value: object, wanted: str, where: str) -> DataError:
-    problem = (
-        f"{where}{'is ' if where else ''}{shown(value)} of type {type(value).__name__}, which is not a list"
-    )
+    problem = f"{where}{'is ' if where else ''}{shown(value)} of type {type(value).__name__}, which is not a list"
     return DataError(field, problem, f"give {wanted}")
