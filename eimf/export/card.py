@@ -23,8 +23,8 @@ def card(
     esim = f", interests `{source.esim[:12]}`" if source.esim else ""
     return f"""# A recommender: {model.backbone}, {model.num_items:,} items
 
-Given the items that somebody had, oldest first, it recommends what may come next. It was exported by EIMF, and is served
-without an LLM, a text encoder, or torch.
+Given the items that somebody had, oldest first, it recommends what may come next. It was exported by EIMF, and is
+served without an LLM, a text encoder, or torch.
 
 | | |
 |---|---|

@@ -30,7 +30,7 @@ def check_count(count: object) -> None:
 
 def check_diversity(diversity: object) -> None:
     is_number = isinstance(diversity, int | float | np.integer | np.floating) and not isinstance(diversity, bool)
-    if not (is_number and 0 <= diversity <= 1):
+    if not is_number or not 0 <= diversity <= 1:  # type: ignore[operator]
         raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
 
 

@@ -58,7 +58,13 @@ def test_the_evaluation_counts_what_is_recommended(served, keep_seen, split):
     model, dataset, _, _ = served
     flat = histories_of({"dataset": dataset})
     ranking = rank_users(
-        model.tower.backbone, flat, split, max_length=model.max_length, keep_seen=keep_seen, batch_size=16, cutoffs=(1, 10)
+        model.tower.backbone,
+        flat,
+        split,
+        max_length=model.max_length,
+        keep_seen=keep_seen,
+        batch_size=16,
+        cutoffs=(1, 10),
     )
     users = list(histories(dataset).values())
     known = [events[: int(count)] for events, count in zip(users, flat.cases[split].history_end, strict=True)]

@@ -50,7 +50,9 @@ class Clients:
         self._tally = Tally()
         self._number = 0
 
-    def run(self, seconds: float, rate: float | None = None, at: Mapping[float, Callable[[], None]] | None = None) -> Tally:
+    def run(
+        self, seconds: float, rate: float | None = None, at: Mapping[float, Callable[[], None]] | None = None
+    ) -> Tally:
         """Send for so long: at a `rate`, evenly, or as fast as answers come. `at` has what happens meanwhile, by its
         second."""
         self._tally, self._number = Tally(), 0
@@ -69,7 +71,7 @@ class Clients:
         while True:
             number, self._number = self._number, self._number + 1
             due = time.perf_counter() if rate is None else begin + number / rate
-            if due >= end:
+            if max(due, time.perf_counter()) >= end:
                 break
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
@@ -119,7 +121,9 @@ async def _later(second: float, action: Callable[[], None]) -> None:
 
 
 def _request(body: bytes) -> bytes:
-    head = f"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 

@@ -7,8 +7,11 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
+
+from tests.processes import alive
 
 ROOT = Path(__file__).resolve().parents[3]
 START = "from pipeline.cli import main; main()"
@@ -17,9 +20,10 @@ START = "from pipeline.cli import main; main()"
 class Server:
     """`eimf serve` with its log lines; a context."""
 
-    def __init__(self, bundle: Path, *options: str) -> None:
+    def __init__(self, bundle: Path, *options: str, start: str = START, before: Sequence[str] = ()) -> None:
+        """`start` is what the process runs, with the arguments `before` in front of those of `eimf`."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", START, "serve", str(bundle), "--port", "0", *options]
+        command = [sys.executable, "-c", start, *before, "serve", str(bundle), "--port", "0", *options]
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -61,12 +65,12 @@ class Server:
         return lines[count - 1]
 
     def pids(self) -> list[int]:
-        """The processes that have begun to serve, the latest last."""
-        return [line["pid"] for line in self.events("listening")]
+        """The processes that serve, the latest last."""
+        return [line["pid"] for line in self.events("listening") if alive(line["pid"])]
 
     def cpu_seconds(self) -> float:
         """Processor time of the processes that serve."""
-        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in set(self.pids())]
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids()]
         return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
     def get(self, path: str) -> str:
