@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from eimf.errors import SettingError
-from eimf.serving.faiss_index import FaissIndex, one_thread
+from eimf.serving.faiss_index import FaissIndex, faiss_threads
 from eimf.serving.index import ExactIndex, Found
 
 Kind = Literal["auto", "exact", "hnsw", "ivfpq"]
@@ -66,7 +66,7 @@ def build_index(
     if len(sample_interests) < 2:
         raise SettingError("index", f"{kind} is tuned with the interests of users, here of none", 'export with "exact"')
     name: Literal["hnsw", "ivfpq"] = "hnsw" if kind == "hnsw" else "ivfpq"
-    with one_thread():
+    with faiss_threads(1):
         index = _graph(item_table[1:]) if name == "hnsw" else _lists(item_table[1:], seed)
     rng = np.random.default_rng(seed)
     users = sample_interests[rng.permutation(len(sample_interests))[:_MOST_USERS]]

@@ -38,10 +38,12 @@ class FaissIndex:
     All items are compared instead if `allow` is given, if very many items are excluded, and if too few candidates are
     found."""
 
-    def __init__(self, item_table: np.ndarray, index: Any, parameters: Mapping[str, float]) -> None:
+    def __init__(
+        self, item_table: np.ndarray, index: Any, parameters: Mapping[str, float], *, threads: int = 1
+    ) -> None:
         """`item_table` [N+1, D], whose row 0 is not an item. Raises ArtifactError for parameters that are none."""
         self._exact = ExactIndex(item_table)
-        self._index = index
+        self._index, self._threads = index, threads
         self._effort, self._fetch = (_parameter(parameters, name) for name in ("effort", "fetch"))
 
     def search(
@@ -70,7 +72,7 @@ class FaissIndex:
     def _candidates(self, interests: np.ndarray, count: int, exclude: Exclude) -> np.ndarray:
         """item_idx of `count` items of each interest, ascending, [B, C]; 0 for none, twice, or excluded."""
         queries = len(interests)
-        with one_thread():
+        with faiss_threads(self._threads):
             _, rows = self._index.search(
                 np.ascontiguousarray(interests.reshape(-1, interests.shape[2]), np.float32),
                 min(count, self._num_items),
@@ -116,7 +118,7 @@ def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> Any:
     except ImportError as error:
         raise MissingError("faiss", "not installed", "install the serving extra: pip install 'eimf[serve]'") from error
     try:
-        with _largest_allocation(len(data)), one_thread():
+        with _largest_allocation(len(data)), faiss_threads(1):
             index = faiss.deserialize_index(np.ascontiguousarray(data))
             index.search(np.ones((1, width), np.float32), 1)
     except (RuntimeError, MemoryError) as error:
@@ -143,12 +145,12 @@ def _largest_allocation(size: int) -> Iterator[None]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let FAISS use one thread. OpenMP keeps the number for each calling thread, so every search says it."""
+def faiss_threads(count: int) -> Iterator[None]:
+    """Let FAISS use so many threads. OpenMP keeps the number for each calling thread, so every search says it."""
     import faiss
 
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(count)
     try:
         yield
     finally:

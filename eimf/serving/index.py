@@ -80,14 +80,17 @@ class ExactIndex:
         return rescored(self.item_table, interests, np.append(0, rows + 1)[number], count)
 
 
-def open_index(item_table: np.ndarray, kind: str, parameters: Mapping[str, float], data: np.ndarray | None) -> Index:
+def open_index(
+    item_table: np.ndarray, kind: str, parameters: Mapping[str, float], data: np.ndarray | None, *, threads: int = 1
+) -> Index:
     """The index of a bundle: its kind and parameters, and the bytes [n] uint8 of its file, whose sha256 was checked.
     Raises ArtifactError for a file that is not an index of these items, and MissingError without FAISS."""
     if kind == "exact" or data is None:
         return ExactIndex(item_table)
     from eimf.serving.faiss_index import FaissIndex, read_faiss
 
-    return FaissIndex(item_table, read_faiss(data, kind, len(item_table) - 1, item_table.shape[1]), parameters)
+    index = read_faiss(data, kind, len(item_table) - 1, item_table.shape[1])
+    return FaissIndex(item_table, index, parameters, threads=threads)
 
 
 def rescored(item_table: np.ndarray, interests: np.ndarray, item_idx: np.ndarray, count: int) -> Found:
