@@ -100,7 +100,10 @@ def _label_file(labels: BuiltLabels, menu: Sequence[int]) -> LabelFile:
 
 
 def _label_settings(labels: BuiltLabels) -> LabelSettings:
-    return LabelSettings(count=len(labels), threshold=labels.thresholds["interest"], figures=labels.figures)
+    limits = labels.thresholds
+    return LabelSettings(
+        count=len(labels), threshold=limits["interest"], item_threshold=limits["item"], figures=labels.figures
+    )
 
 
 def _line(item_id: str, title: str | None) -> str:

@@ -234,7 +234,15 @@ class _Reader:
         if of_items.min() < NO_LABEL or of_items.max() >= count:
             raise self.refusal(names.ITEM_LABELS, f"holds a number that is not -1 to {count - 1}")
         vectors = arrays[names.LABEL_VECTORS]
-        return Labels(texts, vectors, of_items, threshold=settings.threshold, menu=file.menu), examples
+        labels = Labels(
+            texts,
+            vectors,
+            of_items,
+            threshold=settings.threshold,
+            item_threshold=settings.item_threshold,
+            menu=file.menu,
+        )
+        return labels, examples
 
     def _open(self, name: str) -> int:
         """The open file; opened at its first use. Raises ArtifactError for anything but a regular file."""
