@@ -48,11 +48,20 @@ $ eimf recommend 0123456789ab -u 196 -n 20
 # To every user of the dataset
 $ eimf recommend 0123456789ab -o recommended.parquet""",
     "export": """\
-# Into the folder bundle
-$ eimf export 0123456789ab -o bundle
+# What `eimf train` with the same options has trained, into the folder bundle
+$ eimf export -r my.toml -b comirec-sa
+
+# A checkpoint, elsewhere
+$ eimf export 0123456789ab -o /srv/shop
 
 # Without the names of interests
-$ eimf export 0123456789ab -o bundle --no-labels""",
+$ eimf export 0123456789ab --no-labels""",
+    "serve": """\
+# At http://127.0.0.1:8000
+$ eimf serve bundle
+
+# For other machines, by four processes, at most 2,000 requests a second
+$ eimf serve bundle --host 0.0.0.0 --processes 4 --rate 2000""",
     "sweep": """\
 # Two trainings at a time, results in the folder study/
 $ eimf sweep study.toml

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.recipe import built_in_recipes
-
 _DATA, _SETTINGS, _INPUT, _OUTPUT = "Data", "Settings", "Input", "Output"
+_ADDRESS, _LOAD = "Address", "Load"
 
 
 def _dataset_names(incomplete: str) -> list[str]:
     """What a shell offers after --dataset: built-in recipes and folders."""
+    from pipeline.recipe import built_in_recipes
+
     folders = [f"{path}/" for path in Path().glob(f"{incomplete}*") if path.is_dir()] if incomplete else []
     return [name for name in built_in_recipes() if name.startswith(incomplete)] + folders
 
@@ -21,6 +22,22 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"eimf {metadata.version('eimf')}")
         raise typer.Exit
+
+
+def expand_settings(given: list[str]) -> list[str]:
+    """`--settings TEXT` as a `--set` for each setting in the text, which `make` has in one variable."""
+    arguments: list[str] = []
+    rest = iter(given)
+    for argument in rest:
+        if argument == "--":  # from here on no option
+            return [*arguments, argument, *rest]
+        if argument == "--settings":
+            from pipeline.recipe import split_settings
+
+            arguments += [part for setting in split_settings(next(rest, "")) for part in ("--set", setting)]
+        else:
+            arguments.append(argument)
+    return arguments
 
 
 def _option(*names: str, panel: str, **more: Any) -> Any:
@@ -103,6 +120,10 @@ Workers = Annotated[
 Checkpoint = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="Key of a checkpoint, as `eimf train` and `eimf status` print it.")
 ]
+TrainedCheckpoint = Annotated[
+    str | None,
+    typer.Argument(metavar="CHECKPOINT", help="Key of a checkpoint.  [default: the one that the options train]"),
+]
 History = Annotated[
     list[str] | None,
     typer.Argument(metavar="ITEM", help="Item ids, oldest first. Put -- before ids that begin with a dash."),
@@ -172,6 +193,41 @@ IndexKind = Annotated[
         help="exact, hnsw or ivfpq.  [default: exact, or hnsw for a large catalogue]",
     ),
 ]
+BundleFolder = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Folder that `eimf export` wrote, or a link to it.")
+]
+Host = Annotated[str, _option("--host", panel=_ADDRESS, metavar="NAME", help="Address to listen at; 0.0.0.0 is all.")]
+Port = Annotated[
+    int, _option("--port", panel=_ADDRESS, metavar="N", min=0, max=65_535, help="Port; 0 is any that is free.")
+]
+ServeProcesses = Annotated[
+    int, _option("--processes", panel=_LOAD, metavar="N", min=1, max=256, help="Processes that serve the port.")
+]
+Threads = Annotated[
+    int,
+    _option("--threads", panel=_LOAD, metavar="N", min=1, max=256, help="Requests that a process computes at a time."),
+]
+Rate = Annotated[
+    float | None,
+    _option(
+        "--rate",
+        panel=_LOAD,
+        metavar="N",
+        min=0.001,
+        help="Requests a second, of all processes; above, the answer is 429.  [default: any]",
+    ),
+]
+Queue = Annotated[
+    int,
+    _option(
+        "--queue", panel=_LOAD, metavar="N", min=1, help="Requests of a process that wait; above, the answer is 503."
+    ),
+]
+Deadline = Annotated[
+    float, _option("--deadline", panel=_LOAD, metavar="SECONDS", min=0.001, help="Time for an answer; then it is 503.")
+]
+BodySize = Annotated[int, _option("--body-size", panel=_LOAD, metavar="KB", min=1, help="Largest body of a request.")]
+LogIds = Annotated[bool, typer.Option("--log-ids", help="Log the ids of histories and named interests, too.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]

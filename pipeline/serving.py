@@ -11,11 +11,14 @@ Example:
 
 from pathlib import Path
 
+import numpy as np
+
 from eimf import schema
 from eimf.backbones.base import Backbone
+from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.export.tower import TorchTower
 from eimf.serving.catalogue import Catalogue
-from eimf.serving.checkpoint import TrainedModel, read_backbone, read_configuration
+from eimf.serving.cold_start import ColdStart
 from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
@@ -32,13 +35,26 @@ def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
     """The recommender of a `checkpoint`, with the item ids of its `dataset`. Raises ArtifactError."""
     catalogue = catalogue_of(dataset)
     trained, backbone = load_backbone(checkpoint, len(catalogue))
+    table = backbone.item_table.weight.detach().numpy()
     return Recommender(
         TorchTower(backbone),
-        ExactIndex(backbone.item_table.weight.detach().numpy()),
+        ExactIndex(table),
         catalogue,
+        table,
         max_length=trained.model.max_length,
         keep_seen=trained.keep_seen,
+        cold_start=ColdStart(recent_of(dataset, len(catalogue)), table, None),
     )
+
+
+def recent_of(dataset: Artifact, num_items: int) -> np.ndarray:
+    """Log share of users whose last training event is the item, [N] float32, smoothed by half a user for each item."""
+    events = schema.checked(dataset.table("events"), schema.EVENTS)
+    events = events.filter(events[schema.TRAIN])
+    user_idx, item_idx = (events[column].to_numpy() for column in (schema.USER, schema.ITEM))
+    last = np.append(user_idx[1:] != user_idx[:-1], True)[: len(user_idx)]
+    counts = np.bincount(item_idx[last], minlength=num_items + 1)[1 : num_items + 1] + 0.5
+    return np.log(counts / counts.sum()).astype(np.float32)
 
 
 def catalogue_of(dataset: Artifact) -> Catalogue:

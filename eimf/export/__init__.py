@@ -1,1 +1,2 @@
-"""Export: a trained backbone as a bundle that `eimf.serving` reads."""
+"""Export: from a trained backbone and what stage one found to a bundle that `eimf.serving` reads. Runs once, before
+serving."""

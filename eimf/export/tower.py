@@ -1,68 +1,80 @@
-"""The user tower of a backbone: for serving from a store, and as ONNX."""
+"""Write the user tower of a trained backbone: as ONNX, to serve it without torch, and as safetensors.
 
-import io
-import warnings
+An exported graph has the plain implementation of each layer, and its weights under the names of the backbone's own.
+The item table is an input: neither file holds it.
+
+Shapes: B batch, T length, K interests, D width, N items.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from safetensors.torch import save
 
 from eimf.backbones.base import Backbone
-from eimf.backbones.layers.plain import plain_layers
+from eimf.serving.tower import Tower
+
+TOLERANCE = 1e-5
+"""Largest difference between the interests of two towers that count as equal, relative to the largest number of any."""
+_BATCHES, _LENGTHS = (1, 2, 7), (1, 2, 50)
+"""Shapes that two towers are compared at."""
+
+
+class TowerFiles(NamedTuple):
+    """The user tower as files."""
+
+    onnx: bytes
+    safetensors: bytes
+    """The same weights, by their names in the backbone; together with an item table they are all of it."""
 
 
 class TorchTower:
-    """A backbone as a tower."""
+    """A trained backbone as a tower."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone.eval()
         self.uses_timestamps = backbone.uses_timestamps
 
     @torch.no_grad()
-    def interests(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-        seconds = None if times is None else torch.from_numpy(times)
-        return self.backbone.interests(torch.from_numpy(item_idx), torch.from_numpy(lengths), seconds).numpy()
+    def interests(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+        """As `eimf.serving.tower.Tower` says."""
+        seconds = torch.from_numpy(times) if times is not None and self.uses_timestamps else None
+        interests: np.ndarray = self.backbone.interests(
+            torch.from_numpy(item_idx), torch.from_numpy(lengths), seconds
+        ).numpy()
+        return interests
 
 
-class _W(nn.Module):
-    def __init__(self, b: Backbone) -> None:
-        super().__init__()
-        self.b = b
+def export_tower(backbone: Backbone, max_length: int) -> TowerFiles:
+    """The user tower of a trained `backbone`, whose item table is a plain one, for histories of up to `max_length`.
 
-    def forward(self, items: Tensor, lengths: Tensor, times: Tensor | None) -> Tensor:
-        return self.b.interests(items, lengths, times)
+    The bytes depend on the weights, and on the versions of torch and onnxscript. Raises ArtifactError if the graph
+    would hold anything but weights of the backbone.
+    """
+    from eimf.export.graph import TABLE, check_weights, trace  # needs onnx, which a training node does without
 
-
-class _S(nn.Module):
-    def __init__(self, b: Backbone) -> None:
-        super().__init__()
-        self.b = b
-
-    def forward(self, table: Tensor, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
-        return torch.func.functional_call(_W(self.b), {"b.item_table.weight": table}, (items, lengths, times))
+    model = trace(backbone.eval(), max_length)
+    check_weights(model, backbone)
+    weights = {name: value.contiguous() for name, value in backbone.serving_state_dict().items() if name != TABLE}
+    return TowerFiles(model.SerializeToString(deterministic=True), save(weights))
 
 
-def tower_onnx(backbone: Backbone, max_length: int) -> bytes:
-    items = torch.ones((3, min(7, max_length)), dtype=torch.int64)
-    lengths = torch.full((3,), items.shape[1])
-    times = torch.zeros(items.shape, dtype=torch.float64) if backbone.uses_timestamps else None
-    batch, length = torch.export.Dim("B", min=1, max=4096), torch.export.Dim("T", min=1, max=max_length)
-    arguments = (backbone.item_table.weight.detach().clone(), items, lengths) + ((times,) if times is not None else ())
-    shapes = [{0: torch.export.Dim("N")}, {0: batch, 1: length}, {0: batch}]
-    names = ["item_table", "items", "lengths"]
-    if times is not None:
-        shapes, names = [*shapes, {0: batch, 1: length}], [*names, "times"]
-    with plain_layers(), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _S(backbone),
-            arguments,
-            dynamo=True,
-            dynamic_shapes=tuple(shapes),
-            verbose=False,
-            input_names=names,
-            output_names=["interests"],
-        )
-    stream = io.BytesIO()
-    program.save(stream)
-    return stream.getvalue()
+def largest_difference(tower: Tower, reference: Tower, *, num_items: int, max_length: int, seed: int = 0) -> float:
+    """The largest difference between the interests of two towers, relative to the largest number of the reference.
+
+    Over random histories of `num_items` items, in batches of 1, 2 and 7, of lengths up to 1, 2 and 50 or `max_length`.
+    """
+    random = np.random.default_rng(seed)
+    worst = largest = 0.0
+    for batch in _BATCHES:
+        for length in sorted({min(length, max_length) for length in _LENGTHS}):
+            lengths = random.integers(1, length, batch, endpoint=True)
+            lengths[0] = length
+            item_idx = random.integers(1, num_items, (batch, length), endpoint=True)
+            item_idx[np.arange(length) >= lengths[:, None]] = 0
+            times = 1.7e9 + random.exponential(86400, (batch, length)).cumsum(axis=1)
+            expected = reference.interests(item_idx, lengths, times)
+            worst = max(worst, float(np.abs(tower.interests(item_idx, lengths, times) - expected).max()))
+            largest = max(largest, float(np.abs(expected).max()))
+    return worst / (largest or 1.0)

@@ -2,7 +2,7 @@
 
 The same content gives the same bytes, but for the time and the version in `bundle.json`.
 
-Shapes: N items, D width, K interests, U users.
+Shapes: N items, D width, K interests, L labels, U users.
 """
 
 import json
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save
 
 from eimf.backbones.base import Backbone
-from eimf.export.tower import tower_onnx
+from eimf.export.card import card
+from eimf.export.labels import BuiltLabels
+from eimf.export.tower import export_tower
 from eimf.serving import manifest as names
+from eimf.serving.bundle import LabelFile
+from eimf.serving.labels import Label, LabelSettings
 from eimf.serving.manifest import FileEntry, IndexPart, Manifest, Model, Source
 from eimf.store import keys
 from eimf.store.files import fsync
@@ -27,61 +30,86 @@ _LONGEST_TITLE = 300
 
 @dataclass(frozen=True)
 class Content:
-    """What a bundle is made of: the `backbone` in evaluation mode; the `item_ids` and `titles` of items 1..N; `recent`
-    [N]; the rows of `metrics`; and where all of it came from."""
+    """What a bundle is made of."""
 
     backbone: Backbone
     model: Model
     source: Source
     item_ids: Sequence[str]
+    """The id of `item_idx` is `item_ids[item_idx - 1]`."""
     titles: Sequence[str | None]
     recent: np.ndarray
+    """`recent_popularity` [N]."""
     metrics: Mapping[str, Any]
-    card: str
+    """`metrics`: the rows of the test metrics; and how they were measured."""
+    labels: BuiltLabels | None = None
+    menu: Sequence[int] = ()
+    """Numbers of labels from 0."""
 
 
 def recent_popularity(last_item_idx: np.ndarray, num_items: int) -> np.ndarray:
-    """Log share of users whose last training event is the item, [N] float32, smoothed by half a user each;
+    """Log share of users whose last training event is the item, [N] float32, smoothed by half a user for each item;
     `last_item_idx` [U] are these events."""
     counts = np.bincount(last_item_idx, minlength=num_items + 1)[1:] + 0.5
     return np.log(counts / counts.sum()).astype(np.float32)
 
 
 def write_bundle(folder: Path, content: Content, *, created: str, version: str) -> Manifest:
-    """Write all files of a bundle into the empty `folder`, flushed to the disk; `created` and `version` go into the
+    """Write all files of a bundle into the empty `folder`, flushed to the disk. `created` and `version` go into the
     manifest, which is written last."""
-    weights = content.backbone.serving_state_dict()
-    table = weights.pop("item_table.weight").detach().numpy()
-    (folder / names.TOWER).write_bytes(tower_onnx(content.backbone, content.model.max_length))
-    (folder / names.WEIGHTS).write_bytes(save({name: weights[name].contiguous() for name in sorted(weights)}))
-    _save(folder / names.ITEM_VECTORS, table)
-    _save(folder / names.RECENT, content.recent)
+    _write_arrays(folder, content)
+    index = IndexPart(kind="exact", parameters={}, recall=None)
+    labels = _label_settings(content.labels) if content.labels else None
+    tower = export_tower(content.backbone, content.model.max_length)
+    (folder / names.TOWER).write_bytes(tower.onnx)
+    (folder / names.WEIGHTS).write_bytes(tower.safetensors)
+    if content.labels:
+        _write(folder / names.LABELS, _label_file(content.labels, content.menu).model_dump_json(indent=1))
     lines = (_line(item_id, title) for item_id, title in zip(content.item_ids, content.titles, strict=True))
-    (folder / names.ITEMS).write_text("".join(lines))
-    (folder / names.METRICS).write_text(json.dumps(content.metrics, indent=1, sort_keys=True) + "\n")
-    (folder / names.CARD).write_text(content.card)
+    _write(folder / names.ITEMS, "\n".join(lines))
+    _write(folder / names.METRICS, json.dumps(content.metrics, indent=1, sort_keys=True))
+    about = card(content.model, content.source, index, labels, content.metrics, content.item_ids[:2])
+    _write(folder / names.CARD, about.strip())
     manifest = Manifest(
         schema_version=1,
         created=created,
         eimf=version,
         source=content.source,
         model=content.model,
-        index=IndexPart(kind="exact", parameters={}, recall=None),
-        labels=None,
+        index=index,
+        labels=labels,
         files={path.name: _entry(path) for path in sorted(folder.iterdir())},
     ).signed()
-    (folder / names.MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
-    for path in (folder / names.MANIFEST, folder):
-        fsync(path)
+    _write(folder / names.MANIFEST, manifest.model_dump_json(indent=1))
+    fsync(folder / names.MANIFEST)
+    fsync(folder)
     return manifest
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+def _write_arrays(folder: Path, content: Content) -> None:
+    arrays = {names.ITEM_VECTORS: content.backbone.item_table.weight.detach().numpy(), names.RECENT: content.recent}
+    if content.labels:
+        arrays |= {names.LABEL_VECTORS: content.labels.vectors, names.ITEM_LABELS: content.labels.item_labels}
+    for name, array in arrays.items():
+        np.save(folder / name, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _label_file(labels: BuiltLabels, menu: Sequence[int]) -> LabelFile:
+    columns = zip(labels.names, labels.interest_ids, labels.examples, strict=True)
+    named = [Label(name=name, interest_ids=tuple(ids), item_idx=tuple(items)) for name, ids, items in columns]
+    return LabelFile(labels=named, menu=list(menu))
+
+
+def _label_settings(labels: BuiltLabels) -> LabelSettings:
+    return LabelSettings(count=len(labels), threshold=labels.thresholds["interest"], figures=labels.figures)
 
 
 def _line(item_id: str, title: str | None) -> str:
-    return json.dumps({"item_id": item_id, "title": title and title[:_LONGEST_TITLE]}, ensure_ascii=False) + "\n"
+    return json.dumps({"item_id": item_id, "title": title and title[:_LONGEST_TITLE]}, ensure_ascii=False)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(f"{text}\n".encode())
 
 
 def _entry(path: Path) -> FileEntry:

@@ -14,22 +14,25 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eimf.errors import ArtifactError, describe_validation_error
 from eimf.serving import manifest as names
+from eimf.serving.labels import NO_LABEL, Label, Labels
 from eimf.serving.manifest import SCHEMA_VERSION, FileEntry, Manifest
 
 _EXPORT_AGAIN = "copy the bundle again, or export it again"
 _LARGEST_MANIFEST = 1 << 20
 _LONGEST_LINE = 1 << 16
 _BLOCK = 1 << 20
+_LARGEST_NUMBER = 1e12
+"""Of either sign: the product of two vectors of such numbers is a float32."""
 _HEADER = re.compile(rb"\{'descr': '([<|=>\w]+)', 'fortran_order': False, 'shape': \(([0-9, ]{0,60})\), \} *\n")
 """What numpy writes before an array, in all of its versions."""
 _MAGIC = b"\x93NUMPY\x01\x00"
@@ -51,6 +54,9 @@ class Bundle:
     """[N] float32: log share of users whose last training event is the item."""
     index: np.ndarray | None
     """Bytes of `index.faiss`, mapped; None for an exact index."""
+    labels: Labels | None
+    examples: list[tuple[int, ...]]
+    """For each label the item_idx of a few items that show it."""
 
 
 def read_bundle(folder: Path | str) -> Bundle:
@@ -66,6 +72,7 @@ def read_bundle(folder: Path | str) -> Bundle:
         table = arrays[names.ITEM_VECTORS]
         if table[0].any():
             raise reader.refusal(names.ITEM_VECTORS, "its row 0, which is padding, is not zero")
+        labels, examples = reader.labels(manifest, arrays) if manifest.labels else (None, [])
         return Bundle(
             manifest=manifest,
             tower=reader.content(names.TOWER),
@@ -74,6 +81,8 @@ def read_bundle(folder: Path | str) -> Bundle:
             titles=titles,
             recent=arrays[names.RECENT],
             index=None if names.INDEX not in manifest.files else reader.mapped(names.INDEX),
+            labels=labels,
+            examples=examples,
         )
 
 
@@ -126,11 +135,12 @@ class _Reader:
                 raise ArtifactError(f"bundle {self.folder}", problem, "export it again with this version")
             manifest = Manifest.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part)[:100] for part in first["loc"])
-            problem = f"{field}: {describe_validation_error(first)[0]:.150}" if field else "not JSON"
-            raise self.refusal(names.MANIFEST, problem) from error
-        if manifest.signed().digest != manifest.digest:
+            raise self.refusal(names.MANIFEST, _described(error)) from error
+        try:
+            is_whole = manifest.signed().digest == manifest.digest
+        except ValueError:  # NaN or infinity have no digest
+            is_whole = False
+        if not is_whole:
             raise self.refusal(names.MANIFEST, "damaged: its content differs from its digest")
         return manifest
 
@@ -155,13 +165,14 @@ class _Reader:
             raise self.refusal(name, "damaged: its bytes differ from the sha256 in the manifest")
 
     def array(self, name: str, kind: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A mapped array, read-only. Raises ArtifactError if a number of it is not finite."""
+        """A mapped array, read-only. Raises ArtifactError if a number of it is not finite, or too large."""
         begin = self._begin(name, kind, shape)
         array = np.frombuffer(self.mapped(name), np.dtype(kind), offset=begin).reshape(shape)
         step = max(1, _BLOCK // max(1, array[:1].size))
         for start in range(0, len(array), step):
-            if not np.isfinite(array[start : start + step]).all():
-                raise self.refusal(name, "holds a number that is not finite")
+            part = array[start : start + step]
+            if not -_LARGEST_NUMBER <= part.min() <= part.max() <= _LARGEST_NUMBER:
+                raise self.refusal(name, "holds a number that is not finite, or too large")
         return array
 
     def mapped(self, name: str) -> np.ndarray:
@@ -201,6 +212,28 @@ class _Reader:
             pass
         raise self.refusal(names.ITEMS, f"line {number} is not an item with its item_id and title")
 
+    def labels(self, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> tuple[Labels, list[tuple[int, ...]]]:
+        """The labels and their examples. Raises ArtifactError for numbers that are none of a label or an item."""
+        settings = manifest.labels
+        assert settings is not None
+        try:
+            file = LabelFile.model_validate_json(self.content(names.LABELS))
+        except ValidationError as error:
+            raise self.refusal(names.LABELS, _described(error)) from error
+        count, items, of_items = settings.count, manifest.model.num_items, arrays[names.ITEM_LABELS]
+        texts = [label.name for label in file.labels]
+        examples = [label.item_idx for label in file.labels]
+        if len(texts) != count or len(set(texts)) != count:
+            raise self.refusal(names.LABELS, f"not {count} different names")
+        if any(item_idx > items for of_label in examples for item_idx in of_label):
+            raise self.refusal(names.LABELS, f"an example is no item of 1 to {items}")
+        if any(not 0 <= number < count for number in file.menu) or len(set(file.menu)) != len(file.menu):
+            raise self.refusal(names.LABELS, f"the menu does not hold different numbers from 0 to {count - 1}")
+        if of_items.min() < NO_LABEL or of_items.max() >= count:
+            raise self.refusal(names.ITEM_LABELS, f"holds a number that is not -1 to {count - 1}")
+        vectors = arrays[names.LABEL_VECTORS]
+        return Labels(texts, vectors, of_items, threshold=settings.threshold, menu=file.menu), examples
+
     def _open(self, name: str) -> int:
         """The open file; opened at its first use. Raises ArtifactError for anything but a regular file."""
         if name not in self._files:
@@ -238,6 +271,21 @@ class _Reader:
         if self._size(name) != begin + np.dtype(kind).itemsize * int(np.prod(shape, dtype=object)):
             raise self.refusal(name, "its size is not that of its numbers")
         return begin
+
+
+def _described(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part)[:100] for part in first["loc"])
+    return f"{field}: {describe_validation_error(first)[0]:.150}" if field else "not JSON"
+
+
+class LabelFile(BaseModel):
+    """`labels.json`: the labels by their numbers from 0, and those of the menu, in its order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: list[Label]
+    menu: list[int]
 
 
 class _AnyVersion(BaseModel):

@@ -5,8 +5,8 @@ It chooses greedily the set S of items that maximises
     Q(u, S) = sum of f(u, i) over i in S  +  lambda * sum of g(i, j) over the pairs of S,    g = [c(i) != c(j)],
 
 where f is the score and c the category. An item i adds f(i) + lambda (|S| - |S with category c(i)|) to it, and |S| is
-the same for all: so the greedy choice takes, of all categories, the item with the largest f(i) - lambda p(i), where p(i)
-counts the better items of the same category. That is one sort.
+the same for all: so the greedy choice takes, of all categories, the item with the largest f(i) - lambda p(i), where
+p(i) counts the better items of the same category. That is one sort.
 
 Our scale: lambda = d / (1 - d) * (range of the candidates' scores) / count for a diversity d from 0 to 1. So at d = 1/2
 the `count`-th item of a category stands where an item of a new category with the worst score does, whatever the scale

@@ -13,6 +13,9 @@ import numpy as np
 
 from eimf.serving.top import candidates
 
+_VALUES = 2**20
+"""Values of candidates' vectors held at a time."""
+
 
 @dataclass(frozen=True)
 class Exclude:
@@ -22,7 +25,7 @@ class Exclude:
     item_idx: np.ndarray
 
 
-_NOTHING = Exclude(np.empty(0, np.int64), np.empty(0, np.int64))
+NOTHING = Exclude(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class Found:
     """-inf if no item is left."""
     interest: np.ndarray
     """The interest that brought the item: the number k of the largest <V_k, e_j>, the first of several."""
+
+    @classmethod
+    def nothing(cls, queries: int, count: int) -> "Found":
+        shape = queries, count
+        return cls(np.zeros(shape, np.int64), np.full(shape, -np.inf, np.float32), np.zeros(shape, np.int64))
 
 
 class Index(Protocol):
@@ -59,7 +67,7 @@ class ExactIndex:
         self, interests: np.ndarray, count: int, *, exclude: Exclude | None = None, allow: np.ndarray | None = None
     ) -> Found:
         items = self.item_table[1:]
-        exclude = exclude or _NOTHING
+        exclude = exclude or NOTHING
         query, row = exclude.query, exclude.item_idx - 1
         if allow is None:
             item_idx = candidates(items, interests, count, query, row, self._longest)
@@ -73,17 +81,28 @@ class ExactIndex:
 
 def rescored(item_table: np.ndarray, interests: np.ndarray, item_idx: np.ndarray, count: int) -> Found:
     """The best `count` of the candidates `item_idx` [B, C] of each query, ascending, 0 for none."""
+    found = Found.nothing(len(interests), count)
+    step = max(1, _VALUES // max(1, item_idx.shape[1] * interests.shape[2]))
+    for start in range(0, len(interests), step):
+        part = slice(start, start + step)
+        products = _products(item_table, interests[part], item_idx[part])
+        scores = products.max(axis=2)
+        query = np.arange(len(scores))[:, None]
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        width = order.shape[1]
+        found.scores[part, :width] = scores[query, order]
+        found.item_idx[part, :width] = np.where(scores > -np.inf, item_idx[part], 0)[query, order]
+        found.interest[part, :width] = products[query, order].argmax(axis=2)
+    return found
+
+
+def _products(item_table: np.ndarray, interests: np.ndarray, item_idx: np.ndarray) -> np.ndarray:
+    """Products of the items and the interests of each query, [B, C, K]; -inf for no number and no item."""
     vectors = item_table[item_idx].astype(np.float64)
-    products = (vectors @ interests.astype(np.float64).transpose(0, 2, 1)).astype(np.float32)  # [B, C, K]
-    products[np.isnan(products) | (item_idx == 0)[:, :, None]] = -np.inf
-    scores = products.max(axis=2)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    best = np.take_along_axis(scores, order, axis=1)
-    found = np.take_along_axis(item_idx, order, axis=1)
-    interest = np.take_along_axis(products, order[:, :, None], axis=1).argmax(axis=2)
-    found[best == -np.inf] = 0
-    missing = ((0, 0), (0, count - order.shape[1]))
-    return Found(np.pad(found, missing), np.pad(best, missing, constant_values=-np.inf), np.pad(interest, missing))
+    products = (vectors @ interests.astype(np.float64).transpose(0, 2, 1)).astype(np.float32)
+    products[np.isnan(products)] = -np.inf
+    products[item_idx == 0] = -np.inf
+    return products
 
 
 def _largest_norm(table: np.ndarray) -> float:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from eimf.serving.labels import LabelSettings
+
 SCHEMA_VERSION = 1
 MANIFEST, CARD, METRICS = "bundle.json", "README.md", "metrics.json"
 TOWER, WEIGHTS = "user_tower.onnx", "user_tower.safetensors"
@@ -80,13 +82,6 @@ class IndexPart(Part):
     """Share of the exact best items that it finds, as measured at export; None for an exact index."""
 
 
-class LabelsPart(Part):
-    """The names of interests."""
-
-    count: Annotated[int, Field(ge=1, le=1 << 20)]
-    """L."""
-
-
 class Manifest(Part):
     """`bundle.json`."""
 
@@ -98,15 +93,15 @@ class Manifest(Part):
     source: Source
     model: Model
     index: IndexPart
-    labels: LabelsPart | None
+    labels: LabelSettings | None
     files: Annotated[dict[FileName, FileEntry], Field(max_length=64)]
     """All files of the bundle but `bundle.json`."""
     digest: str = ""
     """sha256 over the canonical JSON of all other fields."""
 
     def signed(self) -> Self:
-        """A copy with its digest."""
-        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json", exclude={"digest"}))})
+        """A copy with its digest. Raises ValueError for NaN or infinity."""
+        return self.model_copy(update={"digest": digest(self.model_dump(mode="json", exclude={"digest"}))})
 
     def identity(self) -> dict[str, Any]:
         """What the same inputs give again: all fields but the time, the version, and the digest over them."""
@@ -140,6 +135,7 @@ class Manifest(Part):
         return _LARGEST[name]
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """sha256 (64 hex digits) over the canonical JSON of `value`. Raises ValueError for NaN or infinity."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

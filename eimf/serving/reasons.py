@@ -58,3 +58,13 @@ def because(item_idx: np.ndarray, history: np.ndarray, item_table: np.ndarray) -
     cosine = unit(item_table[item_idx]) @ unit(item_table[latest_first]).T  # [n, T]
     best: np.ndarray = latest_first[cosine.argmax(axis=1)]
     return best
+
+
+def names_of_picked(
+    item_idx: np.ndarray, picked: np.ndarray, labels: Labels, item_table: np.ndarray
+) -> list[str | None]:
+    """The name for each recommended item [n] out of the labels that a person `picked`: the nearest in the space of the
+    items, None if it is not near enough."""
+    cosine = unit(item_table[item_idx]) @ labels.vectors[picked].T  # [n, number picked]
+    number = np.where(cosine.max(axis=1) >= labels.threshold, picked[cosine.argmax(axis=1)], NO_LABEL)
+    return [labels.name(label) for label in number.tolist()]

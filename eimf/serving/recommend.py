@@ -12,82 +12,76 @@ Shapes: B users, E events of all of them, T longest window, K interests, D width
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from eimf.data.windows import flat_ranges, pad_windows, window_index
 from eimf.errors import DataError
+from eimf.serving.answer import answer_of
 from eimf.serving.bundle import read_bundle
 from eimf.serving.catalogue import Catalogue
-from eimf.serving.diversity import POOL, diverse_order
+from eimf.serving.cold_start import ColdStart
+from eimf.serving.diversity import POOL
 from eimf.serving.index import ExactIndex, Exclude, Found, Index
-from eimf.serving.request import WANTS_TIMES, check_count, check_diversity, check_ids, id_list, listed, seconds_of
-from eimf.serving.result import Reason, Recommendation, Recommendations
+from eimf.serving.labels import Labels
+from eimf.serving.query import Choice, History, read_choice, read_histories, read_history
+from eimf.serving.request import WANTS_TIMES, check_count, id_list
+from eimf.serving.result import MenuEntry, Recommendations
+from eimf.serving.select import best_scores, diversified
 from eimf.serving.tower import OnnxTower, Tower
 
 _BATCH = 256
 """Histories that go through the tower together."""
 
 
-@dataclass(frozen=True)
-class _History:
-    """The known events of one history: `item_idx` [E], `times` [E] if the tower uses them; and the `unknown` ids."""
-
-    item_idx: np.ndarray
-    times: np.ndarray | None
-    unknown: list[str]
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What a call says about items: `allow` [A] item_idx, None if all are; `deny` [X] item_idx; whether items of the
-    history are excluded; the diversity; and the `unknown` ids of the two lists."""
-
-    allow: np.ndarray | None
-    deny: np.ndarray
-    exclude_seen: bool
-    diversity: float
-    unknown: list[str]
-
-
 class Recommender:
-    """A user tower, an index of items, and their ids. `recommend` takes ids; `rank` takes and returns arrays."""
+    """A user tower, an index of items, and their ids. `recommend` takes ids; `rank` takes and returns arrays.
+
+    Calls change nothing, so threads may share one.
+    """
 
     def __init__(
         self,
         tower: Tower,
         index: Index,
         catalogue: Catalogue,
+        item_table: np.ndarray,
         *,
         max_length: int,
         keep_seen: bool,
-        recent: np.ndarray | None = None,
+        cold_start: ColdStart,
+        labels: Labels | None = None,
+        examples: Sequence[Sequence[int]] = (),
         digest: str = "",
     ) -> None:
-        self.tower, self.index, self.catalogue = tower, index, catalogue
+        self.tower, self.index, self.catalogue, self.item_table = tower, index, catalogue, item_table
         self.max_length = max_length
         """Events that the tower sees: the last ones of a history."""
         self.keep_seen = keep_seen
         """Whether items of the history may be recommended, unless a call says otherwise."""
+        self.cold_start, self.labels = cold_start, labels
         self.digest = digest
         """Of the bundle; empty if it comes from a store."""
-        self._recent = np.zeros(len(catalogue), np.float32) if recent is None else recent
+        self._examples = examples
+        self._numbers = {} if labels is None else {name: number for number, name in enumerate(labels.names)}
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
         """The recommender of a bundle, which is checked first. Raises ArtifactError for a folder that is not a whole
-        bundle, and MissingError without onnxruntime."""
+        bundle, and MissingError without a package that it needs."""
         bundle = read_bundle(folder)
-        model, table = bundle.manifest.model, bundle.item_vectors
+        table = bundle.item_vectors
         return cls(
             OnnxTower(bundle.tower, table, threads=threads),
             ExactIndex(table),
             Catalogue(bundle.item_ids, bundle.titles),
-            max_length=model.max_length,
-            keep_seen=model.keep_seen,
-            recent=bundle.recent,
+            table,
+            max_length=bundle.manifest.model.max_length,
+            keep_seen=bundle.manifest.model.keep_seen,
+            cold_start=ColdStart(bundle.recent, table, bundle.labels),
+            labels=bundle.labels,
+            examples=bundle.examples,
             digest=bundle.manifest.digest,
         )
 
@@ -95,6 +89,11 @@ class Recommender:
     def item_ids(self) -> list[str]:
         """The id of `item_idx` is `item_ids[item_idx - 1]`."""
         return self.catalogue.item_ids
+
+    @property
+    def recent(self) -> np.ndarray:
+        """Log share of users whose last training event is the item, [N] float32."""
+        return self.cold_start.recent
 
     def recommend(
         self,
@@ -117,13 +116,8 @@ class Recommender:
         ids that are not text.
         """
         check_count(count)
-        choice = self._choice(exclude_seen, allow, deny, diversity)
-        wanted = f"lists of ids such as [{self.catalogue.example()}]"
-        rows = listed("histories", histories, wanted)
-        read = [
-            self._history("histories", ids, seconds, wanted, f"number {number} ")
-            for number, (ids, seconds) in enumerate(zip(rows, self._rows_of_times(times, rows), strict=True))
-        ]
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen), allow, deny, diversity)
+        read = read_histories(self.catalogue, self.tower.uses_timestamps, histories, times)
         return self._answers(read, count, choice)
 
     def recommend_one(
@@ -139,9 +133,46 @@ class Recommender:
     ) -> Recommendations:
         """`recommend` for one history."""
         check_count(count)
-        choice = self._choice(exclude_seen, allow, deny, diversity)
-        wanted = f"a list of ids such as [{self.catalogue.example()}]"
-        return self._answers([self._history("history", history, times, wanted, "")], count, choice)[0]
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen), allow, deny, diversity)
+        read = read_history(self.catalogue, self.tower.uses_timestamps, history, times)
+        return self._answers([read], count, choice)[0]
+
+    def recommend_for(
+        self,
+        interests: Iterable[str],
+        history: Sequence[str] = (),
+        count: int = 10,
+        *,
+        times: Sequence[float] | None = None,
+        exclude_seen: bool | None = None,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] | None = None,
+        diversity: float = 0.0,
+    ) -> Recommendations:
+        """The best `count` items for somebody who picked `interests` by their names, and for the history since then,
+        if there is any. Everything else is as in `recommend`; names that no label has are reported in the answer."""
+        check_count(count)
+        names = id_list("interests", interests, "names such as `menu` returns")
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen), allow, deny, diversity)
+        read = read_history(self.catalogue, self.tower.uses_timestamps, history, times)
+        unknown = [name for name in names if name not in self._numbers]
+        picked = np.array([self._numbers[name] for name in names if name in self._numbers], np.int64)
+        read = History(read.item_idx, read.times, [*unknown, *read.unknown])
+        if not len(picked):
+            return self._answers([read], count, choice)[0]
+        return self._answer_picked(picked, read, count, choice)
+
+    def menu(self, count: int = 20) -> list[MenuEntry]:
+        """The first `count` named interests for people to pick from, each with a few items that show what it means;
+        fewer if there are fewer, none without labels."""
+        check_count(count)
+        if self.labels is None:
+            return []
+        names, ids = self.labels.names, self.item_ids
+        return [
+            MenuEntry(names[number], tuple(ids[item_idx - 1] for item_idx in self._examples[number]))
+            for number in self.labels.menu[:count]
+        ]
 
     def rank(
         self,
@@ -167,58 +198,15 @@ class Recommender:
             raise DataError("times", "none" if times is None else "not as many as events", WANTS_TIMES)
         width = min(count, len(self.catalogue))
         best, scores = np.zeros((len(lengths), width), np.int64), np.zeros((len(lengths), width), np.float32)
-        for user, _, found in self._search(item_idx, lengths, times, count, self._choice(exclude_seen, None, None, 0)):
+        choice = read_choice(self.catalogue, self._excludes(exclude_seen))
+        for user, _, found in self._search(item_idx, lengths, times, count, choice):
             best[user], scores[user] = found.item_idx, found.scores
         return best, scores
 
-    def _choice(
-        self, exclude_seen: bool | None, allow: Iterable[str] | None, deny: Iterable[str] | None, diversity: float
-    ) -> _Choice:
-        """Raises DataError for lists that are not of ids."""
-        check_diversity(diversity)
-        allowed, unknown = self._item_set("allow", allow)
-        denied, more = self._item_set("deny", deny)
-        if allowed is not None and denied is not None:
-            allowed = np.setdiff1d(allowed, denied, assume_unique=True)
-        return _Choice(
-            allow=allowed,
-            deny=np.zeros(0, np.int64) if denied is None or allowed is not None else denied,
-            exclude_seen=not self.keep_seen if exclude_seen is None else bool(exclude_seen),
-            diversity=float(diversity),
-            unknown=unknown + more,
-        )
+    def _excludes(self, exclude_seen: bool | None) -> bool:
+        return not self.keep_seen if exclude_seen is None else bool(exclude_seen)
 
-    def _item_set(self, field: str, item_ids: Iterable[str] | None) -> tuple[np.ndarray | None, list[str]]:
-        """The known items of a list, sorted, and its unknown ids; None without a list."""
-        if item_ids is None:
-            return None, []
-        ids = id_list(field, item_ids, f"item ids such as [{self.catalogue.example()}]")
-        item_idx = self.catalogue.item_idx(ids)
-        return np.unique(item_idx[item_idx > 0]), [ids[place] for place in np.flatnonzero(item_idx == 0)]
-
-    def _rows_of_times(self, times: object, rows: list[object]) -> list[object]:
-        """The times of each history; None for each if the tower does not use them or nothing is given."""
-        if times is None or not self.tower.uses_timestamps:
-            return [None] * len(rows)
-        seconds = listed("times", times, "lists of seconds, one for each history")
-        if len(seconds) != len(rows):
-            raise DataError("times", "not as many as histories", WANTS_TIMES)
-        return seconds
-
-    def _history(self, field: str, ids: object, times: object, wanted: str, where: str) -> _History:
-        """Raises DataError for ids that are not text, or too few times."""
-        item_ids = check_ids(field, listed(field, ids, wanted, where), wanted, where)
-        item_idx = self.catalogue.item_idx(item_ids)
-        seconds = None
-        if self.tower.uses_timestamps and item_ids:
-            seconds = seconds_of(times, len(item_ids), where)
-        known = item_idx > 0
-        if known.all():
-            return _History(item_idx, seconds, [])
-        unknown = [item_ids[place] for place in np.flatnonzero(~known)]
-        return _History(item_idx[known], None if seconds is None else seconds[known], unknown)
-
-    def _answers(self, histories: list[_History], count: int, choice: _Choice) -> list[Recommendations]:
+    def _answers(self, histories: list[History], count: int, choice: Choice) -> list[Recommendations]:
         """The answer for each history."""
         warm = [row for row, history in enumerate(histories) if len(history.item_idx)]
         answers: dict[int, Recommendations] = {}
@@ -232,13 +220,31 @@ class Recommender:
                     row = warm[user]
                     answers[row] = self._answer(found, place, interests[place], histories[row], choice)
         if len(warm) < len(histories):
-            popular = self._popular(count, choice)
+            scores = self.cold_start.scores(np.zeros(0, np.int64), None, 0)
+            popular = self._best(scores, choice.deny, count, choice)
             for row in set(range(len(histories))) - answers.keys():
                 answers[row] = self._answer(popular, 0, None, histories[row], choice)
         return [answers[row] for row in range(len(histories))]
 
+    def _answer_picked(self, picked: np.ndarray, history: History, count: int, choice: Choice) -> Recommendations:
+        """The answer for the labels `picked`."""
+        item_idx, interests = history.item_idx, None
+        if len(item_idx):
+            lengths = np.array([min(len(item_idx), self.max_length)])
+            times = None if history.times is None else history.times[None, -self.max_length :]
+            interests = self.tower.interests(item_idx[None, -self.max_length :], lengths, times)[0]
+        deny = np.union1d(choice.deny, item_idx) if choice.exclude_seen else choice.deny
+        scores = self.cold_start.scores(picked, interests, len(item_idx))
+        found = self._best(scores, deny, count, choice)
+        return self._answer(found, 0, interests, history, choice, picked)
+
+    def _best(self, scores: np.ndarray, deny: np.ndarray, count: int, choice: Choice) -> Found:
+        """The best items by the `scores` [N] of all of them."""
+        found = best_scores(scores, self._candidates(count, choice), deny=deny, allow=choice.allow)
+        return self._diverse(found, count, choice)
+
     def _search(
-        self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None, count: int, choice: _Choice
+        self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None, count: int, choice: Choice
     ) -> Iterator[tuple[np.ndarray, np.ndarray, Found]]:
         """For block after block of histories as in `rank`: which they are, their interests, and what was found."""
         offsets = np.cumsum(lengths) - lengths
@@ -253,52 +259,46 @@ class Recommender:
                 None if times is None else pad_windows(times, index),
             )
             rows, events = flat_ranges(begin, length if choice.exclude_seen else 0 * length)
-            yield users, interests, self._found(interests, rows, item_idx[events], count, choice)
+            exclude = _also(Exclude(rows, item_idx[events]), choice.deny, len(users))
+            found = self.index.search(interests, self._candidates(count, choice), exclude=exclude, allow=choice.allow)
+            yield users, interests, self._diverse(found, count, choice)
 
-    def _found(self, interests: np.ndarray, rows: np.ndarray, seen: np.ndarray, count: int, choice: _Choice) -> Found:
-        """The best items for `interests` [B, K, D] without those `seen` [X] by the users in `rows` [X]."""
-        if len(choice.deny):
-            users = np.arange(len(interests))
-            rows = np.concatenate([rows, np.repeat(users, len(choice.deny))])
-            seen = np.concatenate([seen, np.tile(choice.deny, len(users))])
-        exclude = Exclude(rows, seen) if len(rows) else None
-        pool = min(count * POOL if choice.diversity else count, len(self.catalogue))
-        found = self.index.search(interests, pool, exclude=exclude, allow=choice.allow)
-        return self._diverse(found, count, choice.diversity) if choice.diversity else found
+    def _candidates(self, count: int, choice: Choice) -> int:
+        return min(count * POOL if choice.diversity else count, len(self.catalogue))
 
-    def _diverse(self, found: Found, count: int, diversity: float) -> Found:
-        """The `count` items of each row that make its answer diverse, in the order in which they are chosen."""
-        width = min(count, len(self.catalogue))
-        result = Found(*(np.zeros((len(found.item_idx), width), part.dtype) for part in vars(found).values()))
-        for row, item_idx in enumerate(found.item_idx):
-            left = np.flatnonzero(item_idx)
-            order = left[diverse_order(found.scores[row, left], found.interest[row, left], count, diversity)]
-            for part, chosen in zip(vars(found).values(), vars(result).values(), strict=True):
-                chosen[row, : len(order)] = part[row, order]
-        return result
-
-    def _popular(self, count: int, choice: _Choice) -> Found:
-        """What is popular now."""
-        scores = self._recent.astype(np.float32)
-        if choice.allow is not None:
-            others = np.ones(len(scores), bool)
-            others[choice.allow - 1] = False
-            scores[others] = -np.inf
-        scores[choice.deny - 1] = -np.inf
-        best = np.argsort(-scores, kind="stable")[: min(count, len(scores))]
-        found = np.where(np.isneginf(scores[best]), 0, best + 1)
-        return Found(found[None], scores[best][None], np.full((1, len(best)), -1))
+    def _diverse(self, found: Found, count: int, choice: Choice) -> Found:
+        """The `count` items of each row of candidates, as diverse as the choice says."""
+        if not choice.diversity:
+            return found
+        return diversified(found, count, choice.diversity, None if self.labels is None else self.labels.of_items)
 
     def _answer(
-        self, found: Found, place: int, interests: np.ndarray | None, history: _History, choice: _Choice
+        self,
+        found: Found,
+        row: int,
+        interests: np.ndarray | None,
+        history: History,
+        choice: Choice,
+        picked: np.ndarray | None = None,
     ) -> Recommendations:
-        """Row `place` of what was found, with ids and reasons."""
-        item_ids = self.catalogue.item_ids
-        columns = (part[place].tolist() for part in (found.item_idx, found.scores, found.interest))
-        items = tuple(
-            Recommendation(item_ids[item_idx - 1], score, Reason(interest))
-            for item_idx, score, interest in zip(*columns, strict=True)
-            if item_idx
+        return answer_of(
+            found,
+            row,
+            history,
+            interests=interests,
+            picked=picked,
+            unknown=choice.unknown,
+            window=self.max_length,
+            item_table=self.item_table,
+            item_ids=self.catalogue.item_ids,
+            labels=self.labels,
         )
-        unknown = history.unknown + choice.unknown
-        return Recommendations(items, tuple(dict.fromkeys(unknown)) if unknown else ())
+
+
+def _also(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:
+    """What to exclude, and the items `deny` for every query."""
+    if not len(deny):
+        return exclude
+    query = np.repeat(np.arange(queries), len(deny))
+    item_idx = np.concatenate([exclude.item_idx, np.tile(deny, queries)])
+    return Exclude(np.concatenate([exclude.query, query]), item_idx)

@@ -3,7 +3,7 @@
 import reprlib
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,23 @@ _MAX_SECONDS = 1e15
 WANTS_TIMES = "this backbone knows how long ago an event was: give seconds for each"
 
 
+def shown(value: object) -> str:
+    """The beginning of a value, for an error."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return f"a large {type(value).__name__}"
+
+
 def check_count(count: object) -> None:
     if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
-        raise DataError("count", reprlib.repr(count), "ask for 1 item or more")
+        raise DataError("count", shown(count), "ask for 1 item or more")
 
 
 def check_diversity(diversity: object) -> None:
-    if isinstance(diversity, bool) or not isinstance(diversity, Real) or not 0 <= diversity <= 1:
-        raise DataError("diversity", reprlib.repr(diversity), "give a number from 0 (by score alone) to 1")
+    is_number = isinstance(diversity, int | float | np.integer | np.floating) and not isinstance(diversity, bool)
+    if not is_number or not 0 <= diversity <= 1:  # type: ignore[operator]
+        raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
 
 
 def listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
@@ -47,7 +56,7 @@ def check_ids(field: str, values: list[Any], wanted: str, where: str = "") -> li
     """`values` itself, if all of it is text. Raises DataError otherwise."""
     for value in values:
         if not isinstance(value, str):
-            problem = f"{where}has {reprlib.repr(value)} of type {type(value).__name__}, which is not text"
+            problem = f"{where}has {shown(value)} of type {type(value).__name__}, which is not text"
             raise DataError(field, problem, f"give {wanted}")
     return values
 
@@ -58,16 +67,14 @@ def seconds_of(value: object, count: int, where: str = "") -> np.ndarray:
         raise DataError("times", "none", WANTS_TIMES)
     seconds = listed("times", value, "seconds for each event", where)
     if len(seconds) != count:
-        raise DataError("times", f"{where}{len(seconds)} for {count} events, not as many as events", WANTS_TIMES)
+        raise DataError("times", f"not as many as events: {where}has {len(seconds)} of {count}", WANTS_TIMES)
     with suppress(TypeError, ValueError, OverflowError):
         values = np.asarray(seconds, dtype=np.float64)
         if values.ndim == 1 and (np.abs(values) <= _MAX_SECONDS).all():
             return values
-    raise DataError("times", f"{where}has {reprlib.repr(seconds)}", "give seconds for each event")
+    raise DataError("times", f"{where}has {shown(seconds)}", "give seconds for each event")
 
 
 def _no_list(field: str, value: object, wanted: str, where: str) -> DataError:
-    problem = (
-        f"{where}{'is ' if where else ''}{reprlib.repr(value)} of type {type(value).__name__}, which is not a list"
-    )
+    problem = f"{where}{'is ' if where else ''}{shown(value)} of type {type(value).__name__}, which is not a list"
     return DataError(field, problem, f"give {wanted}")

@@ -14,10 +14,12 @@ from threading import local
 
 import numpy as np
 
-_SCORES = 2**19
-"""Scores held at a time: 2 MiB, which the cache holds."""
-_COLUMNS = 256
-"""Interests of one product."""
+_SCORES = 2**20
+"""Scores held at a time: 4 MiB, which the cache holds."""
+_QUERIES = 256
+"""Queries of a block."""
+_FEW = 16
+"""Queries of which all interests go into one product: reading the items takes longer than multiplying them."""
 _STRIPES = 16
 _ROUNDING = 2.0**-20
 """A float32 product is off by less than half of this part of |v| |e|."""
@@ -34,14 +36,13 @@ def candidates(
     A score is the largest product with the `interests` [B, K, D] of a query; arrays are float32. Row `row` [X] is left
     out for query `query` [X]; so is an item with no score above -inf. `longest` is the largest norm of an item.
     """
-    queries = max(1, _COLUMNS // interests.shape[1])
-    if len(interests) <= queries:
-        return _of_product(items, interests, count, query, row, longest)
-    parts = []
-    for start in range(0, len(interests), queries):
-        part = interests[start : start + queries]
+    parts = [np.empty((0, 0), np.int64)]
+    for start in range(0, len(interests), _QUERIES):
+        part = interests[start : start + _QUERIES]
+        if len(part) == len(interests):
+            return _of_block(items, interests, count, query, row, longest)
         inside = (query >= start) & (query < start + len(part))
-        parts.append(_of_product(items, part, count, query[inside] - start, row[inside], longest))
+        parts.append(_of_block(items, part, count, query[inside] - start, row[inside], longest))
     width = max(part.shape[1] for part in parts)
     return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
 
@@ -63,7 +64,7 @@ class _Pairs:
 
     def best(self, limit: int, queries: int) -> "_Pairs":
         """At most `limit` of each query, by query and row; of equal scores those of the first rows."""
-        pairs = self.where(np.lexsort((self.row, self.query)))
+        pairs = self.where(np.argsort(self.query * (1 + self.row.max(initial=0)) + self.row))
         if np.bincount(pairs.query, minlength=queries).max(initial=0) <= limit:
             return pairs
         pairs = pairs.where(np.lexsort((-pairs.score, pairs.query)))
@@ -83,12 +84,14 @@ def _number_in_query(query: np.ndarray) -> np.ndarray:
     return np.arange(len(query)) - np.searchsorted(query, query)
 
 
-def _of_product(
+def _of_block(
     items: np.ndarray, interests: np.ndarray, count: int, query: np.ndarray, row: np.ndarray, longest: float
 ) -> np.ndarray:
-    """`candidates` of the queries of one matrix product."""
-    queries, interest_count, width = interests.shape
-    columns = interests.transpose(1, 0, 2).reshape(-1, width).T  # [D, K * B]
+    """`candidates` of the queries of one block."""
+    queries, _, width = interests.shape
+    columns = interests.transpose(1, 0, 2)  # [K, B, D]
+    if queries < _FEW:  # one product for all interests
+        columns = columns.reshape(1, -1, width)
     step = max(4 * count, _SCORES // columns.shape[1])
     limit = 2 * count + 64
     margin = _margin(interests, longest)
@@ -96,7 +99,7 @@ def _of_product(
     pairs = _Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     for start in range(0, len(items), step):
         scores = _scores(items[start : start + step], columns, count)
-        scores = scores.reshape(*scores.shape[:2], interest_count, queries)
+        scores = scores.reshape(*scores.shape[:2], -1, queries)
         if len(row):
             inside = (row >= start) & (row < start + step)
             stripe, column = np.divmod(row[inside] - start, scores.shape[1])
@@ -115,22 +118,30 @@ def _of_product(
 def _margin(interests: np.ndarray, longest: float) -> np.ndarray:
     """By how much rounding may move two scores of a query against each other, [B]."""
     norm = np.sqrt(np.einsum("bkd,bkd->bk", interests, interests).max(axis=1))
-    return np.nan_to_num(_ROUNDING * longest * norm, nan=0.0, posinf=0.0).astype(np.float32)
+    margin = np.float32(_ROUNDING * longest) * norm
+    return np.where(np.isfinite(margin), margin, np.float32(0))
 
 
 def _scores(items: np.ndarray, columns: np.ndarray, count: int) -> np.ndarray:
-    """Products of `items` [n, D] and `columns` [D, K * B] in a buffer of this thread: [G, M, K * B], -inf after the
-    last item."""
+    """The largest over k of the products of `items` [n, D] and `columns` [k, c, D]: [G, M, c], -inf after the last
+    item, in a buffer of this thread."""
     stripes = min(_STRIPES, max(1, len(items) // (4 * count)))
     height = -(-len(items) // stripes)
     width = columns.shape[1]
-    size = stripes * height * width
-    if len(getattr(_of_thread, "buffer", ())) < size:
-        _of_thread.buffer = np.empty(size, np.float32)
-    scores = _of_thread.buffer[:size].reshape(-1, width)
-    np.matmul(items, columns, out=scores[: len(items)])
-    scores[len(items) :] = -np.inf
-    return scores.reshape(stripes, height, width)
+    first = _buffer(0, stripes * height * width).reshape(-1, width)
+    scores = np.matmul(items, columns[0].T, out=first[: len(items)])
+    for vectors in columns[1:]:
+        other = _buffer(1, scores.size).reshape(scores.shape)
+        np.maximum(scores, np.matmul(items, vectors.T, out=other), out=scores)
+    first[len(items) :] = -np.inf
+    return first.reshape(stripes, height, width)
+
+
+def _buffer(number: int, size: int) -> np.ndarray:
+    buffers = vars(_of_thread)
+    if len(buffers.get(f"{number}", ())) < size:
+        buffers[f"{number}"] = np.empty(size, np.float32)
+    return buffers[f"{number}"][:size]
 
 
 def _maxima(scores: np.ndarray) -> np.ndarray:

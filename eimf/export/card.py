@@ -1,0 +1,81 @@
+"""The card of a bundle, for people: what it is, where it came from, how good it was, how to use it, what it is not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eimf.serving.labels import LabelSettings
+from eimf.serving.manifest import IndexPart, Model, Source
+
+_METRICS = ("recall", "ndcg", "mrr")
+
+
+def card(
+    model: Model,
+    source: Source,
+    index: IndexPart,
+    labels: LabelSettings | None,
+    metrics: Mapping[str, Any],
+    example: Sequence[str],
+) -> str:
+    """The text of `README.md`, in Markdown; `example` are two ids of items."""
+    one_each = "one interest" if model.interests == 1 else f"{model.interests} interests"
+    names = f"{labels.count:,} names of interests, from an LLM" if labels else "none"
+    esim = f", interests `{source.esim[:12]}`" if source.esim else ""
+    return f"""# A recommender: {model.backbone}, {model.num_items:,} items
+
+Given the items that somebody had, oldest first, it recommends what may come next. It was exported by EIMF, and is
+served without an LLM, a text encoder, or torch.
+
+| | |
+|---|---|
+| backbone | {model.backbone}: {one_each} for each user, {model.width} numbers for each item |
+| history | the last {model.max_length} events{", with their times" if model.uses_timestamps else ""} |
+| items of the history | {"may be recommended again" if model.keep_seen else "are not recommended again"}, by default |
+| index | {_index(index)} |
+| labels | {names} |
+| from | checkpoint `{source.checkpoint[:12]}`, dataset `{source.dataset[:12]}`{esim} |
+
+## Use
+
+```python
+from eimf.serving import Recommender  # pip install 'eimf[serve]'
+
+model = Recommender.load(".")  # this folder
+for item in model.recommend_one({[item_id[:40] for item_id in example]!r}, count=10).items:
+    print(item.item_id, item.score, item.reason.label, item.reason.because)
+```
+
+## Measured
+
+{_measured(metrics)}
+
+## Limits
+
+- It knows these items only; new items need a training and an export.
+- Without a known item of a history, it recommends what was popular at the end of the training data.
+- Scores compare items of one answer, not answers.
+- Labels say what an LLM called an interest. They explain a recommendation; they do not change it.
+- `bundle.json` has the size and sha256 of every file: they show damage, not who made the bundle.
+"""
+
+
+def _index(index: IndexPart) -> str:
+    if index.recall is None:
+        return index.kind
+    recall = ", ".join(f"{share:.4f} of the best {count}" for count, share in index.recall.items())
+    return f"{index.kind}, which finds {recall}"
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    """A table of the test metrics over all cases."""
+    rows = [row for row in metrics.get("metrics", ()) if row["slice"] == "all" and row["value"] is not None]
+    values = {(row["metric"], row["k"]): row["value"] for row in rows}
+    cutoffs = [k for k in sorted({k for _, k in values}) if any((name, k) in values for name in _METRICS)]
+    if not cutoffs:
+        return "Nothing: the store had no metrics of this checkpoint."
+    lines = ["| | " + " | ".join(f"@{k}" for k in cutoffs) + " |", "|---|" + "---|" * len(cutoffs)]
+    for name in _METRICS:
+        cells = [f"{values[name, k]:.4f}" if (name, k) in values else "" for k in cutoffs]
+        lines += [f"| {name} | {' | '.join(cells)} |"] if any(cells) else []
+    cases = max(row["cases"] for row in rows)
+    return "\n".join([f"On {cases:,} test events that the training has not seen, among all items:", "", *lines])

@@ -1,0 +1,17 @@
+"""The command `serve`: a bundle over HTTP."""
+
+import os
+import sys
+
+from pipeline.http.run import Options, listen, serve
+from pipeline.http.supervise import serve_by_processes
+
+
+def run_serve(options: Options) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. Raises UserError for a broken bundle or a taken port."""
+    listener = listen(options.host, options.port)
+    if options.processes > 1:
+        return serve_by_processes(options, listener)
+    serve(options, listener)
+    sys.stderr.flush()
+    os._exit(0)  # without waiting for a computation that took too long

@@ -1,0 +1,127 @@
+"""Several processes that serve one socket. One that dies is replaced.
+
+All of them accept from the same socket, so connections that wait are served by those that are left. The item vectors
+are mapped files: the processes share their memory.
+"""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from eimf.errors import UserError
+from pipeline.console import print_error
+from pipeline.http.logs import Log
+from pipeline.http.metrics import FOLDER, forget_process
+from pipeline.http.run import Options, serve
+
+_LOOK_SECONDS = 0.5
+_GRACE_SECONDS = 3.0
+"""Beyond the time that a process takes to stop by itself."""
+_REFUSED = 2
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    ready: Connection
+    """Has a message once the process takes requests."""
+    begun: float
+
+
+def serve_by_processes(options: Options, listener: socket.socket) -> int:
+    """Serve by `options.processes` processes until SIGTERM or SIGINT; returns the exit code."""
+    listener.listen()
+    folder = Path(tempfile.mkdtemp(prefix="eimf-serve-"))
+    os.environ[FOLDER] = str(folder)
+    try:
+        return _Supervisor(options, listener, folder).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Supervisor:
+    def __init__(self, options: Options, listener: socket.socket, folder: Path) -> None:
+        self._options, self._listener, self._folder = options, listener, folder
+        self._workers: list[_Worker] = []
+        self._log = Log()
+        self._is_stopping = self._is_asked_to_reload = False
+
+    def run(self) -> int:
+        """The first process shows that the bundle is whole; then the others start."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
+        first = self._start(is_first=True)
+        wait([first.ready, first.process.sentinel])
+        if not first.ready.poll():
+            first.process.join()
+            return first.process.exitcode or 1
+        self._workers = [first, *(self._start() for _ in range(1, self._options.processes))]
+        while not self._is_stopping:
+            wait([worker.process.sentinel for worker in self._workers], _LOOK_SECONDS)
+            self._pass_reload_on()
+            self._replace_dead()
+        return self._end()
+
+    def _start(self, *, is_first: bool = False) -> _Worker:
+        receiver, sender = _SPAWN.Pipe(duplex=False)
+        arguments = (self._options, self._listener, self._folder / "counts", is_first, sender)
+        process = _SPAWN.Process(target=_work, args=arguments, name="eimf serve")
+        process.start()
+        sender.close()
+        return _Worker(process, receiver, time.monotonic())
+
+    def _replace_dead(self) -> None:
+        for number, worker in enumerate(self._workers):
+            if worker.process.is_alive() or self._is_stopping:
+                continue
+            fields = {"pid": worker.process.pid, "exit": worker.process.exitcode}
+            self._log.write("process died", fields, "error")
+            forget_process(self._folder, worker.process.pid or 0)
+            worker.ready.close()
+            time.sleep(max(0.0, worker.begun + 1 - time.monotonic()))  # one that dies at once is not tried all the time
+            self._workers[number] = self._start()
+
+    def _pass_reload_on(self) -> None:
+        if self._is_asked_to_reload:
+            self._is_asked_to_reload = False
+            for worker in self._workers:
+                if worker.process.is_alive() and worker.ready.poll():  # before, the signal would end it
+                    os.kill(worker.process.pid or 0, signal.SIGHUP)
+
+    def _end(self) -> int:
+        """Stop all; those that do not stop in time are killed."""
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + self._options.limits.shutdown_seconds + _GRACE_SECONDS
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        return 0
+
+    def _stop(self, *_: object) -> None:
+        self._is_stopping = True
+
+    def _reload(self, *_: object) -> None:
+        self._is_asked_to_reload = True
+
+
+def _work(options: Options, listener: socket.socket, counts: Path, is_first: bool, ready: Connection) -> None:
+    """What one process does."""
+    try:
+        serve(options, listener, counts=counts, is_first=is_first, on_ready=lambda: ready.send(True))
+    except UserError as error:
+        print_error(f"eimf: {error}")
+        sys.exit(_REFUSED)
