@@ -68,6 +68,15 @@ def test_items_are_found_by_title_and_by_id(client):
     assert find("star") == ["i003", "i006", "i009"]
     assert find("i060") == ["i060"] and find("none of these") == []
     assert find("") == find("   ") == ["i001", "i002", "i003"]  # what people have begun to like lately
+    named = client.get("/items?item_id=i060&item_id=nope&item_id=i002&count=1").json()["items"]
+    assert named == [{"item_id": "i060", "title": None}, {"item_id": "i002", "title": TITLES[1]}]
+
+
+def test_the_bundle_tells_what_a_client_has_to_know(client, model):
+    assert client.get("/bundle").json() == {
+        "bundle": model.digest[:12], "backbone": "mean", "interests": 2, "num_items": 60, "uses_timestamps": False,
+        "keep_seen": False,
+    }  # fmt: skip
 
 
 def test_health_and_readiness_name_the_bundle(client, model, connect, bundle):
