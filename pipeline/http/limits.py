@@ -103,19 +103,23 @@ def _fields(request: RecommendRequest) -> Iterator[tuple[str, Any]]:
             yield field, value
 
 
+_KEYS = {"integer": "maximum", "array": "maxItems", "string": "maxLength"}
+"""How JSON Schema names the largest value or length, by type."""
+
+
 def write_bounds(openapi: dict[str, Any], limits: Limits) -> None:
     """Write the limits into the schemas of an OpenAPI document."""
     largest = bounds(limits)
     for name in ("RecommendRequest", "BatchRequest"):
         for field, schema in openapi["components"]["schemas"][name]["properties"].items():
             for part in schema.get("anyOf", [schema]):
-                if part.get("type") == "array":
-                    part["maxItems"] = largest[field]
-                    if part["items"].get("type") == "string":
-                        part["items"]["maxLength"] = limits.id_length
-                elif part.get("type") == "integer":
-                    part["maximum"] = largest[field]
+                if part.get("type") in _KEYS:
+                    part[_KEYS[part["type"]]] = largest[field]
+                if part.get("items", {}).get("type") == "string":
+                    part["items"]["maxLength"] = limits.id_length
     for route in ("/menu", "/items"):
         for parameter in openapi["paths"][route]["get"]["parameters"]:
-            key = {"integer": "maximum", "array": "maxItems"}.get(parameter["schema"].get("type"), "maxLength")
-            parameter["schema"][key] = largest[parameter["name"]]
+            schema = parameter["schema"]
+            schema[_KEYS[schema["type"]]] = largest[parameter["name"]]
+            if "items" in schema:
+                schema["items"]["maxLength"] = limits.id_length

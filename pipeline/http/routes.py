@@ -24,6 +24,7 @@ _ERRORS = {
     408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
+    431: "The line and the headers are too large.",
     422: "A field is unknown, of another type, or beyond a limit.",
     429: "Above the rated load; try again after `Retry-After` seconds.",
     503: "Too busy, or no bundle is loaded; try again after `Retry-After` seconds.",
@@ -35,7 +36,7 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": schemas.ErrorAnswer, "description": _ERRORS[status]} for status in statuses}
 
 
-_OF_GET, _OF_POST = _errors(422, 429, 503), _errors(400, 408, 413, 415, 422, 429, 503)
+_OF_GET, _OF_POST = _errors(422, 429, 431, 503), _errors(400, 408, 413, 415, 422, 429, 431, 503)
 
 
 class _JsonRequest(Request):
