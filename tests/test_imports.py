@@ -35,7 +35,7 @@ ALLOWED = {
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
     "serving": {"errors", "data"},
-    "export": {"errors", "schema", "config", "store", "backbones", "serving"},
+    "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
 }
 FLOORS = [
     {"console", "recipe", "renamed", "serving"},
@@ -165,7 +165,9 @@ def closure(wanted: list[Requirement]) -> set[str]:
     while wanted:
         requirement = wanted.pop()
         name = canonicalize_name(requirement.name)
-        if name in names:
+        if name == "eimf":
+            wanted += [need for extra in requirement.extras for need in requirements(extra)]
+        if name == "eimf" or name in names:
             continue
         try:
             needs = metadata.requires(name) or []
