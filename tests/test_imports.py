@@ -240,6 +240,12 @@ def test_a_bundle_is_served_with_nothing_else_installed(tmp_path):
         assert '"item_id"' in server.get("/items?query=star") and server.get("/openapi.json")
 
 
+def test_help_loads_no_package_but_that_of_the_command_line():
+    modules = child("import sys; from pipeline.cli import run; run(['--help']); print(*sys.modules)").splitlines()[-1]
+    loaded = {name.split(".")[0] for name in modules.split()}
+    assert not loaded & (TRAINING_NODE | SERVER) - {"typer"}
+
+
 def third_party(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"eimf", "pipeline"}
 
