@@ -6,8 +6,8 @@ processes killed and bundles replaced in the middle.
     python -m tests.bench.serving_load --bundle bundle --seconds 300
 
 The rated load is 60 % of the capacity that is measured first; ten times the rated load is measured with a tenth of the
-capacity as `--rate`, since clients that share the machine cannot send more. Every answer is compared with that of the same bundle in
-process. Clients and server share the cores of the machine. Exits with 1 if anything is wrong.
+capacity as `--rate`, since clients that share the machine cannot send more. Every answer is compared with that of the
+same bundle in process. Clients and server share the cores of the machine. Exits with 1 if anything is wrong.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,21 +116,28 @@ def measure(load_: Load, seconds: float, short: float, processes: int) -> tuple[
         server.wait_for("listening", processes)
         clients = Clients(server.port, load_.bodies, load_.expected, MANY)
         tallies["rated"] = clients.run(seconds, rate)
-        tallies["kill, reload"] = clients.run(3 * short, rate, _trouble(load_, server, short))
+        tallies["kill, reload"] = clients.run(short, rate, partial(trouble, load_, server))
     return tallies, rate, cost
 
 
-def _trouble(load_: Load, server: Server, short: float) -> dict[float, Callable[[], None]]:
-    """A process is killed, then the bundle is replaced, twice, then another process is killed while it is."""
+def trouble(load_: Load, server: Server) -> None:
+    """A process is killed, the bundle is replaced, and while it is replaced again, another process is killed."""
+    died, loaded = len(server.events("process died")), len(server.events("bundle loaded"))
+    processes = len(server.pids())
 
     def kill() -> None:
         os.kill(server.pids()[-1], signal.SIGKILL)
 
-    def swap_and_kill() -> None:
-        load_.swap(load_.first)
-        kill()
-
-    return {0.4 * short: kill, 1.2 * short: lambda: load_.swap(load_.second), 1.9 * short: swap_and_kill}
+    kill()
+    server.wait_for("process died", died + 1)
+    server.wait_for("bundle loaded", loaded + 1)
+    load_.swap(load_.second)
+    server.wait_for("bundle loaded", loaded + 1 + processes)
+    time.sleep(1)
+    load_.swap(load_.first)
+    kill()
+    server.wait_for("process died", died + 2)
+    server.wait_for("bundle loaded", loaded + 1 + 2 * processes)
 
 
 def faults(tallies: dict[str, Tally]) -> list[str]:
