@@ -4,9 +4,9 @@
     python tests/bench/index_kinds.py --items 100000 --vectors folder
 
 groups: items in groups of 200, users near items. isotropic: normal items and users, the worst case of any approximate
-index. folder: trained item vectors, of which more are made by noise of half their standard deviation, and the interests
-interests [U, K, D] of real users. reduced: HNSW, with a coordinate that makes all norms equal, so that the nearest vectors by distance are
-those with the largest products.
+index. folder: its `item_vectors.npy` [n, D], from which more are made by noise of half their deviation, and its
+`users.npy`, the interests [U, K, D] of real users. reduced: HNSW with one coordinate more, which makes all norms equal,
+so that the nearest vectors are those with the largest products.
 """
 
 import argparse
