@@ -15,6 +15,10 @@ PRESET   ?=
 SET      ?=
 #: PROCESSES=2           processes that share one training (torchrun)
 PROCESSES ?=
+#: CHECKPOINT=KEY        checkpoint to export; default: the one that BACKBONE, PRESET and the others train
+CHECKPOINT ?=
+#: BUNDLE=bundle         folder of the bundle that is exported or served
+BUNDLE   ?= bundle
 #: PLAN=study.toml       plan of `make sweep`
 PLAN     ?=
 #: WORKERS=2             trainings that `make sweep` runs at a time, one CPU thread each
@@ -41,7 +45,7 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
 # Neither make nor the shell interprets what a user passes: every value goes through the environment and is one quoted word
 # of a command.
-GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES PLAN WORKERS DATA SETS
+GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES CHECKPOINT BUNDLE PLAN WORKERS DATA SETS
 define literally
 override $(1) := $$(value $(1))
 endef
@@ -51,16 +55,20 @@ export $(GIVEN)
 RECIPE_ARGS := $(if $(RECIPE),--recipe "$$RECIPE",--dataset "$$DATASET") --store "$$STORE" $(if $(SET),--settings "$$SET")
 TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(PRESET),--preset "$$PRESET") $(if $(ESIM),--esim "$$ESIM")
 
+EXPORT_ARGS := $(if $(CHECKPOINT),--store "$$STORE" $(if $(ESIM),--esim "$$ESIM"),$(TRAIN_ARGS)) --output "$$BUNDLE"
+
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim train evaluate sweep signal-check backbones status verify test test-gpu parity fuzz lint check format bench clean
+.PHONY: help demo esim train evaluate export serve sweep signal-check backbones status verify test test-gpu parity fuzz lint check format bench bench-serving clean
 .DEFAULT_GOAL := help
+# Two installs at a time would break an environment.
+.NOTPARALLEL:
 
 ##@ Stages
 
-demo: $(VENV)/.esim ## run both stages on MovieLens-100K and print a table (about five minutes)
+demo: $(VENV)/.esim $(VENV)/.export ## run both stages on MovieLens-100K and export a bundle (about five minutes)
 	@$(if $(RECIPE),$(error the demo uses MovieLens-100K; with a RECIPE run `make esim` and `make train`))\
-	$(EIMF) demo --store "$$STORE" $(if $(SET),--settings "$$SET")
+	$(EIMF) demo --store "$$STORE" --output "$$BUNDLE" $(if $(SET),--settings "$$SET")
 
 esim: $(VENV)/.esim ## build the frozen artifact from raw data: encoder, clusters, LLM (stage one)
 	@$(EIMF) esim $(RECIPE_ARGS)
@@ -70,6 +78,12 @@ train: $(VENV)/.core ## train a backbone on the artifact and measure it (stage t
 
 evaluate: $(VENV)/.core ## measure a finished training again, with other evaluate settings
 	@$(EIMF) evaluate $(TRAIN_ARGS)
+
+export: $(VENV)/.export ## write a finished training as a bundle: all that serving needs, in one folder
+	@$(EIMF) export $(EXPORT_ARGS) $(if $(CHECKPOINT),-- "$$CHECKPOINT")
+
+serve: $(VENV)/.serve ## serve a bundle over HTTP; SERVE_ARGS="--port 8001 --processes 2"
+	@$(EIMF) serve $(SERVE_ARGS) -- "$$BUNDLE"
 
 ##@ Experiments
 
@@ -117,6 +131,9 @@ bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## measure sp
 	@$(BIN)/python tests/bench/run.py --recbole $(VENV)-recbole/bin/python --rectools $(VENV)-rectools/bin/python \
 		$(if $(DATA),--data "$$DATA") $(if $(SETS),--sets "$$SETS") $(BENCH_ARGS)
 
+bench-serving: $(VENV)/.dev ## measure how fast a bundle is served (tests/bench/README.md)
+	@$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
+
 clean: ## remove environments and caches; keeps the store
 	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools $(VENV)-parity .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
 
@@ -129,6 +146,8 @@ help: ## print this list
 	@echo '  make demo'
 	@echo '  make esim RECIPE=my.toml'
 	@echo '  make train RECIPE=my.toml BACKBONE=comirec-sa SET="train.seed=1 train.lr=5e-4"'
+	@echo '  make export RECIPE=my.toml BACKBONE=comirec-sa'
+	@echo '  make serve'
 	@echo; echo 'Targets install what they need into VENV. `eimf --help` lists the commands behind them.'
 
 $(BIN)/python:
@@ -137,7 +156,17 @@ $(BIN)/python:
 $(VENV)/.core: pyproject.toml | $(BIN)/python
 	@echo 'installing what training needs'
 	@$(PIP) '$(TORCH)'
-	@$(PIP) -e .
+	@$(PIP) -e '.[train]'
+	@touch $@
+
+$(VENV)/.export: $(VENV)/.core
+	@echo 'installing what an export needs'
+	@$(PIP) -e '.[export]'
+	@touch $@
+
+$(VENV)/.serve: pyproject.toml | $(BIN)/python
+	@echo 'installing what serving needs'
+	@$(PIP) -e '.[serve]'
 	@touch $@
 
 $(VENV)/.esim: $(VENV)/.core

@@ -1,34 +1,31 @@
-"""The command line: parse, call, print. `eimf --help` lists the commands."""
+"""The command line: parse, call, print. `eimf --help` lists the commands.
 
-import errno
+A command imports what it needs, so that each runs with its own packages installed: `eimf serve` without torch.
+"""
+
+from __future__ import annotations
+
 import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from eimf.errors import SettingError, UserError, shortened
-from eimf.store.artifact import Store
+from eimf.errors import SettingError
 from pipeline import cli_options as options
+from pipeline.cli_errors import explain
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
-from pipeline.commands.check import run_check
-from pipeline.commands.demo import run_demo
-from pipeline.commands.store import run_verify
-from pipeline.commands.sweep import run_plan
 from pipeline.console import info, print_error
-from pipeline.recipe import Recipe, load_recipe, split_settings
-from pipeline.report.backbones import show_backbones
-from pipeline.report.results import show_results
-from pipeline.report.store import show_store
-from pipeline.stages.stage_one import check_chosen_backbone, run_esim
-from pipeline.stages.stage_two import run_evaluate, run_train, run_worker
-from pipeline.training import processes
+
+if TYPE_CHECKING:
+    from eimf.store.artifact import Store
+    from pipeline.recipe import Recipe
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
-_ARTIFACTS = Path("artifacts")
+_ARTIFACTS, _BUNDLE = Path("artifacts"), Path("bundle")
 
 app = typer.Typer(
     cls=GroupPage, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -51,20 +48,33 @@ def _recipe(
     dataset: str, recipe: Path | None, settings: list[str] | None, backbone: str | None = None,
     preset: str | None = None, keep_seen: bool = False,
 ) -> Recipe:  # fmt: skip
+    from pipeline.recipe import load_recipe
+
     chosen = [f'model.backbone="{backbone}"'] if backbone else []
     chosen += [f'heads.preset="{preset}"'] if preset else []
     chosen += ["evaluate.keep_seen=true"] if keep_seen else []
     return load_recipe(dataset, recipe, [*chosen, *(settings or [])])
 
 
+def _open(folder: Path) -> Store:
+    from eimf.store.artifact import Store
+
+    return Store(folder)
+
+
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["demo"])
-def demo(store: options.StoreFolder = _ARTIFACTS, settings: options.Settings = None) -> None:
-    """Run both stages on MovieLens-100K and print a table.
+def demo(
+    store: options.StoreFolder = _ARTIFACTS, settings: options.Settings = None, output: options.Bundle = _BUNDLE
+) -> None:
+    """Run both stages on MovieLens-100K and export a bundle.
 
     Downloads the dataset and two small models, asks the LLM about 38 typical users, and trains SASRec plain, with item
-    texts, by the published method, and with the LLM's interests. Takes about five minutes on two CPU cores.
+    texts, by the published method, and with the LLM's interests. Takes about five minutes on two CPU cores. Then
+    `eimf serve` serves the bundle.
     """
-    run_demo(_recipe("ml-100k", None, settings), Store(store))
+    from pipeline.commands.demo import run_demo
+
+    run_demo(_recipe("ml-100k", None, settings), _open(store), output)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["esim"])
@@ -78,7 +88,9 @@ def esim(
     cluster, and encodes its answers. Stages that are already in the store are reused, and so is every LLM reply. After
     an interruption the same command resumes.
     """
-    run_esim(_recipe(dataset, recipe, settings), Store(store))
+    from pipeline.stages.stage_one import run_esim
+
+    run_esim(_recipe(dataset, recipe, settings), _open(store))
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["train"])
@@ -92,11 +104,15 @@ def train(
     Prints NDCG, Recall and MRR on the test events; the store keeps all metrics and every user's rank. A training in the
     store is not run again. After an interruption the same command resumes.
     """
+    from pipeline.report.results import show_results
+    from pipeline.stages.stage_two import run_train, run_worker
+    from pipeline.training import processes
+
     chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
     if processes.rank():
-        run_worker(chosen, Store(store), esim)
+        run_worker(chosen, _open(store), esim)
     else:
-        show_results([run_train(chosen, Store(store), esim)])
+        show_results([run_train(chosen, _open(store), esim)])
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["evaluate"])
@@ -109,8 +125,11 @@ def evaluate(
 
     Give the options of the training; only `evaluate` settings may differ.
     """
+    from pipeline.report.results import show_results
+    from pipeline.stages.stage_two import run_evaluate
+
     chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
-    show_results([run_evaluate(chosen, Store(store), esim)])
+    show_results([run_evaluate(chosen, _open(store), esim)])
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["recommend"])
@@ -126,26 +145,36 @@ def recommend(
     from pipeline.commands import recommend as recommending
 
     if output is None:
-        recommending.show(Store(store), checkpoint, history or [], time, user, count, keep_seen)
+        recommending.show(_open(store), checkpoint, history or [], time, user, count, keep_seen)
     elif history or user:
         raise SettingError("recommend", "--output together with a history or a user", "ask for one of them")
     else:
-        recommending.write_all(Store(store), checkpoint, output, count, keep_seen)
+        recommending.write_all(_open(store), checkpoint, output, count, keep_seen)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["export"])
 def export(
-    checkpoint: options.Checkpoint, output: options.Bundle, store: options.StoreFolder = _ARTIFACTS,
-    esim: options.LabelKey = None, labels: options.Labels = True, index: options.IndexKind = None,
+    checkpoint: options.TrainedCheckpoint = None, output: options.Bundle = _BUNDLE,
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
+    esim: options.LabelKey = None, backbone: options.Backbone = None, preset: options.Preset = None,
+    keep_seen: options.KeepSeen = False, settings: options.Settings = None, labels: options.Labels = True,
+    index: options.IndexKind = None,
 ) -> None:  # fmt: skip
     """Export a trained backbone as a bundle.
 
-    A bundle is a folder with all that serving needs: the user tower as ONNX, item vectors, an index, and the LLM's
-    interests as labels. `eimf.serving.Recommender.load` serves it with numpy, without torch and without the store.
+    Give a checkpoint, or the options of its training. A bundle is a folder with all that serving needs: the user tower
+    as ONNX, item vectors, an index, and the LLM's interests as labels. `eimf.serving.Recommender.load` serves it with
+    numpy, without torch and without the store.
     """
     from pipeline.commands.export import run_export
+    from pipeline.stages.stage_two import find_trained
 
-    run_export(Store(store), checkpoint, output, esim=esim, labels=labels, index=index)
+    if checkpoint is None:
+        chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
+        checkpoint = find_trained(chosen, _open(store), esim).key
+    elif recipe or settings or backbone or preset or keep_seen:
+        raise SettingError("export", "a checkpoint together with options of a training", "give one of them")
+    run_export(_open(store), checkpoint, output, esim=esim, labels=labels, index=index)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["serve"])
@@ -178,7 +207,9 @@ def sweep(
     The table has means over seeds and paired tests over users. Finished trainings are not run again; after an
     interruption the same command resumes.
     """
-    run_plan(plan, Store(store), results, workers)
+    from pipeline.commands.sweep import run_plan
+
+    run_plan(plan, _open(store), results, workers)
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["check"])
@@ -191,19 +222,25 @@ def check(
     Takes seconds and trains nothing. Compares the LLM's interests with their controls, and tells whether they add
     anything to the texts of the user's own items: `eimf train` leaves them out if they do not.
     """
-    run_check(_recipe(dataset, recipe, settings), Store(store), esim)
+    from pipeline.commands.check import run_check
+
+    run_check(_recipe(dataset, recipe, settings), _open(store), esim)
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])
 def backbones() -> None:
     """List the backbones and their options."""
+    from pipeline.report.backbones import show_backbones
+
     show_backbones()
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["status"])
 def status(store: options.StoreFolder = _ARTIFACTS) -> None:
     """List the artifacts in the store."""
-    show_store(Store(store))
+    from pipeline.report.store import show_store
+
+    show_store(_open(store))
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["verify"])
@@ -212,7 +249,9 @@ def verify(store: options.StoreFolder = _ARTIFACTS) -> None:
 
     Reads every LLM reply too. Exits with 2 if anything is damaged, and names it.
     """
-    run_verify(Store(store))
+    from pipeline.commands.store import run_verify
+
+    run_verify(_open(store))
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["recipe"])
@@ -220,21 +259,13 @@ def recipe(
     dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, settings: options.Settings = None
 ) -> None:
     """Print every setting and its value as JSON."""
+    from pipeline.stages.stage_one import check_chosen_backbone
+
     chosen = _recipe(dataset, recipe, settings)
     check_chosen_backbone(chosen.model)
     info(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
 
-_DISK = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
-    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EMFILE, errno.ESTALE,
-    errno.ENOENT, errno.EXDEV, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ENOLCK, errno.EOPNOTSUPP,
-}  # fmt: skip
-"""Errors of a disk or a path."""
-_STAGE_ONE = {"polars", "faiss"}
-"""Packages that a training node does without."""
-_USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
-"""The error of the command line's parser, whose module differs between versions of typer."""
 _INTERRUPTED = 130
 
 
@@ -256,47 +287,14 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code. A mistake of the user, or a disk that fails, is one line on standard
     error and code 2."""
     try:
-        code = app(_arguments(arguments) or ["--help"], prog_name="eimf", standalone_mode=False)
+        code = app(options.expand_settings(arguments) or ["--help"], prog_name="eimf", standalone_mode=False)
         return int(code or 0) if arguments else 2
-    except UserError as error:
-        return _refuse(str(error))
-    except _USAGE_ERROR as error:
-        return _refuse(_usage(error))
     except (typer.Abort, KeyboardInterrupt):
         print_error("eimf: interrupted; the same command resumes")
         return _INTERRUPTED
-    except ModuleNotFoundError as error:
-        if error.name not in _STAGE_ONE:
+    except Exception as error:
+        reason = explain(error, command=arguments[0] if arguments else "")
+        if reason is None:
             raise
-        problem = "not installed here, and stage one needs it"
-        return _refuse(f"{error.name}: {problem}; run `make esim`, or pip install -e '.[data]'")
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        problem = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
-        return _refuse(f"{shortened(problem, 300)}; make room, get the right to write there, or clear the way")
-
-
-def _arguments(given: list[str]) -> list[str]:
-    """`--settings TEXT` as a `--set` for each setting in the text, which `make` has in one variable."""
-    arguments: list[str] = []
-    rest = iter(given)
-    for argument in rest:
-        if argument == "--":  # from here on no option
-            return [*arguments, argument, *rest]
-        if argument == "--settings":
-            arguments += [part for setting in split_settings(next(rest, "")) for part in ("--set", setting)]
-        else:
-            arguments.append(argument)
-    return arguments
-
-
-def _usage(error: Any) -> str:
-    """The problem of a command line, and where to look it up."""
-    command = error.ctx.command_path if error.ctx else "eimf"
-    return f"{shortened(error.format_message(), 300).rstrip('.')}; see `{command} --help`"
-
-
-def _refuse(reason: str) -> int:
-    print_error(f"eimf: {reason}")
-    return 2
+        print_error(f"eimf: {reason}")
+        return 2

@@ -48,11 +48,14 @@ $ eimf recommend 0123456789ab -u 196 -n 20
 # To every user of the dataset
 $ eimf recommend 0123456789ab -o recommended.parquet""",
     "export": """\
-# Into the folder bundle
-$ eimf export 0123456789ab -o bundle
+# What `eimf train` with the same options has trained, into the folder bundle
+$ eimf export -r my.toml -b comirec-sa
+
+# A checkpoint, elsewhere
+$ eimf export 0123456789ab -o /srv/shop
 
 # Without the names of interests
-$ eimf export 0123456789ab -o bundle --no-labels""",
+$ eimf export 0123456789ab --no-labels""",
     "serve": """\
 # At http://127.0.0.1:8000
 $ eimf serve bundle

@@ -77,7 +77,9 @@ def _is_argument(owner: Any) -> bool:
 
 
 def _metavar(argument: Any) -> str:
-    return argument.metavar if argument.required else f"[{argument.metavar}]..."
+    if argument.required:
+        return str(argument.metavar)
+    return f"[{argument.metavar}]" + "..." * (argument.nargs == -1)
 
 
 def _bold(text: str) -> str:

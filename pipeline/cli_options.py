@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.recipe import built_in_recipes
-
 _DATA, _SETTINGS, _INPUT, _OUTPUT = "Data", "Settings", "Input", "Output"
 _ADDRESS, _LOAD = "Address", "Load"
 
 
 def _dataset_names(incomplete: str) -> list[str]:
     """What a shell offers after --dataset: built-in recipes and folders."""
+    from pipeline.recipe import built_in_recipes
+
     folders = [f"{path}/" for path in Path().glob(f"{incomplete}*") if path.is_dir()] if incomplete else []
     return [name for name in built_in_recipes() if name.startswith(incomplete)] + folders
 
@@ -22,6 +22,22 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"eimf {metadata.version('eimf')}")
         raise typer.Exit
+
+
+def expand_settings(given: list[str]) -> list[str]:
+    """`--settings TEXT` as a `--set` for each setting in the text, which `make` has in one variable."""
+    arguments: list[str] = []
+    rest = iter(given)
+    for argument in rest:
+        if argument == "--":  # from here on no option
+            return [*arguments, argument, *rest]
+        if argument == "--settings":
+            from pipeline.recipe import split_settings
+
+            arguments += [part for setting in split_settings(next(rest, "")) for part in ("--set", setting)]
+        else:
+            arguments.append(argument)
+    return arguments
 
 
 def _option(*names: str, panel: str, **more: Any) -> Any:
@@ -103,6 +119,10 @@ Workers = Annotated[
 ]
 Checkpoint = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="Key of a checkpoint, as `eimf train` and `eimf status` print it.")
+]
+TrainedCheckpoint = Annotated[
+    str | None,
+    typer.Argument(metavar="CHECKPOINT", help="Key of a checkpoint.  [default: the one that the options train]"),
 ]
 History = Annotated[
     list[str] | None,

@@ -49,7 +49,7 @@ def _check_make(words: list[str]) -> None:
     targets = [word for word in words if "=" not in word]
     values = dict(word.split("=", 1) for word in words if "=" in word)
     assert set(targets) <= TARGETS, targets
-    assert values.keys() <= VARIABLES.keys() | {"BENCH_ARGS", "FUZZ_ARGS"}, values
+    assert values.keys() <= VARIABLES.keys() | {"BENCH_ARGS", "FUZZ_ARGS", "SERVE_ARGS"}, values
     for name in ("RECIPE", "PLAN"):
         path = values.get(name, "")
         assert not path.startswith("tests/") or (ROOT / path).is_file(), path

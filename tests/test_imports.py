@@ -1,15 +1,21 @@
-"""The dependency direction, read from the imports, and what a training node has to have installed."""
+"""The dependency direction, read from the imports, and what a training node and a server have to have installed."""
 
 import ast
 import os
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests import world as planted
+from tests.pipeline.http import bundles
+from tests.pipeline.http.server import START, Server
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
@@ -28,8 +34,8 @@ ALLOWED = {
     "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
-    "serving": {"errors", "config", "data", "retrieval", "backbones"},
-    "export": {"schema", "serving"},
+    "serving": {"errors", "data"},
+    "export": {"errors", "schema", "config", "store", "backbones", "serving"},
 }
 FLOORS = [
     {"console", "recipe", "renamed", "serving"},
@@ -38,11 +44,17 @@ FLOORS = [
     {"stages"},
     {"report"},
     {"sweeps"},
+    {"http"},
     {"commands"},
-    {"cli", "cli_options", "cli_help", "cli_examples"},
+    {"cli", "cli_options", "cli_help", "cli_errors", "cli_examples"},
 ]
 """Of pipeline/, from the lowest: a module imports from its own floor and lower ones only."""
 TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}
+"""The packages of a training node, by the names of their modules."""
+SERVER = {"numpy", "pydantic", "onnxruntime", "faiss", "fastapi", "uvicorn", "prometheus_client", "typer"}
+"""Those of a machine that serves bundles."""
+WITH_THEM = {"starlette": "fastapi", "h11": "uvicorn", "pydantic_core": "pydantic"}
+"""Packages that come with another one, of which they are a part."""
 
 
 def imports(path: Path) -> set[str]:
@@ -115,29 +127,70 @@ def test_vllm_is_imported_by_one_module_and_nothing_unpickles():
 def test_the_library_knows_no_clock_and_no_environment_and_does_not_print():
     for path in (ROOT / "eimf").rglob("*.py"):
         assert not {name.split(".")[0] for name in imports(path)} & {"time", "datetime", "typer"}, path
-        assert "environ" not in path.read_text() and "print(" not in path.read_text(), path
+        assert "environ" not in path.read_text(), path
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert "print" not in names, path
 
 
-# Hides every package that this project could import in addition to those of a training node.
-BLOCKED = """
+# Hides the packages that its first argument names.
+HIDING = """
 import sys
-FORBIDDEN = {
-    "polars", "faiss", "vllm", "transformers", "huggingface_hub", "tokenizers", "pandas", "scipy", "tqdm", "hypothesis",
-    "pytest", "gguf", "accelerate",
-}
+HIDDEN = set(sys.argv.pop(1).split(","))
 
 class Without:
     def __init__(self, finder):
         self.finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        return None if name.split(".")[0] in FORBIDDEN else self.finder.find_spec(name, path, target)
+        return None if name.split(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
 
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+"""
+TRAINING = """
 from pipeline.cli import run
 for required in ("false", "true"):
     assert run([*sys.argv[1:], "--set", f"heads.require_gain={required}"]) == 0
 """
+
+
+def requirements(extra: str) -> list[Requirement]:
+    """What `pip install eimf[extra]` asks for, by pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"][extra]]
+
+
+def closure(wanted: list[Requirement]) -> set[str]:
+    """Names of all distributions that are installed with these."""
+    names: set[str] = set()
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        if name in names:
+            continue
+        try:
+            needs = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # needed on another system only
+            continue
+        names.add(name)
+        for need in map(Requirement, needs):
+            if need.marker is None or any(need.marker.evaluate({"extra": e}) for e in ("", *requirement.extras)):
+                wanted.append(need)
+    return names
+
+
+def hidden(extra: str) -> str:
+    """Every installed module that does not come with `eimf[extra]`, for HIDING."""
+    allowed = closure(requirements(extra)) | {"eimf"}
+    modules = metadata.packages_distributions().items()
+    return ",".join(module for module, names in modules if not {canonicalize_name(name) for name in names} & allowed)
+
+
+@pytest.mark.parametrize(("extra", "modules"), [("train", TRAINING_NODE), ("serve", SERVER)])
+def test_an_extra_asks_for_the_packages_of_its_machine(extra, modules):
+    installed = metadata.packages_distributions()
+    distributions = {canonicalize_name(name) for module in modules for name in installed[module]}
+    assert {canonicalize_name(requirement.name) for requirement in requirements(extra)} == distributions
+    assert not {"pytest", "polars", "vllm"} - set(hidden(extra).split(","))
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +216,36 @@ def child(code: str, *arguments: str) -> str:
 def test_training_runs_with_nothing_else_installed(ready, world_folder):
     settings = [part for setting in planted.FAKES for part in ("--set", setting)]
     command = ["train", "--dataset", str(world_folder), "--store", str(ready), *settings, "--set", "train.epochs=1"]
-    assert child(BLOCKED, *command).count("sasrec modern") == 2  # without the gain test, and with it
+    printed = child(HIDING + TRAINING, hidden("train"), *command)
+    assert printed.count("sasrec modern") == 2  # without the gain test, and with it
+
+
+FIVE_LINES = """
+from eimf.serving import Recommender
+
+model = Recommender.load(sys.argv[1])
+for item in model.recommend_one(["i001", "i002"], count=3).items:
+    print(item.item_id)
+print(*sys.modules)
+"""
+
+
+def test_a_bundle_is_served_with_nothing_else_installed(tmp_path):
+    bundle, without = bundles.write(tmp_path / "bundle"), hidden("serve")
+    *item_ids, modules = child(HIDING + FIVE_LINES, without, str(bundle)).splitlines()
+    assert len(item_ids) == 3 and not {"torch", "pyarrow", "polars"} & set(modules.split())
+    with Server(bundle, start=f"{HIDING}{START}", before=[without]) as server:
+        assert '"item_id"' in server.get("/items?query=star") and server.get("/openapi.json")
 
 
 def third_party(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"eimf", "pipeline"}
+
+
+def test_serving_names_only_the_packages_of_a_server():
+    files = [*(ROOT / "eimf" / "serving").rglob("*.py"), *(ROOT / "pipeline" / "http").rglob("*.py")]
+    for path in [*files, ROOT / "pipeline" / "commands" / "serve.py", *(ROOT / "pipeline").glob("cli*.py")]:
+        assert {WITH_THEM.get(name, name) for name in third_party(path)} <= SERVER, path
 
 
 def test_stage_two_names_only_the_packages_of_a_training_node():
@@ -176,7 +254,6 @@ def test_stage_two_names_only_the_packages_of_a_training_node():
         "backbones",
         "semantics",
         "evaluation",
-        "serving",
         "losses",
         "metrics.py",
         "retrieval.py",

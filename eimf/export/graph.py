@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,8 +33,10 @@ def trace(backbone: Backbone, max_length: int) -> onnx.ModelProto:
     items = torch.ones(2, length, dtype=torch.int64)
     arguments = [torch.zeros(4, backbone.item_table.embedding_dim), items, torch.full((2,), length)]
     batch = torch.export.Dim("B", min=1)
-    history = {0: batch, 1: torch.export.Dim("T", min=1, max=max_length)} if max_length > 1 else {0: batch}
-    shapes: list[dict[int, object]] = [{0: torch.export.Dim("N", min=2)}, history, {0: batch}]
+    history: dict[int, Any] = (
+        {0: batch, 1: torch.export.Dim("T", min=1, max=max_length)} if max_length > 1 else {0: batch}
+    )
+    shapes: list[dict[int, Any]] = [{0: torch.export.Dim("N", min=2)}, history, {0: batch}]
     names = [ITEM_TABLE, ITEMS, LENGTHS]
     if backbone.uses_timestamps:
         arguments, shapes, names = [*arguments, items.double()], [*shapes, history], [*names, TIMES]
@@ -118,11 +121,16 @@ class _Served(nn.Module):
 class _GRUOperator(nn.Module):
     """One layer of torch's GRU as ONNX's operator: torch's exporter writes it out step by step, for one length."""
 
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
     def __init__(self, gru: nn.GRU) -> None:
         super().__init__()
         assert gru.num_layers == 1 and gru.bias and gru.batch_first and not gru.bidirectional
         self.hidden = gru.hidden_size
-        for name, parameter in gru.named_parameters():
+        for name, parameter in gru.named_parameters():  # the graph keeps the names
             self.register_parameter(name, parameter)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save
 
 from eimf.backbones.base import Backbone
-from eimf.export.graph import TABLE, check_weights, trace
 from eimf.serving.tower import Tower
 
 TOLERANCE = 1e-5
@@ -53,6 +52,8 @@ def export_tower(backbone: Backbone, max_length: int) -> TowerFiles:
     The bytes depend on the weights, and on the versions of torch and onnxscript. Raises ArtifactError if the graph
     would hold anything but weights of the backbone.
     """
+    from eimf.export.graph import TABLE, check_weights, trace  # needs onnx, which a training node does without
+
     model = trace(backbone.eval(), max_length)
     check_weights(model, backbone)
     weights = {name: value.contiguous() for name, value in backbone.serving_state_dict().items() if name != TABLE}

@@ -31,6 +31,8 @@ _EXPORT_AGAIN = "copy the bundle again, or export it again"
 _LARGEST_MANIFEST = 1 << 20
 _LONGEST_LINE = 1 << 16
 _BLOCK = 1 << 20
+_LARGEST_NUMBER = 1e12
+"""Of either sign: the product of two vectors of such numbers is a float32."""
 _HEADER = re.compile(rb"\{'descr': '([<|=>\w]+)', 'fortran_order': False, 'shape': \(([0-9, ]{0,60})\), \} *\n")
 """What numpy writes before an array, in all of its versions."""
 _MAGIC = b"\x93NUMPY\x01\x00"
@@ -163,13 +165,14 @@ class _Reader:
             raise self.refusal(name, "damaged: its bytes differ from the sha256 in the manifest")
 
     def array(self, name: str, kind: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A mapped array, read-only. Raises ArtifactError if a number of it is not finite."""
+        """A mapped array, read-only. Raises ArtifactError if a number of it is not finite, or too large."""
         begin = self._begin(name, kind, shape)
         array = np.frombuffer(self.mapped(name), np.dtype(kind), offset=begin).reshape(shape)
         step = max(1, _BLOCK // max(1, array[:1].size))
         for start in range(0, len(array), step):
-            if not np.isfinite(array[start : start + step]).all():
-                raise self.refusal(name, "holds a number that is not finite")
+            part = array[start : start + step]
+            if not -_LARGEST_NUMBER <= part.min() <= part.max() <= _LARGEST_NUMBER:
+                raise self.refusal(name, "holds a number that is not finite, or too large")
         return array
 
     def mapped(self, name: str) -> np.ndarray:

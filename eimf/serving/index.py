@@ -25,7 +25,7 @@ class Exclude:
     item_idx: np.ndarray
 
 
-_NOTHING = Exclude(np.empty(0, np.int64), np.empty(0, np.int64))
+NOTHING = Exclude(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ExactIndex:
         self, interests: np.ndarray, count: int, *, exclude: Exclude | None = None, allow: np.ndarray | None = None
     ) -> Found:
         items = self.item_table[1:]
-        exclude = exclude or _NOTHING
+        exclude = exclude or NOTHING
         query, row = exclude.query, exclude.item_idx - 1
         if allow is None:
             item_idx = candidates(items, interests, count, query, row, self._longest)

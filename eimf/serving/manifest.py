@@ -101,7 +101,7 @@ class Manifest(Part):
 
     def signed(self) -> Self:
         """A copy with its digest. Raises ValueError for NaN or infinity."""
-        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json", exclude={"digest"}))})
+        return self.model_copy(update={"digest": digest(self.model_dump(mode="json", exclude={"digest"}))})
 
     def identity(self) -> dict[str, Any]:
         """What the same inputs give again: all fields but the time, the version, and the digest over them."""
@@ -135,6 +135,7 @@ class Manifest(Part):
         return _LARGEST[name]
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """sha256 (64 hex digits) over the canonical JSON of `value`. Raises ValueError for NaN or infinity."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -29,10 +29,9 @@ def check_count(count: object) -> None:
 
 
 def check_diversity(diversity: object) -> None:
-    if isinstance(diversity, int | float | np.integer | np.floating) and not isinstance(diversity, bool):
-        if 0 <= diversity <= 1:
-            return
-    raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
+    is_number = isinstance(diversity, int | float | np.integer | np.floating) and not isinstance(diversity, bool)
+    if not is_number or not 0 <= diversity <= 1:  # type: ignore[operator]
+        raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
 
 
 def listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:

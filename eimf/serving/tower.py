@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from eimf.errors import ArtifactError, MissingError, on_one_line
+from eimf.serving.wire import check_self_contained
 
 OPSET = 20
 """Version of the standard operators that the graph uses; it uses no others."""
@@ -51,19 +52,25 @@ class OnnxTower:
         """`model` is an ONNX file or its bytes; `item_table` [N + 1, D] float32 is used as it is, without a copy, and
         may be a memory map. Raises ArtifactError for a model with other inputs and outputs than those of a user tower,
         or for another width, and MissingError without onnxruntime."""
-        # From bytes: a model that refers to other files is then refused, and never reads them.
         content = model if isinstance(model, bytes) else model.read_bytes()
+        try:
+            check_self_contained(content)
+        except ValueError as error:
+            raise _refused(str(error)) from error
         self._session = _session(content, threads)
         self._item_table = item_table
-        inputs = _declared(self._session.get_inputs(), _INPUTS)
-        outputs = _declared(self._session.get_outputs(), _OUTPUTS)
+        try:
+            inputs = _declared(self._session.get_inputs(), _INPUTS)
+            outputs = _declared(self._session.get_outputs(), _OUTPUTS)
+        except UnicodeDecodeError as error:
+            raise _refused("has names that are not UTF-8") from error
         if missing := {*_INPUTS, *_OUTPUTS} - {TIMES} - inputs.keys() - outputs.keys():
             raise _refused(f"has no {min(missing)!r}")
         self.uses_timestamps = TIMES in inputs
-        widths = {inputs[ITEM_TABLE][1], outputs[INTERESTS][2]}
-        if item_table.dtype != np.float32 or item_table.ndim != 2 or widths != {item_table.shape[1]}:
-            problem = f"has item vectors of width {sorted(map(str, widths))}, the item table is {item_table.dtype}"
-            raise _refused(f"{problem} {list(item_table.shape)}")
+        widths = (inputs[ITEM_TABLE][1], outputs[INTERESTS][2])
+        if item_table.dtype != np.float32 or item_table.ndim != 2 or set(widths) != {item_table.shape[1]}:
+            problem = "takes item vectors of width {} and gives interests of width {}".format(*widths)
+            raise _refused(f"{problem}, the item table is {item_table.dtype} {list(item_table.shape)}")
 
     def interests(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         """As `Tower` says. Raises ArtifactError if the graph cannot run, or gives something else than interests."""
@@ -93,7 +100,8 @@ def _session(content: bytes, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _SILENT
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # By default it tries a second time, and prints that.
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:
         raise _refused(f"is not a model that onnxruntime can load: {on_one_line(error)}") from error
 

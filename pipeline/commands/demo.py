@@ -1,8 +1,10 @@
-"""The command `demo`: both stages on MovieLens-100K, a table, the interests that the LLM inferred, and next steps."""
+"""The command `demo`: both stages on MovieLens-100K, a table, the interests that the LLM inferred, a bundle, and next
+steps."""
 
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +12,9 @@ import pyarrow as pa
 from eimf import schema
 from eimf.config import HeadSettings
 from eimf.errors import printable
+from eimf.export.folder import replaceable
 from eimf.store.artifact import Artifact, Store
+from pipeline.commands.export import run_export
 from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.report.results import show_paired, show_results
@@ -23,9 +27,11 @@ _USERS, _TITLES, _CHARS = 5, 6, 60
 """Most typical users, titles per user, and characters per text that are printed."""
 
 
-def run_demo(recipe: Recipe, store: Store) -> None:
+def run_demo(recipe: Recipe, store: Store, bundle: Path) -> None:
     """Run stage one, then train the same backbone with the same seed four times: plain, with the items' texts, by the
-    published method, and with texts and the LLM's interests if these pass the gain test. Print results and seconds."""
+    published method, and with texts and the LLM's interests if these pass the gain test. Print results and seconds, and
+    export the last training to the folder `bundle`."""
+    replaceable(bundle)  # which refuses a folder that is no bundle before anything is built
     begin, before, engines = time.monotonic(), set(store.listing()), engines_of(recipe, store)
     artifacts = run_esim(recipe, store, engines)
     others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
@@ -46,6 +52,8 @@ def run_demo(recipe: Recipe, store: Store) -> None:
         info(f"Where the time went, {time.monotonic() - begin:.0f} seconds in all:")
         info(format_table(seconds_table(built, engines.seconds)))
         info()
+    run_export(store, results[-1].checkpoint.key, bundle)
+    info()
     show_next_steps()
 
 
@@ -87,6 +95,7 @@ def show_next_steps() -> None:
     )
     info()
     info("Next steps:")
+    info("  make serve                                 recommendations from the bundle, at http://127.0.0.1:8000")
     info("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
     info("  make signal-check                          do the interests predict what users do next?")
     info("  make train SET=heads.require_gain=false    use the interests even if they do not")

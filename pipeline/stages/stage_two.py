@@ -7,7 +7,7 @@ from eimf.store.artifact import Artifact, Store
 from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.stages.checkpoint import train_as_worker
-from pipeline.stages.resolve import ResolvedTraining, prepare_and_resolve
+from pipeline.stages.resolve import ResolvedTraining, prepare_and_resolve, resolve
 from pipeline.stages.stage import find, find_or_build
 from pipeline.training import processes
 
@@ -49,10 +49,19 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
     store.remove_stale()
     training = prepare_and_resolve(recipe, store, esim_key)
     _announce(training)
+    return _measured(training, _trained(training, store), store)
+
+
+def find_trained(recipe: Recipe, store: Store, esim_key: str | None = None) -> Artifact:
+    """The checkpoint of a finished training. Only reads. Raises ArtifactError if the training is not finished."""
+    return _trained(resolve(recipe, store, esim_key), store)
+
+
+def _trained(training: ResolvedTraining, store: Store) -> Artifact:
     checkpoint = find(training.checkpoint, store, training.artifacts)
     if checkpoint is None:
         raise ArtifactError("checkpoint", "these settings were not trained yet", "run `make train` with them")
-    return _measured(training, checkpoint, store)
+    return checkpoint
 
 
 def _measured(training: ResolvedTraining, checkpoint: Artifact, store: Store) -> Result:

@@ -31,7 +31,7 @@ def place(tmp_path):
     for name in ("eimf", "torchrun", "python"):
         (tmp_path / ".venv" / "bin" / name).write_text(RECORDER)
         (tmp_path / ".venv" / "bin" / name).chmod(0o755)
-    for mark in (".core", ".esim", ".dev"):
+    for mark in (".core", ".esim", ".export", ".serve", ".dev"):
         (tmp_path / ".venv" / mark).write_text("")
     return tmp_path
 
@@ -55,6 +55,11 @@ def test_every_variable_is_one_word(place, value):
     assert words == ["sweep", "--store", "artifacts", "--workers", value, "--", value]
     words = called(place, "train", f"PROCESSES={value}")
     assert words[:3] == ["--standalone", "--nproc-per-node", value]
+    words = called(place, "export", f"CHECKPOINT={value}", f"BUNDLE={value}")
+    assert words == ["export", "--store", "artifacts", "--output", value, "--", value]
+    words = called(place, "export", f"DATASET={value}", "BACKBONE=")
+    assert words == ["export", "--dataset", value, "--store", "artifacts", "--output", "bundle"]
+    assert called(place, "serve", f"BUNDLE={value}") == ["serve", "--", value]
     subprocess.run(["make", "-n", "status", f"STORE={value}"], cwd=place, capture_output=True, check=True)
     assert called(place, "status", f"STORE={value}") == ["status", "--store", value]
     assert not (place / "pwned").exists()

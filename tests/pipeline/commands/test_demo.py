@@ -2,15 +2,19 @@
 
 import re
 
+import pytest
+
+from eimf.serving import Recommender
 from eimf.store.artifact import Store
 from pipeline.commands.demo import run_demo
 from tests import world as planted
 from tests.command_lines import check
 
 
+@pytest.mark.slow
 def test_the_demo_shows_the_published_method_five_typical_users_and_the_time(world_folder, tmp_path, capsys):
-    recipe, store = planted.recipe(world_folder, "train.epochs=1"), Store(tmp_path)
-    run_demo(recipe, store)
+    recipe, store = planted.recipe(world_folder, "train.epochs=1"), Store(tmp_path / "store")
+    run_demo(recipe, store, tmp_path / "bundle")
     first = capsys.readouterr().out
     for label in ("sasrec plain", "sasrec text", "sasrec paper", "sasrec modern"):
         assert re.search(rf"^{label} .*0[.][0-9]{{4}} ", first, re.MULTILINE)
@@ -24,6 +28,7 @@ def test_the_demo_shows_the_published_method_five_typical_users_and_the_time(wor
     assert "Where the time went, " in first
     for command in re.findall(r"^  (make .*?)  ", first, re.MULTILINE):
         check(command)
-    run_demo(recipe, store)
+    assert Recommender.load(tmp_path / "bundle").recommend_one([], 3).items
+    run_demo(recipe, store, tmp_path / "bundle")
     second = capsys.readouterr().out
     assert "build   " not in second and "Where the time went" not in second and "typical of" in second

@@ -71,7 +71,7 @@ class Clients:
         while True:
             number, self._number = self._number, self._number + 1
             due = time.perf_counter() if rate is None else begin + number / rate
-            if due >= end:
+            if max(due, time.perf_counter()) >= end:
                 break
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)

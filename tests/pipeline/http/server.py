@@ -7,19 +7,32 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.processes import alive
+
 ROOT = Path(__file__).resolve().parents[3]
 START = "from pipeline.cli import main; main()"
+WITH_LIMITS = """
+import json, pathlib, sys
+from pipeline.commands.serve import run_serve
+from pipeline.http.limits import Limits
+from pipeline.http.run import Options
+limits = Limits(**json.loads(sys.argv[1]))
+sys.exit(run_serve(Options(pathlib.Path(sys.argv[3]), "127.0.0.1", 0, 1, limits, False)))
+"""
+"""Serves by one process with the limits that are the first argument, in JSON."""
 
 
 class Server:
     """`eimf serve` with its log lines; a context."""
 
-    def __init__(self, bundle: Path, *options: str) -> None:
+    def __init__(self, bundle: Path, *options: str, start: str = START, before: Sequence[str] = ()) -> None:
+        """`start` is what the process runs, with the arguments `before` in front of those of `eimf`."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", START, "serve", str(bundle), "--port", "0", *options]
+        command = [sys.executable, "-c", start, *before, "serve", str(bundle), "--port", "0", *options]
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -61,13 +74,18 @@ class Server:
         return lines[count - 1]
 
     def pids(self) -> list[int]:
-        """The processes that have begun to serve, the latest last."""
-        return [line["pid"] for line in self.events("listening")]
+        """The processes that serve, the latest last."""
+        return [line["pid"] for line in self.events("listening") if alive(line["pid"])]
 
     def cpu_seconds(self) -> float:
         """Processor time of the processes that serve."""
-        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in set(self.pids())]
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids()]
         return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """Bytes that the process uses."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def get(self, path: str) -> str:
         """The text of an answer."""

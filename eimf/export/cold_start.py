@@ -1,0 +1,159 @@
+"""Fit cold start: how much names, recency and a few events count (`eimf.serving.cold_start`).
+
+The weights are those of a conditional logit over the catalogue, fitted on validation events of simulated people
+(`eimf.export.simulated`), separately for 0, 1, 2, 3 and more events before the target. Test events are not looked at.
+A mix that ranks worse than what it starts from does not stay: with half of the people held out, its NDCG@10 must be at
+least that of the history alone, or of recent popularity for people without a history.
+
+Shapes: U users, C cases, N items, D width, K interests, L labels, F width of the text space.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eimf import schema
+from eimf.data.histories import Histories
+from eimf.data.windows import flat_ranges
+from eimf.export.cold_start_design import Design, Model, item_scores
+from eimf.export.logit import fit_logit, ranks
+from eimf.export.menu import menu_order
+from eimf.export.phrases import Phrases
+from eimf.export.simulated import HALF, Cases, cut_cases, mean_texts, pick_names
+from eimf.export.text_space import text_space
+from eimf.export.user_means import FOLDS, MENUS, PickedNames
+from eimf.serving.cold_start import ColdStartPart, ColdStartWeights
+from eimf.vectors import normalize
+
+EVENTS = (0, 1, 2, 3, HALF)
+"""Events before the target for which there are weights."""
+_MAX_USERS, _MAX_SCORES = 1 << 15, 1 << 27
+_FEWEST = 50
+"""Cases that weights are fitted on, at least."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts in the space in which they are compared: `items` [N, F] and `labels` [L, F], unit vectors; `menu` are
+    label numbers in their order."""
+
+    items: np.ndarray
+    labels: np.ndarray
+    menu: Sequence[int]
+
+
+@dataclass(frozen=True)
+class BuiltColdStart:
+    """What a bundle holds for people of whom little is known, as `eimf.serving.cold_start.ColdStart` takes it;
+    `figures` [events] have NDCG@10 on validation events of what the weights started from and of what was found."""
+
+    weights: ColdStartPart
+    item_scores: np.ndarray
+    user_means: np.ndarray
+    figures: dict[str, dict[str, float]]
+
+
+def build_cold_start(model: Model, texts: Texts | None) -> BuiltColdStart:
+    """For a trained model; `texts` decide what people pick, None if there are no labels. Without enough validation
+    events nothing is fitted: then recent popularity answers people without a history, and the model all others."""
+    histories, items = model.histories, item_scores(model.histories)
+    texts = texts or Texts(np.zeros((histories.num_items, 1), np.float32), np.zeros((0, 1), np.float32), [])
+    picked = picked_names(model, texts)
+    folds = picked.fold_tables()
+    unnamed, named, figures = ColdStartWeights(recent=1.0), [], {}
+    for shown in EVENTS:
+        start = ColdStartWeights(recent=1.0) if shown == 0 else ColdStartWeights(history=1.0)
+        cases = _sampled(histories, shown)
+        if len(cases) < _FEWEST:
+            named.append(start)
+            continue
+        names = _names_of(cases, folds, texts) if len(texts.menu) else None  # a case's own user is not in its names
+        design = Design(model, items, picked.average, cases, names)
+        weights, figures[str(shown)] = fit_weights(design, start)
+        named.append(weights)
+        if shown == 0:
+            unnamed, figures["unnamed"] = fit_weights(design, start, names=False)
+    part = ColdStartPart(unnamed=unnamed, named=tuple(named))
+    return BuiltColdStart(part, items, picked.table(), figures)
+
+
+def texts_of(
+    histories: Histories, item_texts: np.ndarray, phrases: Phrases, interest_ids: Sequence[Sequence[int]]
+) -> Texts:
+    """The texts of the items, from their vectors [N, S], and of labels, each of the `phrases` whose ids are its
+    `interest_ids` [L]; with the labels' menu."""
+    space = text_space(item_texts)
+    row_of = {interest_id: row for row, interest_id in enumerate(phrases.interest_ids.tolist())}
+    means = [phrases.vectors[[row_of[interest_id] for interest_id in ids]].mean(axis=0) for ids in interest_ids]
+    labels = normalize(np.stack(means)) if means else np.zeros((0, item_texts.shape[1]), np.float32)
+    items, names = space(item_texts), space(labels)
+    people = people_of(histories, np.flatnonzero(histories.num_train > 0), items)
+    return Texts(items, names, menu_order(labels @ labels.T, people, names))
+
+
+def picked_names(model: Model, texts: Texts) -> PickedNames:
+    """What the training users would pick; a sample of them if there are many."""
+    histories = model.histories
+    users = np.flatnonzero(histories.num_train > 0)
+    users = users[:: -(-len(users) // _MAX_USERS)]
+    begin, length = histories.offsets[users], histories.num_train[users]
+    vectors = model.interests(begin, length).mean(axis=1)
+    people = people_of(histories, users, texts.items)
+    return PickedNames(users, vectors, people, texts.labels, texts.menu)
+
+
+def people_of(histories: Histories, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The mean texts [U, F] of the training histories of some `users`, from those of the `items` [N, F]."""
+    row, event = flat_ranges(histories.offsets[users], histories.num_train[users])
+    return mean_texts(histories.item_idx[event], row, len(users), items)
+
+
+def fit_weights(
+    design: Design, start: ColdStartWeights, *, names: bool = True
+) -> tuple[ColdStartWeights, dict[str, float]]:
+    """The weights for the cases of a design, or those of `start` if these rank better; and NDCG@10 of both, in which
+    the fitted weights of each half of the cases are judged by the other half."""
+    scale, free = design.scale(), design.free(names=names)
+    everyone = np.arange(len(design.cases))
+
+    def fitted(rows: np.ndarray) -> np.ndarray:
+        return fit_logit(design.blocks(rows, scale), free) / scale
+
+    judged = [ranks(design.blocks(everyone[1 - half :: 2]), fitted(everyone[half::2])) for half in (0, 1)]
+    before = _ndcg(ranks(design.blocks(everyone), _as_array(start)))
+    after = _ndcg(np.concatenate(judged))
+    figures = {"start": before, "fitted": after}
+    if after < before:
+        return start, figures
+    found = dict(zip(ColdStartWeights.model_fields, fitted(everyone).tolist(), strict=True))
+    return ColdStartWeights(**{name: float(f"{weight:.6g}") for name, weight in found.items()}), figures
+
+
+def _sampled(histories: Histories, shown: int) -> Cases:
+    """The validation cases; a sample of them if the catalogue is large."""
+    cases = cut_cases(histories, schema.VALID, shown)
+    return cases.every(-(-len(cases) * histories.num_items // _MAX_SCORES))
+
+
+def _names_of(cases: Cases, folds: Sequence[np.ndarray], texts: Texts) -> np.ndarray:
+    """The mean vector [C, D] of the names that each case picks; 0 without any. By turns they pick one, two and three
+    names, out of menus of each length."""
+    people = mean_texts(cases.hidden_item_idx, cases.hidden_case, len(cases), texts.items)
+    vectors = np.zeros((len(cases), folds[0].shape[1]))
+    turn, fold = np.arange(len(cases)), cases.user_idx % FOLDS
+    for number, length in enumerate(MENUS):
+        for count in (1, 2, 3):
+            for part, table in enumerate(folds):
+                rows = np.flatnonzero((turn % 3 == count - 1) & (turn // 3 % len(MENUS) == number) & (fold == part))
+                picks = pick_names(people[rows], texts.labels, np.array(texts.menu[:length]), count)
+                vectors[rows] = np.where(picks[:, :1] >= 0, table[picks].mean(axis=1), 0)
+    return vectors
+
+
+def _as_array(weights: ColdStartWeights) -> np.ndarray:
+    return np.array(list(weights.model_dump().values()))
+
+
+def _ndcg(ranks_of_cases: np.ndarray, cutoff: int = 10) -> float:
+    return float(np.where(ranks_of_cases <= cutoff, 1 / np.log2(ranks_of_cases + 1), 0).mean())

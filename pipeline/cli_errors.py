@@ -1,0 +1,58 @@
+"""Errors of a command that the user can do something about, each on one line."""
+
+import errno
+from typing import Any
+
+import typer
+
+from eimf.errors import UserError, shortened
+
+_DISK = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EMFILE, errno.ESTALE,
+    errno.ENOENT, errno.EXDEV, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ENOLCK, errno.EOPNOTSUPP,
+}  # fmt: skip
+"""Errors of a disk or a path."""
+_EXTRAS = {
+    "data": {"polars", "faiss"},
+    "train": {"torch", "pyarrow", "safetensors"},
+    "export": {"onnx", "onnxscript", "onnxruntime"},
+    "serve": {"fastapi", "starlette", "uvicorn", "prometheus_client"},
+}
+"""Packages by the extra that installs them; some are in several."""
+_EXTRA_OF_COMMAND = {"export": "export", "serve": "serve"}
+"""Commands that have an extra of their own."""
+_TARGETS = {"data": "esim"}
+"""The target of `make` that installs an extra, if its name is another."""
+_USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+"""The error of the command line's parser, whose module differs between versions of typer."""
+
+
+def explain(error: Exception, command: str) -> str | None:
+    """The line for an error of `eimf COMMAND`; None if it is none that a user can do something about."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, _USAGE_ERROR):
+        return _usage(error)
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(error.name or "", command)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        problem = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
+        return f"{shortened(problem, 300)}; make room, get the right to write there, or clear the way"
+    return None
+
+
+def _missing(module: str, command: str) -> str | None:
+    package = module.partition(".")[0]
+    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+    if extra is None:
+        return None
+    extra = _EXTRA_OF_COMMAND.get(command, extra)
+    target = _TARGETS.get(extra, extra)
+    return f"{package}: not installed here, and this needs it; run `make {target}`, or pip install -e '.[{extra}]'"
+
+
+def _usage(error: Any) -> str:
+    """The problem of a command line, and where to look it up."""
+    command = error.ctx.command_path if error.ctx else "eimf"
+    return f"{shortened(error.format_message(), 300).rstrip('.')}; see `{command} --help`"
