@@ -141,4 +141,3 @@ def test_a_broken_bundle_or_a_taken_port_is_one_line(bundle, tmp_path):
             )
             assert result.returncode == 2 and result.stdout == ""
             assert result.stderr.startswith("eimf: ") and words in result.stderr and result.stderr.count("\n") == 1
-
