@@ -2,6 +2,8 @@
 
 The weights are those of a conditional logit over the catalogue, fitted on validation events of simulated people
 (`eimf.export.simulated`), separately for 0, 1, 2, 3 and more events before the target. Test events are not looked at.
+Everything that the parts of the score are counted from ends one event earlier than in the bundle, so that a validation
+event is to them what a next event is to the bundle.
 A mix that ranks worse than what it starts from does not stay: with half of the people held out, its NDCG@10 must be at
 least that of the history alone, or of recent popularity for people without a history.
 
@@ -9,7 +11,7 @@ Shapes: U users, C cases, N items, D width, K interests, L labels, F width of th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from eimf.vectors import normalize
 
 EVENTS = (0, 1, 2, 3, HALF)
 """Events before the target for which there are weights."""
-_MAX_USERS, _MAX_SCORES = 1 << 15, 1 << 27
+_MAX_USERS, _MAX_SCORES = 1 << 15, 1 << 26
 _FEWEST = 50
 """Cases that weights are fitted on, at least."""
 
@@ -57,25 +59,33 @@ class BuiltColdStart:
 def build_cold_start(model: Model, texts: Texts | None) -> BuiltColdStart:
     """For a trained model; `texts` decide what people pick, None if there are no labels. Without enough validation
     events nothing is fitted: then recent popularity answers people without a history, and the model all others."""
-    histories, items = model.histories, item_scores(model.histories)
+    histories = model.histories
     texts = texts or Texts(np.zeros((histories.num_items, 1), np.float32), np.zeros((0, 1), np.float32), [])
-    picked = picked_names(model, texts)
+    earlier = replace(model, histories=one_step_earlier(histories))
+    items, picked = item_scores(earlier.histories), picked_names(earlier, texts)
     folds = picked.fold_tables()
     unnamed, named, figures = ColdStartWeights(recent=1.0), [], {}
     for shown in EVENTS:
         start = ColdStartWeights(recent=1.0) if shown == 0 else ColdStartWeights(history=1.0)
-        cases = _sampled(histories, shown)
+        cases = _sampled(earlier.histories, shown)
         if len(cases) < _FEWEST:
             named.append(start)
             continue
         names = _names_of(cases, folds, texts) if len(texts.menu) else None  # a case's own user is not in its names
-        design = Design(model, items, picked.average, cases, names)
+        design = Design(earlier, items, picked.average, cases, names)
         weights, figures[str(shown)] = fit_weights(design, start)
         named.append(weights)
         if shown == 0:
             unnamed, figures["unnamed"] = fit_weights(design, start, names=False)
     part = ColdStartPart(unnamed=unnamed, named=tuple(named))
-    return BuiltColdStart(part, items, picked.table(), figures)
+    return BuiltColdStart(part, item_scores(histories), picked_names(model, texts).table(), figures)
+
+
+def one_step_earlier(histories: Histories) -> Histories:
+    """The histories without each user's last training event, which is still there to be shown: their validation events
+    lie as far behind the training events as the test events do in `histories`."""
+    cases = {split: cases for split, cases in histories.cases.items() if split == schema.VALID}
+    return replace(histories, num_train=np.maximum(histories.num_train - 1, 0), cases=cases)
 
 
 def texts_of(
@@ -112,22 +122,26 @@ def people_of(histories: Histories, users: np.ndarray, items: np.ndarray) -> np.
 def fit_weights(
     design: Design, start: ColdStartWeights, *, names: bool = True
 ) -> tuple[ColdStartWeights, dict[str, float]]:
-    """The weights for the cases of a design, or those of `start` if these rank better; and NDCG@10 of both, in which
-    the fitted weights of each half of the cases are judged by the other half."""
-    scale, free = design.scale(), design.free(names=names)
-    everyone = np.arange(len(design.cases))
+    """The weights for the cases of a design, from the choice of parts that ranks best, or those of `start` if none ranks
+    better; and NDCG@10 of `start` and of what was chosen. The weights of each half of the cases are judged by the other
+    half."""
+    scale, everyone = design.scale(), np.arange(len(design.cases))
+    halves = [everyone[::2], everyone[1::2]]
+    before, best = _ndcg(ranks(design.blocks(everyone), _as_array(start))), start
+    after = before
+    for free in design.choices(names=names):
+        weights = fit_logit(design.blocks(everyone, scale), free)
+        of_halves = [fit_logit(design.blocks(half, scale), free, begin=weights) for half in halves]
+        pairs = zip(of_halves, reversed(halves), strict=True)
+        judged = _ndcg(np.concatenate([ranks(design.blocks(other, scale), part) for part, other in pairs]))
+        if judged > after:
+            after, best = judged, _rounded(weights / scale)
+    return best, {"start": before, "fitted": after}
 
-    def fitted(rows: np.ndarray) -> np.ndarray:
-        return fit_logit(design.blocks(rows, scale), free) / scale
 
-    judged = [ranks(design.blocks(everyone[1 - half :: 2]), fitted(everyone[half::2])) for half in (0, 1)]
-    before = _ndcg(ranks(design.blocks(everyone), _as_array(start)))
-    after = _ndcg(np.concatenate(judged))
-    figures = {"start": before, "fitted": after}
-    if after < before:
-        return start, figures
-    found = dict(zip(ColdStartWeights.model_fields, fitted(everyone).tolist(), strict=True))
-    return ColdStartWeights(**{name: float(f"{weight:.6g}") for name, weight in found.items()}), figures
+def _rounded(weights: np.ndarray) -> ColdStartWeights:
+    values = [float(f"{weight:.6g}") for weight in weights.tolist()]
+    return ColdStartWeights(**dict(zip(ColdStartWeights.model_fields, values, strict=True)))
 
 
 def _sampled(histories: Histories, shown: int) -> Cases:

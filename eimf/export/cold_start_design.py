@@ -71,15 +71,18 @@ class Design:
         vector of the names that each case picked, or None."""
         self.model, self.cases, self.names = model, cases, names
         self.has_history = bool(len(cases) and cases.length.min() > 0)
+        self._interests = model.interests(cases.begin, cases.length) if self.has_history else None
         self.fixed = np.vstack([items.T, self._vectors @ average]).astype(np.float32)  # [4, N]
 
     @property
     def _vectors(self) -> np.ndarray:
         return self.model.item_vectors[1:]
 
-    def free(self, *, names: bool = True) -> np.ndarray:
-        """The parts that can have a weight, [F] bool."""
-        return np.array([True] * NAMES + [names and self.names is not None, self.has_history])
+    def choices(self, *, names: bool = True) -> list[np.ndarray]:
+        """Which parts may have a weight, [F] bool each: all that there are; and only the history and the names."""
+        every = np.array([True] * NAMES + [names and self.names is not None, self.has_history])
+        few = every & (np.arange(PARTS) >= NAMES)
+        return [every, few] if few[HISTORY] and few[NAMES] else [every]
 
     def scale(self) -> np.ndarray:
         """The spread of each part over items, [F]: 1 if it has none."""
@@ -105,8 +108,8 @@ class Design:
         if self.names is not None:
             scores[:, NAMES] = factors[NAMES] * (self.names[rows].astype(np.float32) @ vectors.T)
         seen_case, seen = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        if self.has_history:
-            interests = self.model.interests(cases.begin[rows], cases.length[rows])
+        if self._interests is not None:
+            interests = self._interests[rows]
             best = interests[:, 0] @ vectors.T
             for k in range(1, interests.shape[1]):
                 np.maximum(best, interests[:, k] @ vectors.T, out=best)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eimf.errors import ArtifactError, describe_validation_error
 from eimf.serving import manifest as names
+from eimf.serving.cold_start import ColdStart
 from eimf.serving.labels import NO_LABEL, Label, Labels
 from eimf.serving.manifest import SCHEMA_VERSION, FileEntry, Manifest
 
@@ -50,8 +51,7 @@ class Bundle:
     item_ids: list[str]
     """The id of `item_idx` j is `item_ids[j - 1]`."""
     titles: list[str | None]
-    recent: np.ndarray
-    """[N] float32: log share of users whose last training event is the item."""
+    cold_start: ColdStart
     index: np.ndarray | None
     """Bytes of `index.faiss`, mapped; None for an exact index."""
     labels: Labels | None
@@ -79,7 +79,9 @@ def read_bundle(folder: Path | str) -> Bundle:
             item_vectors=table,
             item_ids=item_ids,
             titles=titles,
-            recent=arrays[names.RECENT],
+            cold_start=ColdStart(
+                manifest.cold_start, arrays[names.ITEM_SCORES], arrays[names.USER_MEANS], arrays[names.ITEM_VECTORS]
+            ),
             index=None if names.INDEX not in manifest.files else reader.mapped(names.INDEX),
             labels=labels,
             examples=examples,

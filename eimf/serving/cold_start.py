@@ -68,6 +68,11 @@ class ColdStart:
         self.weights = weights
         self._items, self._means, self._vectors = item_scores, user_means, item_vectors[1:]
 
+    @property
+    def recent(self) -> np.ndarray:
+        """Log share of users whose last training event is the item, [N] float32."""
+        return self._items[:, 0]
+
     def scores(self, labels: Sequence[int], interests: np.ndarray | None, num_events: int) -> np.ndarray:
         """Scores of items 1 to N, [N] float32, larger is better, for a person who picked `labels` and has `interests`
         [K, D] after `num_events` events, None after none. At least one of the two must be there after an event."""
