@@ -60,7 +60,7 @@ def readable(phrase: str) -> str:
 
 
 def _is_name(phrase: str) -> bool:
-    """False for a phrase without a word, one that is too long, and one that has a word three times: a model in a loop."""
+    """False for a phrase without a word, a long one, and one that has a word three times: a model in a loop."""
     words = [_singular(word) for word in re.findall(r"[^\W\d_]{2,}", readable(phrase).casefold())]
     return (
         bool(words)
