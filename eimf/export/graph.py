@@ -33,7 +33,9 @@ def trace(backbone: Backbone, max_length: int) -> onnx.ModelProto:
     items = torch.ones(2, length, dtype=torch.int64)
     arguments = [torch.zeros(4, backbone.item_table.embedding_dim), items, torch.full((2,), length)]
     batch = torch.export.Dim("B", min=1)
-    history: dict[int, Any] = {0: batch, 1: torch.export.Dim("T", min=1, max=max_length)} if max_length > 1 else {0: batch}
+    history: dict[int, Any] = (
+        {0: batch, 1: torch.export.Dim("T", min=1, max=max_length)} if max_length > 1 else {0: batch}
+    )
     shapes: list[dict[int, Any]] = [{0: torch.export.Dim("N", min=2)}, history, {0: batch}]
     names = [ITEM_TABLE, ITEMS, LENGTHS]
     if backbone.uses_timestamps:

@@ -53,7 +53,7 @@ class ColdStartPart(BaseModel):
 
     unnamed: ColdStartWeights
     """Without a name and without events."""
-    named: tuple[ColdStartWeights, ColdStartWeights, ColdStartWeights, ColdStartWeights, ColdStartWeights]
+    named: Annotated[tuple[ColdStartWeights, ...], Field(min_length=MANY + 1, max_length=MANY + 1)]
     """With names, and 0, 1, 2, 3, or MANY and more events."""
 
 
@@ -67,6 +67,11 @@ class ColdStart:
         `item_vectors` [N + 1, D], row 0 is padding."""
         self.weights = weights
         self._items, self._means, self._vectors = item_scores, user_means, item_vectors[1:]
+
+    @property
+    def recent(self) -> np.ndarray:
+        """Log share of users whose last training event is the item, [N] float32."""
+        return self._items[:, 0]
 
     def scores(self, labels: Sequence[int], interests: np.ndarray | None, num_events: int) -> np.ndarray:
         """Scores of items 1 to N, [N] float32, larger is better, for a person who picked `labels` and has `interests`
