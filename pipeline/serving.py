@@ -15,10 +15,12 @@ import numpy as np
 
 from eimf import schema
 from eimf.backbones.base import Backbone
+from eimf.data.histories import read_histories
 from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
+from eimf.export.cold_start_design import item_scores
 from eimf.export.tower import TorchTower
 from eimf.serving.catalogue import Catalogue
-from eimf.serving.cold_start import ColdStart
+from eimf.serving.cold_start import ColdStart, ColdStartPart, ColdStartWeights
 from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
@@ -43,18 +45,18 @@ def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
         table,
         max_length=trained.model.max_length,
         keep_seen=trained.keep_seen,
-        cold_start=ColdStart(recent_of(dataset, len(catalogue)), table, None),
+        cold_start=_recent_popularity(dataset, table),
     )
 
 
-def recent_of(dataset: Artifact, num_items: int) -> np.ndarray:
-    """Log share of users whose last training event is the item, [N] float32, smoothed by half a user for each item."""
-    events = schema.checked(dataset.table("events"), schema.EVENTS)
-    events = events.filter(events[schema.TRAIN])
-    user_idx, item_idx = (events[column].to_numpy() for column in (schema.USER, schema.ITEM))
-    last = np.append(user_idx[1:] != user_idx[:-1], True)[: len(user_idx)]
-    counts = np.bincount(item_idx[last], minlength=num_items + 1)[1 : num_items + 1] + 0.5
-    return np.log(counts / counts.sum()).astype(np.float32)
+def _recent_popularity(dataset: Artifact, item_table: np.ndarray) -> ColdStart:
+    """What answers people without a history; an export fits more than that."""
+    num_users, num_items = (int(dataset.summary_number(name)) for name in ("users", "items"))
+    tables = (dataset.table(name) for name in ("events", "eval_cases"))
+    histories = read_histories(*tables, num_users=num_users, num_items=num_items)
+    recent = ColdStartWeights(recent=1.0)
+    weights = ColdStartPart(unnamed=recent, named=(recent, recent, recent, recent, recent))
+    return ColdStart(weights, item_scores(histories), np.zeros((1, item_table.shape[1]), np.float32), item_table)
 
 
 def catalogue_of(dataset: Artifact) -> Catalogue:

@@ -1,40 +1,53 @@
 """Labels: the LLM's phrases as names of interests and items, in the space of the items.
 
-Text vectors are at hand here and nowhere later. They decide which phrases are names at all, and from which cosine in
-the space of the items a name can be trusted; only vectors of that space, label numbers and names leave.
+Text vectors are at hand here and nowhere later. They decide which phrases are names at all, and which pairs of a label
+and an item can be trusted; only vectors of the items' space, label numbers and names leave.
 
-1. Phrases that say the same are one (`eimf.export.phrases`).
-2. A phrase without grounding is dropped: one that is no nearer to the texts of its evidence than other evidence is.
-3. A label stands at the mean of the unit vectors of the items that its phrases name as evidence.
-4. Agreement of a label with an item: the share of all other labels whose text is farther from the item's text, 1/2 for
-   a label that has nothing to do with it. The threshold is the cosine in the space of the items from which the
-   agreement is at least AGREEMENT. No label beats a wrong one.
+1. A phrase without grounding is dropped: one that is no nearer to the texts of its evidence than to other evidence.
+2. Phrases that say the same are one label (`eimf.export.phrases`).
+3. A label stands between two places: the mean unit vector of the items that its phrases name as evidence, and the image
+   of its text under a linear map of the items' texts to their vectors (ridge regression). The evidence
+   counts as much as leaves most items with a label: a small LLM's evidence is arbitrary, a large one's is a better
+   guide than any map.
+4. Thresholds are the cosines in the space of the items from which a nearest label agrees with the texts to AGREEMENT
+   (`eimf.export.agreement`). An item has the nearest label that agrees with its own text, if it reaches the threshold.
+   A label that no item could have is dropped. No label is better than a wrong one.
 
 Shapes: M phrases, L labels, N items, D width of the items' vectors, S width of the texts', Q users, K interests.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from eimf.export.agreement import NEVER, agreeing, agreement, most_different, threshold
 from eimf.export.phrases import Phrases, merge, readable
 from eimf.serving.labels import NO_LABEL, unit
 
-AGREEMENT = 0.8
-"""A label is given where its agreement with the text is at least this in expectation. Our decision."""
-NEVER = 2.0
-"""A threshold that no cosine reaches."""
+AGREEMENT = 0.9
+"""What a label must reach in expectation. Our decision."""
+EVIDENCE_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""How much the evidence may count in a label's place, beside the map of its text."""
+RIDGE = 0.01
+"""Penalty of the map, in units of the mean square norm of a text."""
 _EXAMPLES = 8
 """Items kept to show what a label means."""
-_BLOCKS = 50
-"""Pairs are averaged in so many blocks before a threshold is read from them."""
+_BLOCK = 1024
+"""Items, or interests, looked at together."""
+_SAMPLE = 20_000
+"""Items that choose the evidence's share."""
+_INTERESTS = 4_000
+"""Interests of users that the threshold of interests is read from."""
+_BROUGHT = 10
+"""Items by which an interest is judged: the best by dot product."""
 
 
 @dataclass(frozen=True)
 class BuiltLabels:
     """What a bundle holds of the labels. `names` [L]; `interest_ids` [L] rows of the `interests` artifact behind each;
     `examples` [L] item_idx that show it; `vectors` [L, D] unit vectors; `item_labels` [N] the label of each item or -1;
-    `thresholds`: the cosine from which an item, and an interest, has a label; `figures`: counts and agreements."""
+    `thresholds`: the cosine from which an `item`, and an `interest`, has a label; `figures`: counts and agreements."""
 
     names: list[str]
     interest_ids: list[list[int]]
@@ -49,131 +62,174 @@ class BuiltLabels:
 
 
 def build_labels(
-    phrases: Phrases, text_vectors: np.ndarray, item_vectors: np.ndarray, interests: np.ndarray | None = None
+    phrases: Phrases,
+    text_vectors: np.ndarray,
+    item_vectors: np.ndarray,
+    interests: np.ndarray | None = None,
+    *,
+    level: float = AGREEMENT,
 ) -> BuiltLabels:
     """Labels for a trained backbone with `item_vectors` [N, D], from the LLM's `phrases` and the items' `text_vectors`
-    [N, S]. `interests` [Q, K, D] are those of a sample of users, from which the threshold of interests is read; without
-    them it is that of the items. Maybe there is no label at all: then L is 0."""
+    [N, S], both of unit length. `interests` [Q, K, D] are those of a sample of users, from which the threshold of
+    interests is read; without them no interest has a label of its own. If nothing can be trusted, L is 0.
+    """
     grounded = phrases.take(np.flatnonzero(is_grounded(phrases, text_vectors)))
     groups = merge(grounded)
     texts = np.stack([grounded.vectors[rows[0]] for rows in groups]) if groups else grounded.vectors[:0]
-    vectors = place(grounded, groups, item_vectors)
-    agreement = agreements(texts, text_vectors)  # [N, L]
-    item_cosine = unit(item_vectors) @ vectors.T  # [N, L]
-    item_threshold, item_labels = _nearest_above(item_cosine, agreement)
-    interest_threshold = item_threshold
-    if interests is not None and len(groups):
-        interest_threshold = threshold_of_interests(interests, item_vectors, vectors, agreement)
-    thresholds = {"item": item_threshold, "interest": interest_threshold}
-    figures = {"phrases": len(phrases), "grounded": len(grounded), "labels": len(groups)}
-    figures["items_with_label"] = float((item_labels >= 0).mean())
+    share, vectors = place(grounded, groups, texts, text_vectors, item_vectors, level)
+    items = _look_at_items(vectors, texts, item_vectors, text_vectors, level)
+    kept = np.flatnonzero(items.example_cosine[:, 0] >= items.threshold)
+    number = np.full(len(groups) + 1, NO_LABEL)  # the last entry: no label
+    number[kept] = np.arange(len(kept))
+    item_labels = number[np.where(items.cosine >= items.threshold, items.label, NO_LABEL)]
+    vectors, texts, groups = vectors[kept], texts[kept], [groups[label] for label in kept]
+    of_interests = NEVER
+    if interests is not None and interests.shape[1] > 1:
+        of_interests = threshold_of_interests(interests, vectors, texts, item_vectors, text_vectors, level)
     return BuiltLabels(
         [readable(grounded.texts[rows[0]]) for rows in groups],
         [sorted(grounded.interest_ids[rows].tolist()) for rows in groups],
-        [_examples(cosine) for cosine in item_cosine.T],
+        [_shown(items.examples[label], items.example_cosine[label] >= items.threshold) for label in kept],
         vectors.astype(np.float32),
         item_labels.astype(np.int32),
-        thresholds,
-        figures,
+        {"item": items.threshold, "interest": of_interests},
+        {
+            "phrases": float(len(phrases)),
+            "grounded": float(len(grounded)),
+            "evidence_share": share,
+            "agreement": items.agreement,
+            "level": level,
+            "items_with_label": float((item_labels >= 0).mean()),
+        },
     )
 
 
 def is_grounded(phrases: Phrases, text_vectors: np.ndarray) -> np.ndarray:
     """Which phrases are nearer to the mean text of their evidence than chance explains, [M] bool.
 
-    The chance is the distribution of the same cosine with the evidence of every other phrase. A value belongs to the
-    true pairs if it lies above the point where the two distributions differ most: there both are equally likely.
+    Chance is the distribution of the same cosine with the evidence of other phrases. The vectors are centred, so that
+    what all texts of a catalogue share does not count. None is grounded if the two distributions do not differ.
     """
-    has_evidence = np.array([len(rows) > 0 for rows in phrases.evidence], bool)
-    if has_evidence.sum() < 2:
-        return has_evidence
-    known = phrases.take(np.flatnonzero(has_evidence))
-    evidence = np.stack([text_vectors[np.array(rows) - 1].mean(axis=0) for rows in known.evidence])
-    cosine = unit(known.vectors - known.vectors.mean(axis=0)) @ unit(evidence - evidence.mean(axis=0)).T  # [M, M]
-    other = cosine[~np.eye(len(cosine), dtype=bool)]
-    own = cosine.diagonal()
-    point = most_different(own, other)
+    known = np.flatnonzero([len(items) > 0 for items in phrases.evidence])
     grounded = np.zeros(len(phrases), bool)
-    grounded[has_evidence] = own > point
+    if len(known) < 2:
+        return grounded
+    evidence = np.stack([text_vectors[np.array(phrases.evidence[row]) - 1].mean(axis=0) for row in known])
+    texts = phrases.vectors[known]
+    cosine = unit(texts - texts.mean(axis=0)) @ unit(evidence - evidence.mean(axis=0)).T  # [M, M]
+    own = cosine.diagonal()
+    grounded[known] = own >= most_different(own, cosine[~np.eye(len(own), dtype=bool)])
     return grounded
 
 
-def most_different(true: np.ndarray, chance: np.ndarray) -> float:
-    """The point where the share of `true` values above it exceeds that of `chance` by most; infinity if it never does
-    by more than chance would (5 %, Kolmogorov and Smirnov)."""
-    points = np.sort(true)
-    above = 1 - np.arange(1, len(points) + 1) / len(points)
-    difference = above - (1 - np.searchsorted(np.sort(chance), points, side="right") / len(chance))
-    difference = np.concatenate([[0.0], difference])
-    if difference.max() < 1.22 / np.sqrt(len(true)):
-        # Even without any value below it, everything above the smallest may be true.
-        return np.inf
-    return float(np.concatenate([[-np.inf], points])[difference.argmax()])
-
-
-def place(phrases: Phrases, groups: list[np.ndarray], item_vectors: np.ndarray) -> np.ndarray:
-    """Unit vectors of the labels, [L, D]: the mean unit vector of all items that the phrases of a group name."""
+def place(
+    phrases: Phrases,
+    groups: Sequence[np.ndarray],
+    texts: np.ndarray,
+    text_vectors: np.ndarray,
+    item_vectors: np.ndarray,
+    level: float,
+) -> tuple[float, np.ndarray]:
+    """The share of the evidence, and the unit vectors of the labels, [L, D]; `groups` [L] are rows of `phrases`, and
+    `texts` [L, S] the labels' texts. The share is the one that leaves most items with a label."""
+    if not groups:
+        return EVIDENCE_SHARES[0], np.zeros((0, item_vectors.shape[1]), np.float32)
     items = unit(item_vectors)
-    means = [items[np.concatenate([phrases.evidence[row] for row in rows]) - 1].mean(axis=0) for rows in groups]
-    return unit(np.stack(means)) if means else np.zeros((0, item_vectors.shape[1]), np.float32)
+    named = [np.concatenate([phrases.evidence[row] for row in rows]).astype(np.int64) - 1 for rows in groups]
+    by_evidence = unit(np.stack([items[rows].mean(axis=0) for rows in named]))
+    by_text = unit(map_of_texts(text_vectors, items, texts))
+    sample = np.linspace(0, len(items) - 1, min(len(items), _SAMPLE)).astype(np.int64)
+    most, chosen = -1.0, (EVIDENCE_SHARES[0], by_evidence)
+    for share in EVIDENCE_SHARES:
+        vectors = unit(share * by_evidence + (1 - share) * by_text)
+        of_sample = _look_at_items(vectors, texts, items[sample], text_vectors[sample], level)
+        labelled = float((of_sample.cosine >= of_sample.threshold).mean())
+        if labelled > most:
+            most, chosen = labelled, (share, vectors)
+    return chosen
 
 
-def agreements(label_texts: np.ndarray, text_vectors: np.ndarray) -> np.ndarray:
-    """The share of other labels whose text is farther from the item's text, [N, L]; 1/2 if there is only one label."""
-    cosine = text_vectors @ label_texts.T  # [N, L]
-    rank = cosine.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    count = cosine.shape[1]
-    return rank / (count - 1) if count > 1 else np.full(cosine.shape, 0.5)
+def map_of_texts(text_vectors: np.ndarray, items: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """The images [L, D] of `texts` [L, S] under the affine map that takes the items' `text_vectors` [N, S] to `items`
+    [N, D] with the least squared error and penalty RIDGE."""
+    center, middle = text_vectors.mean(axis=0), items.mean(axis=0)
+    spread = (text_vectors - center).astype(np.float64)
+    penalty = RIDGE * len(spread) * np.eye(spread.shape[1])
+    weight = np.linalg.solve(spread.T @ spread + penalty, spread.T @ (items - middle))
+    return (texts - center) @ weight + middle
 
 
-def threshold(cosine: np.ndarray, agreement: np.ndarray, level: float = AGREEMENT) -> float:
-    """The least cosine from which pairs agree to `level` in expectation; NEVER if none do.
+@dataclass(frozen=True)
+class _Items:
+    """All items with all labels. `label` [N] is the nearest label that agrees with the item, and `cosine` [N] its
+    cosine; `threshold` and `agreement` are those of nearest labels, whether they agree or not; `examples` [L, E] are
+    the nearest items that agree with a label, by item_idx, `example_cosine` [L, E] their cosines, -1 without one."""
 
-    The expectation is the nondecreasing function of the cosine that fits best (isotonic regression, over blocks of
-    pairs of similar cosine, so that a few pairs do not decide).
-    """
-    order = cosine.argsort()
-    blocks = np.array_split(order, max(1, min(_BLOCKS, len(order) // 20)))
-    fit = isotonic(np.array([agreement[rows].mean() for rows in blocks]), np.array([len(rows) for rows in blocks]))
-    reached = np.flatnonzero(fit >= level)
-    return float(cosine[blocks[reached[0]][0]]) if len(reached) and len(order) else NEVER
+    label: np.ndarray
+    cosine: np.ndarray
+    threshold: float
+    agreement: float
+    examples: np.ndarray
+    example_cosine: np.ndarray
 
 
-def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The nondecreasing sequence nearest to `values`, by weighted squares (pool adjacent violators)."""
-    means: list[float] = []
-    sizes: list[float] = []
-    counts: list[int] = []
-    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
-        means, sizes, counts = [*means, value], [*sizes, weight], [*counts, 1]
-        while len(means) > 1 and means[-2] >= means[-1]:
-            size = sizes[-2] + sizes[-1]
-            means[-2:] = [(means[-2] * sizes[-2] + means[-1] * sizes[-1]) / size]
-            sizes[-2:], counts[-2:] = [size], [counts[-2] + counts[-1]]
-    return np.repeat(means, counts)
+def _look_at_items(
+    vectors: np.ndarray, texts: np.ndarray, item_vectors: np.ndarray, text_vectors: np.ndarray, level: float
+) -> _Items:
+    count, num_items = len(vectors), len(item_vectors)
+    if not count:
+        none = np.full(num_items, NO_LABEL)
+        return _Items(none, np.full(num_items, -1.0), NEVER, 0.5, none[:0, None], np.zeros((0, 1)))
+    labels, cosines, nearest, agreements = [], [], [], []
+    examples = np.zeros((count, _EXAMPLES), np.int64)
+    example_cosine = np.full((count, _EXAMPLES), -1.0)
+    for start in range(0, num_items, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        cosine, text_cosine = unit(item_vectors[rows]) @ vectors.T, text_vectors[rows] @ texts.T  # [n, L]
+        agreed = np.where(agreeing(text_cosine, level), cosine, -1.0)
+        labels.append(agreed.argmax(axis=1))
+        cosines.append(agreed.max(axis=1))
+        nearest.append(cosine.max(axis=1))
+        agreements.append(agreement(text_cosine, cosine.argmax(axis=1)))
+        number = np.broadcast_to(np.arange(start, start + len(cosine)) + 1, (count, len(cosine)))
+        item_idx = np.concatenate([examples, number], axis=1)
+        both = np.concatenate([example_cosine, agreed.T], axis=1)
+        best = np.argsort(-both, axis=1, kind="stable")[:, :_EXAMPLES]
+        examples, example_cosine = np.take_along_axis(item_idx, best, 1), np.take_along_axis(both, best, 1)
+    all_agreements = np.concatenate(agreements)
+    limit = threshold(np.concatenate(nearest), all_agreements, level)
+    label, cosine = np.concatenate(labels), np.concatenate(cosines)
+    return _Items(label, cosine, limit, float(all_agreements.mean()), examples, example_cosine)
 
 
 def threshold_of_interests(
-    interests: np.ndarray, item_vectors: np.ndarray, vectors: np.ndarray, agreement: np.ndarray, count: int = 10
+    interests: np.ndarray,
+    vectors: np.ndarray,
+    texts: np.ndarray,
+    item_vectors: np.ndarray,
+    text_vectors: np.ndarray,
+    level: float,
 ) -> float:
-    """The threshold for interests, judged by the items that each of the users' `interests` [Q, K, D] brings: the best
-    `count` items by dot product."""
+    """The cosine from which the nearest label of an interest agrees with the items that it brings. `interests`
+    [Q, K, D] are those of users."""
+    if not len(vectors):
+        return NEVER
     flat = interests.reshape(-1, interests.shape[-1])
-    cosine = unit(flat) @ vectors.T  # [Q K, L]
-    label = cosine.argmax(axis=1)
-    brought = np.argpartition(-(flat @ item_vectors.T), min(count, len(item_vectors) - 1), axis=1)[:, :count]
-    return threshold(cosine.max(axis=1), agreement[brought, label[:, None]].mean(axis=1))
+    flat = flat[np.linspace(0, len(flat) - 1, min(len(flat), _INTERESTS)).astype(np.int64)] if len(flat) else flat
+    count = min(_BROUGHT, len(item_vectors))
+    cosines, agreements = [], []
+    for start in range(0, len(flat), _BLOCK // 4):
+        part = flat[start : start + _BLOCK // 4]
+        cosine = unit(part) @ vectors.T  # [n, L]
+        label = cosine.argmax(axis=1)
+        brought = np.argpartition(-(part @ item_vectors.T), count - 1, axis=1)[:, :count]  # [n, count]
+        text_cosine = text_vectors[brought.ravel()] @ texts.T  # [n count, L]
+        agreed = agreement(text_cosine, np.repeat(label, count)).reshape(-1, count)
+        cosines.append(cosine.max(axis=1))
+        agreements.append(agreed.mean(axis=1))
+    return threshold(np.concatenate(cosines), np.concatenate(agreements), level) if cosines else NEVER
 
 
-def _nearest_above(cosine: np.ndarray, agreement: np.ndarray) -> tuple[float, np.ndarray]:
-    """The threshold of the items, and the nearest label of each if it reaches it, [N]."""
-    if not cosine.shape[1]:
-        return NEVER, np.full(len(cosine), NO_LABEL)
-    label, best = cosine.argmax(axis=1), cosine.max(axis=1)
-    limit = threshold(best, agreement[np.arange(len(label)), label])
-    return limit, np.where(best >= limit, label, NO_LABEL)
-
-
-def _examples(cosine: np.ndarray) -> list[int]:
-    """item_idx of the items nearest to a label, by their `cosine` [N] to it."""
-    return (np.argsort(-cosine, kind="stable")[:_EXAMPLES] + 1).tolist()
+def _shown(examples: np.ndarray, trusted: np.ndarray) -> list[int]:
+    """The item_idx of the examples that can be trusted."""
+    return [int(item) for item in examples[trusted]]

@@ -4,6 +4,7 @@ Shapes: M phrases, S text width, G groups.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from eimf import schema
 
 SAME_MEANING = 0.9
 """Cosine from which the text vectors of two phrases count as the same meaning. Our decision."""
+_SMALL_WORDS = frozenset({"and", "or", "the", "a", "an", "of", "for", "with", "in"})
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Phrases:
 
     def take(self, rows: np.ndarray) -> "Phrases":
         """Some of them."""
-        texts, evidence = ([column[row] for row in rows] for column in (self.texts, self.evidence))
+        texts, evidence = [self.texts[row] for row in rows], [self.evidence[row] for row in rows]
         return Phrases(self.interest_ids[rows], texts, evidence, self.vectors[rows])
 
 
@@ -51,18 +53,30 @@ def readable(phrase: str) -> str:
     """The phrase without repeated parts and loose ends: small models stutter ("mice, mice, mice")."""
     parts: dict[str, str] = {}
     for part in re.split(r"\s*[,;]\s*", phrase.strip(" \t\n.,;:-\"'")):
-        parts.setdefault(_key(part), part)
-    kept = [part for key, part in parts.items() if key and key not in _INSIDE]
-    return ", ".join(kept)
+        parts.setdefault(_part_key(part), part)
+    return ", ".join(part for part in parts.values() if re.search(r"[^\W\d_]{2}", part)) or phrase
 
 
-_INSIDE = frozenset({"and"})
+def _is_name(phrase: str) -> bool:
+    """False for a phrase without a word, and for one that repeats a word more than twice: a model in a loop."""
+    words = [_singular(word) for word in re.findall(r"[^\W\d_]{2,}", readable(phrase).casefold())]
+    return bool(words) and max(Counter(word for word in words if word not in _SMALL_WORDS).values(), default=0) <= 2
 
 
 def _key(phrase: str) -> str:
     """Equal for phrases that differ in case, punctuation, plural, or the order of their words."""
-    words = {_singular(word) for word in re.findall(r"\w+", phrase.casefold())}
-    return " ".join(sorted(words - {"and", "or", "the", "a", "an", "of", "for", "with"}) or sorted(words))
+    words = {_singular(word) for word in re.findall(r"\w+", readable(phrase).casefold())}
+    return " ".join(sorted(words - _SMALL_WORDS) or sorted(words))
+
+
+def _part_key(part: str) -> str:
+    """The same for a part of a phrase, which begins with "and" perhaps."""
+    return " ".join(sorted({_singular(word) for word in re.findall(r"\w+", part.casefold())} - _SMALL_WORDS))
+
+
+def _numbers(phrase: str) -> frozenset[str]:
+    """Words with a digit, such as a model or a year: phrases that differ in them do not mean the same."""
+    return frozenset(re.findall(r"\w*\d\w*", phrase.casefold()))
 
 
 def _singular(word: str) -> str:
@@ -76,23 +90,26 @@ def _singular(word: str) -> str:
 def merge(phrases: Phrases, same_meaning: float = SAME_MEANING) -> list[np.ndarray]:
     """Rows of phrases that mean the same, a group for each name; in each the row whose text is the name comes first.
 
-    Phrases that differ in case, punctuation, plural or order of words are one; of these, the ones said most often come
-    first, and take in all others whose text vector is nearer than `same_meaning`.
+    Phrases that differ in case, punctuation, plural, repetition or order of words are one. Then those said most often
+    come first, and take in all others whose text vector is nearer than `same_meaning` and that name the same numbers.
+    A phrase without a word, or with a word three times, is no name.
     """
-    groups: dict[str, list[int]] = {}
+    spellings: dict[str, list[int]] = {}
     for row, text in enumerate(phrases.texts):
-        groups.setdefault(_key(text), []).append(row)
-    spelled = sorted((_by_frequency(rows, phrases.texts) for key, rows in groups.items() if key), key=_size)
+        if _is_name(text):
+            spellings.setdefault(_key(text), []).append(row)
+    spelled = sorted((_by_frequency(rows, phrases.texts) for rows in spellings.values()), key=_by_size)
+    numbers = [_numbers(phrases.texts[rows[0]]) for rows in spelled]
     leads = phrases.vectors[[rows[0] for rows in spelled]] if spelled else phrases.vectors[:0]
-    same = leads @ leads.T >= same_meaning
-    taken, merged = np.zeros(len(spelled), bool), []
-    for lead in range(len(spelled)):
-        if not taken[lead]:
-            members = np.flatnonzero(same[lead] & ~taken)
-            members = np.concatenate([[lead], members[members != lead]])
-            taken[members] = True
-            merged.append(np.concatenate([spelled[member] for member in members]))
-    return merged
+    taken, groups = np.zeros(len(spelled), bool), []
+    for lead, rows in enumerate(spelled):
+        if taken[lead]:
+            continue
+        near = np.flatnonzero((leads @ leads[lead] >= same_meaning) & ~taken)
+        others = [other for other in near if other != lead and numbers[other] == numbers[lead]]
+        taken[[lead, *others]] = True
+        groups.append(np.concatenate([rows, *(spelled[other] for other in others)]))
+    return groups
 
 
 def _by_frequency(rows: list[int], texts: Sequence[str]) -> np.ndarray:
@@ -103,5 +120,5 @@ def _by_frequency(rows: list[int], texts: Sequence[str]) -> np.ndarray:
     return np.array(sorted(rows, key=lambda row: (-said[texts[row]], len(texts[row]), texts[row], row)))
 
 
-def _size(rows: np.ndarray) -> tuple[int, int]:
+def _by_size(rows: np.ndarray) -> tuple[int, int]:
     return -len(rows), int(rows[0])

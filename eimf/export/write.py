@@ -15,6 +15,8 @@ import numpy as np
 
 from eimf.backbones.base import Backbone
 from eimf.export.card import card
+from eimf.export.cold_start import BuiltColdStart
+from eimf.export.index import BuiltIndex
 from eimf.export.labels import BuiltLabels
 from eimf.export.tower import export_tower
 from eimf.serving import manifest as names
@@ -38,8 +40,8 @@ class Content:
     item_ids: Sequence[str]
     """The id of `item_idx` is `item_ids[item_idx - 1]`."""
     titles: Sequence[str | None]
-    recent: np.ndarray
-    """`recent_popularity` [N]."""
+    index: BuiltIndex
+    cold_start: BuiltColdStart
     metrics: Mapping[str, Any]
     """`metrics`: the rows of the test metrics; and how they were measured."""
     labels: BuiltLabels | None = None
@@ -47,20 +49,15 @@ class Content:
     """Numbers of labels from 0."""
 
 
-def recent_popularity(last_item_idx: np.ndarray, num_items: int) -> np.ndarray:
-    """Log share of users whose last training event is the item, [N] float32, smoothed by half a user for each item;
-    `last_item_idx` [U] are these events."""
-    counts = np.bincount(last_item_idx, minlength=num_items + 1)[1:] + 0.5
-    return np.log(counts / counts.sum()).astype(np.float32)
-
-
 def write_bundle(folder: Path, content: Content, *, created: str, version: str) -> Manifest:
     """Write all files of a bundle into the empty `folder`, flushed to the disk. `created` and `version` go into the
     manifest, which is written last."""
     _write_arrays(folder, content)
-    index = IndexPart(kind="exact", parameters={}, recall=None)
+    index = IndexPart(kind=content.index.kind, parameters=dict(content.index.parameters), recall=content.index.recall)
     labels = _label_settings(content.labels) if content.labels else None
     tower = export_tower(content.backbone, content.model.max_length)
+    if content.index.data is not None:
+        (folder / names.INDEX).write_bytes(content.index.data.tobytes())
     (folder / names.TOWER).write_bytes(tower.onnx)
     (folder / names.WEIGHTS).write_bytes(tower.safetensors)
     if content.labels:
@@ -78,6 +75,7 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
         model=content.model,
         index=index,
         labels=labels,
+        cold_start=content.cold_start.weights,
         files={path.name: _entry(path) for path in sorted(folder.iterdir())},
     ).signed()
     _write(folder / names.MANIFEST, manifest.model_dump_json(indent=1))
@@ -87,11 +85,16 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
 
 
 def _write_arrays(folder: Path, content: Content) -> None:
-    arrays = {names.ITEM_VECTORS: content.backbone.item_table.weight.detach().numpy(), names.RECENT: content.recent}
+    arrays = {
+        names.ITEM_VECTORS: content.backbone.item_table.weight.detach().numpy(),
+        names.ITEM_SCORES: content.cold_start.item_scores,
+        names.USER_MEANS: content.cold_start.user_means,
+    }
     if content.labels:
         arrays |= {names.LABEL_VECTORS: content.labels.vectors, names.ITEM_LABELS: content.labels.item_labels}
     for name, array in arrays.items():
-        np.save(folder / name, np.ascontiguousarray(array), allow_pickle=False)
+        kind = np.int32 if array.dtype.kind == "i" else np.float32
+        np.save(folder / name, np.ascontiguousarray(array, kind), allow_pickle=False)
 
 
 def _label_file(labels: BuiltLabels, menu: Sequence[int]) -> LabelFile:
@@ -101,7 +104,10 @@ def _label_file(labels: BuiltLabels, menu: Sequence[int]) -> LabelFile:
 
 
 def _label_settings(labels: BuiltLabels) -> LabelSettings:
-    return LabelSettings(count=len(labels), threshold=labels.thresholds["interest"], figures=labels.figures)
+    limits = labels.thresholds
+    return LabelSettings(
+        count=len(labels), threshold=limits["interest"], item_threshold=limits["item"], figures=labels.figures
+    )
 
 
 def _line(item_id: str, title: str | None) -> str:

@@ -34,7 +34,7 @@ def answer_of(
     left = np.count_nonzero(found.item_idx[row])
     item_idx, scores, interest = (part[row, :left] for part in (found.item_idx, found.scores, found.interest))
     if interests is None:
-        names = names_of(item_idx, interest, item_table[:1], labels)
+        names = names_of(item_idx, interest, item_table[:1], labels, item_table)
         why = [Reason(-1, name) for name in names]
     else:
         if picked is not None:

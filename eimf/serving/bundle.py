@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eimf.errors import ArtifactError, describe_validation_error
 from eimf.serving import manifest as names
+from eimf.serving.cold_start import ColdStart
 from eimf.serving.labels import NO_LABEL, Label, Labels
 from eimf.serving.manifest import SCHEMA_VERSION, FileEntry, Manifest
 
@@ -50,8 +51,7 @@ class Bundle:
     item_ids: list[str]
     """The id of `item_idx` j is `item_ids[j - 1]`."""
     titles: list[str | None]
-    recent: np.ndarray
-    """[N] float32: log share of users whose last training event is the item."""
+    cold_start: ColdStart
     index: np.ndarray | None
     """Bytes of `index.faiss`, mapped; None for an exact index."""
     labels: Labels | None
@@ -79,7 +79,9 @@ def read_bundle(folder: Path | str) -> Bundle:
             item_vectors=table,
             item_ids=item_ids,
             titles=titles,
-            recent=arrays[names.RECENT],
+            cold_start=ColdStart(
+                manifest.cold_start, arrays[names.ITEM_SCORES], arrays[names.USER_MEANS], arrays[names.ITEM_VECTORS]
+            ),
             index=None if names.INDEX not in manifest.files else reader.mapped(names.INDEX),
             labels=labels,
             examples=examples,
@@ -232,7 +234,15 @@ class _Reader:
         if of_items.min() < NO_LABEL or of_items.max() >= count:
             raise self.refusal(names.ITEM_LABELS, f"holds a number that is not -1 to {count - 1}")
         vectors = arrays[names.LABEL_VECTORS]
-        return Labels(texts, vectors, of_items, threshold=settings.threshold, menu=file.menu), examples
+        labels = Labels(
+            texts,
+            vectors,
+            of_items,
+            threshold=settings.threshold,
+            item_threshold=settings.item_threshold,
+            menu=file.menu,
+        )
+        return labels, examples
 
     def _open(self, name: str) -> int:
         """The open file; opened at its first use. Raises ArtifactError for anything but a regular file."""

@@ -11,15 +11,12 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from eimf.errors import ArtifactError, MissingError, on_one_line
 from eimf.serving.index import NOTHING, ExactIndex, Exclude, Found, rescored
-
-if TYPE_CHECKING:
-    import faiss
 
 _FORMATS = {"hnsw": b"IHNs", "ivfpq": b"IwPf"}
 _HEADER = struct.Struct("<4siqqq?i")
@@ -42,7 +39,7 @@ class FaissIndex:
     found."""
 
     def __init__(
-        self, item_table: np.ndarray, index: "faiss.Index", parameters: Mapping[str, float], *, threads: int = 1
+        self, item_table: np.ndarray, index: Any, parameters: Mapping[str, float], *, threads: int = 1
     ) -> None:
         """`item_table` [N+1, D], whose row 0 is not an item. Raises ArtifactError for parameters that are none."""
         self._exact = ExactIndex(item_table)
@@ -75,7 +72,7 @@ class FaissIndex:
     def _candidates(self, interests: np.ndarray, count: int, exclude: Exclude) -> np.ndarray:
         """item_idx of `count` items of each interest, ascending, [B, C]; 0 for none, twice, or excluded."""
         queries = len(interests)
-        with _threads(self._threads):
+        with faiss_threads(self._threads):
             _, rows = self._index.search(
                 np.ascontiguousarray(interests.reshape(-1, interests.shape[2]), np.float32),
                 min(count, self._num_items),
@@ -90,8 +87,9 @@ class FaissIndex:
         return item_idx
 
     def _search_parameters(self, count: int) -> Any:
-        import faiss
+        import faiss as module
 
+        faiss: Any = module  # what it makes by a patch of its own is not in its types
         if hasattr(self._index, "hnsw"):
             return faiss.SearchParametersHNSW(efSearch=max(self._effort, count))
         return faiss.SearchParametersIVF(nprobe=min(self._effort, self._index.nlist))
@@ -109,7 +107,7 @@ class FaissIndex:
             getattr(found, name)[queries] = values
 
 
-def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> "faiss.Index":
+def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> Any:
     """The index of `kind` in the bytes `data` [n] uint8, whose sha256 was checked. Raises ArtifactError unless it is an
     index of `items` vectors of `width` numbers, and MissingError without FAISS."""
     expected = (_FORMATS[kind], width, items, _UNUSED, _UNUSED, True, _INNER_PRODUCT)
@@ -120,8 +118,9 @@ def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> "faiss.In
     except ImportError as error:
         raise MissingError("faiss", "not installed", "install the serving extra: pip install 'eimf[serve]'") from error
     try:
-        with _largest_allocation(len(data)):
+        with _largest_allocation(len(data)), faiss_threads(1):
             index = faiss.deserialize_index(np.ascontiguousarray(data))
+            index.search(np.ones((1, width), np.float32), 1)
     except (RuntimeError, MemoryError) as error:
         raise _refusal(f"FAISS cannot read it ({on_one_line(error)})") from error
     if (index.d, index.ntotal, index.metric_type) != (width, items, _INNER_PRODUCT):
@@ -146,8 +145,8 @@ def _largest_allocation(size: int) -> Iterator[None]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """OpenMP counts threads by calling thread, so every search says how many it wants."""
+def faiss_threads(count: int) -> Iterator[None]:
+    """Let FAISS use so many threads. OpenMP keeps the number for each calling thread, so every search says it."""
     import faiss
 
     before = faiss.omp_get_max_threads()

@@ -36,6 +36,8 @@ class LabelSettings(BaseModel):
     """L."""
     threshold: float
     """The cosine from which an interest has the name of its nearest label; above 1 if none can be trusted."""
+    item_threshold: float | None = None
+    """The same for an item. None: as for an interest."""
     figures: dict[str, float] = {}
     """How labels were chosen, and how well they agree with the items' texts, for people."""
 
@@ -50,12 +52,15 @@ class Labels:
         item_labels: np.ndarray,
         *,
         threshold: float,
+        item_threshold: float | None = None,
         menu: Sequence[int] = (),
     ) -> None:
         """`vectors` [L, D] are unit vectors in the space of the items, `item_labels` [N] the label of items 1 to N or
-        -1; `threshold` is the cosine from which an interest has a label; `menu` are label numbers in their order."""
+        -1; `threshold` is the cosine from which an interest has a label, `item_threshold` the same for an item (None:
+        as for an interest); `menu` are label numbers in their order."""
         self.names, self.vectors, self.item_labels = list(names), vectors, item_labels
         self.threshold, self.menu = threshold, list(menu)
+        self.item_threshold = threshold if item_threshold is None else item_threshold
 
     def __len__(self) -> int:
         return len(self.names)
@@ -70,6 +75,13 @@ class Labels:
     def of_items(self, item_idx: np.ndarray) -> np.ndarray:
         """The label of each item, or -1; of item 0, which is none, -1. The shape of `item_idx`."""
         return np.where(item_idx > 0, self.item_labels[np.maximum(item_idx, 1) - 1], NO_LABEL)
+
+    def fit(self, label: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
+        """Whether each `label` [n] fits the item with the vector beside it, `item_vectors` [n, D]: [n] bool; False for
+        -1."""
+        cosine = (unit(item_vectors) * self.vectors[label]).sum(axis=-1) if self.names else np.full(len(label), -1.0)
+        fits: np.ndarray = (label >= 0) & (cosine >= self.item_threshold)
+        return fits
 
     def name(self, label: int) -> str | None:
         """The name of a label; None for -1."""

@@ -9,15 +9,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from eimf.serving import cold_start
+from eimf.serving.cold_start import ColdStartPart
 from eimf.serving.labels import LabelSettings
 
 SCHEMA_VERSION = 1
 MANIFEST, CARD, METRICS = "bundle.json", "README.md", "metrics.json"
 TOWER, WEIGHTS = "user_tower.onnx", "user_tower.safetensors"
-ITEM_VECTORS, ITEMS, RECENT = "item_vectors.npy", "items.jsonl", "recent.npy"
+ITEM_VECTORS, ITEMS = "item_vectors.npy", "items.jsonl"
+ITEM_SCORES, USER_MEANS = "item_scores.npy", "user_means.npy"
 INDEX = "index.faiss"
 LABELS, LABEL_VECTORS, ITEM_LABELS = "labels.json", "label_vectors.npy", "item_labels.npy"
-ALWAYS = frozenset({CARD, METRICS, TOWER, WEIGHTS, ITEM_VECTORS, ITEMS, RECENT})
+ALWAYS = frozenset({CARD, METRICS, TOWER, WEIGHTS, ITEM_VECTORS, ITEMS, ITEM_SCORES, USER_MEANS})
 """Files of every bundle, in addition to the manifest."""
 WITH_LABELS = frozenset({LABELS, LABEL_VECTORS, ITEM_LABELS})
 
@@ -94,6 +97,7 @@ class Manifest(Part):
     model: Model
     index: IndexPart
     labels: LabelSettings | None
+    cold_start: ColdStartPart
     files: Annotated[dict[FileName, FileEntry], Field(max_length=64)]
     """All files of the bundle but `bundle.json`."""
     digest: str = ""
@@ -117,7 +121,8 @@ class Manifest(Part):
         items, width = self.model.num_items, self.model.width
         arrays: dict[str, tuple[str, tuple[int, ...]]] = {
             ITEM_VECTORS: ("<f4", (items + 1, width)),
-            RECENT: ("<f4", (items,)),
+            ITEM_SCORES: ("<f4", (items, cold_start.ITEM_SCORES)),
+            USER_MEANS: ("<f4", (1 + (self.labels.count if self.labels else 0), width)),
         }
         if self.labels:
             arrays |= {LABEL_VECTORS: ("<f4", (self.labels.count, width)), ITEM_LABELS: ("<i4", (items,))}

@@ -27,7 +27,7 @@ def reasons(
     `item_idx` [n] were brought by the `interest` [n] of the user's `interests` [K, D]; `history` [T] are the item_idx
     of the history, `item_table` [N + 1, D] the vectors, and the id of `item_idx` is `item_ids[item_idx - 1]`.
     """
-    names = names_of(item_idx, interest, interests, labels)
+    names = names_of(item_idx, interest, interests, labels, item_table)
     best = because(item_idx, history, item_table)
     return [
         Reason(int(k), name, item_ids[h - 1] if h else None)
@@ -36,16 +36,16 @@ def reasons(
 
 
 def names_of(
-    item_idx: np.ndarray, interest: np.ndarray, interests: np.ndarray, labels: Labels | None
+    item_idx: np.ndarray, interest: np.ndarray, interests: np.ndarray, labels: Labels | None, item_table: np.ndarray
 ) -> list[str | None]:
-    """The name for each recommended item: of the interest that brought it, or of the item itself if the user has only
-    one interest; None if no name fits."""
+    """The name for each recommended item: of the interest that brought it, if it has one that fits the item too, else
+    of the item itself; None if no name fits. With one interest that brings everything, always of the item."""
     if labels is None:
         return [None] * len(item_idx)
-    if len(interests) == 1:
-        number = labels.of_items(item_idx)
-    else:
-        number = np.where(interest >= 0, labels.of_interests(interests)[interest], NO_LABEL)
+    number = labels.of_items(item_idx)
+    if len(interests) > 1:
+        of_interest = np.where(interest >= 0, labels.of_interests(interests)[interest], NO_LABEL)
+        number = np.where(labels.fit(of_interest, item_table[item_idx]), of_interest, number)
     return [labels.name(label) for label in number.tolist()]
 
 
@@ -66,5 +66,5 @@ def names_of_picked(
     """The name for each recommended item [n] out of the labels that a person `picked`: the nearest in the space of the
     items, None if it is not near enough."""
     cosine = unit(item_table[item_idx]) @ labels.vectors[picked].T  # [n, number picked]
-    number = np.where(cosine.max(axis=1) >= labels.threshold, picked[cosine.argmax(axis=1)], NO_LABEL)
+    number = np.where(cosine.max(axis=1) >= labels.item_threshold, picked[cosine.argmax(axis=1)], NO_LABEL)
     return [labels.name(label) for label in number.tolist()]

@@ -19,10 +19,11 @@ import numpy as np
 from eimf.data.windows import flat_ranges, pad_windows, window_index
 from eimf.errors import DataError
 from eimf.serving.answer import answer_of
-from eimf.serving.bundle import read_bundle
+from eimf.serving.bundle import Bundle, read_bundle
 from eimf.serving.catalogue import Catalogue
 from eimf.serving.cold_start import ColdStart
 from eimf.serving.diversity import POOL
+from eimf.serving.faiss_index import FaissIndex, read_faiss
 from eimf.serving.index import ExactIndex, Exclude, Found, Index
 from eimf.serving.labels import Labels
 from eimf.serving.query import Choice, History, read_choice, read_histories, read_history
@@ -74,12 +75,12 @@ class Recommender:
         table = bundle.item_vectors
         return cls(
             OnnxTower(bundle.tower, table, threads=threads),
-            ExactIndex(table),
+            _index_of(bundle, threads),
             Catalogue(bundle.item_ids, bundle.titles),
             table,
             max_length=bundle.manifest.model.max_length,
             keep_seen=bundle.manifest.model.keep_seen,
-            cold_start=ColdStart(bundle.recent, table, bundle.labels),
+            cold_start=bundle.cold_start,
             labels=bundle.labels,
             examples=bundle.examples,
             digest=bundle.manifest.digest,
@@ -220,7 +221,7 @@ class Recommender:
                     row = warm[user]
                     answers[row] = self._answer(found, place, interests[place], histories[row], choice)
         if len(warm) < len(histories):
-            scores = self.cold_start.scores(np.zeros(0, np.int64), None, 0)
+            scores = self.cold_start.scores((), None, 0)
             popular = self._best(scores, choice.deny, count, choice)
             for row in set(range(len(histories))) - answers.keys():
                 answers[row] = self._answer(popular, 0, None, histories[row], choice)
@@ -234,7 +235,7 @@ class Recommender:
             times = None if history.times is None else history.times[None, -self.max_length :]
             interests = self.tower.interests(item_idx[None, -self.max_length :], lengths, times)[0]
         deny = np.union1d(choice.deny, item_idx) if choice.exclude_seen else choice.deny
-        scores = self.cold_start.scores(picked, interests, len(item_idx))
+        scores = self.cold_start.scores(picked.tolist(), interests, len(item_idx))
         found = self._best(scores, deny, count, choice)
         return self._answer(found, 0, interests, history, choice, picked)
 
@@ -293,6 +294,15 @@ class Recommender:
             item_ids=self.catalogue.item_ids,
             labels=self.labels,
         )
+
+
+def _index_of(bundle: Bundle, threads: int) -> Index:
+    """Raises ArtifactError for an index of other items, and MissingError without FAISS, if it needs it."""
+    part, model = bundle.manifest.index, bundle.manifest.model
+    if bundle.index is None:
+        return ExactIndex(bundle.item_vectors)
+    index = read_faiss(bundle.index, part.kind, model.num_items, model.width)
+    return FaissIndex(bundle.item_vectors, index, part.parameters, threads=threads)
 
 
 def _also(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:

@@ -10,7 +10,7 @@ class Reason:
     interest: int
     """Which of the user's interests brought the item, from 0; 0 for a backbone with one. -1 if no history did."""
     label: str | None = None
-    """Name of that interest, or of the item's nearest one for a backbone with one interest; None if no name fits."""
+    """Name of that interest, if it has one that fits the item, else the item's own; None if no name fits."""
     because: str | None = None
     """Id of the item of the history that speaks most for it; None without a history."""
 

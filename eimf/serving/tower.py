@@ -67,10 +67,10 @@ class OnnxTower:
         if missing := {*_INPUTS, *_OUTPUTS} - {TIMES} - inputs.keys() - outputs.keys():
             raise _refused(f"has no {min(missing)!r}")
         self.uses_timestamps = TIMES in inputs
-        widths = {inputs[ITEM_TABLE][1], outputs[INTERESTS][2]}
-        if item_table.dtype != np.float32 or item_table.ndim != 2 or widths != {item_table.shape[1]}:
-            problem = f"has item vectors of width {sorted(map(str, widths))}, the item table is {item_table.dtype}"
-            raise _refused(f"{problem} {list(item_table.shape)}")
+        widths = (inputs[ITEM_TABLE][1], outputs[INTERESTS][2])
+        if item_table.dtype != np.float32 or item_table.ndim != 2 or set(widths) != {item_table.shape[1]}:
+            problem = "takes item vectors of width {} and gives interests of width {}".format(*widths)
+            raise _refused(f"{problem}, the item table is {item_table.dtype} {list(item_table.shape)}")
 
     def interests(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         """As `Tower` says. Raises ArtifactError if the graph cannot run, or gives something else than interests."""

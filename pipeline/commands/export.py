@@ -10,14 +10,18 @@ import numpy as np
 
 from eimf.errors import SettingError
 from eimf.serving.manifest import Manifest, Model, Source
-from eimf.serving.tower import Tower
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_dirs, temporary_dir
-from pipeline.commands.export_labels import find_esim, labels_of
+from pipeline.commands.export_labels import find_esim, named
 from pipeline.console import info, working
 
 if TYPE_CHECKING:
+    from eimf.export.cold_start_design import Model as ServedModel
+    from eimf.export.index import Kind
     from eimf.export.write import Content
+
+_SAMPLE = 4000
+"""Users whose interests the index and the labels are tuned with."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,17 @@ def run_export(
     labels: bool = True,
     index: str | None = None,
 ) -> Exported:
-    """Export the checkpoint `checkpoint_key`, which may be shortened, to the folder `output`. Raises ArtifactError for
-    an artifact that is missing or damaged, and for an `output` that is not a bundle."""
+    """Export the checkpoint `checkpoint_key`, which may be shortened, to the folder `output`.
+
+    `esim` is the key of the artifact whose interests are the labels, by default that of the training or the newest of
+    its dataset; without `labels` there are none. `index` is the kind of index, chosen by the number of items if it is
+    None. Raises ArtifactError for an artifact that is missing or damaged, and for an `output` that is not a bundle.
+    """
     from eimf.export.check import check_bundle
     from eimf.export.folder import put_in_place, replaceable
     from eimf.export.write import write_bundle
 
+    kind = _kind(index)
     checkpoint = store.get("checkpoint", checkpoint_key)
     parent = output.resolve().parent
     if not parent.is_dir():
@@ -52,8 +61,8 @@ def run_export(
     remove_stale_dirs(parent)
     named_by = find_esim(store, checkpoint, esim) if labels else None
     with temporary_dir(parent) as folder, working("export"):
+        content = _content(store, checkpoint, named_by, kind)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        content = _content(store, checkpoint, named_by)
         manifest = write_bundle(folder, content, created=created, version=metadata.version("eimf"))
         difference = check_bundle(folder, content.backbone)
         if before is not None and before.identity() == manifest.identity():
@@ -74,53 +83,74 @@ def _report(output: Path, manifest: Manifest, difference: float) -> None:
     info(f"       index {index.kind}{recall}; {names}; differs from torch by {difference:.1e} of the largest number")
 
 
-def _content(store: Store, checkpoint: Artifact, esim: Artifact | None) -> "Content":
-    """What a bundle is made of, from the store."""
+def _kind(index: str | None) -> "Kind":
+    """Raises SettingError for a kind of index that does not exist."""
+    match index:
+        case None:
+            return "auto"
+        case "exact" | "hnsw" | "ivfpq":
+            return index
+    raise SettingError("--index", f"{index[:100]!r} is not known", "use exact, hnsw or ivfpq")
+
+
+def _sample(model: "ServedModel") -> np.ndarray:
+    """The interests [Q, K, D] of users drawn by chance, after their training events; the index and the labels are tuned
+    with them."""
+    users = np.flatnonzero(model.histories.num_train > 0)
+    users = np.sort(np.random.default_rng(0).permutation(users)[:_SAMPLE])
+    return model.interests(model.histories.offsets[users], model.histories.num_train[users])
+
+
+def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> "Content":
+    """What a bundle is made of, from the store. Raises ArtifactError."""
+    from eimf.export.cold_start_design import Model as ServedModel
+    from eimf.export.index import build_index
     from eimf.export.tower import TorchTower
-    from eimf.export.write import Content, recent_popularity
+    from eimf.export.write import Content
     from pipeline.serving import catalogue_of, load_backbone
     from pipeline.stages.load import histories_of
 
     dataset = store.parent(checkpoint, "dataset")
     histories, catalogue = histories_of({"dataset": dataset}), catalogue_of(dataset)
     trained, backbone = load_backbone(checkpoint, len(catalogue))
-    tower, max_length = TorchTower(backbone), trained.model.max_length
     table = backbone.item_table.weight.detach().numpy()
-    labels = None if esim is None else labels_of(store, esim, tower, table, histories, max_length)
-    if labels is not None and not len(labels):
-        info("       labels: none, no interest agrees with the items that it names")
-        labels = None
-    last = (histories.offsets[:-1] + histories.num_train - 1)[histories.num_train > 0]
+    model = ServedModel(TorchTower(backbone), table, histories, trained.model.max_length, trained.keep_seen)
+    sample = _sample(model)
+    found = named(store, esim, model, sample)
     return Content(
         backbone=backbone,
         model=Model(
             backbone=trained.model.backbone,
             width=table.shape[1],
-            interests=_interest_count(tower),
-            max_length=max_length,
-            uses_timestamps=tower.uses_timestamps,
+            interests=sample.shape[1],
+            max_length=trained.model.max_length,
+            uses_timestamps=model.tower.uses_timestamps,
             keep_seen=trained.keep_seen,
             num_items=len(catalogue),
         ),
-        source=Source(checkpoint=checkpoint.key, dataset=dataset.key, esim=esim.key if esim and labels else None),
+        source=Source(checkpoint=checkpoint.key, dataset=dataset.key, esim=esim.key if esim and found.labels else None),
         item_ids=catalogue.item_ids,
         titles=catalogue.titles,
-        recent=recent_popularity(histories.item_idx[last], len(catalogue)),
         metrics=_metrics(store, checkpoint),
-        labels=labels,
+        index=build_index(table, sample, kind),
+        cold_start=found.cold_start,
+        labels=found.labels,
+        menu=found.menu,
     )
 
 
-def _interest_count(tower: Tower) -> int:
-    """K, from the answer for one event."""
-    one = np.ones((1, 1), np.int64)
-    return tower.interests(one, one[0], one.astype(np.float64) if tower.uses_timestamps else None).shape[1]
-
-
 def _metrics(store: Store, checkpoint: Artifact) -> dict[str, Any]:
-    """The test metrics of a checkpoint, and how they were measured; none if it was never measured."""
-    for kind, key in store.listing():
-        if kind == "metrics" and store.get(kind, key).manifest.parents.get("checkpoint") == checkpoint.key:
-            artifact = store.get(kind, key)
-            return {**artifact.manifest.configuration, "metrics": artifact.table("metrics").to_pylist()}
-    return {"metrics": []}
+    """The test metrics of a checkpoint, and how they were measured; none if it was never measured. If there are
+    several, those measured as it was trained come first."""
+    every = (store.get(kind, key) for kind, key in store.listing() if kind == "metrics")
+    found = [artifact for artifact in every if artifact.manifest.parents.get("checkpoint") == checkpoint.key]
+    if not found:
+        return {"metrics": []}
+    keep_seen = checkpoint.manifest.configuration.get("keep_seen")
+    artifact = min(found, key=lambda artifact: (_keep_seen(artifact) != keep_seen, artifact.key))
+    return {**artifact.manifest.configuration, "metrics": artifact.table("metrics").to_pylist()}
+
+
+def _keep_seen(metrics: Artifact) -> object:
+    settings = metrics.manifest.configuration.get("evaluate")
+    return settings.get("keep_seen") if isinstance(settings, dict) else None

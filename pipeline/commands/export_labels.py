@@ -1,22 +1,28 @@
-"""Which interests name what a bundle recommends, and the labels they become."""
+"""Which interests name what a bundle recommends, and what they become: labels, a menu, and answers for new users."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eimf import schema
-from eimf.data.histories import Histories
-from eimf.data.windows import pad_windows, window_index
 from eimf.errors import ArtifactError
-from eimf.serving.tower import Tower
 from eimf.store.artifact import Artifact, Store
 from pipeline.console import info
 
 if TYPE_CHECKING:
+    from eimf.export.cold_start import BuiltColdStart
+    from eimf.export.cold_start_design import Model
     from eimf.export.labels import BuiltLabels
 
-_SAMPLE = 1000
-"""Users whose interests decide from which cosine on a label is trusted."""
+
+@dataclass(frozen=True)
+class Named:
+    """The labels of a bundle, None without any; its menu, as their numbers; and its cold start."""
+
+    labels: "BuiltLabels | None"
+    menu: list[int]
+    cold_start: "BuiltColdStart"
 
 
 def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact | None:
@@ -44,31 +50,23 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
     return esim
 
 
-def labels_of(
-    store: Store, esim: Artifact, tower: Tower, item_table: np.ndarray, histories: Histories, max_length: int
-) -> "BuiltLabels":
-    """The labels of a backbone with this `tower` and `item_table` [N + 1, D]. Raises ArtifactError."""
+def named(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarray) -> Named:
+    """What the interests of `esim` become for a trained `model`, with the interests [Q, K, D] of a `sample` of users.
+    Raises ArtifactError."""
+    from eimf.export.cold_start import build_cold_start, texts_of
     from eimf.export.labels import build_labels
     from eimf.export.phrases import read_phrases
 
+    if esim is None:
+        return Named(None, [], build_cold_start(model, None))
     vectors = store.parent(esim, "item_vectors").table("vectors")
     schema.checked(vectors, schema.item_vectors(schema.width_of(vectors)))
+    item_texts = schema.vectors_of(vectors)
     interests = store.parent(esim, "interests").table("interests")
     phrases = read_phrases(interests, store.parent(esim, "interest_vectors").table("vectors"))
-    sample = _interests(tower, histories, max_length)
-    return build_labels(phrases, schema.vectors_of(vectors), item_table[1:], sample)
-
-
-def _interests(tower: Tower, histories: Histories, max_length: int) -> np.ndarray | None:
-    """The interests [Q, K, D] of users drawn by chance, after their training events; None without any."""
-    users = np.flatnonzero(histories.num_train > 0)
-    if not len(users):
-        return None
-    users = np.sort(np.random.default_rng(0).permutation(users)[:_SAMPLE])
-    begin = histories.offsets[users]
-    length = histories.num_train[users]
-    index = window_index(begin, begin + length, max_length)
-    times = None
-    if tower.uses_timestamps and histories.timestamps is not None:
-        times = pad_windows(histories.timestamps, index).astype(np.float64)
-    return tower.interests(pad_windows(histories.item_idx, index), np.minimum(length, max_length), times)
+    labels = build_labels(phrases, item_texts, model.item_vectors[1:], sample)
+    if not len(labels):
+        info("       labels: none, no interest agrees with the items that it names")
+        return Named(None, [], build_cold_start(model, None))
+    texts = texts_of(model.histories, item_texts, phrases, labels.interest_ids)
+    return Named(labels, [int(number) for number in texts.menu], build_cold_start(model, texts))

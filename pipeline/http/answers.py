@@ -6,7 +6,9 @@ from typing import Any
 from eimf.errors import DataError
 from eimf.serving.result import Recommendations
 from pipeline.http.reload import Served
-from pipeline.http.schemas import RecommendRequest
+from pipeline.http.schemas import BundleAnswer, ItemsQuery, RecommendRequest
+
+_OF_MODEL = BundleAnswer.model_fields.keys() - {"bundle"}
 
 
 def answer_one(served: Served, request: RecommendRequest) -> dict[str, Any]:
@@ -57,9 +59,17 @@ def answer_menu(served: Served, count: int) -> dict[str, Any]:
     return {"bundle": served.name, "interests": interests}
 
 
-def answer_items(served: Served, query: str, count: int) -> dict[str, Any]:
-    """The items whose title fits the query."""
-    return {"bundle": served.name, "items": [_item(served, item_id) for item_id in served.search.find(query, count)]}
+def answer_items(served: Served, query: ItemsQuery) -> dict[str, Any]:
+    """The items whose title fits the query, or those that it names."""
+    known = served.recommender.catalogue.item_idx(query.item_id) > 0
+    named = [item_id for item_id, is_known in zip(query.item_id, known, strict=True) if is_known]
+    item_ids = named if query.item_id else served.search.find(query.query, query.count)
+    return {"bundle": served.name, "items": [_item(served, item_id) for item_id in item_ids]}
+
+
+def answer_bundle(served: Served) -> dict[str, Any]:
+    """What a client has to know of the model."""
+    return {"bundle": served.name, **served.model.model_dump(include=_OF_MODEL)}
 
 
 def _item(served: Served, item_id: str) -> dict[str, Any]:

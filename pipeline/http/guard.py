@@ -16,7 +16,7 @@ from pipeline.http.metrics import Metrics
 
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Routes that answer under any load."""
-RATED = frozenset({"/recommend", "/recommend/batch", "/menu", "/items"})
+RATED = frozenset({"/recommend", "/recommend/batch", "/menu", "/items", "/bundle"})
 """Routes that the rate counts."""
 
 

@@ -23,8 +23,9 @@ class Limits(BaseModel):
     """Events of a history; the model sees the last ones only (422)."""
     batch: PositiveInt = 100
     """Requests of a batch (422)."""
-    count: PositiveInt = 100
-    """Items to recommend for a request, found by a search, or named interests of the menu (422)."""
+    count: int = Field(100, ge=20)
+    """Items to recommend for a request, found by a search, or named interests of the menu (422). Not below the defaults
+    of requests."""
     interests: PositiveInt = 20
     """Named interests of a request (422)."""
     filter_ids: PositiveInt = 10_000
@@ -70,6 +71,7 @@ def bounds(limits: Limits) -> dict[str, int]:
         "count": limits.count,
         "requests": limits.batch,
         "query": limits.query_length,
+        "item_id": limits.count,
     }
 
 
@@ -80,8 +82,12 @@ def check_request(request: RecommendRequest, limits: Limits, where: str = "") ->
         size = value if isinstance(value, int) else len(value)
         check_size(f"{where}{field}", size, largest[field])
         if isinstance(value, list) and field != "times":
-            longest = max(map(len, value), default=0)
-            check_size(f"{where}{field}", longest, limits.id_length, "characters in an id")
+            check_ids(f"{where}{field}", value, limits)
+
+
+def check_ids(field: str, ids: list[str], limits: Limits) -> None:
+    """Raises Refusal (422) for an id that is too long."""
+    check_size(field, max(map(len, ids), default=0), limits.id_length, "characters in an id")
 
 
 def check_size(field: str, size: int, largest: int, unit: str = "") -> None:
@@ -97,19 +103,23 @@ def _fields(request: RecommendRequest) -> Iterator[tuple[str, Any]]:
             yield field, value
 
 
+_KEYS = {"integer": "maximum", "array": "maxItems", "string": "maxLength"}
+"""How JSON Schema names the largest value or length, by type."""
+
+
 def write_bounds(openapi: dict[str, Any], limits: Limits) -> None:
     """Write the limits into the schemas of an OpenAPI document."""
     largest = bounds(limits)
     for name in ("RecommendRequest", "BatchRequest"):
         for field, schema in openapi["components"]["schemas"][name]["properties"].items():
             for part in schema.get("anyOf", [schema]):
-                if part.get("type") == "array":
-                    part["maxItems"] = largest[field]
-                    if part["items"].get("type") == "string":
-                        part["items"]["maxLength"] = limits.id_length
-                elif part.get("type") == "integer":
-                    part["maximum"] = largest[field]
+                if part.get("type") in _KEYS:
+                    part[_KEYS[part["type"]]] = largest[field]
+                if part.get("items", {}).get("type") == "string":
+                    part["items"]["maxLength"] = limits.id_length
     for route in ("/menu", "/items"):
         for parameter in openapi["paths"][route]["get"]["parameters"]:
-            key = "maximum" if parameter["schema"].get("type") == "integer" else "maxLength"
-            parameter["schema"][key] = largest[parameter["name"]]
+            schema = parameter["schema"]
+            schema[_KEYS[schema["type"]]] = largest[parameter["name"]]
+            if "items" in schema:
+                schema["items"]["maxLength"] = limits.id_length

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eimf.errors import UserError, on_one_line
+from eimf.errors import ArtifactError, UserError, on_one_line
+from eimf.serving.bundle import read_manifest
+from eimf.serving.manifest import Model
 from eimf.serving.recommend import Recommender
 from pipeline.http.logs import Log
 from pipeline.http.metrics import Metrics
@@ -30,6 +32,7 @@ class Served:
     """A bundle that is served. A request takes it once, so that all of its answer comes from one bundle."""
 
     recommender: Recommender
+    model: Model
     search: Search
 
     @property
@@ -40,9 +43,12 @@ class Served:
 
 def load(folder: Path) -> Served:
     """The bundle in `folder`, checked, after one recommendation of it. Raises UserError."""
-    recommender = Recommender.load(folder)
+    recommender, manifest = Recommender.load(folder), read_manifest(folder)
+    if manifest.digest != recommender.digest:
+        raise ArtifactError(folder.name, "was replaced while it was read", "load it again")
     recommender.recommend_one([])
-    return Served(recommender, Search(recommender.catalogue, np.argsort(-recommender.recent, kind="stable") + 1))
+    order = np.argsort(-recommender.recent, kind="stable") + 1
+    return Served(recommender, manifest.model, Search(recommender.catalogue, order))
 
 
 def signature(folder: Path) -> Signature | None:

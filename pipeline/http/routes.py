@@ -14,7 +14,7 @@ from pipeline.http.admission import Gate
 from pipeline.http.errors import Refusal
 from pipeline.http.files import File, file
 from pipeline.http.guard import Guard, Seen
-from pipeline.http.limits import Limits, check_request, check_size, write_bounds
+from pipeline.http.limits import Limits, check_ids, check_request, check_size, write_bounds
 from pipeline.http.logs import Log
 from pipeline.http.metrics import CONTENT_TYPE, Metrics
 from pipeline.http.reload import Reloader, Served
@@ -24,6 +24,7 @@ _ERRORS = {
     408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
+    431: "The line and the headers are too large.",
     422: "A field is unknown, of another type, or beyond a limit.",
     429: "Above the rated load; try again after `Retry-After` seconds.",
     503: "Too busy, or no bundle is loaded; try again after `Retry-After` seconds.",
@@ -35,7 +36,7 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": schemas.ErrorAnswer, "description": _ERRORS[status]} for status in statuses}
 
 
-_OF_GET, _OF_POST = _errors(422, 429, 503), _errors(400, 408, 413, 415, 422, 429, 503)
+_OF_GET, _OF_POST = _errors(422, 429, 431, 503), _errors(400, 408, 413, 415, 422, 429, 431, 503)
 
 
 class _JsonRequest(Request):
@@ -130,10 +131,17 @@ def _add_look_ups(app: FastAPI, service: Service) -> None:
 
     @app.get("/items", response_model=schemas.ItemsAnswer, responses=_OF_GET)
     async def items(request: Request, query: Annotated[schemas.ItemsQuery, Query()]) -> Response:
-        """Items by a part of their title."""
+        """Items by a part of their title, or by their ids."""
         check_size("count", query.count, service.limits.count)
         check_size("query", len(query.query), service.limits.query_length, "characters")
-        return await service.answer(request, {}, lambda served: answers.answer_items(served, query.query, query.count))
+        check_size("item_id", len(query.item_id), service.limits.count)
+        check_ids("item_id", query.item_id, service.limits)
+        return await service.answer(request, {}, lambda served: answers.answer_items(served, query))
+
+    @app.get("/bundle", response_model=schemas.BundleAnswer, responses=_OF_GET)
+    async def bundle(request: Request) -> Response:
+        """The bundle that is served."""
+        return await service.answer(request, {}, answers.answer_bundle)
 
 
 def _add_health(app: FastAPI, service: Service) -> None:

@@ -98,8 +98,10 @@ class ItemsQuery(_Request):
 
     query: str = ""
     """Part of a title, or an item id. Empty: items that people have begun to like lately."""
+    item_id: Ids = Field(default_factory=list)
+    """If given, exactly these items, and no others; unknown ids are left out."""
     count: QueryCount = 20
-    """Number of items."""
+    """Number of items that a query finds."""
 
 
 class _Answer(BaseModel):
@@ -178,6 +180,21 @@ class ItemsAnswer(_Answer):
 
     bundle: str
     items: list[ItemAnswer]
+
+
+class BundleAnswer(_Answer):
+    """The bundle that is served."""
+
+    bundle: str
+    backbone: str
+    """Name of the model."""
+    interests: int
+    """Interests that the model has of each person."""
+    num_items: int
+    uses_timestamps: bool
+    """Whether requests need `times`."""
+    keep_seen: bool
+    """Whether items of the history are recommended again, unless a request says otherwise."""
 
 
 class HealthAnswer(_Answer):

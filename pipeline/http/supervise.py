@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -33,9 +34,17 @@ _SPAWN = multiprocessing.get_context("spawn")
 @dataclass
 class _Worker:
     process: BaseProcess
-    ready: Connection
-    """Has a message once the process takes requests."""
+    messages: Connection
+    """Has a message once the process takes requests; its end, if the process has ended before."""
     begun: float
+    _is_ready: bool = False
+
+    def is_ready(self) -> bool:
+        """Whether the process takes requests."""
+        if not self._is_ready and self.messages.poll():
+            with suppress(EOFError):
+                self._is_ready = self.messages.recv()
+        return self._is_ready and self.process.is_alive()
 
 
 def serve_by_processes(options: Options, listener: socket.socket) -> int:
@@ -62,8 +71,8 @@ class _Supervisor:
             signal.signal(signum, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
         first = self._start(is_first=True)
-        wait([first.ready, first.process.sentinel])
-        if not first.ready.poll():
+        wait([first.messages, first.process.sentinel])
+        if not first.is_ready():
             first.process.join()
             return first.process.exitcode or 1
         self._workers = [first, *(self._start() for _ in range(1, self._options.processes))]
@@ -88,7 +97,7 @@ class _Supervisor:
             fields = {"pid": worker.process.pid, "exit": worker.process.exitcode}
             self._log.write("process died", fields, "error")
             forget_process(self._folder, worker.process.pid or 0)
-            worker.ready.close()
+            worker.messages.close()
             time.sleep(max(0.0, worker.begun + 1 - time.monotonic()))  # one that dies at once is not tried all the time
             self._workers[number] = self._start()
 
@@ -96,11 +105,12 @@ class _Supervisor:
         if self._is_asked_to_reload:
             self._is_asked_to_reload = False
             for worker in self._workers:
-                if worker.process.is_alive() and worker.ready.poll():  # before, the signal would end it
+                if worker.is_ready():  # before, the signal would end it
                     os.kill(worker.process.pid or 0, signal.SIGHUP)
 
     def _end(self) -> int:
-        """Stop all; those that do not stop in time are killed."""
+        """Stop all; those that do not stop in time are killed. Nothing more is accepted."""
+        self._listener.close()
         for worker in self._workers:
             worker.process.terminate()
         deadline = time.monotonic() + self._options.limits.shutdown_seconds + _GRACE_SECONDS

@@ -1,14 +1,21 @@
 """The exported user tower: every backbone gives by onnxruntime what it gives by torch."""
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
+from safetensors.torch import load
+from torch import nn
 
 from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
+from eimf.errors import ArtifactError
+from eimf.export.graph import check_weights
 from eimf.export.tower import TOLERANCE, TorchTower, TowerFiles, export_tower, largest_difference
-from eimf.serving.tower import OnnxTower
+from eimf.serving.tower import OPSET, OnnxTower
 
 ITEMS, LENGTH = 30, 50
 VARIANTS = {**{name: {} for name in BACKBONES}, "hstu, time": {"time": True}}
@@ -46,3 +53,62 @@ def test_onnx_gives_what_torch_gives(exported):
     tower = tower_of(model, files)
     assert tower.uses_timestamps == model.uses_timestamps
     assert largest_difference(tower, TorchTower(model), num_items=ITEMS, max_length=LENGTH) < TOLERANCE
+
+
+@pytest.mark.slow
+def test_the_files_hold_the_weights_by_their_names_and_nothing_else(exported):
+    model, files = exported
+    expected = {name: value for name, value in model.serving_state_dict().items() if name != "item_table.weight"}
+    weights = load(files.safetensors)
+    assert weights.keys() == expected.keys() and all(torch.equal(weights[name], expected[name]) for name in weights)
+    graph = onnx.load_from_string(files.onnx)
+    computed = {name for name, _ in model.named_buffers(remove_duplicate=False)} - expected.keys()
+    assert {tensor.name for tensor in graph.graph.initializer} <= expected.keys() | computed
+    assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", OPSET)]
+    assert {node.domain for node in graph.graph.node} == {""}
+    size = sum(value.nbytes for value in expected.values())
+    assert len(files.onnx) < size + 60_000 and b".py" not in files.onnx
+
+
+@pytest.mark.slow
+def test_the_tower_takes_any_number_of_items(exported):
+    model, files = exported
+    table = model.item_table.weight.detach().numpy()
+    history, lengths, times = np.array([[3, 1, 2]]), np.array([3]), np.array([[1e9, 2e9, 3e9]])
+    more = OnnxTower(files.onnx, np.concatenate([table, table]))
+    assert np.array_equal(
+        more.interests(history, lengths, times), tower_of(model, files).interests(history, lengths, times)
+    )
+
+
+def test_the_longest_history_may_be_one_event():
+    model = large("comirec-sa", max_length=1)
+    tower = tower_of(model, export_tower(model, 1))
+    assert largest_difference(tower, TorchTower(model), num_items=ITEMS, max_length=1) < TOLERANCE
+
+
+def test_an_export_repeats_bit_for_bit_and_leaves_the_backbone_as_it_was():
+    model = large("gru4rec")
+    first = export_tower(model, LENGTH)
+    assert isinstance(model.layers[0], nn.GRU) and export_tower(model, LENGTH) == first
+
+
+def test_a_graph_with_anything_else_in_it_is_refused():
+    model = large("dnn")
+    graph = onnx.load_from_string(export_tower(model, LENGTH).onnx)
+    check_weights(graph, model)
+    stray = np.random.default_rng(0).random((ITEMS, 384), dtype=np.float32)
+    for name in ("texts", "maps.0.weight"):
+        other = onnx.load_from_string(graph.SerializeToString())
+        other.graph.initializer.append(numpy_helper.from_array(stray, name))
+        with pytest.raises(ArtifactError, match="no weight of the backbone"):
+            check_weights(other, model)
+
+
+def test_the_difference_is_relative_to_the_largest_number():
+    model, other = TorchTower(large("dnn")), TorchTower(large("dnn"))
+    assert largest_difference(other, model, num_items=ITEMS, max_length=LENGTH) == 0
+    with torch.no_grad():
+        for parameter in other.backbone.maps[-1].parameters():
+            parameter.mul_(1 + 2**-7)  # and with them every interest
+    assert largest_difference(other, model, num_items=ITEMS, max_length=LENGTH) == pytest.approx(2**-7, rel=1e-3)

@@ -22,6 +22,7 @@ def labelled(folder: Path) -> Path:
     vectors = rng.standard_normal((len(LABELS), WIDTH)).astype(np.float32)
     np.save(folder / names.LABEL_VECTORS, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     np.save(folder / names.ITEM_LABELS, rng.integers(-1, len(LABELS), ITEMS).astype(np.int32))
+    np.save(folder / names.USER_MEANS, rng.standard_normal((1 + len(LABELS), WIDTH)).astype(np.float32))
     labels = [{"name": name, "interest_ids": [], "item_idx": [1, 2]} for name in LABELS]
     (folder / names.LABELS).write_text(json.dumps({"labels": labels, "menu": [2, 0]}))
     settings = LabelSettings(count=len(LABELS), threshold=0.2)

@@ -40,7 +40,7 @@ def test_a_whole_bundle(whole):
     bundle = read_bundle(whole)
     assert bundle.item_ids == ITEM_IDS and bundle.titles == TITLES
     assert np.array_equal(bundle.item_vectors, np.load(whole / names.ITEM_VECTORS))
-    assert np.array_equal(bundle.recent, np.load(whole / names.RECENT))
+    assert np.array_equal(bundle.cold_start.recent, np.load(whole / names.ITEM_SCORES)[:, 0])
     assert bundle.labels is not None and bundle.labels.names == list(LABELS) and bundle.labels.menu == [2, 0]
     assert not bundle.item_vectors.flags.writeable
     assert bundle.manifest.files.keys() == {path.name for path in whole.iterdir()} - {names.MANIFEST}
@@ -127,8 +127,8 @@ def test_a_name_that_no_bundle_has(folder, name):
 @pytest.mark.parametrize("size", [-1, 10**6, 2**60, 10**400, 1.5, "5", None, True])
 def test_a_size_that_is_none(folder, size):
     files = json.loads((folder / names.MANIFEST).read_text())["files"]
-    forge(folder, files={**files, names.RECENT: {**files[names.RECENT], "bytes": size}})
-    refused(folder, "recent.npy")
+    forge(folder, files={**files, names.ITEM_SCORES: {**files[names.ITEM_SCORES], "bytes": size}})
+    refused(folder, "item_scores.npy")
 
 
 @pytest.mark.parametrize("items", [0, ITEMS - 1, ITEMS + 1, 2**31 - 1, 10**30])
@@ -169,16 +169,16 @@ def test_a_header_of_another_array(folder, magic, header, part):
 
 
 def test_an_array_that_is_too_short_or_too_long(folder):
-    path = folder / names.RECENT
+    path = folder / names.ITEM_SCORES
     data = path.read_bytes()
     for changed in (data[:-4], data + b"1234", data[:8], b""):
         path.write_bytes(changed)
-        resign(folder, names.RECENT)
-        refused(folder, "recent.npy: ")
+        resign(folder, names.ITEM_SCORES)
+        refused(folder, "item_scores.npy: ")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", [names.ITEM_VECTORS, names.RECENT, names.LABEL_VECTORS])
+@pytest.mark.parametrize("name", [names.ITEM_VECTORS, names.ITEM_SCORES, names.LABEL_VECTORS])
 def test_numbers_that_are_not_finite(folder, name, value):
     array = np.load(folder / name)
     array.flat[-1] = value

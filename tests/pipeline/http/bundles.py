@@ -13,10 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from eimf.serving import manifest as names
 from eimf.serving.bundle import read_manifest
+from eimf.serving.cold_start import MANY, ColdStartPart, ColdStartWeights
 from eimf.serving.manifest import FileEntry, IndexPart, Manifest, Model, Source
 from eimf.store import keys
 
 ITEMS, WIDTH, INTERESTS, LENGTH = 60, 8, 2, 20
+RECENT = ColdStartPart(unnamed=ColdStartWeights(recent=1.0), named=(ColdStartWeights(recent=1.0),) * (MANY + 1))
 ITEM_IDS = [f"i{number:03}" for number in range(1, ITEMS + 1)]
 TITLES = [f"A Tale of {number} cafés" if number % 3 else f"Star {number}" for number in range(1, ITEMS)] + [None]
 
@@ -28,7 +30,8 @@ def write(folder: Path, seed: int = 1) -> Path:
     table = rng.standard_normal((ITEMS + 1, WIDTH)).astype(np.float32)
     table[0] = 0
     np.save(folder / names.ITEM_VECTORS, table)
-    np.save(folder / names.RECENT, -np.arange(ITEMS, dtype=np.float32))
+    np.save(folder / names.ITEM_SCORES, np.stack([-np.arange(ITEMS), *np.zeros((2, ITEMS))], axis=1).astype(np.float32))
+    np.save(folder / names.USER_MEANS, np.zeros((1, WIDTH), np.float32))
     lines = (json.dumps({"item_id": i, "title": t}, ensure_ascii=False) for i, t in zip(ITEM_IDS, TITLES, strict=True))
     (folder / names.ITEMS).write_text("".join(f"{line}\n" for line in lines))
     weights = np.random.default_rng(1).standard_normal((WIDTH, INTERESTS * WIDTH)).astype(np.float32)
@@ -45,7 +48,7 @@ def write(folder: Path, seed: int = 1) -> Path:
         Manifest(
             schema_version=1, created="2026-01-01T00:00:00+00:00", eimf="0",
             source=Source(checkpoint=key, dataset=key, esim=None), model=model,
-            index=IndexPart(kind="exact", parameters={}, recall=None), labels=None, files={},
+            index=IndexPart(kind="exact", parameters={}, recall=None), labels=None, cold_start=RECENT, files={},
         ),
     )  # fmt: skip
     return folder

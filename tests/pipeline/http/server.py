@@ -15,6 +15,15 @@ from tests.processes import alive
 
 ROOT = Path(__file__).resolve().parents[3]
 START = "from pipeline.cli import main; main()"
+WITH_LIMITS = """
+import json, pathlib, sys
+from pipeline.commands.serve import run_serve
+from pipeline.http.limits import Limits
+from pipeline.http.run import Options
+limits = Limits(**json.loads(sys.argv[1]))
+sys.exit(run_serve(Options(pathlib.Path(sys.argv[3]), "127.0.0.1", 0, 1, limits, False)))
+"""
+"""Serves by one process with the limits that are the first argument, in JSON."""
 
 
 class Server:
@@ -72,6 +81,11 @@ class Server:
         """Processor time of the processes that serve."""
         stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids()]
         return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """Bytes that the process uses."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def get(self, path: str) -> str:
         """The text of an answer."""
