@@ -33,7 +33,7 @@ def store(tmp_path_factory, world_folder) -> Store:
 
 @pytest.fixture(scope="module")
 def checkpoint(store, world_folder) -> Artifact:
-    settings = ("heads.preset=text", "model.backbone=comirec-sa", "train.epochs=6")
+    settings = ("heads.preset=text", "model.backbone=dnn", "train.epochs=6")
     return run_train(planted.recipe(world_folder, *settings), store).checkpoint
 
 
@@ -154,7 +154,7 @@ def test_what_is_not_a_bundle_is_not_replaced(store, checkpoint, copy, tmp_path)
 
 def test_the_card_tells_what_it_is_and_runs(bundle, monkeypatch, capsys):
     card = (bundle / names.CARD).read_text()
-    assert "comirec-sa: 4 interests for each user" in card and "| recall |" in card
+    assert "dnn: one interest for each user" in card and "| recall |" in card
     code = card.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(bundle)
     exec(code, {})
