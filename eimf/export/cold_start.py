@@ -106,7 +106,7 @@ def picked_names(model: Model, texts: Texts) -> PickedNames:
     """What the training users would pick; a sample of them if there are many."""
     histories = model.histories
     users = np.flatnonzero(histories.num_train > 0)
-    users = users[:: -(-len(users) // _MAX_USERS)]
+    users = users[:: max(1, -(-len(users) // _MAX_USERS))]
     begin, length = histories.offsets[users], histories.num_train[users]
     vectors = model.interests(begin, length).mean(axis=1)
     people = people_of(histories, users, texts.items)
@@ -122,9 +122,9 @@ def people_of(histories: Histories, users: np.ndarray, items: np.ndarray) -> np.
 def fit_weights(
     design: Design, start: ColdStartWeights, *, names: bool = True
 ) -> tuple[ColdStartWeights, dict[str, float]]:
-    """The weights for the cases of a design, from the choice of parts that ranks best, or those of `start` if none ranks
-    better; and NDCG@10 of `start` and of what was chosen. The weights of each half of the cases are judged by the other
-    half."""
+    """The weights for the cases of a design, from the choice of parts that ranks best, or those of `start` if none
+    ranks better; and NDCG@10 of `start` and of what was chosen. The weights of each half of the cases are judged by the
+    other half."""
     scale, everyone = design.scale(), np.arange(len(design.cases))
     halves = [everyone[::2], everyone[1::2]]
     before, best = _ndcg(ranks(design.blocks(everyone), _as_array(start))), start

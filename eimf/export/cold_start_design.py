@@ -43,7 +43,7 @@ class Model:
                 seconds = pad_windows(times, index)
             items = pad_windows(self.histories.item_idx, index)
             parts.append(self.tower.interests(items, np.minimum(shown, self.max_length), seconds))
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.zeros((0, 1, self.item_vectors.shape[1]), np.float32)
 
 
 def item_scores(histories: Histories) -> np.ndarray:

@@ -31,7 +31,8 @@ def menu_order(similarity: np.ndarray, people: np.ndarray, names: np.ndarray, lo
     worth = names @ people.T  # [L, U]
     worth = np.maximum(worth - worth.mean(axis=1, keepdims=True), 0) if len(people) else worth
     best = np.zeros(worth.shape[1], worth.dtype)
-    allowed, order = np.ones(len(names), bool), []
+    allowed = np.ones(len(names), bool)
+    order: list[int] = []
     bounds = [(-float(gain), label, 0) for label, gain in enumerate(worth.sum(axis=1))]
     heapq.heapify(bounds)
     while bounds and len(order) < longest:

@@ -54,7 +54,7 @@ def cut_cases(histories: Histories, split: str, shown: int, *, first: bool = Fal
     cases = histories.cases.get(split, _NO_CASES)
     user_idx, end, target = cases.user_idx, cases.history_end, cases.item_idx[cases.offsets[:-1]]
     length = np.where(end >= 2 * _MANY, end // 2, 0) if shown == HALF else np.full(len(end), shown)
-    enough = (length <= end) & ((length > 0) | (shown == 0))
+    enough = np.flatnonzero((length <= end) & ((length > 0) | (shown == 0)))
     user_idx, end, target, length = (column[enough] for column in (user_idx, end, target, length))
     start = histories.offsets[user_idx]
     trained = histories.num_train[user_idx]
@@ -80,5 +80,5 @@ def pick_names(people: np.ndarray, names: np.ndarray, menu: np.ndarray, count: i
     for start in range(0, len(people), _BLOCK):
         part = people[start : start + _BLOCK]
         order = np.argsort(-(part @ names[menu].T), axis=1, kind="stable")[:, :count]
-        picks[start : start + _BLOCK] = np.where(part.any(axis=1)[:, None], menu[order], -1)
+        picks[start : start + _BLOCK] = np.where(np.any(part, axis=1, keepdims=True), menu[order], -1)
     return picks

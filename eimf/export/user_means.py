@@ -33,7 +33,7 @@ class PickedNames:
     ) -> None:
         """`users` [U] are their user_idx, `vectors` [U, D] their mean interests, `people` [U, F] the mean texts of
         their histories, `names` [L, F] the texts of the labels, and `menu` label numbers in their order."""
-        self.users, self.average = users, vectors.mean(axis=0)
+        self.users, self.average = users, vectors.sum(axis=0) / max(1, len(vectors))
         self._rest, self._count = vectors - self.average, len(names)
         order = np.array(menu, np.int64)
         menus = [order[:length] for length in MENUS if length < len(order)] + [order, np.arange(len(names))]

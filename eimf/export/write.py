@@ -16,6 +16,7 @@ import numpy as np
 from eimf.backbones.base import Backbone
 from eimf.export.card import card
 from eimf.export.cold_start import BuiltColdStart
+from eimf.export.index import BuiltIndex
 from eimf.export.labels import BuiltLabels
 from eimf.export.tower import export_tower
 from eimf.serving import manifest as names
@@ -39,6 +40,7 @@ class Content:
     item_ids: Sequence[str]
     """The id of `item_idx` is `item_ids[item_idx - 1]`."""
     titles: Sequence[str | None]
+    index: BuiltIndex
     cold_start: BuiltColdStart
     metrics: Mapping[str, Any]
     """`metrics`: the rows of the test metrics; and how they were measured."""
@@ -51,9 +53,11 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
     """Write all files of a bundle into the empty `folder`, flushed to the disk. `created` and `version` go into the
     manifest, which is written last."""
     _write_arrays(folder, content)
-    index = IndexPart(kind="exact", parameters={}, recall=None)
+    index = IndexPart(kind=content.index.kind, parameters=dict(content.index.parameters), recall=content.index.recall)
     labels = _label_settings(content.labels) if content.labels else None
     tower = export_tower(content.backbone, content.model.max_length)
+    if content.index.data is not None:
+        (folder / names.INDEX).write_bytes(content.index.data.tobytes())
     (folder / names.TOWER).write_bytes(tower.onnx)
     (folder / names.WEIGHTS).write_bytes(tower.safetensors)
     if content.labels:

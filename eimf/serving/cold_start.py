@@ -53,7 +53,7 @@ class ColdStartPart(BaseModel):
 
     unnamed: ColdStartWeights
     """Without a name and without events."""
-    named: tuple[ColdStartWeights, ColdStartWeights, ColdStartWeights, ColdStartWeights, ColdStartWeights]
+    named: Annotated[tuple[ColdStartWeights, ...], Field(min_length=MANY + 1, max_length=MANY + 1)]
     """With names, and 0, 1, 2, 3, or MANY and more events."""
 
 

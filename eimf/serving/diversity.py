@@ -8,9 +8,10 @@ where f is the score and c the category. An item i adds f(i) + lambda (|S| - |S 
 the same for all: so the greedy choice takes, of all categories, the item with the largest f(i) - lambda p(i), where
 p(i) counts the better items of the same category. That is one sort.
 
-Our scale: lambda = d / (1 - d) * (range of the candidates' scores) / count for a diversity d from 0 to 1. So at d = 1/2
-the `count`-th item of a category stands where an item of a new category with the worst score does, whatever the scale
-of a backbone's scores; at 1 each category gives its best item before any gives its next one, in the order of scores.
+Our scale: lambda = d / (1 - d) * (range of the candidates' scores) / count for a diversity d from 0 to 1, whatever the
+scale of a backbone's scores. So at d = 1/2 the best item of all would tie with the worst candidate if `count` better
+items had its category and none the other's; at 1 each category gives its best item before any gives its next one, in
+the order of scores.
 
 Shapes: P candidates of one user.
 """
@@ -19,6 +20,9 @@ import numpy as np
 
 POOL = 10
 """Candidates for each item that is asked for: what is not among the best so many is never recommended."""
+
+_SMALLEST = float(np.finfo(np.float32).tiny)
+"""Range of scores that are all alike."""
 
 
 def diverse_order(scores: np.ndarray, category: np.ndarray, count: int, diversity: float) -> np.ndarray:
@@ -29,8 +33,8 @@ def diverse_order(scores: np.ndarray, category: np.ndarray, count: int, diversit
     """
     if diversity == 0 or len(scores) == 0:
         return np.arange(min(count, len(scores)))
-    spread = max(float(scores[0] - scores[-1]), float(np.finfo(np.float32).tiny))
-    gain = (1 - diversity) * (scores - scores[-1]).astype(np.float64) / spread - diversity * _before(category) / count
+    above = scores.astype(np.float64) - float(scores[-1])
+    gain = (1 - diversity) * above / max(above[0], _SMALLEST) - diversity * _before(category) / count
     return np.argsort(-gain, kind="stable")[:count]
 
 

@@ -48,7 +48,7 @@ def id_list(field: str, value: object, wanted: str) -> list[str]:
     """The texts of any iterable, ordered or not, each once. Raises DataError for other values."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         with suppress(TypeError):
-            return check_ids(field, list(dict.fromkeys(value)), wanted)
+            return list(dict.fromkeys(check_ids(field, list(value), wanted)))
     raise _no_list(field, value, wanted, "")
 
 

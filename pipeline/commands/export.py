@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eimf.errors import SettingError
-from eimf.serving import manifest as parts
-from eimf.serving.manifest import Manifest, Source
+from eimf.serving.manifest import Manifest, Model, Source
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_dirs, temporary_dir
 from pipeline.commands.export_labels import find_esim, named
 from pipeline.console import info, working
 
 if TYPE_CHECKING:
+    from eimf.export.cold_start_design import Model as ServedModel
+    from eimf.export.index import Kind
     from eimf.export.write import Content
+
+_SAMPLE = 4000
+"""Users whose interests the index and the labels are tuned with."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def run_export(
     from eimf.export.folder import put_in_place, replaceable
     from eimf.export.write import write_bundle
 
+    kind = _kind(index)
     checkpoint = store.get("checkpoint", checkpoint_key)
     parent = output.resolve().parent
     if not parent.is_dir():
@@ -56,7 +61,7 @@ def run_export(
     remove_stale_dirs(parent)
     named_by = find_esim(store, checkpoint, esim) if labels else None
     with temporary_dir(parent) as folder, working("export"):
-        content = _content(store, checkpoint, named_by)
+        content = _content(store, checkpoint, named_by, kind)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = write_bundle(folder, content, created=created, version=metadata.version("eimf"))
         difference = check_bundle(folder, content.backbone)
@@ -78,9 +83,28 @@ def _report(output: Path, manifest: Manifest, difference: float) -> None:
     info(f"       index {index.kind}{recall}; {names}; differs from torch by {difference:.1e} of the largest number")
 
 
-def _content(store: Store, checkpoint: Artifact, esim: Artifact | None) -> "Content":
+def _kind(index: str | None) -> "Kind":
+    """Raises SettingError for a kind of index that does not exist."""
+    match index:
+        case None:
+            return "auto"
+        case "exact" | "hnsw" | "ivfpq":
+            return index
+    raise SettingError("--index", f"{index[:100]!r} is not known", "use exact, hnsw or ivfpq")
+
+
+def _sample(model: "ServedModel") -> np.ndarray:
+    """The interests [Q, K, D] of users drawn by chance, after their training events; the index and the labels are tuned
+    with them."""
+    users = np.flatnonzero(model.histories.num_train > 0)
+    users = np.sort(np.random.default_rng(0).permutation(users)[:_SAMPLE])
+    return model.interests(model.histories.offsets[users], model.histories.num_train[users])
+
+
+def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> "Content":
     """What a bundle is made of, from the store. Raises ArtifactError."""
-    from eimf.export.cold_start_design import Model
+    from eimf.export.cold_start_design import Model as ServedModel
+    from eimf.export.index import build_index
     from eimf.export.tower import TorchTower
     from eimf.export.write import Content
     from pipeline.serving import catalogue_of, load_backbone
@@ -90,15 +114,15 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None) -> "Cont
     histories, catalogue = histories_of({"dataset": dataset}), catalogue_of(dataset)
     trained, backbone = load_backbone(checkpoint, len(catalogue))
     table = backbone.item_table.weight.detach().numpy()
-    model = Model(TorchTower(backbone), table, histories, trained.model.max_length, trained.keep_seen)
-    found = named(store, esim, model)
-    one = np.ones((1, 1), np.int64)
+    model = ServedModel(TorchTower(backbone), table, histories, trained.model.max_length, trained.keep_seen)
+    sample = _sample(model)
+    found = named(store, esim, model, sample)
     return Content(
         backbone=backbone,
-        model=parts.Model(
+        model=Model(
             backbone=trained.model.backbone,
             width=table.shape[1],
-            interests=model.tower.interests(one, one[0], one.astype(np.float64)).shape[1],
+            interests=sample.shape[1],
             max_length=trained.model.max_length,
             uses_timestamps=model.tower.uses_timestamps,
             keep_seen=trained.keep_seen,
@@ -108,6 +132,7 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None) -> "Cont
         item_ids=catalogue.item_ids,
         titles=catalogue.titles,
         metrics=_metrics(store, checkpoint),
+        index=build_index(table, sample, kind),
         cold_start=found.cold_start,
         labels=found.labels,
         menu=found.menu,

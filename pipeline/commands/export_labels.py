@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from eimf.export.cold_start_design import Model
     from eimf.export.labels import BuiltLabels
 
-_SAMPLE = 1000
-"""Users whose interests decide from which cosine on a label is trusted."""
-
 
 @dataclass(frozen=True)
 class Named:
@@ -53,8 +50,9 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
     return esim
 
 
-def named(store: Store, esim: Artifact | None, model: "Model") -> Named:
-    """What the interests of `esim` become for a trained `model`. Raises ArtifactError."""
+def named(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarray) -> Named:
+    """What the interests of `esim` become for a trained `model`, with the interests [Q, K, D] of a `sample` of users.
+    Raises ArtifactError."""
     from eimf.export.cold_start import build_cold_start, texts_of
     from eimf.export.labels import build_labels
     from eimf.export.phrases import read_phrases
@@ -66,19 +64,9 @@ def named(store: Store, esim: Artifact | None, model: "Model") -> Named:
     item_texts = schema.vectors_of(vectors)
     interests = store.parent(esim, "interests").table("interests")
     phrases = read_phrases(interests, store.parent(esim, "interest_vectors").table("vectors"))
-    labels = build_labels(phrases, item_texts, model.item_vectors[1:], _interests(model))
+    labels = build_labels(phrases, item_texts, model.item_vectors[1:], sample)
     if not len(labels):
         info("       labels: none, no interest agrees with the items that it names")
         return Named(None, [], build_cold_start(model, None))
     texts = texts_of(model.histories, item_texts, phrases, labels.interest_ids)
     return Named(labels, [int(number) for number in texts.menu], build_cold_start(model, texts))
-
-
-def _interests(model: "Model") -> np.ndarray | None:
-    """The interests [Q, K, D] of users drawn by chance, after their training events; None without any."""
-    histories = model.histories
-    users = np.flatnonzero(histories.num_train > 0)
-    if not len(users):
-        return None
-    users = np.sort(np.random.default_rng(0).permutation(users)[:_SAMPLE])
-    return model.interests(histories.offsets[users], histories.num_train[users])

@@ -36,29 +36,31 @@ import torch  # noqa: E402
 from eimf.serving.recommend import Recommender  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "serving.md"
-HEADER = "| items | K | | p50 ms | p99 ms | requests/s | requests |\n|--:|--:|---|--:|--:|--:|--:|"
+HEADER = "| items | K | | p50 ms | p99 ms | requests/s | CPU p50 ms | requests |\n|--:|--:|---|--:|--:|--:|--:|--:|"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each request."""
+    """Seconds of each request, and CPU seconds of the thread that asks."""
 
     seconds: np.ndarray
+    cpu: np.ndarray
 
-    def cells(self) -> str:
+    def cells(self, in_process: bool = True) -> str:
         p50, p99 = np.percentile(self.seconds, [50, 99]) * 1e3
-        return f"{p50:.2f} | {p99:.2f} | {len(self.seconds) / self.seconds.sum():,.0f} | {len(self.seconds):,}"
+        cpu = f"{np.median(self.cpu) * 1e3:.2f}" if in_process else ""
+        return f"{p50:.2f} | {p99:.2f} | {len(self.seconds) / self.seconds.sum():,.1f} | {cpu} | {len(self.seconds):,}"
 
 
 def measure(answer: models.Answer, users: list[list[str]], warm_up: int) -> Timing:
     for user in users[:warm_up]:
         answer(user)
-    seconds = []
-    for user in users[warm_up:]:
-        begin = time.perf_counter()
+    seconds = np.zeros((2, len(users) - warm_up))
+    for number, user in enumerate(users[warm_up:]):
+        begin = time.perf_counter(), time.thread_time()
         answer(user)
-        seconds.append(time.perf_counter() - begin)
-    return Timing(np.array(seconds))
+        seconds[:, number] = time.perf_counter() - begin[0], time.thread_time() - begin[1]
+    return Timing(*seconds)
 
 
 def machine() -> str:
@@ -112,7 +114,7 @@ def rows_of(items: int, interests: int, folder: Path, options: argparse.Namespac
     if options.http:
         users = models.histories(items, number + warm_up, seed=3)
         with models.served(folder, cores[0]) as answer:
-            yield f"| {items:,} | {interests} | HTTP | {measure(answer, users, warm_up).cells()} |", ""
+            yield f"| {items:,} | {interests} | HTTP | {measure(answer, users, warm_up).cells(False)} |", ""
 
 
 def parsed() -> argparse.Namespace:
@@ -144,8 +146,8 @@ def main() -> None:
     if options.llm:
         import serving_llm
 
-        for name, timing in serving_llm.measured(Timing):
-            row = f"| | | {name} | {timing.cells()} |"
+        for name, seconds in serving_llm.measured():
+            row = f"| | | {name} | {Timing(seconds, seconds).cells(False)} |"
             print(row, flush=True)
             lines.append(row)
     text = "\n".join([*lines, "", *notes, ""])

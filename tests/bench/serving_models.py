@@ -16,10 +16,12 @@ import torch
 
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
+from eimf.export.cold_start import BuiltColdStart
 from eimf.export.index import build_index
 from eimf.export.tower import TorchTower
 from eimf.export.write import Content, write_bundle
 from eimf.retrieval import Exclude, best_item_idx
+from eimf.serving.cold_start import ITEM_SCORES, ColdStartPart, ColdStartWeights
 from eimf.serving.index import open_index
 from eimf.serving.manifest import Model, Source
 from eimf.serving.recommend import Recommender
@@ -64,15 +66,22 @@ def write(folder: Path, items: int, interests: int) -> None:
         source=Source(checkpoint="0" * 64, dataset="0" * 64, esim=None),
         item_ids=ids,
         titles=[None] * items,
-        recent=np.zeros(items, np.float32),
+        cold_start=_no_cold_start(items),
         metrics={"metrics": []},
     )
     write_bundle(folder, content, created="", version="bench")
     torch.save(backbone, folder.with_suffix(".pt"))
 
 
+def _no_cold_start(items: int) -> BuiltColdStart:
+    """Nothing of it is asked for."""
+    weights = ColdStartWeights(recent=1.0)
+    part = ColdStartPart(unnamed=weights, named=(weights,) * 5)
+    return BuiltColdStart(part, np.zeros((items, ITEM_SCORES)), np.zeros((1, WIDTH)), {})
+
+
 def histories(items: int, number: int, seed: int) -> list[list[str]]:
-    """Histories of `LENGTH` events; a user stays in a group, or rather among a few near items, for a while."""
+    """Histories of `LENGTH` random events."""
     rng = np.random.default_rng(seed)
     return [[f"i{item}" for item in rng.integers(1, items + 1, LENGTH)] for _ in range(number)]
 
@@ -134,10 +143,10 @@ def served(folder: Path, core: int) -> Iterator[Answer]:
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", str(folder), "--port", str(port)]
     process = subprocess.Popen(["taskset", "-c", str(core), *command], stderr=subprocess.DEVNULL)
     try:
-        connection = _connected(port, process)
+        connection, headers = _connected(port, process), {"Content-Type": "application/json"}
 
         def answer(user: list[str]) -> object:
-            connection.request("POST", "/recommend", json.dumps({"history": user, "count": COUNT}))
+            connection.request("POST", "/recommend", json.dumps({"history": user, "count": COUNT}), headers)
             response = connection.getresponse()
             body = response.read()
             assert response.status == 200, body[:300]

@@ -7,7 +7,7 @@ import pytest
 
 from eimf.serving.recommend import Recommender
 from pipeline.http.reload import load
-from tests.pipeline.http.bundles import ITEM_IDS, TITLES
+from tests.pipeline.http.bundles import ITEM_IDS, LABELS, MENU, TITLES
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,18 @@ def test_a_batch_is_its_requests_in_their_order(client):
     answer = client.post("/recommend/batch", json={"requests": requests}).json()
     assert {answer["bundle"]} == {one.pop("bundle") for one in single}
     assert answer["results"] == single
+
+
+def test_the_menu_is_picked_from(client, model):
+    menu = client.get("/menu", params={"count": 2}).json()
+    assert [entry["name"] for entry in menu["interests"]] == [LABELS[number] for number in MENU[:2]]
+    assert menu["interests"][0]["items"] == [{"item_id": ITEM_IDS[row], "title": TITLES[row]} for row in (2, 3)]
+    for history in ([], ["i004", "x"]):
+        answer = client.post("/recommend", json={"interests": ["stars", "unheard of"], "history": history}).json()
+        result = model.recommend_for(["stars", "unheard of"], history)
+        assert [item["item_id"] for item in answer["items"]] == [item.item_id for item in result.items]
+        assert answer["unknown"] == list(result.unknown) and "unheard of" in answer["unknown"]
+    assert answer["items"][0]["reason"]["because"] in (None, "i004")
 
 
 def test_items_are_found_by_title_and_by_id(client):
