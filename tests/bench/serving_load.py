@@ -93,7 +93,9 @@ def in_process(served: Served, bodies: list[bytes], seconds: float) -> float:
     return (time.process_time() - begin) / done * 1000
 
 
-def measure(load_: Load, seconds: float, short: float, processes: int) -> tuple[dict[str, Tally], float, float]:
+def measure(
+    load_: Load, seconds: float, short: float, processes: int, rate: float | None
+) -> tuple[dict[str, Tally], float, float]:
     """What became of the requests of each part; the rated load; the processor time for an answer, in milliseconds."""
     tallies: dict[str, Tally] = {}
     options = ("--processes", str(processes))
@@ -111,7 +113,7 @@ def measure(load_: Load, seconds: float, short: float, processes: int) -> tuple[
         server.wait_for("listening", processes)
         clients = Clients(server.port, load_.bodies, load_.expected, MANY)
         tallies["10 times"] = clients.run(short, OVERLOAD * low)
-    rate = max(1.0, RATED_SHARE * capacity)
+    rate = rate or max(1.0, RATED_SHARE * capacity)
     with Server(load_.link, *options, "--rate", str(rate)) as server:
         server.wait_for("listening", processes)
         clients = Clients(server.port, load_.bodies, load_.expected, MANY)
@@ -173,12 +175,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300, help="of the rated load")
     parser.add_argument("--short", type=float, default=10, help="seconds of the other parts")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rate", type=float, help="rated load in requests a second; default: 60 %% of the capacity")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
         load_ = prepare(options.bundle.resolve(), folder)
         alone = in_process(load(load_.first), load_.bodies, min(2.0, options.short))
-        tallies, rate, cost = measure(load_, options.seconds, options.short, options.processes)
+        tallies, rate, cost = measure(load_, options.seconds, options.short, options.processes, options.rate)
     finally:
         shutil.rmtree(folder)
     wrong = faults(tallies)

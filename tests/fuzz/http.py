@@ -94,7 +94,11 @@ QUERIES = ["", "?", "?count=3", "?count=-1", "?count=1&count=2", "?query=%ff%fe"
            "?count=1e3", "?query=a&query=b", "?" + "&" * 3000, "?count=" + "9" * 3000, "?item_id=i001", "?item_id=" * 9]  # fmt: skip
 HEADERS = [
     "content-type: application/json", "content-type: text/plain", "content-type: application/json; charset=utf-16",
+<<<<<<< HEAD
     "content-length: 0", "content-length: -1", "content-length: +2", "content-length: 2, 2", "content-length: 99999999999",
+=======
+    "content-length: 0", "content-length: -1", "content-length: +2", "content-length: 2, 2", "content-length: 99999999",
+>>>>>>> http
     "content-length: x", "transfer-encoding: chunked", "transfer-encoding: gzip", "transfer-encoding: chunked, chunked",
     "connection: close", "connection: upgrade\r\nupgrade: websocket", "upgrade: h2c", "expect: 100-continue",
     "expect: 200-ok", "host: y", "host:", ": empty", "no colon", "x: " + "x" * 3000, "x: \x00", "x: é", " x: folded",
