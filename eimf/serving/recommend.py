@@ -19,12 +19,11 @@ import numpy as np
 from eimf.data.windows import flat_ranges, pad_windows, window_index
 from eimf.errors import DataError
 from eimf.serving.answer import answer_of
-from eimf.serving.bundle import Bundle, read_bundle
+from eimf.serving.bundle import read_bundle
 from eimf.serving.catalogue import Catalogue
 from eimf.serving.cold_start import ColdStart
 from eimf.serving.diversity import POOL
-from eimf.serving.faiss_index import FaissIndex, read_faiss
-from eimf.serving.index import ExactIndex, Exclude, Found, Index
+from eimf.serving.index import Exclude, Found, Index, open_index
 from eimf.serving.labels import Labels
 from eimf.serving.query import Choice, History, read_choice, read_histories, read_history
 from eimf.serving.request import WANTS_TIMES, check_count, id_list
@@ -72,10 +71,10 @@ class Recommender:
         """The recommender of a bundle, which is checked first. Raises ArtifactError for a folder that is not a whole
         bundle, and MissingError without a package that it needs."""
         bundle = read_bundle(folder)
-        table = bundle.item_vectors
+        table, index = bundle.item_vectors, bundle.manifest.index
         return cls(
             OnnxTower(bundle.tower, table, threads=threads),
-            _index_of(bundle, threads),
+            open_index(table, index.kind, index.parameters, bundle.index, threads=threads),
             Catalogue(bundle.item_ids, bundle.titles),
             table,
             max_length=bundle.manifest.model.max_length,
@@ -294,15 +293,6 @@ class Recommender:
             item_ids=self.catalogue.item_ids,
             labels=self.labels,
         )
-
-
-def _index_of(bundle: Bundle, threads: int) -> Index:
-    """Raises ArtifactError for an index of other items, and MissingError without FAISS, if it needs it."""
-    part, model = bundle.manifest.index, bundle.manifest.model
-    if bundle.index is None:
-        return ExactIndex(bundle.item_vectors)
-    index = read_faiss(bundle.index, part.kind, model.num_items, model.width)
-    return FaissIndex(bundle.item_vectors, index, part.parameters, threads=threads)
 
 
 def _also(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:
