@@ -23,7 +23,8 @@ from eimf.serving.bundle import read_bundle
 from eimf.serving.catalogue import Catalogue
 from eimf.serving.cold_start import ColdStart
 from eimf.serving.diversity import POOL
-from eimf.serving.index import Exclude, Found, Index, open_index
+from eimf.serving.faiss_index import open_index
+from eimf.serving.index import Exclude, Found, Index
 from eimf.serving.labels import Labels
 from eimf.serving.query import Choice, History, read_choice, read_histories, read_history
 from eimf.serving.request import WANTS_TIMES, check_count, id_list

@@ -22,7 +22,7 @@ from eimf.export.tower import TorchTower
 from eimf.export.write import Content, write_bundle
 from eimf.retrieval import Exclude, best_item_idx
 from eimf.serving.cold_start import ITEM_SCORES, ColdStartPart, ColdStartWeights
-from eimf.serving.index import open_index
+from eimf.serving.faiss_index import open_index
 from eimf.serving.manifest import Model, Source
 from eimf.serving.recommend import Recommender
 
