@@ -131,8 +131,8 @@ bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## measure sp
 	@$(BIN)/python tests/bench/run.py --recbole $(VENV)-recbole/bin/python --rectools $(VENV)-rectools/bin/python \
 		$(if $(DATA),--data "$$DATA") $(if $(SETS),--sets "$$SETS") $(BENCH_ARGS)
 
-bench-serving: $(VENV)/.dev ## measure how fast a bundle is served (tests/bench/README.md)
-	@$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
+bench-serving: $(VENV)/.dev ## measure how fast a bundle is served; BENCH_ARGS=--llm after `make esim`
+	@$(BIN)/python tests/bench/serving.py $(BENCH_ARGS)
 
 clean: ## remove environments and caches; keeps the store
 	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools $(VENV)-parity .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build

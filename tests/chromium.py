@@ -35,8 +35,8 @@ class Chromium:
         self._number, self._buffer = 0, b""
         read, self._write = os.pipe()
         self._read, write = os.pipe()
-        # Chromium reads commands from descriptor 3 and writes to 4; a shell puts them there.
-        command = ["sh", "-c", f'exec "$@" 3<&{read} 4>&{write}', "sh", str(self.path()), *_FLAGS]
+        # Chromium reads commands from descriptor 3 and writes to 4; bash puts them there.
+        command = ["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "bash", str(self.path()), *_FLAGS]
         command += [f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
             command, pass_fds=(read, write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -133,11 +133,11 @@ class Chromium:
             self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def click(self, selector: str) -> None:
-        """Clicks in the middle of an element with the mouse."""
+        """Clicks in the middle of an element with the mouse, once nothing moves any more."""
+        self.wait("document.getAnimations().length === 0")
         at = f"document.querySelector({json.dumps(selector)})"
-        x, y = self.value(
-            f"{at}.scrollIntoView({{block: 'center'}}), (r => [r.x + r.width / 2, r.y + r.height / 2])({at}.getBoundingClientRect())"
-        )
+        middle = f"(r => [r.x + r.width / 2, r.y + r.height / 2])({at}.getBoundingClientRect())"
+        x, y = self.value(f"{at}.scrollIntoView({{block: 'center'}}), {middle}")
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

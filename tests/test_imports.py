@@ -35,7 +35,7 @@ ALLOWED = {
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
     "serving": {"errors", "data"},
-    "export": {"errors", "schema", "config", "store", "backbones", "serving"},
+    "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
 }
 FLOORS = [
     {"console", "recipe", "renamed", "serving"},
@@ -165,7 +165,9 @@ def closure(wanted: list[Requirement]) -> set[str]:
     while wanted:
         requirement = wanted.pop()
         name = canonicalize_name(requirement.name)
-        if name in names:
+        if name == "eimf":
+            wanted += [need for extra in requirement.extras for need in requirements(extra)]
+        if name == "eimf" or name in names:
             continue
         try:
             needs = metadata.requires(name) or []
@@ -236,6 +238,12 @@ def test_a_bundle_is_served_with_nothing_else_installed(tmp_path):
     assert len(item_ids) == 3 and not {"torch", "pyarrow", "polars"} & set(modules.split())
     with Server(bundle, start=f"{HIDING}{START}", before=[without]) as server:
         assert '"item_id"' in server.get("/items?query=star") and server.get("/openapi.json")
+
+
+def test_help_loads_no_package_but_that_of_the_command_line():
+    modules = child("import sys; from pipeline.cli import run; run(['--help']); print(*sys.modules)").splitlines()[-1]
+    loaded = {name.split(".")[0] for name in modules.split()}
+    assert not loaded & (TRAINING_NODE | SERVER) - {"typer"}
 
 
 def third_party(path: Path) -> set[str]:

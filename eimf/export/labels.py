@@ -6,9 +6,8 @@ and an item can be trusted; only vectors of the items' space, label numbers and 
 1. A phrase without grounding is dropped: one that is no nearer to the texts of its evidence than to other evidence.
 2. Phrases that say the same are one label (`eimf.export.phrases`).
 3. A label stands between two places: the mean unit vector of the items that its phrases name as evidence, and the image
-   of its text under a linear map of the items' texts to their vectors (ridge regression). The evidence
-   counts as much as leaves most items with a label: a small LLM's evidence is arbitrary, a large one's is a better
-   guide than any map.
+   of its text under an affine map of the items' texts to their vectors (ridge regression). How much the evidence counts
+   is chosen so that most items have a label: a small LLM's evidence is arbitrary, a large one's is better than the map.
 4. Thresholds are the cosines in the space of the items from which a nearest label agrees with the texts to AGREEMENT
    (`eimf.export.agreement`). An item has the nearest label that agrees with its own text, if it reaches the threshold.
    A label that no item could have is dropped. No label is better than a wrong one.
@@ -37,6 +36,8 @@ _BLOCK = 1024
 """Items, or interests, looked at together."""
 _SAMPLE = 20_000
 """Items that choose the evidence's share."""
+_PAIRED = 2_000
+"""Phrases that are paired with each other's evidence, to see what chance does."""
 _INTERESTS = 4_000
 """Interests of users that the threshold of interests is read from."""
 _BROUGHT = 10
@@ -116,9 +117,11 @@ def is_grounded(phrases: Phrases, text_vectors: np.ndarray) -> np.ndarray:
         return grounded
     evidence = np.stack([text_vectors[np.array(phrases.evidence[row]) - 1].mean(axis=0) for row in known])
     texts = phrases.vectors[known]
-    cosine = unit(texts - texts.mean(axis=0)) @ unit(evidence - evidence.mean(axis=0)).T  # [M, M]
-    own = cosine.diagonal()
-    grounded[known] = own >= most_different(own, cosine[~np.eye(len(own), dtype=bool)])
+    texts, evidence = unit(texts - texts.mean(axis=0)), unit(evidence - evidence.mean(axis=0))
+    sample = np.linspace(0, len(known) - 1, min(len(known), _PAIRED)).astype(np.int64)
+    chance = (texts[sample] @ evidence[sample].T)[~np.eye(len(sample), dtype=bool)]
+    own = (texts * evidence).sum(axis=1)
+    grounded[known] = own >= most_different(own, chance)
     return grounded
 
 

@@ -15,6 +15,8 @@ from eimf import schema
 
 SAME_MEANING = 0.9
 """Cosine from which the text vectors of two phrases count as the same meaning. Our decision."""
+LONGEST_NAME = 100
+"""Characters."""
 _SMALL_WORDS = frozenset({"and", "or", "the", "a", "an", "of", "for", "with", "in"})
 
 
@@ -58,9 +60,13 @@ def readable(phrase: str) -> str:
 
 
 def _is_name(phrase: str) -> bool:
-    """False for a phrase without a word, and for one that repeats a word more than twice: a model in a loop."""
+    """False for a phrase without a word, a long one, and one that has a word three times: a model in a loop."""
     words = [_singular(word) for word in re.findall(r"[^\W\d_]{2,}", readable(phrase).casefold())]
-    return bool(words) and max(Counter(word for word in words if word not in _SMALL_WORDS).values(), default=0) <= 2
+    return (
+        bool(words)
+        and len(readable(phrase)) <= LONGEST_NAME
+        and max(Counter(word for word in words if word not in _SMALL_WORDS).values(), default=0) <= 2
+    )
 
 
 def _key(phrase: str) -> str:

@@ -1,7 +1,7 @@
 """Search of items, for people who type.
 
-First comes the item with exactly this id, then titles that begin with the text, titles with a word that does, and titles
-that hold it anywhere. Case and accents do not count.
+First comes the item with exactly this id, then titles that begin with the text, titles with a word that does, and
+titles that hold it anywhere. Case and accents do not count.
 """
 
 import unicodedata

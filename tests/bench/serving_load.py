@@ -6,8 +6,8 @@ processes killed and bundles replaced in the middle.
     python -m tests.bench.serving_load --bundle bundle --seconds 300
 
 The rated load is 60 % of the capacity that is measured first; ten times the rated load is measured with a tenth of the
-capacity as `--rate`, since clients that share the machine cannot send more. Every answer is compared with that of the same bundle in
-process. Clients and server share the cores of the machine. Exits with 1 if anything is wrong.
+capacity as `--rate`, since clients that share the machine cannot send more. Every answer is compared with that of the
+same bundle in process. Clients and server share the cores of the machine. Exits with 1 if anything is wrong.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,9 @@ def in_process(served: Served, bodies: list[bytes], seconds: float) -> float:
     return (time.process_time() - begin) / done * 1000
 
 
-def measure(load_: Load, seconds: float, short: float, processes: int) -> tuple[dict[str, Tally], float, float]:
+def measure(
+    load_: Load, seconds: float, short: float, processes: int, rate: float | None
+) -> tuple[dict[str, Tally], float, float]:
     """What became of the requests of each part; the rated load; the processor time for an answer, in milliseconds."""
     tallies: dict[str, Tally] = {}
     options = ("--processes", str(processes))
@@ -111,26 +113,33 @@ def measure(load_: Load, seconds: float, short: float, processes: int) -> tuple[
         server.wait_for("listening", processes)
         clients = Clients(server.port, load_.bodies, load_.expected, MANY)
         tallies["10 times"] = clients.run(short, OVERLOAD * low)
-    rate = max(1.0, RATED_SHARE * capacity)
+    rate = rate or max(1.0, RATED_SHARE * capacity)
     with Server(load_.link, *options, "--rate", str(rate)) as server:
         server.wait_for("listening", processes)
         clients = Clients(server.port, load_.bodies, load_.expected, MANY)
         tallies["rated"] = clients.run(seconds, rate)
-        tallies["kill, reload"] = clients.run(3 * short, rate, _trouble(load_, server, short))
+        tallies["kill, reload"] = clients.run(short, rate, partial(trouble, load_, server))
     return tallies, rate, cost
 
 
-def _trouble(load_: Load, server: Server, short: float) -> dict[float, Callable[[], None]]:
-    """A process is killed, then the bundle is replaced, twice, then another process is killed while it is."""
+def trouble(load_: Load, server: Server) -> None:
+    """A process is killed, the bundle is replaced, and while it is replaced again, another process is killed."""
+    died, loaded = len(server.events("process died")), len(server.events("bundle loaded"))
+    processes = len(server.pids())
 
     def kill() -> None:
         os.kill(server.pids()[-1], signal.SIGKILL)
 
-    def swap_and_kill() -> None:
-        load_.swap(load_.first)
-        kill()
-
-    return {0.4 * short: kill, 1.2 * short: lambda: load_.swap(load_.second), 1.9 * short: swap_and_kill}
+    kill()
+    server.wait_for("process died", died + 1)
+    server.wait_for("bundle loaded", loaded + 1)
+    load_.swap(load_.second)
+    server.wait_for("bundle loaded", loaded + 1 + processes)
+    time.sleep(1)
+    load_.swap(load_.first)
+    kill()
+    server.wait_for("process died", died + 2)
+    server.wait_for("bundle loaded", loaded + 1 + 2 * processes)
 
 
 def faults(tallies: dict[str, Tally]) -> list[str]:
@@ -166,12 +175,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300, help="of the rated load")
     parser.add_argument("--short", type=float, default=10, help="seconds of the other parts")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rate", type=float, help="rated load in requests a second; default: 60 %% of the capacity")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
         load_ = prepare(options.bundle.resolve(), folder)
         alone = in_process(load(load_.first), load_.bodies, min(2.0, options.short))
-        tallies, rate, cost = measure(load_, options.seconds, options.short, options.processes)
+        tallies, rate, cost = measure(load_, options.seconds, options.short, options.processes, options.rate)
     finally:
         shutil.rmtree(folder)
     wrong = faults(tallies)

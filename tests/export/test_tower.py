@@ -1,5 +1,7 @@
 """The exported user tower: every backbone gives by onnxruntime what it gives by torch."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -8,14 +10,23 @@ from onnx import numpy_helper
 from safetensors.torch import load
 from torch import nn
 
+from eimf import schema
 from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
+from eimf.data.histories import Histories
 from eimf.errors import ArtifactError
+from eimf.evaluation.rank_users import rank_users
 from eimf.export.graph import check_weights
 from eimf.export.tower import TOLERANCE, TorchTower, TowerFiles, export_tower, largest_difference
+from eimf.serving.catalogue import Catalogue
+from eimf.serving.cold_start import ColdStart
+from eimf.serving.index import ExactIndex
+from eimf.serving.recommend import Recommender
 from eimf.serving.tower import OPSET, OnnxTower
+from tests import world as planted
+from tests.pipeline.http.bundles import COLD_START
 
 ITEMS, LENGTH = 30, 50
 VARIANTS = {**{name: {} for name in BACKBONES}, "hstu, time": {"time": True}}
@@ -41,6 +52,16 @@ def large(name: str, max_length: int = LENGTH) -> Backbone:
 def exported(request: pytest.FixtureRequest) -> tuple[Backbone, TowerFiles]:
     model = large(request.param)
     return model, export_tower(model, LENGTH)
+
+
+def user_histories() -> Histories:
+    """Users with as many events as fit into the model, fewer, and more."""
+    rng = np.random.default_rng(3)
+    lengths = np.array([3, 4, 5, 9, 20, LENGTH, LENGTH + 1, LENGTH + 20, 7, 12])
+    histories = planted.leave_one_out(
+        rng.integers(1, ITEMS, lengths.sum(), endpoint=True), np.append(0, lengths.cumsum()), ITEMS
+    )
+    return replace(histories, timestamps=1.7e9 + rng.exponential(86400, lengths.sum()).cumsum())
 
 
 def tower_of(model: Backbone, files: TowerFiles) -> OnnxTower:
@@ -112,3 +133,36 @@ def test_the_difference_is_relative_to_the_largest_number():
         for parameter in other.backbone.maps[-1].parameters():
             parameter.mul_(1 + 2**-7)  # and with them every interest
     assert largest_difference(other, model, num_items=ITEMS, max_length=LENGTH) == pytest.approx(2**-7, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep_seen", [False, True])
+def test_the_evaluation_counts_what_is_recommended(exported, keep_seen):
+    """From ONNX and numpy, for every user and every k: the target is among the k best items if and only if its rank in
+    torch is at most k."""
+    model, files = exported
+    histories = user_histories()
+    ranking = rank_users(
+        model, histories, schema.TEST, max_length=LENGTH, keep_seen=keep_seen, batch_size=4, cutoffs=()
+    )
+    table = model.item_table.weight.detach().numpy()
+    served = Recommender(
+        tower_of(model, files), ExactIndex(table), Catalogue([f"i{number}" for number in range(ITEMS)]), table,
+        max_length=LENGTH, keep_seen=keep_seen,
+        cold_start=ColdStart(COLD_START, np.zeros((ITEMS, 3)), table[:1], table),
+    )  # fmt: skip
+    rounding = TOLERANCE * float(np.linalg.norm(table, axis=1).max())
+    cases = histories.cases[schema.TEST]
+    _, event = histories.first_events(cases.user_idx, cases.history_end)
+    best, scores = served.rank(
+        histories.item_idx[event], cases.history_end, times=histories.timestamps[event], count=ITEMS
+    )
+    assert (np.diff(np.where(best, scores, -1e9)) <= 0).all()
+    for row, row_scores, target, rank in zip(best, scores, cases.item_idx, ranking.ranks.tolist(), strict=True):
+        assert (rank <= ITEMS) == (target in row)
+        if rank <= ITEMS:  # scores that differ by a rounding are ties, which count against the target
+            score = row_scores[row.tolist().index(target)]
+            left = row_scores[row > 0]
+            assert (left > score + rounding).sum() < rank <= (left >= score - rounding).sum()
+            if rounding < np.abs(left - score)[left != score].min():
+                assert row[rank - 1] == target

@@ -23,16 +23,82 @@ MOST_MEMORY = 150 << 20
 """Bytes that the server may need beyond those after its start."""
 PATIENCE = 10
 NUMBERS = ["0", "-1", "1e400", "9" * 5000, "0.5", "1e-400", "NaN", "Infinity", "-0", "1E5", "01", "0x1", "2.0"]
-TEXTS = ['"i001"', '""', '"' + "x" * 3000 + '"', '"\\ud800"', '"\\u0000"', '"é"', '"\x00"', '"\\x"', '"i001', "null", "true"]
-FIELDS = ["history", "times", "interests", "count", "exclude_seen", "allow", "deny", "diversity", "requests", "more", ""]
-PATHS = ["/", "/recommend", "/recommend/batch", "/menu", "/items", "/bundle", "/health", "/ready", "/metrics", "/openapi.json"]
-ODD_PATHS = ["*", "//", "/%00", "/%ff", "/../..", "/é", "http://x/health", "/a" * 4000, "", "/health#x", "/ health", "/\x01"]
-METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get", "G\x00T", "", "X" * 500]
+TEXTS = [
+    '"i001"',
+    '""',
+    '"' + "x" * 3000 + '"',
+    '"\\ud800"',
+    '"\\u0000"',
+    '"é"',
+    '"\x00"',
+    '"\\x"',
+    '"i001',
+    "null",
+    "true",
+]
+FIELDS = [
+    "history",
+    "times",
+    "interests",
+    "count",
+    "exclude_seen",
+    "allow",
+    "deny",
+    "diversity",
+    "requests",
+    "more",
+    "",
+]
+PATHS = [
+    "/",
+    "/recommend",
+    "/recommend/batch",
+    "/menu",
+    "/items",
+    "/bundle",
+    "/health",
+    "/ready",
+    "/metrics",
+    "/openapi.json",
+]
+ODD_PATHS = [
+    "*",
+    "//",
+    "/%00",
+    "/%ff",
+    "/../..",
+    "/é",
+    "http://x/health",
+    "/a" * 4000,
+    "",
+    "/health#x",
+    "/ health",
+    "/\x01",
+]
+METHODS = [
+    "GET",
+    "POST",
+    "PUT",
+    "DELETE",
+    "HEAD",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PATCH",
+    "get",
+    "G\x00T",
+    "",
+    "X" * 500,
+]
 QUERIES = ["", "?", "?count=3", "?count=-1", "?count=1&count=2", "?query=%ff%fe", "?query=" + "x" * 3000, "?a=b", "?%00=1",
            "?count=1e3", "?query=a&query=b", "?" + "&" * 3000, "?count=" + "9" * 3000, "?item_id=i001", "?item_id=" * 9]  # fmt: skip
 HEADERS = [
     "content-type: application/json", "content-type: text/plain", "content-type: application/json; charset=utf-16",
+<<<<<<< HEAD
     "content-length: 0", "content-length: -1", "content-length: +2", "content-length: 2, 2", "content-length: 99999999999",
+=======
+    "content-length: 0", "content-length: -1", "content-length: +2", "content-length: 2, 2", "content-length: 99999999",
+>>>>>>> http
     "content-length: x", "transfer-encoding: chunked", "transfer-encoding: gzip", "transfer-encoding: chunked, chunked",
     "connection: close", "connection: upgrade\r\nupgrade: websocket", "upgrade: h2c", "expect: 100-continue",
     "expect: 200-ok", "host: y", "host:", ": empty", "no colon", "x: " + "x" * 3000, "x: \x00", "x: é", " x: folded",
@@ -97,7 +163,9 @@ def _json(rng: random.Random) -> bytes:
     if kind < 0.3:
         body = json.dumps({field: _usual(rng, field) for field in rng.sample(FIELDS[:8], rng.randrange(4))})
     elif kind < 0.4:
-        body = rng.choice(("[" * 50_000, '{"a":' * 40_000, '{"history":[' + "[]," * 60_000, "{" + '"a":1,' * 30_000 + "}"))
+        body = rng.choice(
+            ("[" * 50_000, '{"a":' * 40_000, '{"history":[' + "[]," * 60_000, "{" + '"a":1,' * 30_000 + "}")
+        )
     elif kind < 0.5:
         body = json.dumps({"requests": [{"history": _usual(rng, "history")[:50]}] * rng.choice((1, 30, 101))})
     else:
@@ -125,7 +193,16 @@ def _head(rng: random.Random) -> bytes:
 def _chunks(rng: random.Random) -> bytes:
     """A body in chunks, of which some are none."""
     head = f"POST /recommend HTTP/1.1\r\nhost: x\r\n{HEADERS[0]}\r\ntransfer-encoding: chunked\r\n\r\n"
-    odd = [b"0\r\n\r\n", b"-1\r\n", b"ffffffffffffffffffff\r\n", b"zz\r\n", b"2\r\n{}", b"2;" + b"x" * 20_000, b"\r\n", b"5\r\n{}\r\n"]
+    odd = [
+        b"0\r\n\r\n",
+        b"-1\r\n",
+        b"ffffffffffffffffffff\r\n",
+        b"zz\r\n",
+        b"2\r\n{}",
+        b"2;" + b"x" * 20_000,
+        b"\r\n",
+        b"5\r\n{}\r\n",
+    ]
     whole = [b"2\r\n{}\r\n", b"1\r\n \r\n", b"10000\r\n" + b" " * 0x10000 + b"\r\n"]
     parts = [rng.choice(whole) if rng.random() < 0.7 else rng.choice(odd) for _ in range(rng.choice((1, 3, 10)))]
     return head.encode() + b"".join(parts) + rng.choice((b"0\r\n\r\n", b""))
@@ -133,7 +210,9 @@ def _chunks(rng: random.Random) -> bytes:
 
 def _bytes(rng: random.Random) -> bytes:
     """Anything."""
-    return rng.choice((rng.randbytes(rng.choice((1, 100, 100_000))), b"\r\n" * 1000, b"\x16\x03\x01" + rng.randbytes(300)))
+    return rng.choice(
+        (rng.randbytes(rng.choice((1, 100, 100_000))), b"\r\n" * 1000, b"\x16\x03\x01" + rng.randbytes(300))
+    )
 
 
 def _cut(rng: random.Random) -> bytes:
@@ -173,7 +252,7 @@ def _exchange(rng: random.Random, port: int, data: bytes) -> bytes:
 
 
 def _check(received: bytes) -> str:
-    """"ok" or what the first refusal says. Raises AssertionError for anything but answers."""
+    """ "ok" or what the first refusal says. Raises AssertionError for anything but answers."""
     refusals = []
     for status, content in _answers(received):
         assert status in STATUSES, received[:300]

@@ -59,11 +59,7 @@ def test_times_are_passed_if_the_tower_has_them():
         (f"{INPUTS}, float[N,384] texts", OUTPUT, "has 'texts', which no user tower has"),
         (INPUTS.replace("int64[B] lengths", "int32[B] lengths"), OUTPUT, "has 'lengths' as .*int32"),
         (INPUTS.replace("[B,T]", "[B,T,1]"), OUTPUT, "a user tower wants tensor.int64. of 2 dimensions"),
-        (
-            INPUTS.replace("[N,4]", "[N,5]"),
-            OUTPUT,
-            "takes item vectors of width 5 and gives .* None, the",
-        ),
+        (INPUTS.replace("[N,4]", "[N,5]"), OUTPUT, "takes item vectors of width 5 and gives .* None, the"),
         (INPUTS.replace("[N,4]", "[N,W]"), OUTPUT, "takes item vectors of width W"),
         (INPUTS, f"{OUTPUT}, float[B,T,4] vectors", "has 'vectors', which no user tower has"),
         (f"{INPUTS}, float[B,T] times", OUTPUT, "has 'times' as .*wants tensor.double. of 2"),

@@ -8,7 +8,7 @@ import { EMPTY, Store, toHash, toRequest } from "./state.js";
 import { historyRows, interestsOf, legendEntries, menuRows, resultRows, spoken } from "./views.js";
 
 const MENU = 24;
-const FEW = matchMedia("(max-width: 520px)").matches ? 5 : 8;
+const FEW = 7;
 const TRIES = 5;
 
 const at = (id) => document.getElementById(id);
@@ -80,6 +80,7 @@ async function learnTitles() {
   remember(await api.items(ids.map((id) => ["item_id", id])).catch(() => []));
   draw();
   drawAnswer();
+  learnTitles();
 }
 
 async function example() {
@@ -191,7 +192,7 @@ function succeeded({ items, unknown, bundle }, milliseconds) {
   say(`${done} ${spoken(items, itemOf)}`);
   done = "";
   if (bundle !== known.bundle.bundle) learnBundle();
-  learnTitles();
+  else learnTitles();
 }
 
 function failed(error) {
@@ -217,6 +218,7 @@ async function learnBundle() {
   const { num_items: count, backbone } = bundle;
   if (backbone) text(at("bundle"), `Bundle ${bundle.bundle} · ${backbone} · ${count.toLocaleString("en")} items`);
   draw();
+  learnTitles();
 }
 
 // Controls
@@ -239,8 +241,8 @@ on("restart", "click", () => change(EMPTY, "Everything is as at the start."));
 at("problem").lastChild.addEventListener("click", refresh);
 at("unknown").lastChild.addEventListener("click", () => {
   const isKnown = (name) => !known.unknown.has(name);
-  const { history, interests } = store.state;
-  change({ history: history.filter(isKnown), interests: interests.filter(isKnown) }, "Removed.");
+  const { history, interests, deny: denied } = store.state;
+  change({ history: history.filter(isKnown), interests: interests.filter(isKnown), deny: denied.filter(isKnown) }, "Removed.");
 });
 on("controls", "input", ({ target }) => {
   if (target.id === "count") change({ count: Number(target.value) });

@@ -20,7 +20,7 @@ export function historyRows(items, unknown, { move, remove }) {
     };
     return row(
       `${times[id]} ${id}`,
-      nameCell(span("clamp", itemName(item)), unknown.has(id) ? span("note", "not in this bundle") : ""),
+      nameCell(span("rank", index + 1), span("clamp", itemName(item)), unknown.has(id) ? span("note", "not in this bundle") : ""),
       mover("up", index - 1),
       mover("down", index + 1),
       cell(iconButton("remove", `Remove ${itemText(item)}`, () => remove(index), CELL)),
@@ -39,7 +39,7 @@ export const menuRows = (entries, picked, toggle) => {
 };
 
 const keyOf = ({ interest, label }) => `${interest} ${label}`;
-const nameOf = ({ interest, label }) => label ?? (interest < 0 ? "Popular now" : `Unnamed interest ${interest + 1}`);
+const nameOf = ({ interest, label }) => label ?? (interest < 0 ? "Popular now" : `Interest ${interest + 1}`);
 
 /** The interests behind an answer in the order of their first item, by key: name, number among them, count of items. */
 export function interestsOf(items) {
@@ -65,9 +65,10 @@ export function resultRows(items, picked, itemOf, { add, deny }) {
   return items.map((item, index) => {
     const { item_id: id, reason, score } = item;
     const { name, number } = interests.get(keyOf(reason));
-    const why = reason.because
-      ? [" · since you had ", itemName(itemOf(reason.because))]
-      : [picked.includes(reason.label) ? " · you picked this" : ""];
+    const isAlone = !reason.label && reason.because && interests.size === 1; // not "Interest 1" all the way down
+    const parts = isAlone ? ["Since"] : [element("bdi", { class: "interest" }, name), reason.because ? " · since" : ""];
+    if (reason.because) parts.push(" you had ", itemName(itemOf(reason.because)));
+    else if (picked.includes(reason.label)) parts.push(" · you picked this");
     const level = span("");
     // Scores compare within one answer only: the bar tells where one lies between the least and the best.
     level.style.width = `${high > low ? 12 + (88 * (score - low)) / (high - low) : 100}%`;
@@ -76,7 +77,7 @@ export function resultRows(items, picked, itemOf, { add, deny }) {
       nameCell(
         span("rank", index + 1),
         span("clamp", itemName(item), span("id", item.title ? ` ${id}` : "")),
-        span("reason", interestShape(number), span("clamp", element("bdi", { class: "interest" }, name), ...why)),
+        span("reason", interestShape(number), span("clamp", ...parts)),
         span("score", span(`bar ${codeOf(number)}`, level), span("hidden", " Score "), score.toFixed(2)),
       ),
       cell(iconButton("add", `Add ${itemText(item)} to the history`, () => add(item), CELL)),

@@ -14,11 +14,15 @@ from onnx import TensorProto, helper, numpy_helper
 from eimf.serving import manifest as names
 from eimf.serving.bundle import read_manifest
 from eimf.serving.cold_start import MANY, ColdStartPart, ColdStartWeights
+from eimf.serving.labels import LabelSettings
 from eimf.serving.manifest import FileEntry, IndexPart, Manifest, Model, Source
 from eimf.store import keys
 
 ITEMS, WIDTH, INTERESTS, LENGTH = 60, 8, 2, 20
-RECENT = ColdStartPart(unnamed=ColdStartWeights(recent=1.0), named=(ColdStartWeights(recent=1.0),) * (MANY + 1))
+NAMED = ColdStartWeights(recent=0.1, names=5.0, history=1.0)
+COLD_START = ColdStartPart(unnamed=ColdStartWeights(recent=1.0), named=(NAMED,) * (MANY + 1))
+LABELS = ["film noir", "tales of cafés", "stars"]
+MENU = [2, 0, 1]
 ITEM_IDS = [f"i{number:03}" for number in range(1, ITEMS + 1)]
 TITLES = [f"A Tale of {number} cafés" if number % 3 else f"Star {number}" for number in range(1, ITEMS)] + [None]
 
@@ -31,7 +35,7 @@ def write(folder: Path, seed: int = 1) -> Path:
     table[0] = 0
     np.save(folder / names.ITEM_VECTORS, table)
     np.save(folder / names.ITEM_SCORES, np.stack([-np.arange(ITEMS), *np.zeros((2, ITEMS))], axis=1).astype(np.float32))
-    np.save(folder / names.USER_MEANS, np.zeros((1, WIDTH), np.float32))
+    _write_labels(folder, rng)
     lines = (json.dumps({"item_id": i, "title": t}, ensure_ascii=False) for i, t in zip(ITEM_IDS, TITLES, strict=True))
     (folder / names.ITEMS).write_text("".join(f"{line}\n" for line in lines))
     weights = np.random.default_rng(1).standard_normal((WIDTH, INTERESTS * WIDTH)).astype(np.float32)
@@ -48,10 +52,22 @@ def write(folder: Path, seed: int = 1) -> Path:
         Manifest(
             schema_version=1, created="2026-01-01T00:00:00+00:00", eimf="0",
             source=Source(checkpoint=key, dataset=key, esim=None), model=model,
-            index=IndexPart(kind="exact", parameters={}, recall=None), labels=None, cold_start=RECENT, files={},
+            index=IndexPart(kind="exact", parameters={}, recall=None), cold_start=COLD_START, files={},
+            labels=LabelSettings(count=len(LABELS), threshold=0.3),
         ),
     )  # fmt: skip
     return folder
+
+
+def _write_labels(folder: Path, rng: np.random.Generator) -> None:
+    """Names in random places, with the users who would pick them there, too."""
+    vectors = rng.standard_normal((len(LABELS), WIDTH))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.save(folder / names.LABEL_VECTORS, vectors.astype(np.float32))
+    np.save(folder / names.USER_MEANS, np.vstack([np.zeros(WIDTH), vectors]).astype(np.float32))
+    np.save(folder / names.ITEM_LABELS, rng.integers(-1, len(LABELS), ITEMS).astype(np.int32))
+    labels = [{"name": name, "interest_ids": [], "item_idx": [row, row + 1]} for row, name in enumerate(LABELS, 1)]
+    (folder / names.LABELS).write_text(json.dumps({"labels": labels, "menu": MENU}))
 
 
 def _tower(weights: np.ndarray) -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -48,30 +49,30 @@ class Clients:
         self._port, self._expected, self._connections = port, expected, connections
         self._requests = [_request(body) for body in bodies]
         self._tally = Tally()
-        self._number = 0
+        self._number, self._end = 0, math.inf
 
-    def run(
-        self, seconds: float, rate: float | None = None, at: Mapping[float, Callable[[], None]] | None = None
-    ) -> Tally:
-        """Send for so long: at a `rate`, evenly, or as fast as answers come. `at` has what happens meanwhile, by its
-        second."""
-        self._tally, self._number = Tally(), 0
-        asyncio.run(self._run(seconds, rate, dict(at or {})))
+    def run(self, seconds: float, rate: float | None = None, meanwhile: Callable[[], None] | None = None) -> Tally:
+        """Send for so long, at a `rate`, evenly, or as fast as answers come. If something is to happen `meanwhile`,
+        send until it has happened, too."""
+        self._tally, self._number, self._end = Tally(), 0, math.inf
+        asyncio.run(self._run(seconds, rate, meanwhile))
         return self._tally
 
-    async def _run(self, seconds: float, rate: float | None, at: dict[float, Callable[[], None]]) -> None:
+    async def _run(self, seconds: float, rate: float | None, meanwhile: Callable[[], None] | None) -> None:
         begin = time.perf_counter()
-        happening = [asyncio.create_task(_later(second, action)) for second, action in at.items()]
-        sending = [self._send(begin, begin + seconds, rate) for _ in range(self._connections)]
-        await asyncio.gather(*sending, *happening)
+        sending = [asyncio.create_task(self._send(begin, rate)) for _ in range(self._connections)]
+        if meanwhile:
+            await asyncio.to_thread(meanwhile)
+        self._end = max(begin + seconds, time.perf_counter())
+        await asyncio.gather(*sending)
         self._tally.duration = max(time.perf_counter() - begin, 1e-9)
 
-    async def _send(self, begin: float, end: float, rate: float | None) -> None:
+    async def _send(self, begin: float, rate: float | None) -> None:
         connection = _Connection(self._port)
         while True:
             number, self._number = self._number, self._number + 1
             due = time.perf_counter() if rate is None else begin + number / rate
-            if max(due, time.perf_counter()) >= end:
+            if max(due, time.perf_counter()) >= self._end:
                 break
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
@@ -113,11 +114,6 @@ def same(answer: Any, expected: Any) -> bool:
     if isinstance(expected, float):
         return abs(answer - expected) <= _TOLERANCE * max(1.0, abs(expected))
     return bool(answer == expected)
-
-
-async def _later(second: float, action: Callable[[], None]) -> None:
-    await asyncio.sleep(second)
-    await asyncio.to_thread(action)
 
 
 def _request(body: bytes) -> bytes:

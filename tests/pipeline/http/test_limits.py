@@ -81,8 +81,15 @@ def test_a_batch_names_the_request(small):
 
 @pytest.mark.parametrize(
     "query, field",
-    [("count=22", "count"), ("count=x", "count"), ("count=0", "count"), ("x=1", "request"), ("query=1234567", "query"),
-     ("item_id=" + "&item_id=".join("x" * 22), "item_id"), ("item_id=0123456789", "item_id")],
+    [
+        ("count=22", "count"),
+        ("count=x", "count"),
+        ("count=0", "count"),
+        ("x=1", "request"),
+        ("query=1234567", "query"),
+        ("item_id=" + "&item_id=".join("x" * 22), "item_id"),
+        ("item_id=0123456789", "item_id"),
+    ],
 )
 def test_queries(small, query, field):
     refused(small.get(f"/items?{query}"), 422, field)

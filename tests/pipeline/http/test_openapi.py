@@ -34,7 +34,9 @@ def test_the_service_keeps_to_its_openapi_document(schema, mode):
             continue  # there is nothing to do wrong
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.explicit])
+        @settings(
+            max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.explicit]
+        )
         def check(case):
             if mode is GenerationMode.POSITIVE:
                 _give_as_many_times_as_events(case.body)

@@ -7,7 +7,7 @@ import pytest
 
 from eimf.serving.recommend import Recommender
 from pipeline.http.reload import load
-from tests.pipeline.http.bundles import ITEM_IDS, TITLES
+from tests.pipeline.http.bundles import ITEM_IDS, LABELS, MENU, TITLES
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,18 @@ def test_a_batch_is_its_requests_in_their_order(client):
     assert answer["results"] == single
 
 
+def test_the_menu_is_picked_from(client, model):
+    menu = client.get("/menu", params={"count": 2}).json()
+    assert [entry["name"] for entry in menu["interests"]] == [LABELS[number] for number in MENU[:2]]
+    assert menu["interests"][0]["items"] == [{"item_id": ITEM_IDS[row], "title": TITLES[row]} for row in (2, 3)]
+    for history in ([], ["i004", "x"]):
+        answer = client.post("/recommend", json={"interests": ["stars", "unheard of"], "history": history}).json()
+        result = model.recommend_for(["stars", "unheard of"], history)
+        assert [item["item_id"] for item in answer["items"]] == [item.item_id for item in result.items]
+        assert answer["unknown"] == list(result.unknown) and "unheard of" in answer["unknown"]
+    assert answer["items"][0]["reason"]["because"] in (None, "i004")
+
+
 def test_items_are_found_by_title_and_by_id(client):
     def find(query: str) -> list[str]:
         answer = client.get("/items", params={"query": query, "count": 3}).json()
@@ -68,6 +80,15 @@ def test_items_are_found_by_title_and_by_id(client):
     assert find("star") == ["i003", "i006", "i009"]
     assert find("i060") == ["i060"] and find("none of these") == []
     assert find("") == find("   ") == ["i001", "i002", "i003"]  # what people have begun to like lately
+    named = client.get("/items?item_id=i060&item_id=nope&item_id=i002&count=1").json()["items"]
+    assert named == [{"item_id": "i060", "title": None}, {"item_id": "i002", "title": TITLES[1]}]
+
+
+def test_the_bundle_tells_what_a_client_has_to_know(client, model):
+    assert client.get("/bundle").json() == {
+        "bundle": model.digest[:12], "backbone": "mean", "interests": 2, "num_items": 60, "uses_timestamps": False,
+        "keep_seen": False,
+    }  # fmt: skip
 
 
 def test_health_and_readiness_name_the_bundle(client, model, connect, bundle):

@@ -72,7 +72,7 @@ def test_what_is_no_request_is_answered_and_closed(server):
     assert statuses(raw(server.port, close)) == [200]
     pipelined = f"{POST}content-length: 2\r\n\r\n{{}}".encode() + close
     assert statuses(raw(server.port, pipelined)) == [200, 200]
-    assert not [line for line in server.events("library")]
+    assert not server.events("library")
 
 
 def test_metrics_are_those_of_all_processes(server):
@@ -141,4 +141,3 @@ def test_a_broken_bundle_or_a_taken_port_is_one_line(bundle, tmp_path):
             )
             assert result.returncode == 2 and result.stdout == ""
             assert result.stderr.startswith("eimf: ") and words in result.stderr and result.stderr.count("\n") == 1
-

@@ -16,7 +16,7 @@ from pipeline.report.results import show_results
 from pipeline.stages.checkpoint import check_memory
 from pipeline.stages.resolve import stage_two_artifacts
 from pipeline.stages.stage_one import run_esim
-from pipeline.stages.stage_two import run_evaluate, run_train
+from pipeline.stages.stage_two import find_trained, run_evaluate, run_train
 from tests import world as planted
 
 PLAIN = ("heads.preset=plain",)
@@ -43,6 +43,15 @@ def test_two_backbones_share_one_artifact_and_no_request_is_sent(store, world_fo
     assert parents[0] == parents[1] and set(parents[0]) == {"dataset", "esim"}
     assert capsys.readouterr().out.count("is frozen; LLM requests: 0") == 2
     assert sorted((store.root / "replies").rglob("*")) == replies
+
+
+def test_a_training_is_found_by_its_recipe_and_none_is_run(store, world_folder, capsys):
+    trained = run_train(planted.recipe(world_folder, *PLAIN), store).checkpoint
+    before = capsys.readouterr() and sorted(store.root.rglob("*"))
+    assert find_trained(planted.recipe(world_folder, *PLAIN), store).key == trained.key
+    with pytest.raises(ArtifactError, match="not trained yet; run `make train`"):
+        find_trained(planted.recipe(world_folder, *PLAIN, "train.seed=78"), store)
+    assert sorted(store.root.rglob("*")) == before and not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("settings", [(), PLAIN])

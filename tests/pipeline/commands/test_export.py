@@ -1,0 +1,163 @@
+"""From a store to a bundle and back: nothing of the texts is in it, and it answers as the store does."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from eimf.errors import ArtifactError, SettingError
+from eimf.export.check import LABELLED, check_bundle, differing_files
+from eimf.serving import manifest as names
+from eimf.serving.recommend import Recommender
+from eimf.store.artifact import Artifact, Store
+from pipeline.commands.export import run_export
+from pipeline.serving import load_backbone, load_recommender
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import run_train
+from tests import world as planted
+from tests.serving.bundles import resign
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, world_folder) -> Store:
+    store = Store(tmp_path_factory.mktemp("store"))
+    run_esim(planted.recipe(world_folder), store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def checkpoint(store, world_folder) -> Artifact:
+    settings = ("heads.preset=text", "model.backbone=dnn", "train.epochs=6")
+    return run_train(planted.recipe(world_folder, *settings), store).checkpoint
+
+
+@pytest.fixture(scope="module")
+def bundle(store, checkpoint, tmp_path_factory) -> Path:
+    """With labels."""
+    output = tmp_path_factory.mktemp("exports") / "bundle"
+    run_export(store, checkpoint.short, output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def plain(store, checkpoint, bundle) -> Path:
+    """Without labels, in the place of one with labels that is being served."""
+    output = Path(shutil.copytree(bundle, bundle.with_name("plain")))
+    served = Recommender.load(output)
+    answer = served.recommend_one(served.item_ids[:3])
+    assert not run_export(store, checkpoint.key, output, labels=False).unchanged
+    assert served.recommend_one(served.item_ids[:3]) == answer
+    assert sorted(path.name for path in output.parent.iterdir()) == ["bundle", "plain"]
+    return output
+
+
+@pytest.fixture
+def copy(bundle, tmp_path) -> Path:
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+def test_it_answers_as_the_store_does(store, checkpoint, bundle):
+    served, trained = Recommender.load(bundle), load_recommender(store, checkpoint.key)
+    ids = trained.item_ids
+    histories = [ids[:1], ids[3:40], [*ids[5:9], "nobody"], ids[::2]]
+    for answer, other in zip(served.recommend(histories, 10), trained.recommend(histories, 10), strict=True):
+        assert [item.item_id for item in answer.items] == [item.item_id for item in other.items]
+        assert [item.score for item in answer.items] == pytest.approx([item.score for item in other.items], rel=1e-4)
+        assert [item.reason.because for item in answer.items] == [item.reason.because for item in other.items]
+        assert answer.unknown == other.unknown
+    assert served.catalogue.titles == trained.catalogue.titles
+    assert np.array_equal(served.recent, trained.recent)
+
+
+def test_labels_change_nothing_but_names(bundle, plain):
+    labelled, unlabelled = Recommender.load(bundle), Recommender.load(plain)
+    assert labelled.menu(5) and unlabelled.menu(5) == [] and labelled.labels and unlabelled.labels is None
+    assert differing_files(bundle, plain) <= {*LABELLED, names.USER_MEANS}
+    ids = labelled.item_ids
+    pairs = [model.recommend([ids[:1], ids[3:40], ids[::3], []], 20) for model in (labelled, unlabelled)]
+    for answer, other in zip(*pairs, strict=True):
+        assert [(item.item_id, item.score) for item in answer.items] == [(i.item_id, i.score) for i in other.items]
+    source = json.loads((plain / names.MANIFEST).read_text())["source"]
+    assert source["esim"] is None
+
+
+def test_nothing_of_the_texts_is_inside(store, checkpoint, bundle):
+    """The widths and the numbers of the texts' vectors, and the LLM's words, are nowhere but in the labels."""
+    _, backbone = load_backbone(checkpoint, len(Recommender.load(bundle).item_ids))
+    assert check_bundle(bundle, backbone) < 1e-5
+    esim = store.get(*next(entry for entry in store.listing() if entry[0] == "esim"))
+    texts = np.array(store.parent(esim, "item_vectors").table("vectors")["vector"].to_pylist(), np.float32)
+    for path in bundle.iterdir():
+        content = path.read_bytes()
+        assert not any(vector[:4].tobytes() in content for vector in texts[:50])
+    phrases = set(store.parent(esim, "interests").table("interests")["interest"].to_pylist())
+    for name in {path.name for path in bundle.iterdir()} - {names.LABELS, names.ITEMS}:
+        assert not any(phrase.encode() in (bundle / name).read_bytes() for phrase in phrases)
+
+
+def test_what_is_not_of_the_backbone_is_found(store, checkpoint, copy):
+    _, backbone = load_backbone(checkpoint, len(Recommender.load(copy).item_ids))
+    weights = load_file(copy / names.WEIGHTS)
+    save_file({**weights, "text": torch.ones(3)}, copy / names.WEIGHTS)
+    resign(copy, names.WEIGHTS)
+    with pytest.raises(ArtifactError, match=r"user_tower.safetensors: 'text' is no weight of the backbone"):
+        check_bundle(copy, backbone)
+    save_file(weights, copy / names.WEIGHTS)
+    resign(copy, names.WEIGHTS)
+    table = np.load(copy / names.ITEM_VECTORS)
+    table[3, 0] += 1e-3
+    np.save(copy / names.ITEM_VECTORS, table)
+    resign(copy, names.ITEM_VECTORS)
+    with pytest.raises(ArtifactError, match=r"item_vectors.npy: differs from the item vectors of the backbone"):
+        check_bundle(copy, backbone)
+    (copy / "texts.npy").write_bytes(b"x")
+    with pytest.raises(ArtifactError, match=r"texts.npy: is no file of a bundle"):
+        check_bundle(copy, backbone)
+
+
+def test_the_same_export_again(store, checkpoint, plain, capsys):
+    before = (plain / names.MANIFEST).read_bytes()
+    assert run_export(store, checkpoint.key, plain, labels=False).unchanged
+    assert "unchanged, this export is there already" in capsys.readouterr().out
+    assert (plain / names.MANIFEST).read_bytes() == before
+
+
+def test_what_is_not_a_bundle_is_not_replaced(store, checkpoint, copy, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (copy / "notes.txt").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to(copy)
+    for output, part in (
+        (tmp_path / "file", "is not a folder, so it is not replaced"),
+        (tmp_path / "link", "is not a folder, so it is not replaced"),
+        (copy, "has 'notes.txt', which its bundle.json does not list, so it is not replaced"),
+        (tmp_path / "folder", "is a folder without a bundle.json, so it is not replaced"),
+    ):
+        with pytest.raises(ArtifactError, match=part):
+            run_export(store, checkpoint.key, output)
+    with pytest.raises(SettingError, match="--output: no folder"):
+        run_export(store, checkpoint.key, tmp_path / "nowhere" / "bundle")
+    with pytest.raises(SettingError, match="--index: 'flat' is not known"):
+        run_export(store, checkpoint.key, tmp_path / "bundle2", index="flat")
+    with pytest.raises(ArtifactError, match="eimf status"):
+        run_export(store, checkpoint.key, tmp_path / "bundle2", esim="0000")
+    assert (copy / "notes.txt").read_text() == (tmp_path / "folder" / "mine").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "file", "folder", "link"]
+
+
+def test_the_card_tells_what_it_is_and_runs(bundle, monkeypatch, capsys):
+    card = (bundle / names.CARD).read_text()
+    assert "dnn: one interest for each user" in card and "| recall |" in card
+    code = card.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(bundle)
+    exec(code, {})
+    served = Recommender.load(bundle)
+    printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [item.item_id for item in served.recommend_one(served.item_ids[:2]).items]
