@@ -2,7 +2,8 @@
 
 Up to EXACT_ITEMS items all are compared. Above, FAISS sorts the items into lists by k-means and keeps each as a 4-bit
 product code of its difference to the mean of the list; the item vectors then score the candidates. An HNSW graph is
-there to compare with: it was slower at the same recall, a hundred times as slow to build, and ten times as large.
+there to compare with: on trained vectors it took six times as long at the same recall and was ten times as large
+(tests/bench/results/index.md).
 
 The search effort is the smallest that finds `target_recall` of the exact best items for half of a sample of users; the
 recall in the manifest is that of the other half. FAISS runs in one thread with a seed, so the same vectors give the
