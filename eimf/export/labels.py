@@ -10,8 +10,8 @@ and an item can be trusted; only vectors of the items' space, label numbers and 
    is chosen so that for most items the nearest label can be trusted and agrees: a small LLM's evidence is arbitrary, a
    large one's better than the map.
 4. Thresholds are the cosines in the space of the items from which a nearest label agrees with the texts to AGREEMENT
-   (`eimf.export.agreement`). An item has the nearest label that agrees with its own text, if it reaches the threshold.
-   A label that no item could have is dropped. No label is better than a wrong one.
+   (`eimf.export.agreement`). An item has the nearest label that agrees with its own text to FITTING, if it reaches the
+   threshold. A label that no item could have is dropped. No label is better than a wrong one.
 
 Shapes: M phrases, L labels, N items, D width of the items' vectors, S width of the texts', Q users, K interests.
 """
@@ -26,7 +26,9 @@ from eimf.export.phrases import Phrases, merge, readable
 from eimf.serving.labels import NO_LABEL, unit
 
 AGREEMENT = 0.9
-"""What a label must reach in expectation. Our decision."""
+"""What a nearest label must reach in expectation. Our decision."""
+FITTING = 0.98
+"""What a label must reach with the text of an item that has it. Our decision."""
 EVIDENCE_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How much the evidence may count in a label's place, beside the map of its text."""
 RIDGE = 0.01
@@ -192,7 +194,7 @@ def _look_at_items(
     for start in range(0, num_items, _BLOCK):
         rows = slice(start, start + _BLOCK)
         cosine, text_cosine = unit(item_vectors[rows]) @ vectors.T, text_vectors[rows] @ texts.T  # [n, L]
-        fitting = np.where(agreeing(text_cosine, level), cosine, -1.0)
+        fitting = np.where(agreeing(text_cosine, FITTING), cosine, -1.0)
         labels.append(fitting.argmax(axis=1))
         cosines.append(fitting.max(axis=1))
         nearest.append(cosine.max(axis=1))
@@ -204,7 +206,7 @@ def _look_at_items(
         examples, example_cosine = np.take_along_axis(item_idx, best, 1), np.take_along_axis(both, best, 1)
     label, cosine, near, agreed = map(np.concatenate, (labels, cosines, nearest, agreements))
     limit = max(0.0, threshold(near, agreed, level))  # what points away is not near
-    trusted = float(((near >= limit) & (agreed >= level)).mean())
+    trusted = float(((near >= limit) & (agreed >= FITTING)).mean())
     return _Items(label, cosine, limit, float(agreed.mean()), trusted, examples, example_cosine)
 
 

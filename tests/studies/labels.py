@@ -52,7 +52,7 @@ class Judge:
         """Of the pairs that have a label, by text and by words; `label` and `item` [n] are rows."""
         label, item = label[label >= 0], item[label >= 0]
         if not len(label):
-            return [float("nan")] * 2
+            return [float("nan")] * len(self.spaces)
         others = [np.random.default_rng(seed).permutation(label) for seed in range(draws)]
         results = []
         for of_label, of_item in self.spaces.values():
