@@ -21,8 +21,23 @@ _FLAGS = [
 _KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "Delete": 46, "Home": 36, "End": 35, " ": 32}
 _KEYS |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 _MODIFIERS = {"Alt": 1, "Control": 2, "Shift": 8}
-SECONDS = 10
+SECONDS = 30
 """That a page has to do what a test waits for."""
+_CONTRASTS = """
+[...document.querySelectorAll("body *")].filter(node =>
+    [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())
+    && node.checkVisibility({ opacityProperty: true }) && !node.closest(":disabled, .hidden, script"))
+  .map(node => {
+    const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const light = colour => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => sum + w * linear(colour[i] / 255), 0);
+    let below = node;
+    while (parts(getComputedStyle(below).backgroundColor)[3] === 0) below = below.parentElement;
+    const [a, b] = [getComputedStyle(node).color, getComputedStyle(below).backgroundColor].map(parts).map(light);
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.outerHTML.slice(0, 100)];
+  })
+"""
+"""Contrast of every visible text with what is behind it, by WCAG, and its element."""
 
 
 class Chromium:
@@ -156,6 +171,10 @@ class Chromium:
         return [
             (node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node.get("ignored")
         ]
+
+    def contrasts(self) -> list[tuple[float, str]]:
+        """Contrast of every visible text with its background, from 1 to 21, and the text's element; the worst first."""
+        return sorted((contrast, html) for contrast, html in self.value(_CONTRASTS))
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         data = self.send("Page.captureScreenshot", captureBeyondViewport=whole)["data"]

@@ -91,15 +91,21 @@ class Reloader:
             self._tried = now
             try:
                 served = load(self.folder)
-            except (UserError, OSError, MemoryError) as error:
-                if signature(self.folder) != now:  # replaced while it was read: the next look reads it again
+            except Exception as error:  # noqa: BLE001  the old one serves on, whatever is wrong with the new one
+                if signature(self.folder) == now:
+                    self._refuse(error)
+                else:  # replaced while it was read: the next look reads it again
                     self._tried = None
-                    return
-                self._metrics.reloads.labels("refused").inc()
-                serving = self.current.name if self.current else None
-                self._log.write("bundle refused", {"problem": on_one_line(error), "serving": serving}, "error")
             else:
                 self._serve(served)
+
+    def _refuse(self, error: Exception) -> None:
+        self._metrics.reloads.labels("refused").inc()
+        fields = {"problem": on_one_line(error), "serving": self.current.name if self.current else None}
+        if isinstance(error, UserError | OSError | MemoryError):
+            self._log.write("bundle refused", fields, "error")
+        else:
+            self._log.failure("bundle refused", error, fields)
 
     def _serve(self, served: Served) -> None:
         before, self.current = self.current, served  # one assignment: a request sees either

@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -47,13 +48,14 @@ class _Worker:
         return self._is_ready and self.process.is_alive()
 
 
-def serve_by_processes(options: Options, listener: socket.socket) -> int:
-    """Serve by `options.processes` processes until SIGTERM or SIGINT; returns the exit code."""
+def serve_by_processes(options: Options, listener: socket.socket, on_ready: Callable[[], None]) -> int:
+    """Serve by `options.processes` processes until SIGTERM or SIGINT; returns the exit code. `on_ready` is called once
+    the first one takes requests."""
     listener.listen()
     folder = Path(tempfile.mkdtemp(prefix="eimf-serve-"))
     os.environ[FOLDER] = str(folder)
     try:
-        return _Supervisor(options, listener, folder).run()
+        return _Supervisor(options, listener, folder).run(on_ready)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -65,7 +67,7 @@ class _Supervisor:
         self._log = Log()
         self._is_stopping = self._is_asked_to_reload = False
 
-    def run(self) -> int:
+    def run(self, on_ready: Callable[[], None]) -> int:
         """The first process shows that the bundle is whole; then the others start."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._stop)
@@ -75,6 +77,7 @@ class _Supervisor:
         if not first.is_ready():
             first.process.join()
             return first.process.exitcode or 1
+        on_ready()
         self._workers = [first, *(self._start() for _ in range(1, self._options.processes))]
         while not self._is_stopping:
             wait([worker.process.sentinel for worker in self._workers], _LOOK_SECONDS)

@@ -214,7 +214,7 @@ async function learnBundle() {
   const [menu, bundle] = await Promise.all([api.menu(MENU), api.bundle()].map((answer) => answer.catch(() => ({}))));
   Object.assign(known, { bundle, menu: menu.interests ?? [] });
   known.menu.forEach(({ items }) => remember(items));
-  if (menu.interests?.length === 0) text(at("interests-note"), "This bundle has no named interests to pick from.");
+  if (menu.interests?.length === 0) text(at("interests-note"), "This bundle has no named interests.");
   const { num_items: count, backbone } = bundle;
   if (backbone) text(at("bundle"), `Bundle ${bundle.bundle} · ${backbone} · ${count.toLocaleString("en")} items`);
   draw();

@@ -31,7 +31,7 @@ export function historyRows(items, unknown, { move, remove }) {
 /** A toggle button for each interest of the menu, in one row. */
 export const menuRows = (entries, picked, toggle) => {
   const buttons = entries.map(({ name, items }) => {
-    const title = items.length ? `Such as: ${items.map(itemText).join("; ")}`.slice(0, 300) : null;
+    const title = items.slice(0, 3).map(itemText).join("; ") || null;
     const attributes = { class: "chip", "aria-pressed": String(picked.includes(name)), title, ...CELL };
     return element("button", { ...attributes, onclick: () => toggle(name) }, element("bdi", {}, name));
   });
@@ -69,6 +69,7 @@ export function resultRows(items, picked, itemOf, { add, deny }) {
     const parts = isAlone ? ["Since"] : [element("bdi", { class: "interest" }, name), reason.because ? " · since" : ""];
     if (reason.because) parts.push(" you had ", itemName(itemOf(reason.because)));
     else if (picked.includes(reason.label)) parts.push(" · you picked this");
+    else if (picked.length) parts.push(" · among people who pick this");
     const level = span("");
     // Scores compare within one answer only: the bar tells where one lies between the least and the best.
     level.style.width = `${high > low ? 12 + (88 * (score - low)) / (high - low) : 100}%`;

@@ -7,6 +7,7 @@ import numpy as np
 
 from eimf.serving import manifest as names
 from eimf.serving.bundle import read_manifest
+from eimf.serving.cold_start import MANY, ColdStartPart, ColdStartWeights
 from eimf.serving.labels import LabelSettings, unit
 from tests.pipeline.http import bundles
 
@@ -38,11 +39,16 @@ def write(folder: Path) -> Path:
     np.save(folder / names.ITEM_VECTORS, table)
     np.save(folder / names.ITEM_LABELS, label_of.astype(np.int32))
     np.save(folder / names.LABEL_VECTORS, unit(centers))
+    np.save(folder / names.USER_MEANS, np.concatenate([np.zeros((1, bundles.WIDTH), np.float32), centers]))
     items = [{"item_id": item_id, "title": title(number)} for number, item_id in enumerate(bundles.ITEM_IDS, 1)]
     (folder / names.ITEMS).write_text("".join(f"{json.dumps(item)}\n" for item in items))
     examples = [[number for number in range(1, bundles.ITEMS) if number % 4 == label][:3] for label in range(4)]
     labels = [{"name": name, "item_idx": shown} for name, shown in zip(NAMES, examples, strict=True)]
     (folder / names.LABELS).write_text(json.dumps({"labels": labels, "menu": [0, 1, 2, 3]}))
-    settings = LabelSettings(count=len(NAMES), threshold=-1.0)
-    bundles.sign(folder, read_manifest(folder).model_copy(update={"labels": settings}))
+    named = ColdStartPart(
+        unnamed=ColdStartWeights(recent=1.0),
+        named=(ColdStartWeights(recent=1.0, names=10.0, history=1.0),) * (MANY + 1),
+    )
+    parts = {"labels": LabelSettings(count=len(NAMES), threshold=-1.0), "cold_start": named}
+    bundles.sign(folder, read_manifest(folder).model_copy(update=parts))
     return folder
