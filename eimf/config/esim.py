@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from eimf.config.base import HashedSettings
 from eimf.types import Epochs, LargeCount, Seed, Size, SmallCount
 
-
 BUILT_IN_LLM = "asset:smollm2-135m-instruct"
 
 

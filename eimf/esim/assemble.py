@@ -20,8 +20,9 @@ def esim_interests(
 ) -> pa.Table:
     """`schema.esim_interests`: every interest with the cluster that its typical user stands for.
 
-    `interests` is `schema.INTERESTS`, `interest_vectors` has the vectors of its rows and `grounding` their
-    grounding (NaN is null), and `clusters` is `schema.CLUSTERS`. Raises DataError if there is no interest: there would be nothing to train against.
+    `interests` is `schema.INTERESTS`, `interest_vectors` has the vectors of its rows, `grounding` [M] has their
+    grounding (NaN becomes null), and `clusters` is `schema.CLUSTERS`. Raises DataError if there is no interest: there
+    would be nothing to train against.
     """
     if not interests.num_rows:
         hint = "use another llm.model or prompt.template"

@@ -1,5 +1,10 @@
-"""Phrases offered to the LLM for one history (`prompt.vocabulary="closed"`): each names something that several of the
-titles have in common and that is rarer elsewhere, and comes with these titles as its evidence."""
+"""Phrases offered to the LLM for one history (`prompt.vocabulary="closed"`): each names what some of the titles have in
+common and comes with all titles that have it, so an interest's evidence is true by construction (our decision).
+
+A phrase is one to three traits of the catalogue (`1990s crime thriller movies`, `Avery labels`). Its score is the
+log-likelihood ratio of its share of the history against its share of all training events: what everybody has says
+nothing, and what a single title has says little.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,26 +12,26 @@ from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import Any
 
-from eimf.esim.vocabulary import BRAND, CATEGORY, DECADE, KIND, SERIES, Catalogue, Trait
+from eimf.esim.vocabulary import BRAND, CATEGORY, DECADE, KIND, KINDS, Catalogue, Trait
 
-_ORDER = (DECADE, BRAND, CATEGORY, KIND, SERIES)
 _PAIRS = {(DECADE, CATEGORY), (CATEGORY, CATEGORY), (BRAND, CATEGORY), (BRAND, KIND)}
 _NARROWER = 0.8
 """A combination is offered only if it is at most this share as common as each of its parts."""
-_MOST_COMMON, _FEWEST_LIFT = 0.3, 1.7
-"""A phrase for more than this share of all events is offered only if the history has it so much more often."""
+_COMMON, _LIFT = 0.3, 1.7
+"""A phrase of more than this share of all events is offered only if the history has it this much more often."""
 _ALONE, _EACH_TRAIT = 0.3, 0.25
 """Weight of a phrase that only one title carries; nats that each further trait costs."""
+_ALIKE = 2
+"""Most phrases for exactly the same titles."""
 _MOST_ITEMS = 8
 """Most titles that a reply repeats for a phrase, the most recent ones."""
-_ALIKE = 2
-"""Most phrases for the same titles."""
+_FEWEST_CHARS = 3
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A phrase, and the numbers (from 1, ascending) of all titles of the prompt that carry it. The reply takes at most
-    one phrase of each `slot`: the phrases of a slot name much the same titles."""
+    """A phrase, and the numbers (from 1, ascending) of all titles of the prompt that carry it. A reply takes at most
+    one phrase of each `slot`, whose phrases stand for much the same titles."""
 
     interest: str
     items: tuple[int, ...]
@@ -35,7 +40,6 @@ class Offer:
 
 @dataclass(frozen=True)
 class _Candidate:
-    traits: tuple[Trait, ...]
     phrase: str
     items: frozenset[int]
     score: float
@@ -44,30 +48,34 @@ class _Candidate:
 def offers_for(
     rows: Sequence[int], catalogue: Catalogue, wording: Mapping[str, str], *, most: int, slots: int, chars: int
 ) -> list[Offer]:
-    """At most `most` offers for the items in these `rows` of the catalogue, which the prompt numbers from 1, in at most
-    `slots` slots; the first slot speaks for most titles. Phrases have at most `chars` characters.
+    """At most `most` offers in at most `slots` slots, in their order, for the items in these `rows` of the catalogue,
+    which the prompt numbers from 1. A phrase has at most `chars` characters.
 
-    `wording` has a pattern for each kind of trait that may be named alone: `{} movies`.
+    `wording` has a pattern (`{} movies`) for each kind of trait that may be named alone or last. The result depends on
+    nothing else, and is empty if the items have no trait that another item has too.
     """
-    candidates = sorted(_candidates(rows, catalogue, wording, chars), key=lambda one: (-one.score, one.phrase))
+    found = _candidates(rows, catalogue, wording, chars)
+    candidates = sorted(found, key=lambda candidate: (-candidate.score, candidate.phrase))
     leaders = _leaders(candidates, slots)
-    chosen: list[tuple[int, _Candidate]] = []
+    chosen: dict[str, _Candidate] = {}
     for candidate in candidates:
-        alike = sum(one.items == candidate.items for _, one in chosen)
-        if len(chosen) < most and alike < _ALIKE and not any(one.phrase == candidate.phrase for _, one in chosen):
-            chosen.append((_nearest(candidate, leaders), candidate))
-    return [Offer(one.phrase, tuple(sorted(one.items)), slot) for slot, one in sorted(chosen, key=lambda each: each[0])]
+        alike = sum(one.items == candidate.items for one in chosen.values())
+        if leaders and len(chosen) < most and alike < _ALIKE:
+            chosen.setdefault(candidate.phrase, candidate)
+    placed = [Offer(one.phrase, tuple(sorted(one.items)), _slot(one, leaders)) for one in chosen.values()]
+    return sorted(placed, key=lambda offer: offer.slot)
 
 
 def offers_schema(offers: Sequence[Offer], min_interests: int) -> dict[str, Any]:
-    """JSON schema of a reply that takes its interests from these offers, the first from slot 0 and so on."""
+    """JSON schema of a reply that takes one of these offers from each slot, in their order, and may leave out those at
+    the end if `min_interests` allows."""
     slots = [list(group) for _, group in groupby(offers, key=lambda offer: offer.slot)]
     entries = [{"anyOf": [_entry(offer) for offer in slot]} for slot in slots]
-    return {"type": "array", **_exactly(entries), "minItems": min(min_interests, len(slots))}
+    return {**_exactly(entries), "minItems": min(min_interests, len(slots))}
 
 
 def _entry(offer: Offer) -> dict[str, Any]:
-    numbers = {"type": "array", **_exactly([{"const": number} for number in offer.items[-_MOST_ITEMS:]])}
+    numbers = _exactly([{"const": number} for number in offer.items[-_MOST_ITEMS:]])
     return {
         "type": "object",
         "properties": {"interest": {"const": offer.interest}, "items": numbers},
@@ -77,7 +85,7 @@ def _entry(offer: Offer) -> dict[str, Any]:
 
 
 def _exactly(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"prefixItems": entries, "items": False, "minItems": len(entries), "maxItems": len(entries)}
+    return {"type": "array", "prefixItems": entries, "items": False, "minItems": len(entries), "maxItems": len(entries)}
 
 
 def _candidates(
@@ -88,30 +96,33 @@ def _candidates(
         for trait in catalogue.traits[row]:
             numbers.setdefault(trait, set()).add(number)
     for traits in _combinations(numbers):
-        items = frozenset.intersection(*(frozenset(numbers[trait]) for trait in traits))
+        items = frozenset(set.intersection(*(numbers[trait] for trait in traits)))
         phrase = _phrase(traits, catalogue, wording)
-        if not items or phrase is None or not 3 <= len(phrase) <= chars:
-            continue
-        rate = catalogue.rate(traits)
-        if len(traits) > 1 and any(rate > _NARROWER * catalogue.rate([trait]) for trait in traits):
-            continue
-        if rate > _MOST_COMMON and len(items) < _FEWEST_LIFT * rate * len(rows):
-            continue
-        score = _score(len(items), len(rows), rate) * (1 if len(items) > 1 else _ALONE)
-        yield _Candidate(traits, phrase, items, score - _EACH_TRAIT * (len(traits) - 1))
+        if items and phrase is not None and _FEWEST_CHARS <= len(phrase) <= chars:
+            rate = catalogue.rate(traits)
+            if _is_narrow(traits, rate, catalogue) and (rate <= _COMMON or len(items) >= _LIFT * rate * len(rows)):
+                weight = 1 if len(items) > 1 else _ALONE
+                score = weight * _log_likelihood_ratio(len(items), len(rows), rate) - _EACH_TRAIT * (len(traits) - 1)
+                if score > 0:
+                    yield _Candidate(phrase, items, score)
 
 
 def _combinations(traits: Iterable[Trait]) -> Iterator[tuple[Trait, ...]]:
-    ordered = sorted(traits, key=lambda trait: (_ORDER.index(trait.kind), trait.name))
+    """Single traits, pairs that make a phrase, and a decade with two categories."""
+    ordered = sorted(traits, key=lambda trait: (KINDS.index(trait.kind), trait.name))
+    pairs = [pair for pair in combinations(ordered, 2) if (pair[0].kind, pair[1].kind) in _PAIRS]
     yield from ((trait,) for trait in ordered)
-    pairs = {pair for pair in combinations(ordered, 2) if (pair[0].kind, pair[1].kind) in _PAIRS}
-    yield from sorted(pairs)
+    yield from pairs
     for decade in (trait for trait in ordered if trait.kind == DECADE):
-        yield from sorted((decade, *pair) for pair in pairs if pair[0].kind == pair[1].kind)
+        yield from ((decade, *pair) for pair in pairs if pair[0].kind == pair[1].kind == CATEGORY)
 
 
-def _score(number: int, total: int, rate: float) -> float:
-    """Log-likelihood ratio of a phrase with `number` of `total` titles against its share `rate` of the catalogue."""
+def _is_narrow(traits: Sequence[Trait], rate: float, catalogue: Catalogue) -> bool:
+    return len(traits) == 1 or all(rate <= _NARROWER * catalogue.rate([trait]) for trait in traits)
+
+
+def _log_likelihood_ratio(number: int, total: int, rate: float) -> float:
+    """Of `number` of `total` titles against the `rate` of all events, in nats; 0 if they are not more than expected."""
     share, rate = number / total, min(max(rate, 1e-6), 1 - 1e-6)
     if share <= rate:
         return 0.0
@@ -120,29 +131,36 @@ def _score(number: int, total: int, rate: float) -> float:
 
 
 def _leaders(candidates: Sequence[_Candidate], slots: int) -> list[_Candidate]:
-    """The best candidate of each slot: high scores, and titles that the slots before do not have."""
+    """The best candidate of each slot: a high score, and titles that those before it do not have."""
     leaders: list[_Candidate] = []
+    covered: frozenset[int] = frozenset()
     while len(leaders) < slots:
-        covered = frozenset().union(*(one.items for one in leaders))
-        new = [(one.score * len(one.items - covered) / len(one.items), one) for one in candidates]
-        best = max(new, key=lambda each: each[0], default=(0.0, None))
-        if best[1] is None or best[0] <= 0:
+        gain, best = max(
+            ((one.score * len(one.items - covered) / len(one.items), one) for one in candidates),
+            key=lambda scored: scored[0],
+            default=(0.0, None),
+        )
+        if best is None or gain <= 0:
             break
-        leaders.append(best[1])
+        leaders.append(best)
+        covered |= best.items
     return leaders
 
 
-def _nearest(candidate: _Candidate, leaders: Sequence[_Candidate]) -> int:
-    """The slot whose leader has the most titles in common; the last one if none has any."""
+def _slot(candidate: _Candidate, leaders: Sequence[_Candidate]) -> int:
+    """That of the leader with the most titles in common; the last one if there is none."""
     overlap = [len(candidate.items & one.items) / len(candidate.items | one.items) for one in leaders]
-    return max(range(len(leaders)), key=lambda slot: (overlap[slot], slot if not any(overlap) else -slot))
+    return overlap.index(max(overlap)) if any(overlap) else len(leaders) - 1
 
 
 def _phrase(traits: Sequence[Trait], catalogue: Catalogue, wording: Mapping[str, str]) -> str | None:
-    """The traits as a phrase, a rarer category before a more common one; None if such traits are not named."""
+    """The traits in words, a rarer category before a more common one (`crime drama`) and a possessive one before both;
+    None if such traits are not named."""
     pattern = wording.get(traits[-1].kind)
     if pattern is None:
         return None
-    ordered = sorted(traits, key=lambda trait: (_ORDER.index(trait.kind), len(catalogue.rows[trait]), trait.name))
-    ordered.sort(key=lambda trait: trait.kind == CATEGORY and not trait.name.endswith("'s"))
-    return pattern.replace("{}", " ".join(catalogue.shown[trait] for trait in ordered))
+    words = [
+        (KINDS.index(trait.kind), not trait.name.endswith("'s"), len(catalogue.rows[trait]), catalogue.spelling[trait])
+        for trait in traits
+    ]
+    return pattern.replace("{}", " ".join(word[-1] for word in sorted(words)))

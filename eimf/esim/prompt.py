@@ -133,8 +133,8 @@ class PromptWriter:
         return phrase.isprintable() and not is_marker(phrase) and self._renderer.as_data(phrase) == phrase
 
     def write(self, titles: Sequence[str], phrases: Sequence[str] = ()) -> str:
-        """The prompt, with the `phrases` offered, if any. Raises DataError if it has other markers than with harmless titles. That only happens if a
-        tokenizer reads in the prompt a marker that it does not read in the title."""
+        """The prompt, with the `phrases` offered, if any. Raises DataError if it has other markers than with harmless
+        titles. That only happens if a tokenizer reads in the prompt a marker that it does not read in the title."""
         clean = [self._renderer.as_data(" ".join(title.split())) for title in titles]
         prompt = self._render(clean, phrases)
         if self._renderer.markers(prompt) != self._markers_of(len(titles), bool(phrases)):

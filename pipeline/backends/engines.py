@@ -41,7 +41,7 @@ class Engines:
         folder: Path,
         replies: Path,
     ) -> None:
-        """The LLM is shown `max_titles`; with a closed vocabulary, every request has a JSON schema of its own. `folder`:
+        """The LLM is shown `max_titles`; with a closed vocabulary every request has a JSON schema of its own. `folder`:
         where relative paths of models start. `replies`: the folder of recorded replies, which `llm.backend="replay"`
         reads."""
         self._encoder_settings, self._llm, self._runtime = encoder, llm, runtime

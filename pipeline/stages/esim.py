@@ -6,7 +6,6 @@ from eimf import schema
 from eimf.store.artifact import Staging
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
-
 if TYPE_CHECKING:
     import numpy as np
 

@@ -1,7 +1,7 @@
 """Stage 6: what the LLM is asked."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eimf import schema
 from eimf.config import LLMSettings, PromptSettings
@@ -13,7 +13,6 @@ from pipeline.backends.engines import Engines
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
-    from eimf.data.histories import Histories
     from eimf.esim.offers import Offer
     from eimf.esim.prompt import PromptHistory, PromptWriter
     from eimf.esim.vocabulary import Catalogue
