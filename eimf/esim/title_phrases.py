@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -15,10 +15,13 @@ _BREAK = frozenset({"for", "with", "w", "by", "in", "from", "without", "featurin
 """What follows one of these tells what the thing is for, or comes with."""
 _EDGE = _BREAK | {"a", "an", "the", "and", "or", "of", "as", "no", "not", "&", "per", "my", "your", "his", "her"}
 """No phrase begins or ends with one of these."""
-_NO_KIND = frozenset(
-    {"set", "kit", "pack", "combo", "bundle", "collection", "system", "replacement", "product", "size"}
-)
-_LONGEST, _FEWEST_ITEMS, _FEWEST_LETTERS = 3, 2, 3
+_NO_KIND = {
+    (word,)
+    for word in ["set", "kit", "pack", "combo", "bundle", "collection", "system", "replacement", "product", "size"]
+}
+_LONGEST, _FEWEST_TITLES, _FEWEST_LETTERS, _ACRONYM = 3, 2, 3, 3
+_FRAGMENT = 0.8
+"""A phrase is a fragment of one that is a word longer if this share of its items has that (`stic ballpoint pens`)."""
 _MOST_PAIRS = 300_000
 _LIFT, _LONE_LIFT, _PRIOR = 2.0, 8.0, 1.0
 """How much more often than by chance an item with a phrase is followed by another one with it; for a series of one
@@ -42,8 +45,9 @@ def title_phrases(titles: Sequence[str], item_idx: np.ndarray, offsets: np.ndarr
     """
     segments = [_first_segment(title) for title in titles]
     pairs, spell = _followed(item_idx, offsets), _Spelling(titles)
-    kinds = _kept([_ends(runs[-1]) if runs else set() for runs in segments], pairs, _LIFT)
-    series = _kept([_begins(runs[0]) if runs else set() for runs in segments], pairs, _LONE_LIFT)
+    ends = _whole([_ends(runs) for runs in segments], lambda phrase: phrase[1:])
+    begins = _whole([_begins(runs) for runs in segments], lambda phrase: phrase[:-1])
+    kinds, series = _kept(ends, segments, pairs, _LIFT), _kept(begins, segments, pairs, _LONE_LIFT)
     return (
         [{" ".join(phrase): spell.kind(phrase) for phrase in sorted(item)} for item in kinds],
         [{" ".join(phrase): spell.series(phrase) for phrase in sorted(item)} for item in series],
@@ -87,7 +91,8 @@ def _most_frequent(spellings: dict[str, int], default: str) -> str:
 def _lower(word: str) -> str:
     """The word in lower case, unless it has more capitals than a title gives it: `HP`, `iPod`."""
     parts = word.replace("-", " ").split()
-    return word if any(letter.isupper() for part in parts for letter in part[1:]) else word.lower()
+    shouted = word.isupper() and len(word) > _ACRONYM
+    return word if not shouted and any(letter.isupper() for part in parts for letter in part[1:]) else word.lower()
 
 
 def _followed(item_idx: np.ndarray, offsets: np.ndarray) -> list[tuple[int, int]]:
@@ -100,10 +105,26 @@ def _followed(item_idx: np.ndarray, offsets: np.ndarray) -> list[tuple[int, int]
     return list(zip((item_idx[first] - 1).tolist(), (item_idx[first + 1] - 1).tolist(), strict=True))
 
 
-def _kept(phrases: Sequence[set[Phrase]], pairs: Sequence[tuple[int, int]], lone_lift: float) -> list[set[Phrase]]:
-    """Of each item's phrases, those that several items have and that people follow."""
+def _whole(phrases: Sequence[set[Phrase]], shorten: Callable[[Phrase], Phrase]) -> list[set[Phrase]]:
+    """Of each item's phrases, which may be a word too long, those of the right length that are no fragments."""
     count = Counter(phrase for item in phrases for phrase in item)
-    shared = [{phrase for phrase in item if count[phrase] >= _FEWEST_ITEMS} for item in phrases]
+    longer = Counter[Phrase]()
+    for phrase, number in count.items():
+        longer[shorten(phrase)] = max(longer[shorten(phrase)], number)
+    whole = {phrase for phrase, number in count.items() if longer[phrase] < _FRAGMENT * number and _stands(phrase)}
+    return [item & whole for item in phrases]
+
+
+def _kept(
+    phrases: Sequence[set[Phrase]],
+    segments: Sequence[list[list[str]]],
+    pairs: Sequence[tuple[int, int]],
+    lone_lift: float,
+) -> list[set[Phrase]]:
+    """Of each item's phrases, those that several titles have and that people follow."""
+    distinct = {(phrase, str(runs)) for item, runs in zip(phrases, segments, strict=True) for phrase in item}
+    count = Counter(phrase for phrase, _ in distinct)
+    shared = [{phrase for phrase in item if count[phrase] >= _FEWEST_TITLES} for item in phrases]
     first, second, both = Counter[Phrase](), Counter[Phrase](), Counter[Phrase]()
     for one, other in pairs:
         first.update(shared[one])
@@ -144,17 +165,18 @@ def _first_segment(title: str) -> list[list[str]]:
     return []
 
 
-def _ends(words: list[str]) -> set[Phrase]:
-    stems = [_stem(word) for word in words]
-    parts = {tuple(stems[-length:]) for length in range(1, min(_LONGEST, len(words)) + 1)}
-    return {part for part in parts if _stands(part) and part[0] not in _NO_KIND}
+def _ends(runs: list[list[str]]) -> set[Phrase]:
+    """What the last run ends with, but for a word that says nothing of the kind."""
+    stems = [_stem(word) for word in runs[-1]] if runs else []
+    return {tuple(stems[-length:]) for length in range(1, min(_LONGEST + 1, len(stems)) + 1)} - _NO_KIND
 
 
-def _begins(words: list[str]) -> set[Phrase]:
-    parts = {tuple(words[:length]) for length in range(1, min(_LONGEST, len(words)) + 1)}
-    return {part for part in parts if _stands(part)}
+def _begins(runs: list[list[str]]) -> set[Phrase]:
+    words = runs[0] if runs else []
+    return {tuple(words[:length]) for length in range(1, min(_LONGEST + 1, len(words)) + 1)}
 
 
 def _stands(part: Phrase) -> bool:
-    letters = sum(map(len, part))
-    return letters >= _FEWEST_LETTERS and part[0] not in _EDGE and part[-1] not in _EDGE
+    """True for a phrase of the right length that neither begins nor ends with a function word."""
+    long_enough = len(part) <= _LONGEST and sum(map(len, part)) >= _FEWEST_LETTERS
+    return long_enough and part[0] not in _EDGE and part[-1] not in _EDGE

@@ -23,6 +23,8 @@ _YEAR_IN_TITLE = re.compile(rf"[(\[]({_YEAR.pattern})[)\]]")
 _MOST_CHARS = 40
 """A longer part of a text is a description."""
 _FEWEST_ITEMS = 2
+_RARE = 0.01
+"""Share of the items."""
 _NAMELESS = {"unknown", "none", "nan", "null", "n/a", "other", "misc", "untitled item", "general", "generic"}
 
 
@@ -121,14 +123,18 @@ def _of_tag(tag: str, brands: set[str]) -> Trait:
 
 
 def _brands(titles: Sequence[str], tags: Sequence[Sequence[str]]) -> set[str]:
-    """The tags with which, or with whose first word, most of their items' titles begin."""
-    begins, count = Counter[str](), Counter[str]()
+    """The tags with which, or with whose first word, most of their items' titles begin; and rare tags that are the only
+    one of most of their items, unlike categories."""
+    begins, count, only = Counter[str](), Counter[str](), Counter[str]()
     for title, item in zip(titles, tags, strict=True):
         start = title.casefold().split()[:3]
         for name in {tag.casefold() for tag in item}:
             count[name] += 1
+            only[name] += sum(not _YEAR.fullmatch(tag) for tag in item) == 1
             begins[name] += _begins(title, name) or name.split()[0] in start or name.replace(" ", "") in start
-    return {name for name, number in begins.items() if number >= _FEWEST_ITEMS and 2 * number > count[name]}
+    leading = {name for name, number in begins.items() if number >= _FEWEST_ITEMS and 2 * number > count[name]}
+    rare = {name for name, number in only.items() if 2 * number > count[name] and count[name] < _RARE * len(titles)}
+    return leading | rare
 
 
 def _begins(title: str, name: str) -> bool:
