@@ -153,7 +153,7 @@ REQUESTS = pa.schema(
 OFFER = pa.struct([(INTEREST, pa.string()), (NUMBERS, pa.list_(pa.int32())), (SLOT, pa.int32())])
 CLOSED_REQUESTS = REQUESTS.append(pa.field(OFFERS, pa.list_(OFFER)))
 """requests/requests with a closed vocabulary: also the phrases that the LLM chose from, each with the numbers of the
-titles that carry it, and the place in the reply that it was offered for."""
+titles that carry it, and the place in the reply that it was offered for. Without any, the LLM wrote freely."""
 
 REPLIES = pa.schema(
     [

@@ -58,7 +58,7 @@ class PromptSettings(HashedSettings):
     """closed: the LLM chooses its interests from phrases that the titles' categories, genres, brands, decades and
     frequent words make up, and each comes with the titles that carry it, so the evidence is true whatever the LLM is.
     free: it writes them, and names the titles itself. auto: closed for the built-in LLM, which is too small to write
-    phrases that fit, and free for any other."""
+    phrases that fit, and free for any other. A user whose titles have nothing in common with others is asked freely."""
 
     def is_closed(self, llm: "LLMSettings") -> bool:
         """What `vocabulary` means for this LLM."""

@@ -106,7 +106,7 @@ class Replies:
     def __init__(
         self, known: pa.Table, questions: Mapping[str, Question], parse: Callable[[str, Question], Parsed], retries: int
     ) -> None:
-        """`questions` are those of this run, by request key; `parse(reply, question)` reads a reply. Of the `known` rows
+        """`questions` are those of this run, by request key; `parse(reply, question)` reads a reply. Of `known` rows
         (`schema.REPLIES`) those of other requests do not count, nor do attempts beyond `retries`, which a run with more
         retries sent."""
         self._questions, self._parse, self._retries = questions, parse, retries

@@ -15,10 +15,9 @@ _BREAK = frozenset({"for", "with", "w", "by", "in", "from", "without", "featurin
 """What follows one of these tells what the thing is for, or comes with."""
 _EDGE = _BREAK | {"a", "an", "the", "and", "or", "of", "as", "no", "not", "&", "per", "my", "your", "his", "her"}
 """No phrase begins or ends with one of these."""
-_NO_KIND = {
-    (word,)
-    for word in ["set", "kit", "pack", "combo", "bundle", "collection", "system", "replacement", "product", "size"]
-}
+_NO_KIND_WORDS = ("set", "kit", "pack", "combo", "bundle", "collection", "system", "replacement", "product", "size")
+_NO_KIND = {(word,) for word in _NO_KIND_WORDS}
+"""A title that ends with one of these does not end with the kind."""
 _LONGEST, _FEWEST_TITLES, _FEWEST_LETTERS, _ACRONYM = 3, 2, 3, 3
 _FRAGMENT = 0.8
 """A phrase is a fragment of one that is a word longer if this share of its items has that (`stic ballpoint pens`)."""

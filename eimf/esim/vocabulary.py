@@ -68,12 +68,13 @@ def read_catalogue(
     """The catalogue of items 1..N with these titles and texts. `item_idx` [E] and `offsets` [U + 1] are the users'
     training events: they tell how common a trait is, and which words of titles people follow."""
     names = [title or "" for title in titles]
-    tags = _tags(names, texts)
+    tags, levels = _tags(names, texts)
     brands = _brands(names, tags)
     items: list[dict[Trait, str]] = []
     rest: list[str] = []
-    for name, item_tags in zip(names, tags, strict=True):
+    for name, item_tags, item_levels in zip(names, tags, levels, strict=True):
         traits = {_of_tag(tag, brands): tag for tag in item_tags if any(letter.isalpha() for letter in tag)}
+        traits |= {Trait(CATEGORY, level.casefold()): level for level in item_levels}
         brand = next((trait.name for trait in traits if trait.kind == BRAND), None) or _leading_brand(name, brands)
         if brand:
             traits.setdefault(Trait(BRAND, brand), name[: len(brand)])
@@ -101,15 +102,23 @@ def _catalogue(items: Sequence[dict[Trait, str]], weight: np.ndarray) -> Catalog
     return Catalogue([frozenset(item.keys() & usual.keys()) for item in items], weight, usual)
 
 
-def _tags(titles: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
-    """The parts of each text that may name a brand, a category or a year: short ones, without the title."""
-    tags = []
+def _tags(titles: Sequence[str], texts: Sequence[str]) -> tuple[list[list[str]], list[list[str]]]:
+    """The parts of each text that may name a brand, a category or a year: short ones, without the title; and the levels
+    of its paths, which are categories."""
+    tags, levels = [], []
     for title, text in zip(titles, texts, strict=True):
-        others = text[len(title) :] if text.startswith(title) else text
-        levels = [level.strip(" ®™") for part in others.split(_PART) for level in _LEVEL.split(part)]
-        tags.append([tag for tag in levels if 1 < len(tag) <= _MOST_CHARS and tag.casefold() not in _NAMELESS])
+        parts = (text[len(title) :] if text.startswith(title) else text).split(_PART)
+        paths = [_LEVEL.split(part) for part in parts]
+        tags.append([tag for path in paths if len(path) == 1 if (tag := _name(path[0]))])
+        levels.append([level for path in paths if len(path) > 1 for part in path if (level := _name(part))])
     alone = {tag.casefold() for item in tags for tag in item if " " not in tag}
-    return [[word for tag in item for word in _split(tag, alone)] for item in tags]
+    return [[word for tag in item for word in _split(tag, alone)] for item in tags], levels
+
+
+def _name(part: str) -> str | None:
+    """A part of a text as a name; None if it is too long for one, or says nothing."""
+    name = part.strip(" \u00ae\u2122")
+    return name if 1 < len(name) <= _MOST_CHARS and name.casefold() not in _NAMELESS else None
 
 
 def _split(tag: str, alone: set[str]) -> list[str]:

@@ -77,7 +77,7 @@ def _questions(requests: "pa.Table", settings: LLMSettings, engines: Engines) ->
     questions = {}
     for row in requests.to_pylist():
         reply_schema, offered = engines.json_schema, None
-        if schema.OFFERS in row:
+        if row.get(schema.OFFERS):
             offers = [Offer(o[schema.INTEREST], tuple(o[schema.NUMBERS]), o[schema.SLOT]) for o in row[schema.OFFERS]]
             reply_schema = offers_schema(offers, settings.min_interests)
             offered = {offer.interest: offer.items for offer in offers}

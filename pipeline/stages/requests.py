@@ -74,23 +74,20 @@ def _build_closed(
     catalogue = _catalogue(artifacts)
     writer, rows = _writer(template, engines), []
     for user, history in histories.items():
-        if offers := _offers(history, catalogue, template, llm, writer):
-            prompt = writer.write(history.titles, [offer.interest for offer in offers])
-            reply = offers_schema(offers, llm.min_interests)
-            key = keys.request_key(engines.generator_identity, prompt, reply)
-            offered = [{schema.INTEREST: o.interest, schema.NUMBERS: o.items, schema.SLOT: o.slot} for o in offers]
-            rows.append((key, user, prompt, history.item_idx, history.last_position, offered))
-    if not rows:
-        problem = f"closed, but no phrase fits the titles of any of {len(histories)} typical users"
-        hint = 'set it to "free", or name columns with categories or brands in text.columns'
-        raise DataError("prompt.vocabulary", problem, hint)
+        offers = _offers(history, catalogue, template, llm, writer)
+        prompt = writer.write(history.titles, [offer.interest for offer in offers])
+        reply = offers_schema(offers, llm.min_interests) if offers else engines.json_schema
+        key = keys.request_key(engines.generator_identity, prompt, reply)
+        offered = [{schema.INTEREST: o.interest, schema.NUMBERS: o.items, schema.SLOT: o.slot} for o in offers]
+        rows.append((key, user, prompt, history.item_idx, history.last_position, offered))
     table = pa.table(list(map(list, zip(*rows, strict=True))), schema=schema.CLOSED_REQUESTS)
     staging.write_table("requests", table)
     offered = table[schema.OFFERS].combine_chunks().flatten()
+    without_phrases = sum(not row[-1] for row in rows)  # they are asked as with a free vocabulary
     return {
         "requests": len(rows),
         "without_titles": without_titles,
-        "without_phrases": len(histories) - len(rows),
+        "without_phrases": without_phrases,
         "phrases": len(offered),
         "distinct_phrases": len(offered.field(schema.INTEREST).unique()),
     }

@@ -59,13 +59,25 @@ def test_products_are_named_by_brand_and_kind():
         "Avery File Folder Labels with TrueBlock, 750 Pack",
         "HP 56 Black Ink Cartridge in Retail Packaging",
         "HP 57 Tri-Color Ink Cartridge (C6657AN)",
+        "Canon PGI-5 Ink Cartridges",
         "Canon PIXMA Inkjet Printer",
-        "Epson Stylus Inkjet Printer with Scanner",
+        "HP Deskjet 3 Inkjet Printer with Scanner",
+        "DYMO Address Labels",
+        "DYMO LabelWriter",
+        "Avery Page Markers",
     ]
     texts = [f"{title} | {title.split()[0]}" for title in titles]
-    catalogue = catalogue_of(titles, texts, [[1, 2], [3, 4], [5, 6]] * 9)
-    by_phrase = {offer.interest: offer.items for offer in offers([0, 1, 2, 3], catalogue)}
+    catalogue = catalogue_of(titles, texts, [[1, 2, 8], [3, 4, 5], [6, 7], [9, 10]] * 9)
+    by_phrase = {offer.interest: offer.items for offer in offers([0, 1, 2, 3, 8], catalogue)}
     assert by_phrase["Avery labels"] == (1, 2) and by_phrase["HP ink cartridges"] == (3, 4)
+
+
+def test_levels_of_a_path_are_categories_even_if_titles_begin_with_them():
+    titles = [f"{name} {'abcdefgh'[number] * 4}" for number, name in enumerate(["Puzzles", "Games"] * 4)]
+    texts = [f"{title} | Toys > {title.split()[0]} > Wooden {title.split()[0]}" for title in titles]
+    found = offers([0, 2, 4], catalogue_of(titles, texts, [[1, 2], [3, 4], [5, 6]] * 9))
+    assert {"puzzles movies", "wooden puzzles movies"} == {offer.interest for offer in found}  # by this wording
+    assert all(offer.items == (1, 2, 3) for offer in found)
 
 
 def test_slots_stand_for_different_titles_and_a_slot_has_its_phrases_together():
