@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import Any
 
-from eimf.esim.vocabulary import BRAND, CATEGORY, DECADE, KIND, KINDS, Catalogue, Trait
+from eimf.esim.vocabulary import BRAND, CATEGORY, DECADE, KIND, KINDS, LEVEL, Catalogue, Trait
 
-_PAIRS = {(DECADE, CATEGORY), (CATEGORY, CATEGORY), (BRAND, CATEGORY), (BRAND, KIND)}
+_PAIRS = {(DECADE, CATEGORY), (CATEGORY, CATEGORY), (BRAND, CATEGORY), (BRAND, LEVEL), (BRAND, KIND)}
 _NARROWER = 0.8
 """A combination is offered only if it is at most this share as common as each of its parts."""
 _COMMON, _LIFT = 0.3, 1.7
@@ -51,7 +51,8 @@ def offers_for(
     """At most `most` offers in at most `slots` slots, in their order, for the items in these `rows` of the catalogue,
     which the prompt numbers from 1. A phrase has at most `chars` characters.
 
-    `wording` has a pattern (`{} movies`) for each kind of trait that may be named alone or last. The result depends on
+    `wording` has a pattern (`{} movies`) for each kind of trait that may be named alone or last; levels have that of
+    categories. The result depends on
     nothing else, and is empty if the items have no trait that another item has too.
     """
     found = _candidates(rows, catalogue, wording, chars)
@@ -156,7 +157,7 @@ def _slot(candidate: _Candidate, leaders: Sequence[_Candidate]) -> int:
 def _phrase(traits: Sequence[Trait], catalogue: Catalogue, wording: Mapping[str, str]) -> str | None:
     """The traits in words, a rarer category before a more common one (`crime drama`) and a possessive one before both;
     None if such traits are not named."""
-    pattern = wording.get(traits[-1].kind)
+    pattern = wording.get(CATEGORY if traits[-1].kind == LEVEL else traits[-1].kind)
     if pattern is None:
         return None
     words = [

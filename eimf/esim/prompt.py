@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from eimf.errors import DataError, SettingError, on_one_line
 from eimf.esim.generate import Renderer
 from eimf.esim.markers import is_marker
-from eimf.esim.vocabulary import KINDS
+from eimf.esim.vocabulary import BRAND, CATEGORY, DECADE, KIND, SERIES
 
 Message = dict[str, str]
+_NAMED = (DECADE, BRAND, CATEGORY, KIND, SERIES)
 _NUMBER = Field(ge=1, le=10_000)
 
 
@@ -57,8 +58,8 @@ class Template(BaseModel):
     @classmethod
     def _patterns(cls, wording: dict[str, str]) -> dict[str, str]:
         for kind, pattern in wording.items():
-            if kind not in KINDS or pattern.count("{}") != 1:
-                raise ValueError(f"{kind[:40]!r} needs one {{}} in its pattern, and is one of {', '.join(KINDS)}")
+            if kind not in _NAMED or pattern.count("{}") != 1:
+                raise ValueError(f"{kind[:40]!r} needs one {{}} in its pattern, and is one of {', '.join(_NAMED)}")
         return wording
 
     def example_phrases(self) -> frozenset[str]:

@@ -8,15 +8,16 @@ category, or a path of categories (`Beauty > Skin Care`). This is our decision, 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from eimf.esim.title_phrases import title_phrases
 
-DECADE, BRAND, CATEGORY, KIND, SERIES = "decade", "brand", "category", "kind", "series"
-KINDS = (DECADE, BRAND, CATEGORY, KIND, SERIES)
+DECADE, BRAND, CATEGORY, LEVEL, KIND, SERIES = "decade", "brand", "category", "level", "kind", "series"
+KINDS = (DECADE, BRAND, CATEGORY, LEVEL, KIND, SERIES)
+"""A level is a category that is part of a path: unlike genres, two of them make no phrase."""
 _PART, _LEVEL = " | ", re.compile(r"\s+>\s+")
 _YEAR = re.compile(r"(?:18[89]|19\d|20[0-4])\d")
 _YEAR_IN_TITLE = re.compile(rf"[(\[]({_YEAR.pattern})[)\]]")
@@ -43,6 +44,7 @@ class Catalogue:
     traits: Sequence[frozenset[Trait]]
     weight: np.ndarray
     spelling: dict[Trait, str]
+    _rates: dict[frozenset[Trait], float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def rows(self) -> dict[Trait, np.ndarray]:
@@ -55,11 +57,13 @@ class Catalogue:
 
     def rate(self, traits: Iterable[Trait]) -> float:
         """Share of the training events whose items have all of the traits."""
-        first, *others = sorted(traits, key=lambda trait: len(self.rows[trait]))
-        rows = self.rows[first]
-        for other in others:
-            rows = rows[np.isin(rows, self.rows[other], assume_unique=True)]
-        return float(self.weight[rows].sum() / self.weight.sum())
+        if (together := frozenset(traits)) not in self._rates:
+            first, *others = sorted(together, key=lambda trait: (len(self.rows[trait]), trait))
+            rows = self.rows[first]
+            for other in others:
+                rows = rows[np.isin(rows, self.rows[other], assume_unique=True)]
+            self._rates[together] = float(self.weight[rows].sum() / self.weight.sum())
+        return self._rates[together]
 
 
 def read_catalogue(
@@ -69,12 +73,12 @@ def read_catalogue(
     training events: they tell how common a trait is, and which words of titles people follow."""
     names = [title or "" for title in titles]
     tags, levels = _tags(names, texts)
-    brands = _brands(names, tags)
+    brands = _brands(names, tags, levels)
     items: list[dict[Trait, str]] = []
     rest: list[str] = []
     for name, item_tags, item_levels in zip(names, tags, levels, strict=True):
         traits = {_of_tag(tag, brands): tag for tag in item_tags if any(letter.isalpha() for letter in tag)}
-        traits |= {Trait(CATEGORY, level.casefold()): level for level in item_levels}
+        traits |= {Trait(LEVEL, level.casefold()): level for level in item_levels}
         brand = next((trait.name for trait in traits if trait.kind == BRAND), None) or _leading_brand(name, brands)
         if brand:
             traits.setdefault(Trait(BRAND, brand), name[: len(brand)])
@@ -93,7 +97,7 @@ def _catalogue(items: Sequence[dict[Trait, str]], weight: np.ndarray) -> Catalog
     spellings: dict[Trait, Counter[str]] = defaultdict(Counter)
     for item in items:
         for trait, spelling in item.items():
-            spellings[trait][spelling.lower() if trait.kind == CATEGORY else spelling] += 1
+            spellings[trait][spelling.lower() if trait.kind in (CATEGORY, LEVEL) else spelling] += 1
     usual = {
         trait: min(counts, key=lambda spelling: (-counts[spelling], spelling))
         for trait, counts in spellings.items()
@@ -111,6 +115,10 @@ def _tags(titles: Sequence[str], texts: Sequence[str]) -> tuple[list[list[str]],
         paths = [_LEVEL.split(part) for part in parts]
         tags.append([tag for path in paths if len(path) == 1 if (tag := _name(path[0]))])
         levels.append([level for path in paths if len(path) > 1 for part in path if (level := _name(part))])
+    known = {level.casefold() for item in levels for level in item}
+    for flat, path in zip(tags, levels, strict=True):  # a path of one level
+        path += [tag for tag in flat if tag.casefold() in known]
+        flat[:] = [tag for tag in flat if tag.casefold() not in known]
     alone = {tag.casefold() for item in tags for tag in item if " " not in tag}
     return [[word for tag in item for word in _split(tag, alone)] for item in tags], levels
 
@@ -131,19 +139,20 @@ def _of_tag(tag: str, brands: set[str]) -> Trait:
     return Trait(BRAND if tag.casefold() in brands else CATEGORY, tag.casefold())
 
 
-def _brands(titles: Sequence[str], tags: Sequence[Sequence[str]]) -> set[str]:
-    """The tags with which, or with whose first word, most of their items' titles begin; and rare tags that are the only
-    one of most of their items, unlike categories."""
-    begins, count, only = Counter[str](), Counter[str](), Counter[str]()
-    for title, item in zip(titles, tags, strict=True):
+def _brands(titles: Sequence[str], tags: Sequence[Sequence[str]], levels: Sequence[Sequence[str]]) -> set[str]:
+    """The tags with which, or with whose first word, most of their items' titles begin; those that mostly come with a
+    path of categories; and rare tags that are the only one of most of their items, unlike genres."""
+    begins, beside, count, only = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    for title, item, path in zip(titles, tags, levels, strict=True):
         start = title.casefold().split()[:3]
         for name in {tag.casefold() for tag in item}:
             count[name] += 1
+            beside[name] += bool(path)
             only[name] += sum(not _YEAR.fullmatch(tag) for tag in item) == 1
             begins[name] += _begins(title, name) or name.split()[0] in start or name.replace(" ", "") in start
     leading = {name for name, number in begins.items() if number >= _FEWEST_ITEMS and 2 * number > count[name]}
     rare = {name for name, number in only.items() if 2 * number > count[name] and count[name] < _RARE * len(titles)}
-    return leading | rare
+    return leading | rare | {name for name, number in beside.items() if 2 * number > count[name]}
 
 
 def _begins(title: str, name: str) -> bool:
