@@ -40,6 +40,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class _Candidate:
+    traits: tuple[Trait, ...]
     phrase: str
     items: frozenset[int]
     score: float
@@ -53,10 +54,13 @@ def offers_for(
 
     `wording` has a pattern (`{} movies`) for each kind of trait that may be named alone or last; levels have that of
     categories. The result depends on
-    nothing else, and is empty if the items have no trait that another item has too.
+    nothing else, and is empty if the items have no trait that another item has too. A brand is not offered alone if its
+    titles are of one kind: `Avery labels` tells more than `Avery products`.
     """
-    found = _candidates(rows, catalogue, wording, chars)
-    candidates = sorted(found, key=lambda candidate: (-candidate.score, candidate.phrase))
+    found = list(_candidates(rows, catalogue, wording, chars))
+    branded = {(one.traits[0], one.items) for one in found if one.traits[0].kind == BRAND and len(one.traits) > 1}
+    telling = [one for one in found if (one.traits[0], one.items) not in branded or len(one.traits) > 1]
+    candidates = sorted(telling, key=lambda candidate: (-candidate.score, candidate.phrase))
     leaders = _leaders(candidates, slots)
     chosen: dict[str, _Candidate] = {}
     for candidate in candidates:
@@ -105,7 +109,7 @@ def _candidates(
                 weight = 1 if len(items) > 1 else _ALONE
                 score = weight * _log_likelihood_ratio(len(items), len(rows), rate) - _EACH_TRAIT * (len(traits) - 1)
                 if score > 0:
-                    yield _Candidate(phrase, items, score)
+                    yield _Candidate(traits, phrase, items, score)
 
 
 def _combinations(traits: Iterable[Trait]) -> Iterator[tuple[Trait, ...]]:
