@@ -70,6 +70,9 @@ def test_products_are_named_by_brand_and_kind():
     catalogue = catalogue_of(titles, texts, [[1, 2, 8], [3, 4, 5], [6, 7], [9, 10]] * 9)
     by_phrase = {offer.interest: offer.items for offer in offers([0, 1, 2, 3, 8], catalogue)}
     assert by_phrase["Avery labels"] == (1, 2) and by_phrase["HP ink cartridges"] == (3, 4)
+    assert not {"Avery products", "HP products"} & by_phrase.keys()  # all of theirs are of one kind
+    mixed = {offer.interest: offer.items for offer in offers([2, 6, 9], catalogue)}
+    assert mixed["HP products"] == (1, 2)  # a cartridge and a printer
 
 
 def test_levels_of_a_path_are_categories_even_if_titles_begin_with_them():
