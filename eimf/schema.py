@@ -28,6 +28,8 @@ LAST_PROMPTED_POSITION = "last_prompted_position"
 ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
 PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
 FINISH_REASON = "finish_reason"
+OFFERS, NUMBERS, SLOT = "offers", "items", "slot"
+GROUNDING = "grounding"
 INTEREST_ID, INTEREST, EVIDENCE = "interest_id", "interest", "evidence"
 SOURCE, AUC, AUC_WITH_HISTORY = "source", "auc", "auc_with_history"
 METRIC, K, SLICE, VALUE, CASES = "metric", "k", "slice", "value", "cases"
@@ -92,7 +94,7 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
 
 
 REBUILD = "it is damaged: build its artifact again"
-MAY_BE_EMPTY = {TIMESTAMP, TITLE, USER_ID, ROW, REASON, VALUE}
+MAY_BE_EMPTY = {TIMESTAMP, TITLE, USER_ID, ROW, REASON, VALUE, GROUNDING}
 
 
 EVENTS = pa.schema(
@@ -147,6 +149,11 @@ REQUESTS = pa.schema(
 )
 """requests/requests: one row per typical user, in the order of typical_users. `prompt` is rendered for the model,
 `history` is the item_idx of its numbered titles, in order. Users with equal titles share a request key."""
+
+OFFER = pa.struct([(INTEREST, pa.string()), (NUMBERS, pa.list_(pa.int32())), (SLOT, pa.int32())])
+CLOSED_REQUESTS = REQUESTS.append(pa.field(OFFERS, pa.list_(OFFER)))
+"""requests/requests with a closed vocabulary: also the phrases that the LLM chose from, each with the numbers of the
+titles that carry it, and the place in the reply that it was offered for. Without any, the LLM wrote freely."""
 
 REPLIES = pa.schema(
     [
@@ -216,8 +223,11 @@ def interest_vectors(width: int) -> pa.Schema:
 
 
 def esim_interests(width: int) -> pa.Schema:
-    """esim/interests: Z of METHOD, one row per interest of each cluster, sorted by cluster, then interest_id."""
-    return pa.schema([(INTEREST_ID, pa.int32()), (CLUSTER, pa.int32()), (VECTOR, vector_type(width))])
+    """esim/interests: Z of METHOD, one row per interest of each cluster, sorted by cluster, then interest_id.
+    `grounding` tells how near the interest's text is to the items of its evidence (`eimf.esim.grounding`); it is null
+    without evidence. An artifact of stage version 2 has no such column; training does not read it."""
+    columns = [(INTEREST_ID, pa.int32()), (CLUSTER, pa.int32()), (VECTOR, vector_type(width))]
+    return pa.schema([*columns, (GROUNDING, pa.float32())])
 
 
 METRICS = pa.schema(

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from eimf.config.base import HashedSettings
 from eimf.types import Epochs, LargeCount, Seed, Size, SmallCount
 
+BUILT_IN_LLM = "asset:smollm2-135m-instruct"
+
 
 class EncoderSettings(HashedSettings):
     """The frozen text encoder of items and interests."""
@@ -52,6 +54,15 @@ class PromptSettings(HashedSettings):
     """Most recent training titles shown."""
     title_chars: Size = 80
     """Most characters of a title; the rest is cut."""
+    vocabulary: Literal["auto", "closed", "free"] = "auto"
+    """closed: the LLM chooses its interests from phrases that the titles' categories, genres, brands, decades and
+    frequent words make up, and each comes with the titles that carry it, so the evidence is true whatever the LLM is.
+    free: it writes them, and names the titles itself. auto: closed for the built-in LLM, which is too small to write
+    phrases that fit, and free for any other. A user whose titles have nothing in common with others is asked freely."""
+
+    def is_closed(self, llm: "LLMSettings") -> bool:
+        """What `vocabulary` means for this LLM."""
+        return self.vocabulary == "closed" or (self.vocabulary == "auto" and llm.model == BUILT_IN_LLM)
 
 
 class LLMSettings(HashedSettings):
@@ -60,7 +71,7 @@ class LLMSettings(HashedSettings):
     backend: Literal["vllm", "replay", "fake"] = "vllm"
     """vllm: the engine. replay: only replies that the store already has. fake: deterministic, no model, for tests and
     dry runs."""
-    model: str = "asset:smollm2-135m-instruct"
+    model: str = BUILT_IN_LLM
     """`asset:NAME`, a local directory, or a hub id."""
     revision: str | None = None
     """Commit of a hub id. Unset: the newest one at the first use."""

@@ -15,11 +15,14 @@ def esim_users(clusters: pa.Table, requests: pa.Table) -> pa.Table:
     return pa.table(columns, schema=schema.ESIM_USERS)
 
 
-def esim_interests(clusters: pa.Table, interests: pa.Table, interest_vectors: pa.Table) -> pa.Table:
+def esim_interests(
+    clusters: pa.Table, interests: pa.Table, interest_vectors: pa.Table, grounding: np.ndarray
+) -> pa.Table:
     """`schema.esim_interests`: every interest with the cluster that its typical user stands for.
 
-    `interests` is `schema.INTERESTS`, `interest_vectors` has the vectors of its rows, and `clusters` is
-    `schema.CLUSTERS`. Raises DataError if there is no interest: there would be nothing to train against.
+    `interests` is `schema.INTERESTS`, `interest_vectors` has the vectors of its rows, `grounding` [M] has their
+    grounding (NaN becomes null), and `clusters` is `schema.CLUSTERS`. Raises DataError if there is no interest: there
+    would be nothing to train against.
     """
     if not interests.num_rows:
         hint = "use another llm.model or prompt.template"
@@ -30,4 +33,5 @@ def esim_interests(clusters: pa.Table, interests: pa.Table, interest_vectors: pa
     order = np.lexsort((interest_id, cluster))
     vectors = interest_vectors[schema.VECTOR].combine_chunks().take(pa.array(order))
     table_schema = schema.esim_interests(vectors.type.list_size)
-    return pa.table([interest_id[order], cluster[order], vectors], schema=table_schema)
+    of_interest = pa.array(grounding[interest_id[order]], pa.float32(), from_pandas=True)  # NaN becomes null
+    return pa.table([interest_id[order], cluster[order], vectors, of_interest], schema=table_schema)

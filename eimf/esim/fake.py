@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,8 +59,15 @@ class FakeRenderer:
         return self._turns.find_all(prompt)
 
 
+def _first_offer(slot: Mapping[str, Any]) -> dict[str, Any]:
+    properties = slot["anyOf"][0]["properties"]
+    numbers = [number["const"] for number in properties["items"]["prefixItems"]]
+    return {"interest": properties["interest"]["const"], "items": numbers}
+
+
 class FakeGenerator:
-    """Names the words that most titles of a history share, with those titles as evidence.
+    """Names the words that most titles of a history share, with those titles as evidence; of a closed vocabulary, the
+    first phrase of each slot.
 
     The fraction `malformed` of the attempts, chosen by their seed, returns broken JSON.
     """
@@ -78,6 +86,8 @@ class FakeGenerator:
     def _reply(self, request: Request) -> str:
         if np.random.default_rng(request.seed).random() < self.malformed:
             return '[{"interest": "half a'
+        if "prefixItems" in request.json_schema:
+            return json.dumps([_first_offer(slot) for slot in request.json_schema["prefixItems"]])
         last_turn = request.prompt.rsplit("<user>", 1)[-1]
         titles = [(int(number), set(_WORD.findall(title.lower()))) for number, title in _TITLE.findall(last_turn)]
         shared = Counter(word for _, words in titles for word in sorted(words))

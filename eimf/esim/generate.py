@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
@@ -16,11 +16,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt, as rendered for the model; `seed` starts this attempt's own random stream."""
+    """One prompt, as rendered for the model, and the JSON schema of its reply; `seed` starts this attempt's own random
+    stream."""
 
     key: str
     prompt: str
     seed: int
+    json_schema: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,17 @@ class Renderer(Protocol):
 
 
 @dataclass(frozen=True)
+class Question:
+    """What is asked about one history: the rendered prompt, the number of its titles, the JSON schema of the reply,
+    and, with a closed vocabulary, the numbers of the titles that carry each phrase offered."""
+
+    prompt: str
+    num_titles: int
+    json_schema: Mapping[str, Any] = field(default_factory=dict)
+    offered: Mapping[str, Sequence[int]] | None = None
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One attempt at a request: its row in the reply store (`schema.REPLIES`), and its reply, parsed."""
 
@@ -91,15 +104,15 @@ class Replies:
     """The last attempt at each request of a run. Each reply is parsed once."""
 
     def __init__(
-        self, known: pa.Table, num_titles: Mapping[str, int], parse: Callable[[str, int], Parsed], retries: int
+        self, known: pa.Table, questions: Mapping[str, Question], parse: Callable[[str, Question], Parsed], retries: int
     ) -> None:
-        """`num_titles` has the number of titles in each request's prompt, by request key; `parse(reply, num_titles)`
-        reads a reply. Of the `known` rows (`schema.REPLIES`) those of other requests do not count, nor do attempts
-        beyond `retries`, which a run with more retries sent."""
-        self._num_titles, self._parse, self._retries = num_titles, parse, retries
+        """`questions` are those of this run, by request key; `parse(reply, question)` reads a reply. Of `known` rows
+        (`schema.REPLIES`) those of other requests do not count, nor do attempts beyond `retries`, which a run with more
+        retries sent."""
+        self._questions, self._parse, self._retries = questions, parse, retries
         self._last: dict[str, Attempt] = {}
         for row in known.to_pylist():
-            if row[schema.REQUEST_KEY] in num_titles and row[schema.ATTEMPT] <= retries:
+            if row[schema.REQUEST_KEY] in questions and row[schema.ATTEMPT] <= retries:
                 self.add(row)
 
     def add(self, row: Row) -> None:
@@ -107,7 +120,7 @@ class Replies:
         key = row[schema.REQUEST_KEY]
         last = self._last.get(key)
         if last is None or row[schema.ATTEMPT] > last.row[schema.ATTEMPT]:
-            self._last[key] = Attempt(row, self._parse(row[schema.REPLY], self._num_titles[key]))
+            self._last[key] = Attempt(row, self._parse(row[schema.REPLY], self._questions[key]))
 
     def last(self, key: str) -> Attempt:
         """The last attempt at a request. Raises KeyError if there is none."""
@@ -123,13 +136,13 @@ class Replies:
 
     def pending(self) -> dict[str, int]:
         """Every request to be sent, by key, with the number of its attempt."""
-        attempts = ((key, self.next_attempt(key)) for key in self._num_titles)
+        attempts = ((key, self.next_attempt(key)) for key in self._questions)
         return {key: attempt for key, attempt in attempts if attempt is not None}
 
 
 def generate_missing(
     generator: Callable[[], Generator],
-    prompts: Mapping[str, str],
+    questions: Mapping[str, Question],
     replies: Replies,
     *,
     chunk_size: int,
@@ -138,7 +151,7 @@ def generate_missing(
 ) -> int:
     """Generate until every request has a valid reply or no retries left. Returns how many requests were sent.
 
-    `prompts` maps request keys to rendered prompts. `generator` loads the model; it is only called if a request is
+    `questions` are by request key. `generator` loads the model; it is only called if a request is
     pending. `save` gets every `chunk_size` finished replies before the next ones are waited for.
     """
     if not (pending := replies.pending()):
@@ -146,7 +159,7 @@ def generate_missing(
     num_sent = 0
     with closing(generator()) as engine:
         while pending:
-            requests = [Request(key, prompts[key], request_seed(key, attempt)) for key, attempt in pending.items()]
+            requests = [_request(key, questions[key], attempt) for key, attempt in pending.items()]
             stream = engine.generate(requests)
             while chunk := list(islice(stream, chunk_size)):
                 rows = [_row(reply, pending[reply.key]) for reply in chunk]
@@ -157,6 +170,10 @@ def generate_missing(
             num_sent += len(pending)
             pending = replies.pending()
     return num_sent
+
+
+def _request(key: str, question: Question, attempt: int) -> Request:
+    return Request(key, question.prompt, request_seed(key, attempt), question.json_schema)
 
 
 def _row(reply: Reply, attempt: int) -> Row:

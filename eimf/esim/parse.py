@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,19 @@ class Parsed:
     whole: bool = True
 
 
-def parse_reply(reply: str, num_titles: int, examples: Set[str], max_interests: int) -> Parsed:
+def parse_reply(
+    reply: str,
+    num_titles: int,
+    examples: Set[str],
+    max_interests: int,
+    offered: Mapping[str, Collection[int]] | None = None,
+) -> Parsed:
     """Read `[{"interest": text, "items": [numbers]}]`, with or without other text around it, in linear time.
 
     An entry is dropped if its interest is not text, is empty, repeats an earlier one, or is word for word one of the
     prompt's `examples` (case-folded phrases). Numbers outside 1..`num_titles` are dropped from the evidence. If the
-    list breaks off at the end of the reply, its whole entries are read.
+    list breaks off at the end of the reply, its whole entries are read. With a closed vocabulary, `offered` has the
+    numbers of the titles that carry each phrase: other phrases and other numbers are dropped.
     """
     value, whole, reason = _json_list(reply)
     if value is None:
@@ -39,12 +46,15 @@ def parse_reply(reply: str, num_titles: int, examples: Set[str], max_interests: 
     repeats = 0
     for entry in value[:_ENTRIES]:
         phrase = _phrase(entry)
+        if offered is not None and phrase not in offered:
+            continue
         if phrase.casefold() in examples:
             repeats += 1
         elif phrase and phrase.casefold() not in taken and len(interests) < max_interests:
             taken.add(phrase.casefold())
             interests.append(phrase)
-            evidence.append(_numbers(entry, num_titles))
+            numbers = _numbers(entry, num_titles)
+            evidence.append([number for number in numbers if offered is None or number in offered[phrase]])
     if interests:
         return Parsed(interests, evidence, None, whole)
     return Parsed([], [], "only repeats the prompt's examples" if repeats else "no entry with an interest", whole)

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from eimf.errors import DataError, SettingError, on_one_line
 from eimf.esim.generate import Renderer
+from eimf.esim.markers import is_marker
+from eimf.esim.vocabulary import BRAND, CATEGORY, DECADE, KIND, SERIES
 
 Message = dict[str, str]
+_NAMED = (DECADE, BRAND, CATEGORY, KIND, SERIES)
 _NUMBER = Field(ge=1, le=10_000)
 
 
@@ -42,6 +45,22 @@ class Template(BaseModel):
     """The task, the same for every user."""
     examples: tuple[_Example, ...] = ()
     """Histories with their answers, shown as earlier turns of the conversation."""
+    wording: dict[str, str] = Field(default_factory=lambda: {"category": "{}", "brand": "{}", "kind": "{}"})
+    """With a closed vocabulary: how a phrase names what titles have in common, by what that is: a category or genre, a
+    brand, a decade, a kind of thing (`inkjet printers`), a series (`Star Trek`). `{} movies`, for example. What is left
+    out is not named alone."""
+
+    def content(self, *, closed: bool) -> dict[str, Any]:
+        """What determines the prompts, for keys: without a closed vocabulary the wording does not count."""
+        return self.model_dump(mode="json", exclude=set() if closed else {"wording"})
+
+    @field_validator("wording")
+    @classmethod
+    def _patterns(cls, wording: dict[str, str]) -> dict[str, str]:
+        for kind, pattern in wording.items():
+            if kind not in _NAMED or pattern.count("{}") != 1:
+                raise ValueError(f"{kind[:40]!r} needs one {{}} in its pattern, and is one of {', '.join(_NAMED)}")
+        return wording
 
     def example_phrases(self) -> frozenset[str]:
         """The interests of the examples, case-folded. A reply that repeats one does not describe the user."""
@@ -86,15 +105,21 @@ def numbered(titles: Sequence[str]) -> str:
     return "\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))
 
 
-def messages(template: Template, titles: Sequence[str]) -> list[Message]:
+def messages(template: Template, titles: Sequence[str], phrases: Sequence[str] = ()) -> list[Message]:
     """The conversation for one user. All but its last message are the same for every user, so the engine's prefix cache
-    holds them."""
+    holds them. With a closed vocabulary, the `phrases` offered follow the titles; those of the examples are the
+    interests of all examples."""
     conversation = [{"role": "system", "content": template.system.strip()}]
+    in_examples = sorted(entry.interest for example in template.examples for entry in example.interests)
     for example in template.examples:
         answer = [{"interest": entry.interest, "items": list(entry.items)} for entry in example.interests]
-        conversation.append({"role": "user", "content": numbered(example.titles)})
+        conversation.append({"role": "user", "content": _turn(example.titles, in_examples if phrases else ())})
         conversation.append({"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)})
-    return [*conversation, {"role": "user", "content": numbered(titles)}]
+    return [*conversation, {"role": "user", "content": _turn(titles, phrases)}]
+
+
+def _turn(titles: Sequence[str], phrases: Sequence[str]) -> str:
+    return f"{numbered(titles)}\n\nChoose from: {'; '.join(phrases)}" if phrases else numbered(titles)
 
 
 class PromptWriter:
@@ -102,26 +127,32 @@ class PromptWriter:
 
     def __init__(self, template: Template, renderer: Renderer) -> None:
         self._template, self._renderer = template, renderer
-        self._expected: dict[int, list[str]] = {}
+        self._expected: dict[tuple[int, bool], list[str]] = {}
 
-    def write(self, titles: Sequence[str]) -> str:
-        """The prompt. Raises DataError if it has other markers than with harmless titles. That only happens if a
-        tokenizer reads in the prompt a marker that it does not read in the title."""
+    def offerable(self, phrase: str) -> bool:
+        """False for a phrase that the model might read as a marker."""
+        return phrase.isprintable() and not is_marker(phrase) and self._renderer.as_data(phrase) == phrase
+
+    def write(self, titles: Sequence[str], phrases: Sequence[str] = ()) -> str:
+        """The prompt, with the `phrases` offered, if any. Raises DataError if it has other markers than with harmless
+        titles. That only happens if a tokenizer reads in the prompt a marker that it does not read in the title."""
         clean = [self._renderer.as_data(" ".join(title.split())) for title in titles]
-        prompt = self._render(clean)
-        if self._renderer.markers(prompt) != self._markers_of(len(titles)):
-            unsafe = [title for title in clean if self._renderer.markers(self._render([title])) != self._markers_of(1)]
+        prompt = self._render(clean, phrases)
+        if self._renderer.markers(prompt) != self._markers_of(len(titles), bool(phrases)):
+            one = self._markers_of(1, False)
+            unsafe = [title for title in clean if self._renderer.markers(self._render([title])) != one]
             problem = f"title {(unsafe or clean)[0][:100]!r} holds a special token of the LLM"
             raise DataError("dataset.columns.title", problem, "change that title, or leave it empty")
         return prompt
 
-    def _render(self, titles: Sequence[str]) -> str:
-        return self._renderer.render(messages(self._template, titles))
+    def _render(self, titles: Sequence[str], phrases: Sequence[str] = ()) -> str:
+        return self._renderer.render(messages(self._template, titles, phrases))
 
-    def _markers_of(self, count: int) -> list[str]:
-        if count not in self._expected:
-            self._expected[count] = self._renderer.markers(self._render(["x"] * count))
-        return self._expected[count]
+    def _markers_of(self, count: int, closed: bool) -> list[str]:
+        if (count, closed) not in self._expected:
+            prompt = self._render(["x"] * count, ["x"] if closed else ())
+            self._expected[count, closed] = self._renderer.markers(prompt)
+        return self._expected[count, closed]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,6 @@ class VllmGenerator:
         chat: ChatRenderer,
         *,
         sampling: Mapping[str, Any],
-        json_schema: Mapping[str, Any],
         max_prompt_tokens: int,
         dtype: str,
         concurrent_requests: int,
@@ -73,7 +72,7 @@ class VllmGenerator:
         """Loads the model of `chat`. `sampling` has vLLM's sampling parameters except the seed, `memory` what
         `memory_options` returns."""
         self._chat = chat
-        self._schema, self._sampling = dict(json_schema), dict(sampling)
+        self._sampling = dict(sampling)
         self._max_prompt_tokens = max_prompt_tokens
         length = max_prompt_tokens + int(sampling["max_tokens"])
         batch = {} if on_gpu else {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, length)}
@@ -99,7 +98,7 @@ class VllmGenerator:
             raise SettingError("llm.max_prompt_tokens", problem, "raise it, or lower prompt.max_titles")
         with _alive("llm.model"):
             for request, tokens in zip(requests, prompts, strict=True):
-                engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request.seed))
+                engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request))
             while engine.has_unfinished_requests():
                 for output in engine.step():
                     if output.finished:
@@ -108,12 +107,12 @@ class VllmGenerator:
     def close(self) -> None:
         _shut_down(self._llm, self._threads)
 
-    def _parameters(self, seed: int) -> Any:
+    def _parameters(self, request: Request) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
-        structure = StructuredOutputsParams(json=self._schema, disable_any_whitespace=True)
-        return SamplingParams(**self._sampling, seed=seed, structured_outputs=structure)
+        structure = StructuredOutputsParams(json=dict(request.json_schema), disable_any_whitespace=True)
+        return SamplingParams(**self._sampling, seed=request.seed, structured_outputs=structure)
 
 
 def _threads() -> int:

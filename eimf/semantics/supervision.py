@@ -78,7 +78,7 @@ def read_supervision(item_vectors: pa.Table, users: pa.Table, interests: pa.Tabl
     width = schema.width_of(item_vectors)
     schema.checked(item_vectors, schema.item_vectors(width))
     schema.checked(users, schema.ESIM_USERS)
-    schema.checked(interests, schema.esim_interests(width))
+    schema.checked(interests, schema.esim_interests(width), (schema.INTEREST_ID, schema.CLUSTER, schema.VECTOR))
     _check_items(item_vectors, histories)
     _check_users(users, histories)
     vectors, ids = _dense_interests(interests, users, width)

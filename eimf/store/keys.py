@@ -52,6 +52,8 @@ def stage_key(kind: str, version: int, parents: Mapping[str, str], configuration
     return digest(content)
 
 
-def request_key(generator: Mapping[str, Any], prompt: str) -> str:
-    """Key of one LLM request: the generator's identity (model, revision, sampling, schema) and the rendered prompt."""
-    return digest({"generator": dict(generator), "prompt": prompt})
+def request_key(generator: Mapping[str, Any], prompt: str, schema: Mapping[str, Any] | None = None) -> str:
+    """Key of one LLM request: the generator's identity (model, revision, sampling, schema), the rendered prompt, and
+    the request's own JSON schema, if it has one."""
+    own = {} if schema is None else {"schema": dict(schema)}
+    return digest({"generator": dict(generator), "prompt": prompt, **own})

@@ -22,6 +22,7 @@ from pipeline.console import info
 if TYPE_CHECKING:
     from eimf.esim.chat import ChatRenderer
 
+_OWN_SCHEMA = "of the request"
 _DTYPES = ("bfloat16", "float32", "float16")
 
 
@@ -36,21 +37,25 @@ class Engines:
         runtime: RuntimeSettings,
         *,
         max_titles: int,
+        closed_vocabulary: bool,
         folder: Path,
         replies: Path,
     ) -> None:
-        """The LLM is shown `max_titles`. `folder`: where relative paths of models start. `replies`: the folder of
-        recorded replies, which `llm.backend="replay"` reads."""
+        """The LLM is shown `max_titles`; with a closed vocabulary every request has a JSON schema of its own. `folder`:
+        where relative paths of models start. `replies`: the folder of recorded replies, which `llm.backend="replay"`
+        reads."""
         self._encoder_settings, self._llm, self._runtime = encoder, llm, runtime
         self._folder, self._replies = folder, replies
         self._on_gpu = gpu_present()
         self._sampling = {"temperature": llm.temperature, "top_p": llm.top_p, "max_tokens": llm.max_tokens}
-        self._json_schema = reply_schema(
+        self.closed_vocabulary = closed_vocabulary
+        self.json_schema = reply_schema(
             min_interests=llm.min_interests,
             max_interests=llm.max_interests,
             interest_chars=llm.interest_chars,
             max_titles=max_titles,
         )
+        """That of every reply, without a closed vocabulary."""
         self._encoder: Encoder | None = None
         self.seconds: dict[str, float] = {}
         """How long each engine took to start, by its setting."""
@@ -74,7 +79,11 @@ class Engines:
         """Everything but the prompt that determines a reply: part of every request key. Replayed replies have the
         model's."""
         settings = self._llm
-        fixed = {"sampling": self._sampling, "seed": settings.seed, "schema": self._json_schema}
+        fixed = {
+            "sampling": self._sampling,
+            "seed": settings.seed,
+            "schema": _OWN_SCHEMA if self.closed_vocabulary else self.json_schema,
+        }
         if settings.backend == "fake":
             return {"backend": "fake", **fixed}
         model = model_identity(settings.model, settings.revision, self._folder, "llm.model")
@@ -151,7 +160,6 @@ class Engines:
             return VllmGenerator(
                 chat,
                 sampling=self._sampling,
-                json_schema=self._json_schema,
                 max_prompt_tokens=settings.max_prompt_tokens,
                 dtype=self.generator_identity["dtype"],
                 concurrent_requests=self._runtime.concurrent_requests,

@@ -1,25 +1,34 @@
 """Stage 9: the ESIM artifact, all that stage two needs of users and interests."""
 
+from typing import TYPE_CHECKING
+
 from eimf import schema
 from eimf.store.artifact import Staging
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _PARENTS = ("dataset", "item_vectors", "clusters", "requests", "interests", "interest_vectors")
 """`item_vectors` too: stage two reads the vectors of the items from there, so this one does not repeat them."""
+_SEED = 2026
+"""Of the shuffled pairing that the grounding is compared with."""
 
 
 def esim_stage() -> Stage:
     """Stage 9."""
-    return Stage(9, "esim", 2, _PARENTS, {}, _build_esim)
+    return Stage(9, "esim", 3, _PARENTS, {}, _build_esim)
 
 
 def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
     from eimf.esim.assemble import esim_interests, esim_users
+    from eimf.esim.grounding import read_grounding
 
     clusters = artifacts["clusters"].table("clusters")
     users = esim_users(clusters, artifacts["requests"].table("requests"))
-    vectors = artifacts["interest_vectors"].table("vectors")
-    interests = esim_interests(clusters, artifacts["interests"].table("interests"), vectors)
+    texts, vectors = artifacts["interests"].table("interests"), artifacts["interest_vectors"].table("vectors")
+    grounding = read_grounding(artifacts["item_vectors"].table("vectors"), texts, vectors, _SEED)
+    interests = esim_interests(clusters, texts, vectors, grounding.of_interest)
     staging.write_table("users", users)
     staging.write_table("interests", interests)
     return {
@@ -27,4 +36,15 @@ def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
         "clusters": len(users[schema.CLUSTER].unique()),
         "with_interests": len(interests[schema.CLUSTER].unique()),
         "interests": interests.num_rows,
+        "distinct": len(texts[schema.INTEREST].unique()),
+        "grounding": _mean(grounding.of_interest),
+        "shuffled": _mean(grounding.shuffled),
     }
+
+
+def _mean(values: "np.ndarray") -> float:
+    """To four digits; 0 if no interest has evidence."""
+    import numpy as np
+
+    known = values[~np.isnan(values)]
+    return round(float(known.mean()), 4) if len(known) else 0.0

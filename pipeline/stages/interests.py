@@ -1,10 +1,11 @@
-"""Stages 6 and 7: what the LLM is asked, and what it replies."""
+"""Stage 7: what the LLM replies."""
 
+from collections.abc import Set
 from functools import partial
+from typing import TYPE_CHECKING
 
 from eimf import schema
-from eimf.config import LLMSettings, PromptSettings
-from eimf.errors import DataError
+from eimf.config import LLMSettings
 from eimf.esim.prompt import Template
 from eimf.store import keys
 from eimf.store.artifact import Staging, Store
@@ -13,16 +14,11 @@ from pipeline.backends.engines import Engines
 from pipeline.console import Waiting, info, progress
 from pipeline.stages.stage import Artifacts, Stage, Summary, this_process
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def requests_stage(settings: PromptSettings, template: Template, engines: Engines) -> Stage:
-    """Stage 6: a rendered prompt for each typical user."""
-    configuration = {
-        "prompt": settings.model_dump(mode="json", exclude={"template"}),
-        "template": template.model_dump(mode="json"),
-        "generator": engines.generator_identity,
-    }
-    build = partial(_build_requests, settings, template, engines)
-    return Stage(6, "requests", 3, ("dataset", "typical_users"), configuration, build)
+    from eimf.esim.generate import Question
+    from eimf.esim.parse import Parsed
 
 
 def interests_stage(
@@ -31,33 +27,6 @@ def interests_stage(
     """Stage 7: the LLM's replies and the interests in them. `store` keeps the replies, `chunk_size` at a time."""
     build = partial(_build_interests, settings, template, engines, store, chunk_size)
     return Stage(7, "interests", 3, ("requests",), {"retries": settings.retries}, build)
-
-
-def _build_requests(
-    settings: PromptSettings, template: Template, engines: Engines, artifacts: Artifacts, staging: Staging
-) -> Summary:
-    import pyarrow as pa
-
-    from eimf.esim.prompt import PromptWriter, prompt_history
-    from pipeline.stages.load import histories_of
-
-    generator = engines.generator_identity
-    writer = PromptWriter(template, engines.renderer())
-    train = histories_of(artifacts).training()
-    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
-    typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
-    rows = []
-    for user in typical:
-        item_idx = train.item_idx[train.offsets[user] : train.offsets[user + 1]]
-        history = prompt_history(item_idx, titles, settings.max_titles, settings.title_chars)
-        if history is not None:
-            prompt = writer.write(history.titles)
-            rows.append((keys.request_key(generator, prompt), user, prompt, history.item_idx, history.last_position))
-    if not rows:
-        problem = f"no typical user of {len(typical)} has an item with a title in training"
-        raise DataError("dataset.columns.title", problem, "name a column with titles: the LLM reads them")
-    staging.write_table("requests", pa.table(list(map(list, zip(*rows, strict=True))), schema=schema.REQUESTS))
-    return {"requests": len(rows), "without_titles": len(typical) - len(rows)}
 
 
 def _build_interests(
@@ -70,23 +39,21 @@ def _build_interests(
     staging: Staging,
 ) -> Summary:
     from eimf.esim.generate import Replies, generate_missing, interests_table, replies_table
-    from eimf.esim.parse import parse_reply
     from eimf.esim.summary import check_any, copied_evidence, counts
 
     requests = artifacts["requests"].table("requests")
     request_keys = requests[schema.REQUEST_KEY].to_pylist()
-    prompts = dict(zip(request_keys, requests[schema.PROMPT].to_pylist(), strict=True))
-    num_titles = dict(zip(request_keys, map(len, requests[schema.HISTORY].to_pylist()), strict=True))
-    parse = partial(parse_reply, examples=template.example_phrases(), max_interests=settings.max_interests)
+    questions = _questions(requests, settings, engines)
+    parse = partial(_parse, template.example_phrases(), settings.max_interests)
     generator = keys.digest(engines.generator_identity)
     reply_store = ReplyStore(store.root, generator)
     # Two runs never ask twice about a user that both of them need.
     with store.lock(f"replies-{generator}", this_process(), Waiting("asks the same LLM")):
-        replies = Replies(reply_store.read(), num_titles, parse, settings.retries)
+        replies = Replies(reply_store.read(), questions, parse, settings.retries)
         with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
             num_sent = generate_missing(
                 engines.generator,
-                prompts,
+                questions,
                 replies,
                 chunk_size=chunk_size,
                 save=reply_store.append,
@@ -100,6 +67,31 @@ def _build_interests(
     summary = {"llm_requests": num_sent, **counts(parsed_replies, interests), "copied_evidence": num_copied}
     _report_truncated(summary, settings.max_tokens)
     return summary
+
+
+def _questions(requests: "pa.Table", settings: LLMSettings, engines: Engines) -> "dict[str, Question]":
+    """What each request asks, by its key."""
+    from eimf.esim.generate import Question
+    from eimf.esim.offers import Offer, offers_schema
+
+    questions = {}
+    for row in requests.to_pylist():
+        reply_schema, offered = engines.json_schema, None
+        if row.get(schema.OFFERS):
+            offers = [Offer(o[schema.INTEREST], tuple(o[schema.NUMBERS]), o[schema.SLOT]) for o in row[schema.OFFERS]]
+            reply_schema = offers_schema(offers, settings.min_interests)
+            offered = {offer.interest: offer.items for offer in offers}
+        question = Question(row[schema.PROMPT], len(row[schema.HISTORY]), reply_schema, offered)
+        questions[row[schema.REQUEST_KEY]] = question
+    return questions
+
+
+def _parse(examples: Set[str], max_interests: int, reply: str, question: "Question") -> "Parsed":
+    """Read a reply. A phrase that was offered may also be one of the prompt's examples."""
+    from eimf.esim.parse import parse_reply
+
+    known = examples if question.offered is None else frozenset[str]()
+    return parse_reply(reply, question.num_titles, known, max_interests, question.offered)
 
 
 def _report_truncated(summary: Summary, max_tokens: int) -> None:

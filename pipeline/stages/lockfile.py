@@ -61,6 +61,8 @@ def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
     settings = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]), exclude=_WITHOUT_EFFECT)
     if "llm" in settings and settings["llm"]["backend"] == "replay":
         settings["llm"]["backend"] = "vllm"
+    if "prompt" in settings and settings["prompt"].pop("vocabulary") and recipe.prompt.is_closed(recipe.llm):
+        settings["prompt"]["vocabulary"] = "closed"  # a lock of a free one is older than the setting
     return StageOneSettings(kind, recipe.dataset.name, settings, recipe.folder)
 
 
@@ -124,5 +126,6 @@ def _content_digests(behind: StageOneSettings) -> dict[str, str]:
     if "prompt" in behind.settings:
         with suppress(SettingError):
             template = load_template(behind.settings["prompt"]["template"], behind.folder)
-            digests["prompt.template"] = keys.digest(template.model_dump(mode="json"))
+            closed = "vocabulary" in behind.settings["prompt"]
+            digests["prompt.template"] = keys.digest(template.content(closed=closed))
     return {field: digest for field, digest in sorted(digests.items()) if digest is not None}

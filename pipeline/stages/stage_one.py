@@ -11,8 +11,9 @@ from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.esim import esim_stage
-from pipeline.stages.interests import interests_stage, requests_stage
+from pipeline.stages.interests import interests_stage
 from pipeline.stages.lockfile import STAGE_TWO_KINDS, save_lock, settings_behind
+from pipeline.stages.requests import requests_stage
 from pipeline.stages.stage import Stage, find_or_build
 from pipeline.stages.texts import interest_vectors_stage, item_vectors_stage
 from pipeline.stages.users import clusters_stage, typical_users_stage, user_vectors_stage
@@ -49,7 +50,7 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
         typical_users_stage(recipe.cluster.min_typical_history),
-        requests_stage(recipe.prompt, template, engines),
+        requests_stage(recipe.prompt, recipe.llm, template, engines),
         interests_stage(recipe.llm, template, engines, store, runtime.reply_chunk_size),
         interest_vectors_stage(engines, runtime.encode_batch_size),
         esim_stage(),
@@ -63,6 +64,7 @@ def engines_of(recipe: Recipe, store: Store, kind: type[Engines] = Engines) -> E
         recipe.llm,
         recipe.runtime,
         max_titles=recipe.prompt.max_titles,
+        closed_vocabulary=recipe.prompt.is_closed(recipe.llm),
         folder=recipe.folder,
         replies=store.root / "replies",
     )

@@ -25,26 +25,27 @@ VECTORS = pa.table(
     [pa.array([0, 1, 2], pa.int32()), to_column(np.arange(6, dtype=np.float32).reshape(3, 2))],
     schema=schema.interest_vectors(2),
 )
+GROUNDING = np.array([0.5, 0.25, np.nan], np.float32)  # the last one has no evidence
 
 
 def test_interests_are_sorted_by_the_cluster_of_their_typical_user_and_keep_their_ids():
-    rows = esim_interests(CLUSTERS, INTERESTS, VECTORS).to_pylist()
-    assert [(row["interest_id"], row["cluster"], row["vector"]) for row in rows] == [
-        (2, 0, [4, 5]),
-        (0, 2, [0, 1]),
-        (1, 2, [2, 3]),
+    rows = esim_interests(CLUSTERS, INTERESTS, VECTORS, GROUNDING).to_pylist()
+    assert [(row["interest_id"], row["cluster"], row["vector"], row["grounding"]) for row in rows] == [
+        (2, 0, [4, 5], None),
+        (0, 2, [0, 1], 0.5),
+        (1, 2, [2, 3], 0.25),
     ]
 
 
 def test_text_and_evidence_of_a_row_of_stage_two_are_one_take_away():
-    interests = esim_interests(CLUSTERS, INTERESTS, VECTORS)
+    interests = esim_interests(CLUSTERS, INTERESTS, VECTORS, GROUNDING)
     labels = INTERESTS.take(interests["interest_id"]).select(["interest", "evidence"]).to_pydict()
     assert labels == {"interest": ["crime", "jazz", "fishing"], "evidence": [[], [7, 9], [8]]}
 
 
 def test_without_any_interest_there_is_nothing_to_train_against():
     with pytest.raises(DataError, match="no reply of the LLM held a usable interest"):
-        esim_interests(CLUSTERS, INTERESTS.slice(0, 0), VECTORS.slice(0, 0))
+        esim_interests(CLUSTERS, INTERESTS.slice(0, 0), VECTORS.slice(0, 0), GROUNDING[:0])
 
 
 def test_users_have_the_last_position_that_was_in_their_prompt():

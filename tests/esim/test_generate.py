@@ -1,29 +1,40 @@
 """Generation with retries, and the tables of replies and interests."""
 
-from functools import partial
-
 import pyarrow as pa
 import pytest
 
 from eimf import schema
 from eimf.esim.fake import FakeGenerator, FakeRenderer
-from eimf.esim.generate import Generator, Replies, Reply, generate_missing, interests_table, replies_table, request_seed
-from eimf.esim.parse import parse_reply
+from eimf.esim.generate import (
+    Generator,
+    Question,
+    Replies,
+    Reply,
+    generate_missing,
+    interests_table,
+    replies_table,
+    request_seed,
+)
+from eimf.esim.parse import Parsed, parse_reply
 from eimf.store.keys import digest
 
-PROMPTS = {
-    digest(number): FakeRenderer().render(
-        [{"role": "user", "content": f"1. red fox {number}\n2. red hen\n3. blue hen"}]
+QUESTIONS = {
+    digest(number): Question(
+        FakeRenderer().render([{"role": "user", "content": f"1. red fox {number}\n2. red hen\n3. blue hen"}]), 3
     )
     for number in range(10)
 }
-KEYS = list(PROMPTS)
+KEYS = list(QUESTIONS)
 
 
 def attempts_at(keys: list[str], known: list[dict], retries: int) -> Replies:
     """What is known of requests with three titles each."""
-    parse = partial(parse_reply, examples=frozenset(), max_interests=4)
-    return Replies(pa.Table.from_pylist(known, schema=schema.REPLIES), dict.fromkeys(keys, 3), parse, retries)
+    questions = {key: Question("", 3) for key in keys}
+    return Replies(pa.Table.from_pylist(known, schema=schema.REPLIES), questions, parse, retries)
+
+
+def parse(reply: str, question: Question) -> Parsed:
+    return parse_reply(reply, question.num_titles, frozenset(), 4, question.offered)
 
 
 def generate(generator: Generator, known: list[dict], retries: int, chunk_size: int = 3):
@@ -31,7 +42,7 @@ def generate(generator: Generator, known: list[dict], retries: int, chunk_size: 
     replies = attempts_at(KEYS, known, retries)
     chunks: list[list[dict]] = []
     num_sent = generate_missing(
-        lambda: generator, PROMPTS, replies, chunk_size=chunk_size, save=chunks.append, on_progress=lambda _: None
+        lambda: generator, QUESTIONS, replies, chunk_size=chunk_size, save=chunks.append, on_progress=lambda _: None
     )
     return replies, chunks, num_sent
 
@@ -59,7 +70,7 @@ def test_an_answered_request_is_never_sent_again_and_without_any_the_model_is_no
         raise AssertionError("nothing is pending")
 
     replies = attempts_at(KEYS, known, 0)
-    nothing = generate_missing(unloadable, PROMPTS, replies, chunk_size=3, save=chunks.append, on_progress=print)
+    nothing = generate_missing(unloadable, QUESTIONS, replies, chunk_size=3, save=chunks.append, on_progress=print)
     assert nothing == 0
 
 
@@ -85,11 +96,12 @@ def test_each_reply_is_parsed_once_and_those_to_other_requests_never():
     known = [row for chunk in chunks for row in chunk]
     parsed: list[str] = []
 
-    def parse(reply: str, num_titles: int):
+    def noting(reply: str, question: Question) -> Parsed:
         parsed.append(reply)
-        return parse_reply(reply, num_titles, frozenset(), 4)
+        return parse(reply, question)
 
-    replies = Replies(pa.Table.from_pylist(known, schema=schema.REPLIES), dict.fromkeys(KEYS[:4], 3), parse, 0)
+    questions = {key: QUESTIONS[key] for key in KEYS[:4]}
+    replies = Replies(pa.Table.from_pylist(known, schema=schema.REPLIES), questions, noting, 0)
     assert not replies.pending()
     table = requests(KEYS[:4], [7, 8, 9])
     assert replies_table(table, replies).num_rows == 4 and interests_table(table, replies).num_rows > 4
@@ -139,13 +151,13 @@ def test_a_reply_that_was_cut_is_an_answer_if_it_has_a_whole_entry():
                 text = texts[int(request.prompt)]
                 yield Reply(request.key, text, 1, 9, "stop" if text.endswith("]") else "length")
 
-    prompts = {digest(number): str(number) for number in range(3)}
-    replies = attempts_at(list(prompts), [], retries=1)
+    questions = {digest(number): Question(str(number), 3) for number in range(3)}
+    replies = attempts_at(list(questions), [], retries=1)
     num_sent = generate_missing(
-        lambda: Cut(4), prompts, replies, chunk_size=8, save=lambda rows: None, on_progress=lambda _: None
+        lambda: Cut(4), questions, replies, chunk_size=8, save=lambda rows: None, on_progress=lambda _: None
     )
     assert num_sent == 3 + 1
-    table = requests(list(prompts), [7, 8, 9])
+    table = requests(list(questions), [7, 8, 9])
     assert [(row["status"], row["reason"]) for row in replies_table(table, replies).to_pylist()] == [
         ("truncated", None),
         ("malformed", "cut by llm.max_tokens (broken JSON (JSONDecodeError))"),

@@ -137,3 +137,11 @@ def test_a_reply_of_brackets_takes_linear_time(reply):
     begin = time.thread_time()
     parse(reply)
     assert time.thread_time() - begin < 0.3  # about .01 to .07; by the square of its length it would be minutes
+
+
+def test_with_a_closed_vocabulary_other_phrases_and_numbers_of_other_titles_are_dropped():
+    jazz, crime, war = ("jazz", [1, 2, 3]), ("Crime", [1]), ("war", [9])
+    reply = json.dumps([{"interest": name, "items": numbers} for name, numbers in (jazz, crime, war)])
+    parsed = parse_reply(reply, 9, frozenset(), 4, {"jazz": (2, 3, 7), "war": (1,), "crime": (1,)})
+    assert (parsed.interests, parsed.evidence) == (["jazz", "war"], [[2, 3], []])
+    assert parse_reply(reply, 9, frozenset(), 4, {"x": (1,)}).reason == "no entry with an interest"

@@ -108,3 +108,18 @@ def test_the_schema_bounds_what_the_parser_accepts():
     schema = reply_schema(min_interests=2, max_interests=4, interest_chars=60, max_titles=15)
     assert (schema["minItems"], schema["maxItems"]) == (2, 4)
     assert schema["items"]["properties"]["items"]["items"] == {"type": "integer", "minimum": 1, "maximum": 15}
+
+
+def test_phrases_to_choose_from_follow_the_titles_and_the_shared_part_stays_shared(tmp_path):
+    template = load_template("movies", tmp_path)
+    a, b = messages(template, ["Heat"], ["crime movies"]), messages(template, ["Babe"], ["animals", "1990s movies"])
+    assert a[:-1] == b[:-1] and b[-1]["content"] == "1. Babe\n\nChoose from: animals; 1990s movies"
+    offered = a[1]["content"].rpartition("Choose from: ")[2].split("; ")
+    assert {phrase.casefold() for phrase in offered} == template.example_phrases()
+
+
+@pytest.mark.parametrize("wording", ['{mood = "{}"}', '{category = "movies"}', '{category = "{} {}"}'])
+def test_a_wording_that_names_nothing_is_refused(tmp_path, wording):
+    (tmp_path / "mine.toml").write_text(f'version = 1\nsystem = "Say."\nwording = {wording}\n')
+    with pytest.raises(SettingError, match=r"is not a template \(wording: .* needs one \{\} in its pattern"):
+        load_template("mine.toml", tmp_path)

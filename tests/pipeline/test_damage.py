@@ -75,7 +75,7 @@ def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folde
     run_esim(planted.recipe(world_folder), store)
     next(store.root.glob("clusters/*/manifest.json")).write_text('{"format": 1')
     edited = next(store.root.glob("esim/*/manifest.json"))
-    edited.write_text(edited.read_text().replace('"stage_version": 2', '"stage_version": 3'))
+    edited.write_text(edited.read_text().replace('"stage_version": 3', '"stage_version": 4'))
     capsys.readouterr()
     with pytest.raises(ArtifactError, match=r"clusters.*damaged manifest"):
         run_verify(store)

@@ -67,3 +67,9 @@ def test_an_interest_keeps_its_id_and_interests_that_do_not_fit_are_refused(data
     for broken in (interests.take([1, 2, 0]), interests.take([0] * 257)):
         with pytest.raises(ArtifactError, match=r"esim: interests are not sorted by cluster.*build its artifact again"):
             read_supervision(items, users, broken, data)
+
+
+def test_an_esim_artifact_from_before_the_grounding_is_read(data):
+    items, users, interests = tables(data)
+    old = read_supervision(items, users, interests.drop_columns([schema.GROUNDING]), data)
+    assert torch.equal(old.interest_vectors, read_supervision(items, users, interests, data).interest_vectors)

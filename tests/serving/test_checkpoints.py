@@ -246,5 +246,5 @@ def users_table(users: int, cluster: int = 0) -> pa.Table:
 
 def interests_table(*clusters: int) -> pa.Table:
     """One interest for each of the `clusters`."""
-    columns = [list(range(len(clusters))), list(clusters), [[0.6, 0.8]] * len(clusters)]
+    columns = [list(range(len(clusters))), list(clusters), [[0.6, 0.8]] * len(clusters), [None] * len(clusters)]
     return pa.table(columns, schema=schema.esim_interests(2))

@@ -24,6 +24,7 @@ def tables(data: Histories, last_read: np.ndarray | None = None) -> tuple[pa.Tab
             np.arange(7, dtype=np.int32),
             np.array([0, 0, 1, 1, 2, 2, 3], np.int32),
             to_column(rng.standard_normal((7, 12))),
+            pa.nulls(7, pa.float32()),
         ],
         schema=schema.esim_interests(12),
     )

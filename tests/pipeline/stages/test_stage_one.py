@@ -130,7 +130,7 @@ def test_the_name_and_the_place_of_a_dataset_change_nothing(world_folder, store,
 def test_stage_two_gets_dense_columns_and_the_llm_read_training_events_only(world_folder, store):
     artifacts = esim(store, world_folder)
     users, interests = artifacts["esim"].table("users"), artifacts["esim"].table("interests")
-    assert interests.schema.types == [pa.int32(), pa.int32(), schema.vector_type(32)]
+    assert interests.schema.types == [pa.int32(), pa.int32(), schema.vector_type(32), pa.float32()]
     last = users[schema.LAST_PROMPTED_POSITION].to_numpy()
     assert (last < histories_of(artifacts).num_train).all() and (last >= 0).sum() == 15
     np.testing.assert_allclose(np.linalg.norm(schema.vectors_of(interests), axis=1), 1, rtol=1e-5)
