@@ -98,19 +98,24 @@ def texts_of(
     means = [phrases.vectors[[row_of[interest_id] for interest_id in ids]].mean(axis=0) for ids in interest_ids]
     labels = normalize(np.stack(means)) if means else np.zeros((0, item_texts.shape[1]), np.float32)
     items, names = space(item_texts), space(labels)
-    people = people_of(histories, np.flatnonzero(histories.num_train > 0), items)
+    people = people_of(histories, _training_users(histories), items)
     return Texts(items, names, menu_order(labels @ labels.T, people, names))
 
 
 def picked_names(model: Model, texts: Texts) -> PickedNames:
     """What the training users would pick; a sample of them if there are many."""
     histories = model.histories
-    users = np.flatnonzero(histories.num_train > 0)
-    users = users[:: max(1, -(-len(users) // _MAX_USERS))]
+    users = _training_users(histories)
     begin, length = histories.offsets[users], histories.num_train[users]
     vectors = model.interests(begin, length).mean(axis=1)
     people = people_of(histories, users, texts.items)
     return PickedNames(users, vectors, people, texts.labels, texts.menu)
+
+
+def _training_users(histories: Histories) -> np.ndarray:
+    """user_idx of the users with training events; a sample if there are many."""
+    users = np.flatnonzero(histories.num_train > 0)
+    return users[:: max(1, -(-len(users) // _MAX_USERS))]
 
 
 def people_of(histories: Histories, users: np.ndarray, items: np.ndarray) -> np.ndarray:

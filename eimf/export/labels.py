@@ -7,7 +7,8 @@ and an item can be trusted; only vectors of the items' space, label numbers and 
 2. Phrases that say the same are one label (`eimf.export.phrases`).
 3. A label stands between two places: the mean unit vector of the items that its phrases name as evidence, and the image
    of its text under an affine map of the items' texts to their vectors (ridge regression). How much the evidence counts
-   is chosen so that most items have a label: a small LLM's evidence is arbitrary, a large one's is better than the map.
+   is chosen so that for most items the nearest label can be trusted and agrees: a small LLM's evidence is arbitrary, a
+   large one's better than the map.
 4. Thresholds are the cosines in the space of the items from which a nearest label agrees with the texts to AGREEMENT
    (`eimf.export.agreement`). An item has the nearest label that agrees with its own text, if it reaches the threshold.
    A label that no item could have is dropped. No label is better than a wrong one.
@@ -134,7 +135,8 @@ def place(
     level: float,
 ) -> tuple[float, np.ndarray]:
     """The share of the evidence, and the unit vectors of the labels, [L, D]; `groups` [L] are rows of `phrases`, and
-    `texts` [L, S] the labels' texts. The share is the one that leaves most items with a label."""
+    `texts` [L, S] the labels' texts. The share is the one with which the nearest label can be trusted and agrees
+    for most items."""
     if not groups:
         return EVIDENCE_SHARES[0], np.zeros((0, item_vectors.shape[1]), np.float32)
     items = unit(item_vectors)
@@ -146,9 +148,8 @@ def place(
     for share in EVIDENCE_SHARES:
         vectors = unit(share * by_evidence + (1 - share) * by_text)
         of_sample = _look_at_items(vectors, texts, items[sample], text_vectors[sample], level)
-        labelled = float((of_sample.cosine >= of_sample.threshold).mean())
-        if labelled > most:
-            most, chosen = labelled, (share, vectors)
+        if of_sample.trusted > most:
+            most, chosen = of_sample.trusted, (share, vectors)
     return chosen
 
 
@@ -165,13 +166,15 @@ def map_of_texts(text_vectors: np.ndarray, items: np.ndarray, texts: np.ndarray)
 @dataclass(frozen=True)
 class _Items:
     """All items with all labels. `label` [N] is the nearest label that agrees with the item, and `cosine` [N] its
-    cosine; `threshold` and `agreement` are those of nearest labels, whether they agree or not; `examples` [L, E] are
+    cosine; `threshold` and mean `agreement` are those of nearest labels, whether they agree or not, `trusted` is the
+    share of items whose nearest label reaches the threshold and agrees; `examples` [L, E] are
     the nearest items that agree with a label, by item_idx, `example_cosine` [L, E] their cosines, -1 without one."""
 
     label: np.ndarray
     cosine: np.ndarray
     threshold: float
     agreement: float
+    trusted: float
     examples: np.ndarray
     example_cosine: np.ndarray
 
@@ -182,27 +185,27 @@ def _look_at_items(
     count, num_items = len(vectors), len(item_vectors)
     if not count:
         none = np.full(num_items, NO_LABEL)
-        return _Items(none, np.full(num_items, -1.0), NEVER, 0.5, none[:0, None], np.zeros((0, 1)))
+        return _Items(none, np.full(num_items, -1.0), NEVER, 0.5, 0.0, none[:0, None], np.zeros((0, 1)))
     labels, cosines, nearest, agreements = [], [], [], []
     examples = np.zeros((count, _EXAMPLES), np.int64)
     example_cosine = np.full((count, _EXAMPLES), -1.0)
     for start in range(0, num_items, _BLOCK):
         rows = slice(start, start + _BLOCK)
         cosine, text_cosine = unit(item_vectors[rows]) @ vectors.T, text_vectors[rows] @ texts.T  # [n, L]
-        agreed = np.where(agreeing(text_cosine, level), cosine, -1.0)
-        labels.append(agreed.argmax(axis=1))
-        cosines.append(agreed.max(axis=1))
+        fitting = np.where(agreeing(text_cosine, level), cosine, -1.0)
+        labels.append(fitting.argmax(axis=1))
+        cosines.append(fitting.max(axis=1))
         nearest.append(cosine.max(axis=1))
         agreements.append(agreement(text_cosine, cosine.argmax(axis=1)))
         number = np.broadcast_to(np.arange(start, start + len(cosine)) + 1, (count, len(cosine)))
         item_idx = np.concatenate([examples, number], axis=1)
-        both = np.concatenate([example_cosine, agreed.T], axis=1)
+        both = np.concatenate([example_cosine, fitting.T], axis=1)
         best = np.argsort(-both, axis=1, kind="stable")[:, :_EXAMPLES]
         examples, example_cosine = np.take_along_axis(item_idx, best, 1), np.take_along_axis(both, best, 1)
-    all_agreements = np.concatenate(agreements)
-    limit = threshold(np.concatenate(nearest), all_agreements, level)
-    label, cosine = np.concatenate(labels), np.concatenate(cosines)
-    return _Items(label, cosine, limit, float(all_agreements.mean()), examples, example_cosine)
+    label, cosine, near, agreed = map(np.concatenate, (labels, cosines, nearest, agreements))
+    limit = max(0.0, threshold(near, agreed, level))  # what points away is not near
+    trusted = float(((near >= limit) & (agreed >= level)).mean())
+    return _Items(label, cosine, limit, float(agreed.mean()), trusted, examples, example_cosine)
 
 
 def threshold_of_interests(

@@ -20,9 +20,8 @@ from eimf.export.index import BuiltIndex
 from eimf.export.labels import BuiltLabels
 from eimf.export.tower import export_tower
 from eimf.serving import manifest as names
-from eimf.serving.bundle import LabelFile
 from eimf.serving.labels import Label, LabelSettings
-from eimf.serving.manifest import FileEntry, IndexPart, Manifest, Model, Source
+from eimf.serving.manifest import FileEntry, IndexPart, LabelFile, Manifest, Model, Source
 from eimf.store import keys
 from eimf.store.files import fsync
 

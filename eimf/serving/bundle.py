@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from eimf.errors import ArtifactError, describe_validation_error
 from eimf.serving import manifest as names
 from eimf.serving.cold_start import ColdStart
-from eimf.serving.labels import NO_LABEL, Label, Labels
-from eimf.serving.manifest import SCHEMA_VERSION, FileEntry, Manifest
+from eimf.serving.labels import NO_LABEL, Labels
+from eimf.serving.manifest import SCHEMA_VERSION, FileEntry, LabelFile, Manifest
 
 _EXPORT_AGAIN = "copy the bundle again, or export it again"
 _LARGEST_MANIFEST = 1 << 20
@@ -287,15 +287,6 @@ def _described(error: ValidationError) -> str:
     first = error.errors()[0]
     field = ".".join(str(part)[:100] for part in first["loc"])
     return f"{field}: {describe_validation_error(first)[0]:.150}" if field else "not JSON"
-
-
-class LabelFile(BaseModel):
-    """`labels.json`: the labels by their numbers from 0, and those of the menu, in its order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    labels: list[Label]
-    menu: list[int]
 
 
 class _AnyVersion(BaseModel):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from eimf.errors import ArtifactError, MissingError, on_one_line
-from eimf.serving.index import NOTHING, ExactIndex, Exclude, Found, rescored
+from eimf.serving.index import NOTHING, ExactIndex, Exclude, Found, Index, rescored
 
 _FORMATS = {"hnsw": b"IHNs", "ivfpq": b"IwPf"}
 _HEADER = struct.Struct("<4siqqq?i")
@@ -105,6 +105,17 @@ class FaissIndex:
         exact = self._exact.search(interests[queries], count, exclude=among)
         for name, values in vars(exact).items():
             getattr(found, name)[queries] = values
+
+
+def open_index(
+    item_table: np.ndarray, kind: str, parameters: Mapping[str, float], data: np.ndarray | None, *, threads: int = 1
+) -> Index:
+    """The index of a bundle: its kind and parameters, and the bytes [n] uint8 of its file, whose sha256 was checked.
+    Raises ArtifactError for a file that is not an index of these items, and MissingError without FAISS."""
+    if kind == "exact" or data is None:
+        return ExactIndex(item_table)
+    index = read_faiss(data, kind, len(item_table) - 1, item_table.shape[1])
+    return FaissIndex(item_table, index, parameters, threads=threads)
 
 
 def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> Any:

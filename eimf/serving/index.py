@@ -6,7 +6,6 @@ float32, in a batch and alone, and the same as in another index.
 Shapes: B queries, K interests, D width, N items, C candidates of a query, X excluded items.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,19 +77,6 @@ class ExactIndex:
         is_allowed = rows[place] == row if len(rows) else np.zeros(len(row), bool)
         number = candidates(items[rows], interests, count, query[is_allowed], place[is_allowed], self._longest)
         return rescored(self.item_table, interests, np.append(0, rows + 1)[number], count)
-
-
-def open_index(
-    item_table: np.ndarray, kind: str, parameters: Mapping[str, float], data: np.ndarray | None, *, threads: int = 1
-) -> Index:
-    """The index of a bundle: its kind and parameters, and the bytes [n] uint8 of its file, whose sha256 was checked.
-    Raises ArtifactError for a file that is not an index of these items, and MissingError without FAISS."""
-    if kind == "exact" or data is None:
-        return ExactIndex(item_table)
-    from eimf.serving.faiss_index import FaissIndex, read_faiss
-
-    index = read_faiss(data, kind, len(item_table) - 1, item_table.shape[1])
-    return FaissIndex(item_table, index, parameters, threads=threads)
 
 
 def rescored(item_table: np.ndarray, interests: np.ndarray, item_idx: np.ndarray, count: int) -> Found:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eimf.serving import cold_start
 from eimf.serving.cold_start import ColdStartPart
-from eimf.serving.labels import LabelSettings
+from eimf.serving.labels import Label, LabelSettings
 
 SCHEMA_VERSION = 1
 MANIFEST, CARD, METRICS = "bundle.json", "README.md", "metrics.json"
@@ -83,6 +83,15 @@ class IndexPart(Part):
     parameters: dict[Word, Number]
     recall: dict[Word, Number] | None
     """Share of the exact best items that it finds, as measured at export; None for an exact index."""
+
+
+class LabelFile(BaseModel):
+    """`labels.json`: the labels by their numbers from 0, and those of the menu, in its order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: list[Label]
+    menu: list[int]
 
 
 class Manifest(Part):

@@ -10,6 +10,7 @@ import numpy as np
 
 from eimf.errors import DataError
 from eimf.serving.catalogue import Catalogue
+from eimf.serving.index import Exclude
 from eimf.serving.request import WANTS_TIMES, check_diversity, check_ids, id_list, listed, seconds_of
 
 _NOTHING = np.zeros(0, np.int64)
@@ -96,3 +97,12 @@ def _item_set(catalogue: Catalogue, field: str, item_ids: Iterable[str] | None) 
     ids = id_list(field, item_ids, f"item ids such as [{catalogue.example()}]")
     item_idx = catalogue.item_idx(ids)
     return np.unique(item_idx[item_idx > 0]), [ids[place] for place in np.flatnonzero(item_idx == 0)]
+
+
+def with_denied(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:
+    """What to exclude, and the items `deny` for every query."""
+    if not len(deny):
+        return exclude
+    query = np.repeat(np.arange(queries), len(deny))
+    item_idx = np.concatenate([exclude.item_idx, np.tile(deny, queries)])
+    return Exclude(np.concatenate([exclude.query, query]), item_idx)

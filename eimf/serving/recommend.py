@@ -19,14 +19,14 @@ import numpy as np
 from eimf.data.windows import flat_ranges, pad_windows, window_index
 from eimf.errors import DataError
 from eimf.serving.answer import answer_of
-from eimf.serving.bundle import Bundle, read_bundle
+from eimf.serving.bundle import read_bundle
 from eimf.serving.catalogue import Catalogue
 from eimf.serving.cold_start import ColdStart
 from eimf.serving.diversity import POOL
-from eimf.serving.faiss_index import FaissIndex, read_faiss
-from eimf.serving.index import ExactIndex, Exclude, Found, Index
+from eimf.serving.faiss_index import open_index
+from eimf.serving.index import Exclude, Found, Index
 from eimf.serving.labels import Labels
-from eimf.serving.query import Choice, History, read_choice, read_histories, read_history
+from eimf.serving.query import Choice, History, read_choice, read_histories, read_history, with_denied
 from eimf.serving.request import WANTS_TIMES, check_count, id_list
 from eimf.serving.result import MenuEntry, Recommendations
 from eimf.serving.select import best_scores, diversified
@@ -37,10 +37,8 @@ _BATCH = 256
 
 
 class Recommender:
-    """A user tower, an index of items, and their ids. `recommend` takes ids; `rank` takes and returns arrays.
-
-    Calls change nothing, so threads may share one.
-    """
+    """A user tower, an index of items, and their ids. `recommend` takes ids; `rank` takes and returns arrays. Calls
+    change nothing, so threads may share one."""
 
     def __init__(
         self,
@@ -72,10 +70,10 @@ class Recommender:
         """The recommender of a bundle, which is checked first. Raises ArtifactError for a folder that is not a whole
         bundle, and MissingError without a package that it needs."""
         bundle = read_bundle(folder)
-        table = bundle.item_vectors
+        table, part = bundle.item_vectors, bundle.manifest.index
         return cls(
             OnnxTower(bundle.tower, table, threads=threads),
-            _index_of(bundle, threads),
+            open_index(table, part.kind, part.parameters, bundle.index, threads=threads),
             Catalogue(bundle.item_ids, bundle.titles),
             table,
             max_length=bundle.manifest.model.max_length,
@@ -93,7 +91,6 @@ class Recommender:
 
     @property
     def recent(self) -> np.ndarray:
-        """Log share of users whose last training event is the item, [N] float32."""
         return self.cold_start.recent
 
     def recommend(
@@ -260,7 +257,7 @@ class Recommender:
                 None if times is None else pad_windows(times, index),
             )
             rows, events = flat_ranges(begin, length if choice.exclude_seen else 0 * length)
-            exclude = _also(Exclude(rows, item_idx[events]), choice.deny, len(users))
+            exclude = with_denied(Exclude(rows, item_idx[events]), choice.deny, len(users))
             found = self.index.search(interests, self._candidates(count, choice), exclude=exclude, allow=choice.allow)
             yield users, interests, self._diverse(found, count, choice)
 
@@ -294,21 +291,3 @@ class Recommender:
             item_ids=self.catalogue.item_ids,
             labels=self.labels,
         )
-
-
-def _index_of(bundle: Bundle, threads: int) -> Index:
-    """Raises ArtifactError for an index of other items, and MissingError without FAISS, if it needs it."""
-    part, model = bundle.manifest.index, bundle.manifest.model
-    if bundle.index is None:
-        return ExactIndex(bundle.item_vectors)
-    index = read_faiss(bundle.index, part.kind, model.num_items, model.width)
-    return FaissIndex(bundle.item_vectors, index, part.parameters, threads=threads)
-
-
-def _also(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:
-    """What to exclude, and the items `deny` for every query."""
-    if not len(deny):
-        return exclude
-    query = np.repeat(np.arange(queries), len(deny))
-    item_idx = np.concatenate([exclude.item_idx, np.tile(deny, queries)])
-    return Exclude(np.concatenate([exclude.query, query]), item_idx)

@@ -24,8 +24,8 @@ import numpy as np  # noqa: E402
 from serving_models import WIDTH, item_vectors  # noqa: E402
 
 from eimf.export.index import build_index, recalls  # noqa: E402
-from eimf.serving.faiss_index import faiss_threads  # noqa: E402
-from eimf.serving.index import ExactIndex, Found, open_index, rescored  # noqa: E402
+from eimf.serving.faiss_index import faiss_threads, open_index  # noqa: E402
+from eimf.serving.index import ExactIndex, Found, rescored  # noqa: E402
 
 COUNT, TUNED, MEASURED = 50, 600, 100
 

@@ -17,12 +17,12 @@ import torch
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
 from eimf.export.cold_start import BuiltColdStart
-from eimf.export.index import build_index
+from eimf.export.index import BuiltIndex, build_index
 from eimf.export.tower import TorchTower
 from eimf.export.write import Content, write_bundle
 from eimf.retrieval import Exclude, best_item_idx
 from eimf.serving.cold_start import ITEM_SCORES, ColdStartPart, ColdStartWeights
-from eimf.serving.index import open_index
+from eimf.serving.faiss_index import open_index
 from eimf.serving.manifest import Model, Source
 from eimf.serving.recommend import Recommender
 
@@ -67,6 +67,7 @@ def write(folder: Path, items: int, interests: int) -> None:
         item_ids=ids,
         titles=[None] * items,
         cold_start=_no_cold_start(items),
+        index=BuiltIndex("exact", {}, None, None),
         metrics={"metrics": []},
     )
     write_bundle(folder, content, created="", version="bench")

@@ -88,6 +88,22 @@ def test_a_name_brings_the_items_of_its_group_and_a_wrong_one_those_of_another(b
     assert right[0] > 0.9 * len(test) and right[1] < 0.1 * len(test)
 
 
+@pytest.mark.parametrize("shown", [0, 2])
+def test_what_is_fitted_is_what_is_served(built, model, shown):
+    cases = cut_cases(model.histories, schema.TEST, shown)
+    names = built.user_means[1:][np.arange(len(cases)) % GROUPS]
+    design = Design(model, built.item_scores, built.user_means[0], cases, names)
+    weights = np.array(list(built.weights.named[shown].model_dump().values()))
+    total = next(design.blocks(np.arange(5))()).total(weights)
+    for case in range(5):
+        begin = cases.begin[case]
+        interests = model.interests(np.array([begin]), np.array([shown]))[0] if shown else None
+        scores = served(built, model).scores([case % GROUPS], interests, shown)
+        left = np.isfinite(total[case])
+        assert (~left).sum() == shown  # what was shown is left out
+        np.testing.assert_allclose(total[case][left], scores[left], rtol=1e-4, atol=1e-4)
+
+
 def test_figures_are_of_validation_and_never_below_the_start(built):
     assert built.figures.keys() == {"0", "unnamed", "1", "2", "3"}  # nobody has 8 events before the validation event
     assert all(figure["fitted"] >= figure["start"] for figure in built.figures.values())

@@ -26,7 +26,7 @@ from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.serving.tower import OPSET, OnnxTower
 from tests import world as planted
-from tests.pipeline.http.bundles import RECENT
+from tests.pipeline.http.bundles import COLD_START
 
 ITEMS, LENGTH = 30, 50
 VARIANTS = {**{name: {} for name in BACKBONES}, "hstu, time": {"time": True}}
@@ -148,7 +148,8 @@ def test_the_evaluation_counts_what_is_recommended(exported, keep_seen):
     table = model.item_table.weight.detach().numpy()
     served = Recommender(
         tower_of(model, files), ExactIndex(table), Catalogue([f"i{number}" for number in range(ITEMS)]), table,
-        max_length=LENGTH, keep_seen=keep_seen, cold_start=ColdStart(RECENT, np.zeros((ITEMS, 3)), table[:1], table),
+        max_length=LENGTH, keep_seen=keep_seen,
+        cold_start=ColdStart(COLD_START, np.zeros((ITEMS, 3)), table[:1], table),
     )  # fmt: skip
     rounding = TOLERANCE * float(np.linalg.norm(table, axis=1).max())
     cases = histories.cases[schema.TEST]

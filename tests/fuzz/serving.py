@@ -95,11 +95,22 @@ def _calls(rng: random.Random, folder: Path) -> None:
     steps = [0.0, 1.0, -5.0, 1e9, 1e14, 1e-300, np.float32(2), 10**9]
     times = [_odd(rng, [_odd(rng, rng.choice(steps)) for _ in range(length)]) for length in lengths]
     count = _odd(rng, rng.choice((1, 10, 10**18, np.int64(3))))
-    best = model.recommend(
-        _odd(rng, histories), count, times=_odd(rng, times), keep_seen=rng.choice((None, True, False))
-    )
-    for ranked in best:
-        assert len(ranked) <= len(model.item_ids) and all(item in model.item_ids for item, _ in ranked)
+    some = [None, None, ids, ids[:2], [], set(ids), "i001"]
+    settings = {
+        "exclude_seen": rng.choice((None, True, False)),
+        "allow": _odd(rng, rng.choice(some)),
+        "deny": _odd(rng, rng.choice(some)),
+        "diversity": _odd(rng, rng.choice((0, 0.5, 1, np.float32(0.25)))),
+    }
+    if rng.random() < 0.7:
+        answers = model.recommend(_odd(rng, histories), count, times=_odd(rng, times), **settings)
+    else:
+        history, seconds = (histories[0], times[0]) if histories else ([], None)
+        names = _odd(rng, ["jazz trumpet"])
+        answers = [model.recommend_for(names, _odd(rng, history), count, times=_odd(rng, seconds), **settings)]
+    for answer in answers:
+        assert len(answer.items) <= len(model.item_ids)
+        assert all(item.item_id in model.item_ids for item in answer.items)
 
 
 def _checkpoint(rng: random.Random, folder: Path) -> None:

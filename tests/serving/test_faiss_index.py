@@ -6,8 +6,8 @@ import pytest
 from eimf.errors import ArtifactError
 from eimf.export.index import build_index
 from eimf.serving import faiss_index
-from eimf.serving.faiss_index import FaissIndex, read_faiss
-from eimf.serving.index import ExactIndex, Exclude, open_index
+from eimf.serving.faiss_index import FaissIndex, open_index, read_faiss
+from eimf.serving.index import ExactIndex, Exclude
 
 ITEMS, WIDTH, USERS, INTERESTS = 4000, 16, 40, 3
 
