@@ -5,8 +5,9 @@ from typing import Any
 
 from eimf.errors import DataError
 from eimf.serving.result import Recommendations
+from pipeline.http.answer_schemas import BundleAnswer
 from pipeline.http.reload import Served
-from pipeline.http.schemas import BundleAnswer, ItemsQuery, RecommendRequest
+from pipeline.http.schemas import ItemsQuery, RecommendRequest
 
 _OF_MODEL = BundleAnswer.model_fields.keys() - {"bundle"}
 

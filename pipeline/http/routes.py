@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json, to_json
 from starlette.responses import Response
 
-from pipeline.http import answers, schemas
+from pipeline.http import answer_schemas, answers, schemas
 from pipeline.http.admission import Gate
 from pipeline.http.errors import Refusal
 from pipeline.http.files import File, file
@@ -33,7 +33,7 @@ _ERRORS = {
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for the OpenAPI document."""
-    return {status: {"model": schemas.ErrorAnswer, "description": _ERRORS[status]} for status in statuses}
+    return {status: {"model": answer_schemas.ErrorAnswer, "description": _ERRORS[status]} for status in statuses}
 
 
 _OF_GET, _OF_POST = _errors(422, 429, 431, 503), _errors(400, 408, 413, 415, 422, 429, 431, 503)
@@ -102,7 +102,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 def _add_recommend(app: FastAPI, service: Service) -> None:
     app.router.route_class = _JsonRoute
 
-    @app.post("/recommend", response_model=schemas.RecommendAnswer, responses=_OF_POST)
+    @app.post("/recommend", response_model=answer_schemas.RecommendAnswer, responses=_OF_POST)
     async def recommend(request: Request, asked: schemas.RecommendRequest) -> Response:
         """Items for a history, for interests picked from the menu, or for both."""
         check_request(asked, service.limits)
@@ -110,7 +110,7 @@ def _add_recommend(app: FastAPI, service: Service) -> None:
         notes = _counts(service, [asked])
         return await service.answer(request, notes, lambda served: answers.answer_one(served, asked))
 
-    @app.post("/recommend/batch", response_model=schemas.BatchAnswer, responses=_OF_POST)
+    @app.post("/recommend/batch", response_model=answer_schemas.BatchAnswer, responses=_OF_POST)
     async def recommend_batch(request: Request, batch: schemas.BatchRequest) -> Response:
         """Several requests at once, each with options of its own."""
         check_size("requests", len(batch.requests), service.limits.batch)
@@ -123,13 +123,13 @@ def _add_recommend(app: FastAPI, service: Service) -> None:
 
 
 def _add_look_ups(app: FastAPI, service: Service) -> None:
-    @app.get("/menu", response_model=schemas.MenuAnswer, responses=_OF_GET)
+    @app.get("/menu", response_model=answer_schemas.MenuAnswer, responses=_OF_GET)
     async def menu(request: Request, query: Annotated[schemas.MenuQuery, Query()]) -> Response:
         """Named interests for a person without a history to pick from."""
         check_size("count", query.count, service.limits.count)
         return await service.answer(request, {}, lambda served: answers.answer_menu(served, query.count))
 
-    @app.get("/items", response_model=schemas.ItemsAnswer, responses=_OF_GET)
+    @app.get("/items", response_model=answer_schemas.ItemsAnswer, responses=_OF_GET)
     async def items(request: Request, query: Annotated[schemas.ItemsQuery, Query()]) -> Response:
         """Items by a part of their title, or by their ids."""
         check_size("count", query.count, service.limits.count)
@@ -138,24 +138,24 @@ def _add_look_ups(app: FastAPI, service: Service) -> None:
         check_ids("item_id", query.item_id, service.limits)
         return await service.answer(request, {}, lambda served: answers.answer_items(served, query))
 
-    @app.get("/bundle", response_model=schemas.BundleAnswer, responses=_OF_GET)
+    @app.get("/bundle", response_model=answer_schemas.BundleAnswer, responses=_OF_GET)
     async def bundle(request: Request) -> Response:
         """The bundle that is served."""
         return await service.answer(request, {}, answers.answer_bundle)
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/health", response_model=schemas.HealthAnswer)
+    @app.get("/health", response_model=answer_schemas.HealthAnswer)
     async def health() -> Response:
         """Whether the process is alive."""
         current = service.reloader.current
         return _json(to_json({"status": "ok", "bundle": current and current.name}))
 
     not_ready: dict[int | str, dict[str, Any]] = {
-        503: {"model": schemas.HealthAnswer, "description": "No bundle is loaded, or the server is stopping."}
+        503: {"model": answer_schemas.HealthAnswer, "description": "No bundle is loaded, or the server is stopping."}
     }
 
-    @app.get("/ready", response_model=schemas.HealthAnswer, responses=not_ready)
+    @app.get("/ready", response_model=answer_schemas.HealthAnswer, responses=not_ready)
     async def ready() -> Response:
         """Whether the process answers requests."""
         current = service.reloader.current
