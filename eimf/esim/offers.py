@@ -23,6 +23,7 @@ _ALONE, _EACH_TRAIT = 0.3, 0.25
 """Weight of a phrase that only one title carries; nats that each further trait costs."""
 _ALIKE = 2
 """Most phrases for exactly the same titles."""
+_MOST_OVERLAP = 0.5
 _MOST_ITEMS = 8
 """Most titles that a reply repeats for a phrase, the most recent ones."""
 _FEWEST_CHARS = 3
@@ -63,9 +64,9 @@ def offers_for(
     candidates = sorted(telling, key=lambda candidate: (-candidate.score, candidate.phrase))
     leaders = _leaders(candidates, slots)
     chosen: dict[str, _Candidate] = {}
-    for candidate in candidates:
+    for candidate in [*leaders, *candidates]:
         alike = sum(one.items == candidate.items for one in chosen.values())
-        if leaders and len(chosen) < most and alike < _ALIKE:
+        if len(chosen) < most and alike < _ALIKE and leaders:
             chosen.setdefault(candidate.phrase, candidate)
     placed = [Offer(one.phrase, tuple(sorted(one.items)), _slot(one, leaders)) for one in chosen.values()]
     return sorted(placed, key=lambda offer: offer.slot)
@@ -136,25 +137,38 @@ def _log_likelihood_ratio(number: int, total: int, rate: float) -> float:
 
 
 def _leaders(candidates: Sequence[_Candidate], slots: int) -> list[_Candidate]:
-    """The best candidate of each slot: a high score, and titles that those before it do not have."""
+    """The best candidate of each slot: a high score, and titles that those before it do not have. Once every title has
+    one, a high score and few titles in common with each of those before it, at most half."""
     leaders: list[_Candidate] = []
-    covered: frozenset[int] = frozenset()
-    while len(leaders) < slots:
-        gain, best = max(
-            ((one.score * len(one.items - covered) / len(one.items), one) for one in candidates),
-            key=lambda scored: scored[0],
-            default=(0.0, None),
-        )
-        if best is None or gain <= 0:
-            break
-        leaders.append(best)
-        covered |= best.items
+    for gain_of in (_uncovered, _apart):
+        while len(leaders) < slots:
+            scored = [(one.score * gain_of(one, leaders), one) for one in candidates]
+            gain, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
+            if best is None or gain <= 0:
+                break
+            leaders.append(best)
     return leaders
+
+
+def _uncovered(candidate: _Candidate, leaders: Sequence[_Candidate]) -> float:
+    """The share of the candidate's titles that no leader has."""
+    covered = frozenset[int]().union(*(leader.items for leader in leaders))
+    return len(candidate.items - covered) / len(candidate.items)
+
+
+def _apart(candidate: _Candidate, leaders: Sequence[_Candidate]) -> float:
+    """How far the candidate is from the nearest leader; 0 if they have more than half of their titles in common."""
+    overlap = max((_overlap(candidate, leader) for leader in leaders), default=0.0)
+    return 1 - overlap if overlap <= _MOST_OVERLAP else 0.0
+
+
+def _overlap(one: _Candidate, other: _Candidate) -> float:
+    return len(one.items & other.items) / len(one.items | other.items)
 
 
 def _slot(candidate: _Candidate, leaders: Sequence[_Candidate]) -> int:
     """That of the leader with the most titles in common; the last one if there is none."""
-    overlap = [len(candidate.items & one.items) / len(candidate.items | one.items) for one in leaders]
+    overlap = [_overlap(candidate, leader) for leader in leaders]
     return overlap.index(max(overlap)) if any(overlap) else len(leaders) - 1
 
 

@@ -13,18 +13,37 @@ _AROUND = "\u00ae\u2122.'\u2019"
 """Signs that may stick to a word."""
 _BREAK = frozenset({"for", "with", "w", "by", "in", "from", "without", "featuring", "compatible", "to", "at", "on"})
 """What follows one of these tells what the thing is for, or comes with."""
-_EDGE = _BREAK | {"a", "an", "the", "and", "or", "of", "as", "no", "not", "&", "per", "my", "your", "his", "her"}
+_EDGE = _BREAK | {
+    "a",
+    "an",
+    "the",
+    "and",
+    "or",
+    "of",
+    "as",
+    "no",
+    "not",
+    "all",
+    "about",
+    "&",
+    "per",
+    "my",
+    "your",
+    "his",
+    "her",
+}
 """No phrase begins or ends with one of these."""
 _NO_KIND_WORDS = ("set", "kit", "pack", "combo", "bundle", "collection", "system", "replacement", "product", "size")
 _NO_KIND = {(word,) for word in _NO_KIND_WORDS}
 """A title that ends with one of these does not end with the kind."""
-_LONGEST, _FEWEST_TITLES, _FEWEST_LETTERS, _ACRONYM = 3, 2, 3, 3
+_LONGEST, _FEWEST_LETTERS, _ACRONYM = 3, 3, 3
 _FRAGMENT = 0.8
 """A phrase is a fragment of one that is a word longer if this share of its items has that (`stic ballpoint pens`)."""
 _MOST_PAIRS = 300_000
-_LIFT, _LONE_LIFT, _PRIOR = 2.0, 8.0, 1.0
-"""How much more often than by chance an item with a phrase is followed by another one with it; for a series of one
-word, which is an accident more often; events by which the chance is raised, against rare phrases."""
+_LONGER, _LONE_SERIES, _PRIOR = (2, 2.0), (3, 8.0), 1.0
+"""The fewest titles with a phrase, and how much more often than by chance an item with it is followed by another one
+with it; the same for a series of one word, which is an accident more often; events by which the chance is raised,
+against rare phrases."""
 _PLURAL = 0.02
 """A noun is written in the plural if at least this share of its uses in titles is."""
 
@@ -46,7 +65,7 @@ def title_phrases(titles: Sequence[str], item_idx: np.ndarray, offsets: np.ndarr
     pairs, spell = _followed(item_idx, offsets), _Spelling(titles)
     ends = _whole([_ends(runs) for runs in segments], lambda phrase: phrase[1:])
     begins = _whole([_begins(runs) for runs in segments], lambda phrase: phrase[:-1])
-    kinds, series = _kept(ends, segments, pairs, _LIFT), _kept(begins, segments, pairs, _LONE_LIFT)
+    kinds, series = _kept(ends, segments, pairs, _LONGER), _kept(begins, segments, pairs, _LONE_SERIES)
     return (
         [{" ".join(phrase): spell.kind(phrase) for phrase in sorted(item)} for item in kinds],
         [{" ".join(phrase): spell.series(phrase) for phrase in sorted(item)} for item in series],
@@ -118,12 +137,14 @@ def _kept(
     phrases: Sequence[set[Phrase]],
     segments: Sequence[list[list[str]]],
     pairs: Sequence[tuple[int, int]],
-    lone_lift: float,
+    lone: tuple[int, float],
 ) -> list[set[Phrase]]:
-    """Of each item's phrases, those that several titles have and that people follow."""
+    """Of each item's phrases, those that several titles have and that people follow; `lone` has the fewest titles and
+    the smallest lift of a phrase of one word."""
     distinct = {(phrase, str(runs)) for item, runs in zip(phrases, segments, strict=True) for phrase in item}
     count = Counter(phrase for phrase, _ in distinct)
-    shared = [{phrase for phrase in item if count[phrase] >= _FEWEST_TITLES} for item in phrases]
+    least = {1: lone}
+    shared = [{phrase for phrase in item if count[phrase] >= least.get(len(phrase), _LONGER)[0]} for item in phrases]
     first, second, both = Counter[Phrase](), Counter[Phrase](), Counter[Phrase]()
     for one, other in pairs:
         first.update(shared[one])
@@ -133,7 +154,7 @@ def _kept(
         phrase
         for phrase, number in both.items()
         if number * len(pairs)
-        >= (_LIFT if len(phrase) > 1 else lone_lift) * (first[phrase] + _PRIOR) * (second[phrase] + _PRIOR)
+        >= least.get(len(phrase), _LONGER)[1] * (first[phrase] + _PRIOR) * (second[phrase] + _PRIOR)
     }
     return [item & kept for item in shared]
 

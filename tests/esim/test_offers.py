@@ -90,6 +90,20 @@ def test_slots_stand_for_different_titles_and_a_slot_has_its_phrases_together():
     assert {offer.slot: offer.items for offer in found} == {0: (3, 4), 1: (1, 2)}
 
 
+def test_a_phrase_for_all_titles_leaves_slots_to_narrower_ones():
+    """All are westerns; two of them are comedies, two others crime."""
+    texts = [
+        *["Comedy Western"] * 2,
+        *["Crime Western"] * 2,
+        *["Western"] * 2,
+        *["Drama"] * 20,
+        *["Comedy", "Crime"] * 3,
+    ]
+    found = offers(range(6), movies(*texts))
+    first = [next(offer for offer in found if offer.slot == slot) for slot in sorted({offer.slot for offer in found})]
+    assert [offer.items for offer in first] == [(1, 2, 3, 4, 5, 6), (1, 2), (3, 4)]
+
+
 def test_the_schema_takes_one_offer_of_each_slot():
     found = [Offer("a", (1, 2), 0), Offer('b "quoted" \u00e9', (2,), 0), Offer("c", tuple(range(1, 13)), 3)]
     schema = offers_schema(found, min_interests=1)
