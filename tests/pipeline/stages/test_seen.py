@@ -51,7 +51,7 @@ def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world
     served = [load_recommender(store, each.checkpoint.key) for each in (left_out, kept)]
     assert [each.keep_seen for each in served] == [False, True]
     everything = [each.recommend([each.item_ids], 3) for each in served]
-    assert [len(best[0]) for best in everything] == [0, 3]
+    assert [len(best[0].items) for best in everything] == [0, 3]
 
 
 def test_where_few_items_come_back_no_line_says_so(tmp_path, capsys):
