@@ -99,7 +99,7 @@ def texts_of(
     labels = normalize(np.stack(means)) if means else np.zeros((0, item_texts.shape[1]), np.float32)
     items, names = space(item_texts), space(labels)
     people = people_of(histories, _training_users(histories), items)
-    return Texts(items, names, menu_order(labels @ labels.T, people, names))
+    return Texts(items, names, menu_order(names @ names.T, people, names))
 
 
 def picked_names(model: Model, texts: Texts) -> PickedNames:
