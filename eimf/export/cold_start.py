@@ -4,10 +4,10 @@ The weights are those of a conditional logit over the catalogue, fitted on valid
 (`eimf.export.simulated`), separately for 0, 1, 2, 3 and more events before the target. Test events are not looked at.
 Everything that the parts of the score are counted from ends one event earlier than in the bundle, so that a validation
 event is to them what a next event is to the bundle.
-A mix must earn its place: it is kept only if it ranks better than what the same people get if they pick nothing, by more
-than one standard error of the difference in NDCG@10, paired over people, each half of whom is ranked by weights that
-were fitted on the other half. If they pick nothing, the history alone answers; without a history, what is fitted
-without names, which has to beat recent popularity in the same way.
+A mix must earn its place: it is kept only if it ranks better than what the same people get if they pick nothing, by
+more than one standard error of the difference in NDCG@10, paired over people. Each half of the people is ranked by
+weights that were fitted on the other half. Who picks nothing gets the history alone or, without a history, what is
+fitted without names, which has to beat recent popularity in the same way.
 
 Shapes: U users, C cases, N items, D width, K interests, L labels, F width of the text space.
 """
@@ -131,8 +131,8 @@ def people_of(histories: Histories, users: np.ndarray, items: np.ndarray) -> np.
 def fit_weights(
     design: Design, start: ColdStartWeights, *, names: bool = True
 ) -> tuple[ColdStartWeights, dict[str, float]]:
-    """The weights for the cases of a design, from the choice of parts that ranks best, or `start` if none ranks better by
-    more than one standard error (as above); and the mean NDCG@10 of `start` and of what is returned."""
+    """The weights for the cases of a design, from the choice of parts that ranks best, or `start` if none ranks better
+    by more than one standard error (as above); and the mean NDCG@10 of `start` and of what is returned."""
     scale, everyone = design.scale(), np.arange(len(design.cases))
     before = _ndcg(ranks(design.blocks(everyone), _as_array(start)))
     best, after = start, before.mean()
