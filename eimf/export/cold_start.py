@@ -4,8 +4,10 @@ The weights are those of a conditional logit over the catalogue, fitted on valid
 (`eimf.export.simulated`), separately for 0, 1, 2, 3 and more events before the target. Test events are not looked at.
 Everything that the parts of the score are counted from ends one event earlier than in the bundle, so that a validation
 event is to them what a next event is to the bundle.
-A mix that ranks worse than what it starts from does not stay: with half of the people held out, its NDCG@10 must be at
-least that of the history alone, or of recent popularity for people without a history.
+A mix must earn its place: it is kept only if it ranks better than what the same people get if they pick nothing, by
+more than one standard error of the difference in NDCG@10, paired over people. Each half of the people is ranked by
+weights that were fitted on the other half. Who picks nothing gets the history alone or, without a history, what is
+fitted without names, which has to beat recent popularity in the same way.
 
 Shapes: U users, C cases, N items, D width, K interests, L labels, F width of the text space.
 """
@@ -48,7 +50,8 @@ class Texts:
 @dataclass(frozen=True)
 class BuiltColdStart:
     """What a bundle holds for people of whom little is known, as `eimf.serving.cold_start.ColdStart` takes it;
-    `figures` [events] have NDCG@10 on validation events of what the weights started from and of what was found."""
+    `figures` have, for each number of events and for "unnamed", NDCG@10 on validation events: of the `start`, which
+    people get without names, and of what was `fitted`, or of the start again if that was not clearly better."""
 
     weights: ColdStartPart
     item_scores: np.ndarray
@@ -73,10 +76,11 @@ def build_cold_start(model: Model, texts: Texts | None) -> BuiltColdStart:
             continue
         names = _names_of(cases, folds, texts) if len(texts.menu) else None  # a case's own user is not in its names
         design = Design(earlier, items, picked.average, cases, names)
-        weights, figures[str(shown)] = fit_weights(design, start)
-        named.append(weights)
         if shown == 0:
             unnamed, figures["unnamed"] = fit_weights(design, start, names=False)
+            start = unnamed
+        weights, figures[str(shown)] = fit_weights(design, start)
+        named.append(weights)
     part = ColdStartPart(unnamed=unnamed, named=tuple(named))
     return BuiltColdStart(part, item_scores(histories), picked_names(model, texts).table(), figures)
 
@@ -127,21 +131,34 @@ def people_of(histories: Histories, users: np.ndarray, items: np.ndarray) -> np.
 def fit_weights(
     design: Design, start: ColdStartWeights, *, names: bool = True
 ) -> tuple[ColdStartWeights, dict[str, float]]:
-    """The weights for the cases of a design, from the choice of parts that ranks best, or those of `start` if none
-    ranks better; and NDCG@10 of `start` and of what was chosen. The weights of each half of the cases are judged by the
-    other half."""
+    """The weights for the cases of a design, from the choice of parts that ranks best, or `start` if none ranks better
+    by more than one standard error (as above); and the mean NDCG@10 of `start` and of what is returned."""
     scale, everyone = design.scale(), np.arange(len(design.cases))
-    halves = [everyone[::2], everyone[1::2]]
-    before, best = _ndcg(ranks(design.blocks(everyone), _as_array(start))), start
-    after = before
+    before = _ndcg(ranks(design.blocks(everyone), _as_array(start)))
+    best, after = start, before.mean()
     for free in design.choices(names=names):
         weights = fit_logit(design.blocks(everyone, scale), free)
-        of_halves = [fit_logit(design.blocks(half, scale), free, begin=weights) for half in halves]
-        pairs = zip(of_halves, reversed(halves), strict=True)
-        judged = _ndcg(np.concatenate([ranks(design.blocks(other, scale), part) for part, other in pairs]))
-        if judged > after:
-            after, best = judged, _rounded(weights / scale)
-    return best, {"start": before, "fitted": after}
+        judged = _cross_fitted(design, scale, free, weights)
+        if _is_better(judged, before) and judged.mean() > after:
+            best, after = _rounded(weights / scale), judged.mean()
+    return best, {"start": float(before.mean()), "fitted": float(after)}
+
+
+def _cross_fitted(design: Design, scale: np.ndarray, free: np.ndarray, begin: np.ndarray) -> np.ndarray:
+    """NDCG@10 of each case with weights that were fitted on the other half of the cases, [C]."""
+    ndcg = np.empty(len(design.cases))
+    halves = np.arange(len(ndcg))[::2], np.arange(len(ndcg))[1::2]
+    for half, other in (halves, halves[::-1]):
+        weights = fit_logit(design.blocks(half, scale), free, begin=begin)
+        ndcg[other] = _ndcg(ranks(design.blocks(other, scale), weights))
+    return ndcg
+
+
+def _is_better(values: np.ndarray, reference: np.ndarray) -> bool:
+    """Whether the mean of `values` [C] is above that of the `reference` [C] by more than one standard error of their
+    paired difference."""
+    difference = values - reference
+    return bool(difference.mean() > difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 def _rounded(weights: np.ndarray) -> ColdStartWeights:
@@ -174,5 +191,6 @@ def _as_array(weights: ColdStartWeights) -> np.ndarray:
     return np.array(list(weights.model_dump().values()))
 
 
-def _ndcg(ranks_of_cases: np.ndarray, cutoff: int = 10) -> float:
-    return float(np.where(ranks_of_cases <= cutoff, 1 / np.log2(ranks_of_cases + 1), 0).mean())
+def _ndcg(ranks_of_cases: np.ndarray, cutoff: int = 10) -> np.ndarray:
+    """NDCG at the cutoff of each case, which has one relevant item, [C]."""
+    return np.where(ranks_of_cases <= cutoff, 1 / np.log2(ranks_of_cases + 1), 0)

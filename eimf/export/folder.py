@@ -15,7 +15,8 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 def replaceable(output: Path) -> Manifest | None:
     """The manifest of the bundle that is at `output`, or None if nothing is there, or an empty folder. Raises
-    ArtifactError for anything else: a folder with other files, or a bundle that holds more than it lists."""
+    ArtifactError for anything else: a folder with other files, a bundle of another version, or one that holds more than
+    it lists."""
     if not os.path.lexists(output):
         return None
     if output.is_symlink() or not output.is_dir():
@@ -25,7 +26,10 @@ def replaceable(output: Path) -> Manifest | None:
         return None
     if MANIFEST not in present:
         raise _refusal(output, "is a folder without a bundle.json")
-    manifest = read_manifest(output)
+    try:
+        manifest = read_manifest(output)
+    except ArtifactError as error:  # of another version, for example
+        raise _refusal(output, f"has a bundle.json that this EIMF does not read ({error.problem})") from error
     if more := sorted(present - manifest.files.keys() - {MANIFEST}):
         raise _refusal(output, f"has {more[0]!r}, which its bundle.json does not list")
     return manifest

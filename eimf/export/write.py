@@ -63,7 +63,7 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
         _write(folder / names.LABELS, _label_file(content.labels, content.menu).model_dump_json(indent=1))
     lines = (_line(item_id, title) for item_id, title in zip(content.item_ids, content.titles, strict=True))
     _write(folder / names.ITEMS, "\n".join(lines))
-    _write(folder / names.METRICS, json.dumps(content.metrics, indent=1, sort_keys=True))
+    (folder / names.METRICS).write_text(metrics_text(content.metrics))
     about = card(content.model, content.source, index, labels, content.metrics, content.item_ids[:2])
     _write(folder / names.CARD, about.strip())
     manifest = Manifest(
@@ -81,6 +81,11 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
     fsync(folder / names.MANIFEST)
     fsync(folder)
     return manifest
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """The text of `metrics.json`, in ASCII."""
+    return json.dumps(metrics, indent=1, sort_keys=True) + "\n"
 
 
 def _write_arrays(folder: Path, content: Content) -> None:

@@ -27,6 +27,7 @@ from eimf.serving import manifest as names
 from eimf.serving.cold_start import ColdStart
 from eimf.serving.labels import NO_LABEL, Labels
 from eimf.serving.manifest import SCHEMA_VERSION, FileEntry, LabelFile, Manifest
+from eimf.serving.request import shown
 
 _EXPORT_AGAIN = "copy the bundle again, or export it again"
 _LARGEST_MANIFEST = 1 << 20
@@ -133,7 +134,7 @@ class _Reader:
         try:
             version = _AnyVersion.model_validate_json(data).schema_version
             if version != SCHEMA_VERSION:
-                problem = f"schema version {version:.0f}, this EIMF reads {SCHEMA_VERSION}"
+                problem = f"schema version {shown(version)}, this EIMF reads {SCHEMA_VERSION}"
                 raise ArtifactError(f"bundle {self.folder}", problem, "export it again with this version")
             manifest = Manifest.model_validate_json(data)
         except ValidationError as error:

@@ -13,16 +13,36 @@ scale of a backbone's scores. So at d = 1/2 the best item of all would tie with 
 items had its category and none the other's; at 1 each category gives its best item before any gives its next one, in
 the order of scores.
 
-Shapes: P candidates of one user.
+Shapes: B users, P candidates of one user.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+
+from eimf.serving.index import Found
 
 POOL = 10
 """Candidates for each item that is asked for: what is not among the best so many is never recommended."""
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
 """Range of scores that are all alike."""
+
+
+def diversified(
+    found: Found, count: int, diversity: float, categories: Callable[[np.ndarray], np.ndarray] | None
+) -> Found:
+    """The `count` items of each row of candidates that make it diverse, in the order in which they are chosen.
+    `categories` gives those of item_idx [P]; without it they are the interests that brought the items."""
+    parts = list(vars(found).values())
+    chosen = [np.zeros((len(part), min(count, part.shape[1])), part.dtype) for part in parts]
+    for row, item_idx in enumerate(found.item_idx):
+        left = np.count_nonzero(item_idx)
+        category = found.interest[row, :left] if categories is None else categories(item_idx[:left])
+        order = diverse_order(found.scores[row, :left], category, count, diversity)
+        for part, of_part in zip(parts, chosen, strict=True):
+            of_part[row, : len(order)] = part[row, order]
+    return Found(*chosen)
 
 
 def diverse_order(scores: np.ndarray, category: np.ndarray, count: int, diversity: float) -> np.ndarray:

@@ -79,6 +79,21 @@ class ExactIndex:
         return rescored(self.item_table, interests, np.append(0, rows + 1)[number], count)
 
 
+def best_scores(scores: np.ndarray, count: int, *, deny: np.ndarray, allow: np.ndarray | None) -> Found:
+    """The best `count` items by their `scores` [N], best first, without those of `deny` and, if it is given, only those
+    of `allow`; both item_idx. Of equal scores the smaller item_idx is first. One row; the interest is -1."""
+    item_idx = np.arange(1, len(scores) + 1) if allow is None else np.sort(allow)
+    item_idx = np.setdiff1d(item_idx, deny, assume_unique=True) if len(deny) else item_idx
+    values = scores[item_idx - 1]
+    if count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        item_idx, values = item_idx[values >= least], values[values >= least]
+    order = np.argsort(-values, kind="stable")[:count]
+    missing = (0, min(count, len(scores)) - len(order))
+    chosen = np.pad(item_idx[order], missing)[None]
+    return Found(chosen, np.pad(values[order], missing, constant_values=-np.inf)[None], np.full(chosen.shape, -1))
+
+
 def rescored(item_table: np.ndarray, interests: np.ndarray, item_idx: np.ndarray, count: int) -> Found:
     """The best `count` of the candidates `item_idx` [B, C] of each query, ascending, 0 for none."""
     found = Found.nothing(len(interests), count)

@@ -77,6 +77,20 @@ def read_history(catalogue: Catalogue, uses_timestamps: bool, history: object, t
     return _history(catalogue, uses_timestamps, "history", history, times, wanted, "")
 
 
+def read_arrays(
+    catalogue: Catalogue, uses_timestamps: bool, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Histories as arrays, one after another: `item_idx` [E] int64, `lengths` [B] int64, and `times` [E] float64, None
+    for a tower that does not use them. Raises DataError if they do not fit together, or are not those of items."""
+    if (lengths < 1).any() or lengths.sum() != len(item_idx):
+        raise DataError("lengths", "do not divide the events", "give how many events each history has, 1 or more")
+    catalogue.check(item_idx)
+    if uses_timestamps and (times is None or len(times) != len(item_idx)):
+        raise DataError("times", "none" if times is None else "not as many as events", WANTS_TIMES)
+    seconds = np.asarray(times, np.float64) if uses_timestamps else None
+    return np.asarray(item_idx, np.int64), np.asarray(lengths, np.int64), seconds
+
+
 def _history(
     catalogue: Catalogue, uses_timestamps: bool, field: str, ids: object, times: object, wanted: str, where: str
 ) -> History:

@@ -17,36 +17,51 @@ def reasons(
     interest: np.ndarray,
     *,
     history: np.ndarray,
-    interests: np.ndarray,
+    interests: np.ndarray | None,
+    picked: Sequence[int] = (),
     item_table: np.ndarray,
     item_ids: Sequence[str],
     labels: Labels | None,
 ) -> list[Reason]:
     """The reason of each recommended item.
 
-    `item_idx` [n] were brought by the `interest` [n] of the user's `interests` [K, D]; `history` [T] are the item_idx
-    of the history, `item_table` [N + 1, D] the vectors, and the id of `item_idx` is `item_ids[item_idx - 1]`.
+    `item_idx` [n] were brought by the `interest` [n] of the user's `interests` [K, D], both None and -1 without a
+    history; `history` [T] are the item_idx of the history, and `picked` the labels that the user picked. `item_table`
+    [N + 1, D] are the vectors, and the id of `item_idx` is `item_ids[item_idx - 1]`.
     """
-    names = names_of(item_idx, interest, interests, labels, item_table)
     best = because(item_idx, history, item_table)
+    names: list[str | None] = [None] * len(item_idx)
+    if labels is not None:
+        number = labels_of(item_idx, interest, interests, labels, item_table)
+        if len(picked):
+            of_picked = picked_labels_of(item_idx, np.asarray(picked), labels, item_table)
+            number = np.where(of_picked >= 0, of_picked, number)
+        names = [labels.name(label) for label in number.tolist()]
     return [
-        Reason(int(k), name, item_ids[h - 1] if h else None)
-        for k, name, h in zip(interest, names, best.tolist(), strict=True)
+        Reason(k, name, item_ids[h - 1] if h else None)
+        for k, name, h in zip(interest.tolist(), names, best.tolist(), strict=True)
     ]
 
 
-def names_of(
-    item_idx: np.ndarray, interest: np.ndarray, interests: np.ndarray, labels: Labels | None, item_table: np.ndarray
-) -> list[str | None]:
-    """The name for each recommended item: of the interest that brought it, if it has one that fits the item too, else
-    of the item itself; None if no name fits. With one interest that brings everything, always of the item."""
-    if labels is None:
-        return [None] * len(item_idx)
+def labels_of(
+    item_idx: np.ndarray, interest: np.ndarray, interests: np.ndarray | None, labels: Labels, item_table: np.ndarray
+) -> np.ndarray:
+    """The label for each recommended item, [n]: of the interest that brought it, if it has one that fits the item too,
+    else of the item itself; -1 if no label fits. With one interest that brings everything, always of the item."""
     number = labels.of_items(item_idx)
-    if len(interests) > 1:
-        of_interest = np.where(interest >= 0, labels.of_interests(interests)[interest], NO_LABEL)
-        number = np.where(labels.fit(of_interest, item_table[item_idx]), of_interest, number)
-    return [labels.name(label) for label in number.tolist()]
+    if interests is None or len(interests) == 1:
+        return number
+    of_interest = labels.of_interests(interests)[interest]
+    return np.where(labels.fit(of_interest, item_table[item_idx]), of_interest, number)
+
+
+def picked_labels_of(item_idx: np.ndarray, picked: np.ndarray, labels: Labels, item_table: np.ndarray) -> np.ndarray:
+    """The label for each recommended item out of those that a person `picked`, [n]: the item's own label, else the
+    nearest in the space of the items, if it is near enough; -1 if none is."""
+    own = labels.of_items(item_idx)
+    cosine = unit(item_table[item_idx]) @ labels.vectors[picked].T  # [n, number picked]
+    near = np.where(cosine.max(axis=1) >= labels.item_threshold, picked[cosine.argmax(axis=1)], NO_LABEL)
+    return np.where(np.isin(own, picked), own, near)
 
 
 def because(item_idx: np.ndarray, history: np.ndarray, item_table: np.ndarray) -> np.ndarray:
@@ -58,13 +73,3 @@ def because(item_idx: np.ndarray, history: np.ndarray, item_table: np.ndarray) -
     cosine = unit(item_table[item_idx]) @ unit(item_table[latest_first]).T  # [n, T]
     best: np.ndarray = latest_first[cosine.argmax(axis=1)]
     return best
-
-
-def names_of_picked(
-    item_idx: np.ndarray, picked: np.ndarray, labels: Labels, item_table: np.ndarray
-) -> list[str | None]:
-    """The name for each recommended item [n] out of the labels that a person `picked`: the nearest in the space of the
-    items, None if it is not near enough."""
-    cosine = unit(item_table[item_idx]) @ labels.vectors[picked].T  # [n, number picked]
-    number = np.where(cosine.max(axis=1) >= labels.item_threshold, picked[cosine.argmax(axis=1)], NO_LABEL)
-    return [labels.name(label) for label in number.tolist()]

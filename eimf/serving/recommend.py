@@ -17,19 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from eimf.data.windows import flat_ranges, pad_windows, window_index
-from eimf.errors import DataError
-from eimf.serving.answer import answer_of
+from eimf.serving.answer import AnswerWriter
 from eimf.serving.bundle import read_bundle
 from eimf.serving.catalogue import Catalogue
 from eimf.serving.cold_start import ColdStart
-from eimf.serving.diversity import POOL
+from eimf.serving.diversity import POOL, diversified
 from eimf.serving.faiss_index import open_index
-from eimf.serving.index import Exclude, Found, Index
+from eimf.serving.index import Exclude, Found, Index, best_scores
 from eimf.serving.labels import Labels
-from eimf.serving.query import Choice, History, read_choice, read_histories, read_history, with_denied
-from eimf.serving.request import WANTS_TIMES, check_count, id_list
+from eimf.serving.query import Choice, History, read_arrays, read_choice, read_histories, read_history, with_denied
+from eimf.serving.request import check_count, check_flag, id_list
 from eimf.serving.result import MenuEntry, Recommendations
-from eimf.serving.select import best_scores, diversified
 from eimf.serving.tower import OnnxTower, Tower
 
 _BATCH = 256
@@ -63,6 +61,7 @@ class Recommender:
         self.digest = digest
         """Of the bundle; empty if it comes from a store."""
         self._examples = examples
+        self._writer = AnswerWriter(item_table, catalogue.item_ids, labels, max_length)
         self._numbers = {} if labels is None else {name: number for number, name in enumerate(labels.names)}
 
     @classmethod
@@ -91,6 +90,7 @@ class Recommender:
 
     @property
     def recent(self) -> np.ndarray:
+        """Log share of users whose last training event is the item, [N] float32."""
         return self.cold_start.recent
 
     def recommend(
@@ -154,9 +154,9 @@ class Recommender:
         choice = read_choice(self.catalogue, self._excludes(exclude_seen), allow, deny, diversity)
         read = read_history(self.catalogue, self.tower.uses_timestamps, history, times)
         unknown = [name for name in names if name not in self._numbers]
-        picked = np.array([self._numbers[name] for name in names if name in self._numbers], np.int64)
+        picked = [self._numbers[name] for name in names if name in self._numbers]
         read = History(read.item_idx, read.times, [*unknown, *read.unknown])
-        if not len(picked):
+        if not picked:
             return self._answers([read], count, choice)[0]
         return self._answer_picked(picked, read, count, choice)
 
@@ -188,12 +188,7 @@ class Recommender:
         items. Raises DataError for arrays that do not fit together.
         """
         check_count(count)
-        if (lengths < 1).any() or lengths.sum() != len(item_idx):
-            raise DataError("lengths", "do not divide the events", "give how many events each history has, 1 or more")
-        self.catalogue.check(item_idx)
-        times = times if self.tower.uses_timestamps else None
-        if self.tower.uses_timestamps and (times is None or len(times) != len(item_idx)):
-            raise DataError("times", "none" if times is None else "not as many as events", WANTS_TIMES)
+        item_idx, lengths, times = read_arrays(self.catalogue, self.tower.uses_timestamps, item_idx, lengths, times)
         width = min(count, len(self.catalogue))
         best, scores = np.zeros((len(lengths), width), np.int64), np.zeros((len(lengths), width), np.float32)
         choice = read_choice(self.catalogue, self._excludes(exclude_seen))
@@ -202,7 +197,11 @@ class Recommender:
         return best, scores
 
     def _excludes(self, exclude_seen: bool | None) -> bool:
-        return not self.keep_seen if exclude_seen is None else bool(exclude_seen)
+        """What `exclude_seen` says, None: as in training. Raises DataError for anything but true and false."""
+        if exclude_seen is None:
+            return not self.keep_seen
+        check_flag("exclude_seen", exclude_seen)
+        return bool(exclude_seen)
 
     def _answers(self, histories: list[History], count: int, choice: Choice) -> list[Recommendations]:
         """The answer for each history."""
@@ -216,15 +215,17 @@ class Recommender:
             for users, interests, found in self._search(item_idx, lengths, times, count, choice):
                 for place, user in enumerate(users.tolist()):
                     row = warm[user]
-                    answers[row] = self._answer(found, place, interests[place], histories[row], choice)
+                    answers[row] = self._writer.write(
+                        found, place, histories[row], interests[place], unknown=choice.unknown
+                    )
         if len(warm) < len(histories):
             scores = self.cold_start.scores((), None, 0)
             popular = self._best(scores, choice.deny, count, choice)
             for row in set(range(len(histories))) - answers.keys():
-                answers[row] = self._answer(popular, 0, None, histories[row], choice)
+                answers[row] = self._writer.write(popular, 0, histories[row], None, unknown=choice.unknown)
         return [answers[row] for row in range(len(histories))]
 
-    def _answer_picked(self, picked: np.ndarray, history: History, count: int, choice: Choice) -> Recommendations:
+    def _answer_picked(self, picked: list[int], history: History, count: int, choice: Choice) -> Recommendations:
         """The answer for the labels `picked`."""
         item_idx, interests = history.item_idx, None
         if len(item_idx):
@@ -232,9 +233,9 @@ class Recommender:
             times = None if history.times is None else history.times[None, -self.max_length :]
             interests = self.tower.interests(item_idx[None, -self.max_length :], lengths, times)[0]
         deny = np.union1d(choice.deny, item_idx) if choice.exclude_seen else choice.deny
-        scores = self.cold_start.scores(picked.tolist(), interests, len(item_idx))
+        scores = self.cold_start.scores(picked, interests, len(item_idx))
         found = self._best(scores, deny, count, choice)
-        return self._answer(found, 0, interests, history, choice, picked)
+        return self._writer.write(found, 0, history, interests, picked=picked, unknown=choice.unknown)
 
     def _best(self, scores: np.ndarray, deny: np.ndarray, count: int, choice: Choice) -> Found:
         """The best items by the `scores` [N] of all of them."""
@@ -269,25 +270,3 @@ class Recommender:
         if not choice.diversity:
             return found
         return diversified(found, count, choice.diversity, None if self.labels is None else self.labels.of_items)
-
-    def _answer(
-        self,
-        found: Found,
-        row: int,
-        interests: np.ndarray | None,
-        history: History,
-        choice: Choice,
-        picked: np.ndarray | None = None,
-    ) -> Recommendations:
-        return answer_of(
-            found,
-            row,
-            history,
-            interests=interests,
-            picked=picked,
-            unknown=choice.unknown,
-            window=self.max_length,
-            item_table=self.item_table,
-            item_ids=self.catalogue.item_ids,
-            labels=self.labels,
-        )

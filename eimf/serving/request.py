@@ -34,6 +34,11 @@ def check_diversity(diversity: object) -> None:
         raise DataError("diversity", shown(diversity), "give a number from 0 (by score alone) to 1")
 
 
+def check_flag(field: str, flag: object) -> None:
+    if not isinstance(flag, bool | np.bool_):
+        raise DataError(field, shown(flag), "give true or false")
+
+
 def listed(field: str, value: object, wanted: str, where: str = "") -> list[Any]:
     """`value` as a list. Raises DataError if it has no order, or is text."""
     if isinstance(value, list):

@@ -1,5 +1,6 @@
 """The command `export`: a checkpoint of the store as a bundle, which is served without the store."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -8,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eimf.errors import SettingError
-from eimf.serving.manifest import Manifest, Model, Source
+from eimf.errors import ArtifactError, SettingError
+from eimf.serving.bundle import read_bundle
+from eimf.serving.manifest import METRICS, Manifest, Model, Source
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_dirs, temporary_dir
-from pipeline.commands.export_labels import find_esim, named
+from pipeline.commands.export_labels import build_naming, find_esim
 from pipeline.console import info, working
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ def run_export(
 
     `esim` is the key of the artifact whose interests are the labels, by default that of the training or the newest of
     its dataset; without `labels` there are none. `index` is the kind of index, chosen by the number of items if it is
-    None. Raises ArtifactError for an artifact that is missing or damaged, and for an `output` that is not a bundle.
+    None. Nothing is built if this version has exported the same to `output` before. Raises ArtifactError for an
+    artifact that is missing or damaged, and for an `output` that is not a bundle.
     """
     from eimf.export.check import check_bundle
     from eimf.export.folder import put_in_place, replaceable
@@ -59,18 +62,55 @@ def run_export(
         raise SettingError("--output", f"no folder {parent}", "make it, or name a folder elsewhere")
     before = replaceable(output)
     remove_stale_dirs(parent)
-    named_by = find_esim(store, checkpoint, esim) if labels else None
+    esim_of_labels = find_esim(store, checkpoint, esim) if labels else None
+    if before is not None and not _is_whole(output):
+        before = None
+    if before is not None and _gives_again(before, store, checkpoint, esim_of_labels, kind):
+        return _unchanged(output, before)
     with temporary_dir(parent) as folder, working("export"):
-        content = _content(store, checkpoint, named_by, kind)
+        content = _content(store, checkpoint, esim_of_labels, kind)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = write_bundle(folder, content, created=created, version=metadata.version("eimf"))
         difference = check_bundle(folder, content.backbone)
         if before is not None and before.identity() == manifest.identity():
-            info(f"{output}: unchanged, this export is there already")
-            return Exported(output, before, True)
+            return _unchanged(output, before)
         put_in_place(folder, output)
     _report(output, manifest, difference)
     return Exported(output, manifest, False)
+
+
+def _is_whole(output: Path) -> bool:
+    try:
+        read_bundle(output)
+    except ArtifactError:
+        return False
+    return True
+
+
+def _gives_again(before: Manifest, store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> bool:
+    """Whether an export would certainly give the bundle with the manifest `before` again: the same version made it of
+    the same artifacts, with the same kind of index, and no other metrics have been measured since."""
+    from eimf.export.index import EXACT_ITEMS
+    from eimf.export.write import metrics_text
+
+    text = metrics_text(_metrics(store, checkpoint)).encode()
+    is_few = before.model.num_items <= EXACT_ITEMS
+    return (
+        before.eimf == metadata.version("eimf")
+        and before.source == _source(checkpoint, esim)
+        and before.index.kind == ("exact" if kind == "auto" and is_few else kind)
+        and before.files[METRICS].sha256 == hashlib.sha256(text).hexdigest()
+    )
+
+
+def _source(checkpoint: Artifact, esim: Artifact | None) -> Source:
+    dataset = checkpoint.parent("dataset")
+    return Source(checkpoint=checkpoint.key, dataset=dataset, esim=esim.key if esim else None)
+
+
+def _unchanged(output: Path, manifest: Manifest) -> Exported:
+    info(f"{output}: unchanged, this export is there already; remove the folder to export it again")
+    return Exported(output, manifest, True)
 
 
 def _report(output: Path, manifest: Manifest, difference: float) -> None:
@@ -116,7 +156,7 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "K
     table = backbone.item_table.weight.detach().numpy()
     model = ServedModel(TorchTower(backbone), table, histories, trained.model.max_length, trained.keep_seen)
     sample = _sample(model)
-    found = named(store, esim, model, sample)
+    naming = build_naming(store, esim, model, sample)
     return Content(
         backbone=backbone,
         model=Model(
@@ -128,14 +168,14 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "K
             keep_seen=trained.keep_seen,
             num_items=len(catalogue),
         ),
-        source=Source(checkpoint=checkpoint.key, dataset=dataset.key, esim=esim.key if esim and found.labels else None),
+        source=_source(checkpoint, esim if naming.labels else None),
         item_ids=catalogue.item_ids,
         titles=catalogue.titles,
         metrics=_metrics(store, checkpoint),
         index=build_index(table, sample, kind),
-        cold_start=found.cold_start,
-        labels=found.labels,
-        menu=found.menu,
+        cold_start=naming.cold_start,
+        labels=naming.labels,
+        menu=naming.menu,
     )
 
 
@@ -143,11 +183,11 @@ def _metrics(store: Store, checkpoint: Artifact) -> dict[str, Any]:
     """The test metrics of a checkpoint, and how they were measured; none if it was never measured. If there are
     several, those measured as it was trained come first."""
     every = (store.get(kind, key) for kind, key in store.listing() if kind == "metrics")
-    found = [artifact for artifact in every if artifact.manifest.parents.get("checkpoint") == checkpoint.key]
-    if not found:
+    of_checkpoint = [artifact for artifact in every if artifact.manifest.parents.get("checkpoint") == checkpoint.key]
+    if not of_checkpoint:
         return {"metrics": []}
     keep_seen = checkpoint.manifest.configuration.get("keep_seen")
-    artifact = min(found, key=lambda artifact: (_keep_seen(artifact) != keep_seen, artifact.key))
+    artifact = min(of_checkpoint, key=lambda artifact: (_keep_seen(artifact) != keep_seen, artifact.key))
     return {**artifact.manifest.configuration, "metrics": artifact.table("metrics").to_pylist()}
 
 

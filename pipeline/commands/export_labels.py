@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Named:
+class Naming:
     """The labels of a bundle, None without any; its menu, as their numbers; and its cold start."""
 
     labels: "BuiltLabels | None"
@@ -50,7 +50,7 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
     return esim
 
 
-def named(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarray) -> Named:
+def build_naming(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarray) -> Naming:
     """What the interests of `esim` become for a trained `model`, with the interests [Q, K, D] of a `sample` of users.
     Raises ArtifactError."""
     from eimf.export.cold_start import build_cold_start, texts_of
@@ -58,7 +58,7 @@ def named(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarra
     from eimf.export.phrases import read_phrases
 
     if esim is None:
-        return Named(None, [], build_cold_start(model, None))
+        return Naming(None, [], build_cold_start(model, None))
     vectors = store.parent(esim, "item_vectors").table("vectors")
     schema.checked(vectors, schema.item_vectors(schema.width_of(vectors)))
     item_texts = schema.vectors_of(vectors)
@@ -67,6 +67,6 @@ def named(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarra
     labels = build_labels(phrases, item_texts, model.item_vectors[1:], sample)
     if not len(labels):
         info("       labels: none, no interest agrees with the items that it names")
-        return Named(None, [], build_cold_start(model, None))
+        return Naming(None, [], build_cold_start(model, None))
     texts = texts_of(model.histories, item_texts, phrases, labels.interest_ids)
-    return Named(labels, [int(number) for number in texts.menu], build_cold_start(model, texts))
+    return Naming(labels, [int(number) for number in texts.menu], build_cold_start(model, texts))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eimf import schema
-from eimf.export.cold_start import Texts, build_cold_start, fit_weights, one_step_earlier, texts_of
+from eimf.export.cold_start import Texts, _is_better, build_cold_start, fit_weights, one_step_earlier, texts_of
 from eimf.export.cold_start_design import Design, Model, item_scores
 from eimf.export.phrases import Phrases
 from eimf.export.simulated import HALF, cut_cases, mean_texts, pick_names
@@ -202,3 +202,15 @@ def test_a_label_has_the_mean_text_of_its_phrases(model):
     expected = texts_of(model.histories, texts().items, Phrases(np.arange(2), ["x", "y"], [[1]] * 2, raw), [[0], [1]])
     np.testing.assert_allclose(built.labels, expected.labels, atol=1e-6)
     assert set(built.menu) <= {0, 1}
+
+
+def test_one_standard_error_decides():
+    hit, reference = np.eye(8), np.zeros(8)
+    # Two hits of 8: mean 1/4, variance (2 - 8/16) / 7 = 3/14, standard error sqrt(3/112) < 1/4.
+    assert _is_better(hit[0] + hit[1], reference)
+    # Less one: mean 1/8, variance (3 - 8/64) / 7 = 23/56, standard error sqrt(23/448) > 1/8.
+    assert not _is_better(hit[0] + hit[1] - hit[2], reference)
+    assert not _is_better(reference, reference) and not _is_better(reference, hit[0])
+    # Paired: what both have in common counts for nothing.
+    common = np.random.default_rng(0).normal(size=8) * 100
+    assert _is_better(common + 0.01, common)

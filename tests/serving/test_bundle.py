@@ -91,6 +91,7 @@ ENTRY = {"bytes": 1, "sha256": "0" * 64}
     ("fields", "part"),
     [
         ({"schema_version": 2}, "schema version 2, this EIMF reads 1; export it again"),
+        ({"schema_version": 10**400}, "schema version 10000"),
         ({"schema_version": ...}, "schema_version"),
         ({"schema_version": "1"}, "schema_version"),
         ({"more": 1}, "more: "),

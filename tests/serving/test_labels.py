@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from eimf.serving.labels import Labels
-from eimf.serving.reasons import because, names_of, reasons
+from eimf.serving.reasons import because, labels_of, picked_labels_of, reasons
+from eimf.serving.result import Reason
 
 ITEMS = np.array([[0, 0], [2, 0], [3, 0.3], [0, 1], [0.1, 4], [1, 1]], np.float32)  # row 0: padding
 IDS = ["pen", "pencil", "cup", "mug", "tray"]
@@ -39,16 +40,43 @@ def test_without_labels_nothing_has_one():
 
 def test_one_interest_names_each_item_by_itself():
     item_idx = np.array([1, 3, 5])
-    assert names_of(item_idx, np.zeros(3, int), np.array([[1.0, 0]]), labels(), ITEMS) == ["writing", "cups", None]
-    assert names_of(item_idx, np.zeros(3, int), np.array([[1.0, 0]]), None, ITEMS) == [None] * 3
+    assert labels_of(item_idx, np.zeros(3, int), np.array([[1.0, 0]]), labels(), ITEMS).tolist() == [WRITING, CUPS, -1]
+    assert labels_of(item_idx, np.full(3, -1), None, labels(), ITEMS).tolist() == [WRITING, CUPS, -1]
 
 
 def test_several_interests_name_what_they_bring_if_it_fits():
     interests = np.array([[4, 0], [1, 1], [0, 1.0]])  # the second has no label
     item_idx, interest = np.array([2, 5, 3, 1, 4]), np.array([0, 0, 1, 2, 2])
     # 5 does not fit "writing" and has no label, 3 is named by itself, and so is 1: it does not fit "cups".
-    assert names_of(item_idx, interest, interests, labels(), ITEMS) == ["writing", None, "cups", "writing", "cups"]
-    assert names_of(item_idx, interest, interests, labels(item_threshold=0.7), ITEMS)[1] == "writing"
+    told = labels_of(item_idx, interest, interests, labels(), ITEMS)
+    assert told.tolist() == [WRITING, -1, CUPS, WRITING, CUPS]
+    assert labels_of(item_idx, interest, interests, labels(item_threshold=0.7), ITEMS)[1] == WRITING
+
+
+def test_a_picked_name_is_told_if_it_fits():
+    item_idx = np.array([1, 3, 4, 5])
+    # 3 has the label "cups" by export, whatever the cosine; 4 points to "cups"; 5 points to neither.
+    assert picked_labels_of(item_idx, np.array([CUPS]), labels(), ITEMS).tolist() == [-1, CUPS, CUPS, -1]
+    assert picked_labels_of(item_idx, np.array([CUPS, WRITING]), labels(), ITEMS).tolist() == [WRITING, CUPS, CUPS, -1]
+    assert picked_labels_of(item_idx, np.array([CUPS]), labels(item_threshold=1.1), ITEMS).tolist() == [
+        -1,
+        CUPS,
+        -1,
+        -1,
+    ]
+    assert picked_labels_of(item_idx, np.array([CUPS]), labels(item_threshold=0.7), ITEMS).tolist() == [
+        -1, CUPS, CUPS, CUPS,
+    ]  # fmt: skip
+
+
+def test_if_no_picked_name_fits_the_item_has_its_usual_one():
+    arguments = {"item_table": ITEMS, "item_ids": IDS, "labels": labels()}
+    item_idx, none, nothing = np.array([1, 4, 5]), np.full(3, -1), np.zeros(0, int)
+    told = reasons(item_idx, none, history=nothing, interests=None, picked=[CUPS], **arguments)
+    assert [(reason.interest, reason.label) for reason in told] == [(-1, "writing"), (-1, "cups"), (-1, None)]
+    one = np.array([[0, 1.0]])
+    told = reasons(item_idx, 1 + none, history=np.array([3]), interests=one, picked=[WRITING], **arguments)
+    assert [(reason.label, reason.because) for reason in told] == [("writing", "cup"), (None, "cup"), (None, "cup")]
 
 
 def test_the_nearest_item_of_the_history_speaks_for_an_item():
@@ -64,7 +92,8 @@ def test_a_reason_tells_interest_label_and_item():
         (0, "writing", "pen"),
         (1, "cups", "mug"),
     ]
-    assert reasons(np.array([2]), np.array([-1]), history=np.array([], int), **arguments)[0].because is None
+    alone = {**arguments, "interests": None, "labels": None}
+    assert reasons(np.array([2]), np.array([-1]), history=np.array([], int), **alone) == [Reason(-1)]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from pipeline.serving import load_backbone, load_recommender
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
-from tests.serving.bundles import resign
+from tests.serving.bundles import forge, resign
 
 pytestmark = pytest.mark.slow
 
@@ -124,8 +124,25 @@ def test_what_is_not_of_the_backbone_is_found(store, checkpoint, copy):
 def test_the_same_export_again(store, checkpoint, plain, capsys):
     before = (plain / names.MANIFEST).read_bytes()
     assert run_export(store, checkpoint.key, plain, labels=False).unchanged
-    assert "unchanged, this export is there already" in capsys.readouterr().out
+    assert "unchanged, this export is there already; remove the folder" in capsys.readouterr().out
     assert (plain / names.MANIFEST).read_bytes() == before
+    forge(plain, eimf="0.0")  # another version exports everything again, to see that it is the same
+    assert run_export(store, checkpoint.key, plain, labels=False).unchanged
+
+
+def test_a_damaged_bundle_is_exported_again(store, checkpoint, plain, tmp_path):
+    output = Path(shutil.copytree(plain, tmp_path / "bundle"))
+    (output / names.TOWER).write_bytes(b"damaged")
+    assert not run_export(store, checkpoint.key, output, labels=False).unchanged
+    assert not differing_files(output, plain)
+
+
+def test_a_bundle_of_another_version_is_not_replaced(store, checkpoint, copy):
+    forge(copy, schema_version=2)
+    with pytest.raises(
+        ArtifactError, match=r"does not read \(schema version 2, .*replaced; name another folder, or move"
+    ):
+        run_export(store, checkpoint.key, copy)
 
 
 def test_what_is_not_a_bundle_is_not_replaced(store, checkpoint, copy, tmp_path):
