@@ -65,7 +65,7 @@ def _new_users(labels: LabelSettings | None) -> str:
     """How to recommend to somebody without a history, if interests have names."""
     if not labels:
         return ""
-    return "\n\nSomebody without a history picks names of `model.menu(20)`: `model.recommend_for([name])`."
+    return "\n\nSomebody without a history picks from `model.menu(20)`; `model.recommend_for(names)` recommends."
 
 
 def _index(index: IndexPart) -> str:

@@ -1,4 +1,4 @@
-"""What `eimf serve` is asked for."""
+"""What the command `serve` is asked for."""
 
 from dataclasses import dataclass
 from pathlib import Path
