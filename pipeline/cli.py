@@ -40,7 +40,7 @@ def _program(version: options.Version = False) -> None:
     """Train sequential recommenders on interests that an LLM inferred offline.
 
     Stage one (esim) asks an LLM about a few typical users and freezes its answers as an artifact. Stage two (train,
-    evaluate, recommend) never needs the LLM again.
+    evaluate, recommend) never needs the LLM again. A bundle (export) is served (serve) without the store and torch.
     """
 
 
@@ -191,7 +191,7 @@ def serve(
     """
     from pipeline.commands.serve import run_serve
     from pipeline.http.limits import Limits
-    from pipeline.http.run import Options
+    from pipeline.http.options import Options
 
     limits = Limits(threads=threads, rate=rate, queue=queue, seconds=deadline, body_bytes=1024 * body_size)
     raise typer.Exit(run_serve(Options(bundle, host, port, processes, limits, log_ids)))

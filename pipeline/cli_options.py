@@ -226,7 +226,9 @@ Queue = Annotated[
 Deadline = Annotated[
     float, _option("--deadline", panel=_LOAD, metavar="SECONDS", min=0.001, help="Time for an answer; then it is 503.")
 ]
-BodySize = Annotated[int, _option("--body-size", panel=_LOAD, metavar="KB", min=1, help="Largest body of a request.")]
+BodySize = Annotated[
+    int, _option("--body-size", panel=_LOAD, metavar="KB", min=1, max=16_384, help="Largest body of a request.")
+]
 LogIds = Annotated[bool, typer.Option("--log-ids", help="Log the ids of histories and named interests, too.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")

@@ -38,12 +38,14 @@ served without an LLM, a text encoder, or torch.
 ## Use
 
 ```python
-from eimf.serving import Recommender  # pip install 'eimf[serve]'
+from eimf.serving import Recommender  # of EIMF with its extra `serve`
 
 model = Recommender.load(".")  # this folder
 for item in model.recommend_one({[item_id[:40] for item_id in example]!r}, count=10).items:
     print(item.item_id, item.score, item.reason.label, item.reason.because)
 ```
+
+Over HTTP, in this folder: `eimf serve .`{_new_users(labels)}
 
 ## Measured
 
@@ -57,6 +59,13 @@ for item in model.recommend_one({[item_id[:40] for item_id in example]!r}, count
 - Labels say what an LLM called an interest. They explain a recommendation; they do not change it.
 - `bundle.json` has the size and sha256 of every file: they show damage, not who made the bundle.
 """
+
+
+def _new_users(labels: LabelSettings | None) -> str:
+    """How to recommend to somebody without a history, if interests have names."""
+    if not labels:
+        return ""
+    return "\n\nSomebody without a history picks from `model.menu(20)`; `model.recommend_for(names)` recommends."
 
 
 def _index(index: IndexPart) -> str:

@@ -4,12 +4,19 @@ import os
 import sys
 
 from pipeline.console import info
-from pipeline.http.run import Options, listen, serve
-from pipeline.http.supervise import serve_by_processes
+from pipeline.http.options import Options
 
 
 def run_serve(options: Options) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. Raises UserError for a broken bundle or a taken port."""
+    """Serve until SIGTERM or SIGINT; returns the exit code. Raises UserError for a broken bundle or a taken port.
+
+    A request is computed by one thread, unless `OMP_NUM_THREADS` says otherwise.
+    """
+    # numpy and FAISS read it when they are loaded: below, and in the processes that are started.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from pipeline.http.run import listen, serve
+    from pipeline.http.supervise import serve_by_processes
+
     listener = listen(options.host, options.port)
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

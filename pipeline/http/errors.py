@@ -28,6 +28,7 @@ class Refusal(HTTPException):
 
 _REASONS = {
     400: "json", 404: "route", 405: "method", 408: "slow", 413: "body", 415: "type", 422: "request", 431: "head",
+    499: "gone",
 }  # fmt: skip
 """By status, if no other is given."""
 

@@ -138,7 +138,7 @@ class _Body:
         self.size = 0
 
     async def receive(self) -> Message:
-        """The next part. Raises Refusal (408, 413, 503)."""
+        """The next part. Raises Refusal (408, 413, 499, 503)."""
         if self._is_complete:
             return await self._receive()  # that the client has gone
         try:
@@ -147,6 +147,8 @@ class _Body:
         except TimeoutError:
             problem = f"incomplete after {self._limits.read_seconds:g} seconds"
             raise Refusal(408, "body", problem, "send it faster") from None
+        if message["type"] == "http.disconnect":
+            raise Refusal(499, "body", "the client has gone", "send the request again")
         self._is_complete = not message.get("more_body", False)
         part = len(message.get("body", b""))
         self.size += part

@@ -7,7 +7,9 @@ folder, or the link to it, by a rename: a file that is overwritten in place woul
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,8 @@ class Reloader:
 
     async def watch(self) -> None:
         """Look every second, until cancelled."""
+        # An executor of its own: the end of the loop waits for the default one, and a large bundle takes long to load.
+        loop, executor = asyncio.get_running_loop(), ThreadPoolExecutor(1, "reload")
         while True:
             try:
                 async with asyncio.timeout(_SECONDS):
@@ -131,4 +135,4 @@ class Reloader:
                 pass
             asked = self._asked.is_set()
             self._asked.clear()
-            await asyncio.to_thread(self.look, at_once=asked)
+            await loop.run_in_executor(executor, partial(self.look, at_once=asked))

@@ -106,9 +106,10 @@ def _add_recommend(app: FastAPI, service: Service) -> None:
     async def recommend(request: Request, asked: schemas.RecommendRequest) -> Response:
         """Items for a history, for interests picked from the menu, or for both."""
         check_request(asked, service.limits)
-        service.metrics.histories.inc()
         notes = _counts(service, [asked])
-        return await service.answer(request, notes, lambda served: answers.answer_one(served, asked))
+        answer = await service.answer(request, notes, lambda served: answers.answer_one(served, asked))
+        service.metrics.histories.inc()
+        return answer
 
     @app.post("/recommend/batch", response_model=answer_schemas.BatchAnswer, responses=_OF_POST)
     async def recommend_batch(request: Request, batch: schemas.BatchRequest) -> Response:
@@ -117,9 +118,10 @@ def _add_recommend(app: FastAPI, service: Service) -> None:
         for number, asked in enumerate(batch.requests):
             check_request(asked, service.limits, f"requests.{number}.")
         service.guard.charge(len(batch.requests) - 1)
-        service.metrics.histories.inc(len(batch.requests))
         notes = _counts(service, batch.requests)
-        return await service.answer(request, notes, lambda served: answers.answer_batch(served, batch.requests))
+        answer = await service.answer(request, notes, lambda served: answers.answer_batch(served, batch.requests))
+        service.metrics.histories.inc(len(batch.requests))
+        return answer
 
 
 def _add_look_ups(app: FastAPI, service: Service) -> None:

@@ -7,7 +7,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -21,24 +20,11 @@ from pipeline.http.guard import Guard
 from pipeline.http.limits import Limits
 from pipeline.http.logs import Log, forward_libraries
 from pipeline.http.metrics import Metrics
+from pipeline.http.options import Options
 from pipeline.http.reload import Reloader
 
 _BACKLOG = 1024
 _RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line says."""
-
-    folder: Path
-    """Of the bundle."""
-    host: str
-    port: int
-    processes: int
-    limits: Limits
-    log_ids: bool
-    """Whether the log has the ids of requests."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -70,13 +56,15 @@ def serve(
     log, metrics = Log(with_ids=options.log_ids), Metrics()
     forward_libraries(log)
     reloader = Reloader(options.folder, log, metrics)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody can listen: a change is found without it, too
     _load(reloader, log, is_first)
     limits = options.limits
     bucket = TokenBucket(limits.rate, limits.rate * limits.burst_seconds, counts) if limits.rate else None
     guard = create_app(reloader, limits, bucket, log, metrics)
-    for signum in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end: then nothing is left to do
-        signal.signal(signum, lambda *_: None)
-    _Server(_configuration(guard, limits), guard, reloader, log, on_ready).run([listener])
+    server = _Server(_configuration(guard, limits), guard, reloader, log, on_ready)
+    for signum in (signal.SIGTERM, signal.SIGINT):  # uvicorn takes them over a moment later, and raises them at its end
+        signal.signal(signum, server.handle_exit)
+    server.run([listener])
     log.write("stopped", {})
 
 
@@ -86,10 +74,16 @@ def _load(reloader: Reloader, log: Log, is_first: bool) -> None:
             reloader.load_first()
             return
         except UserError as error:
-            if is_first:
+            if is_first or is_abandoned():
                 raise
             log.write("bundle refused", {"problem": str(error), "serving": None}, "error")
             time.sleep(_RETRY_SECONDS)
+
+
+def is_abandoned() -> bool:
+    """Whether the process that started this one is gone."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 def _configuration(guard: Guard, limits: Limits) -> uvicorn.Config:

@@ -23,7 +23,8 @@ from eimf.errors import UserError
 from pipeline.console import print_error
 from pipeline.http.logs import Log
 from pipeline.http.metrics import FOLDER, forget_process
-from pipeline.http.run import Options, serve
+from pipeline.http.options import Options
+from pipeline.http.run import is_abandoned, serve
 
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 3.0
@@ -73,10 +74,13 @@ class _Supervisor:
             signal.signal(signum, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
         first = self._start(is_first=True)
-        wait([first.messages, first.process.sentinel])
+        self._workers = [first]
+        while not wait([first.messages, first.process.sentinel], _LOOK_SECONDS):
+            if self._is_stopping:
+                return self._end()
         if not first.is_ready():
             first.process.join()
-            return first.process.exitcode or 1
+            return max(1, first.process.exitcode or 1)
         on_ready()
         self._workers = [first, *(self._start() for _ in range(1, self._options.processes))]
         while not self._is_stopping:
@@ -133,8 +137,16 @@ class _Supervisor:
 
 def _work(options: Options, listener: socket.socket, counts: Path, is_first: bool, ready: Connection) -> None:
     """What one process does."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # until it serves: Ctrl+C reaches all processes, and the parent ends them
+    code = 0
     try:
         serve(options, listener, counts=counts, is_first=is_first, on_ready=lambda: ready.send(True))
     except UserError as error:
         print_error(f"eimf: {error}")
-        sys.exit(_REFUSED)
+        code = _REFUSED
+    if is_abandoned():  # the parent was killed, and cannot clean up
+        shutil.rmtree(counts.parent, ignore_errors=True)
+    sys.stderr.flush()
+    os._exit(code)  # without waiting for a computation that took too long, or for a bundle that is being loaded

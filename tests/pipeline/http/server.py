@@ -19,7 +19,7 @@ WITH_LIMITS = """
 import json, pathlib, sys
 from pipeline.commands.serve import run_serve
 from pipeline.http.limits import Limits
-from pipeline.http.run import Options
+from pipeline.http.options import Options
 limits = Limits(**json.loads(sys.argv[1]))
 sys.exit(run_serve(Options(pathlib.Path(sys.argv[3]), "127.0.0.1", 0, 1, limits, False)))
 """

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -75,6 +76,17 @@ def test_what_is_no_request_is_answered_and_closed(server):
     assert not server.events("library")
 
 
+def test_a_client_that_goes_before_its_request_is_complete_is_no_error(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(f"{POST}content-length: 20\r\n\r\n".encode() + b'{"count"')
+        connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )  # a reset, not an orderly end
+    assert wait_for(lambda: 'route="/recommend",status="499"' in server.get("/metrics"))
+    assert {line["reason"] for line in server.events("request") if line["status"] == 499} == {"gone"}
+    assert not server.events("error") and not server.events("library")
+
+
 def test_metrics_are_those_of_all_processes(server):
     before = server.metric("eimf_histories_total")
     for _ in range(20):
@@ -123,6 +135,34 @@ def test_requests_in_progress_are_answered_before_the_end(server):
 def _environment(pid: int) -> list[str]:
     variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
     return [variable.partition("=")[2] for variable in variables]
+
+
+def test_processes_whose_parent_is_killed_end_and_clean_up(bundle):
+    with Server(bundle, "--processes", "2") as server:
+        server.wait_for("listening", 2)
+        pids = server.pids()
+        folder = next(Path(part) for part in _environment(pids[0]) if "eimf-serve-" in part)
+        assert folder.is_dir()
+        server.process.kill()
+        assert wait_for(lambda: not any(map(alive, pids)) and not folder.exists())
+
+
+@pytest.mark.parametrize("given, used", [(None, "1"), ("3", "3")])
+def test_a_request_is_computed_by_one_thread_unless_the_environment_says_otherwise(monkeypatch, given, used):
+    """OpenBLAS and FAISS read the variable when they are loaded."""
+    code = """
+import os, sys
+from pipeline.cli import run
+before = "numpy" in sys.modules or "faiss" in sys.modules
+assert run(["serve", "no bundle", "--port", "0"]) == 2 and "numpy" in sys.modules
+print(before, os.environ["OMP_NUM_THREADS"])
+"""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split() == ["False", used]
 
 
 def test_a_broken_bundle_or_a_taken_port_is_one_line(bundle, tmp_path):
