@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eimf.esim.generate import Request
-from eimf.esim.prompt import PromptWriter, load_template
+from eimf.esim.prompt import PromptWriter, load_template, reply_schema
 from eimf.store.artifact import Store
 from pipeline.recipe import load_recipe
 from pipeline.stages.stage_one import engines_of
@@ -42,14 +42,18 @@ def measured() -> Iterator[tuple[str, np.ndarray]]:
     """What was asked, and the seconds of each request; in a batch, its seconds divided by its requests."""
     os.environ.pop("OPENBLAS_NUM_THREADS", None)
     with tempfile.TemporaryDirectory() as folder:
-        recipe = load_recipe("ml-100k", None, ["runtime.threads=1", f"runtime.concurrent_requests={BATCH}"])
+        recipe = load_recipe("ml-100k", None, ["prompt.vocabulary=free", "runtime.threads=1", f"runtime.concurrent_requests={BATCH}"])
         engines = engines_of(recipe, Store(Path(folder)))
         writer = PromptWriter(load_template(recipe.prompt.template, recipe.folder), engines.renderer())
-        rng = np.random.default_rng(0)
-        requests = [
-            Request(str(number), writer.write([TITLES[row] for row in rng.permutation(len(TITLES))]), number)
-            for number in range(2 + ALONE + BATCH)
-        ]
+        rng, llm = np.random.default_rng(0), recipe.llm
+        reply = reply_schema(
+            min_interests=llm.min_interests,
+            max_interests=llm.max_interests,
+            interest_chars=llm.interest_chars,
+            max_titles=len(TITLES),
+        )
+        prompts = [writer.write([TITLES[row] for row in rng.permutation(len(TITLES))]) for _ in range(2 + ALONE + BATCH)]
+        requests = [Request(str(number), prompt, number, reply) for number, prompt in enumerate(prompts)]
         with closing(engines):
             generator = engines.generator()
             list(generator.generate(requests[:2]))
