@@ -42,7 +42,9 @@ def measured() -> Iterator[tuple[str, np.ndarray]]:
     """What was asked, and the seconds of each request; in a batch, its seconds divided by its requests."""
     os.environ.pop("OPENBLAS_NUM_THREADS", None)
     with tempfile.TemporaryDirectory() as folder:
-        recipe = load_recipe("ml-100k", None, ["prompt.vocabulary=free", "runtime.threads=1", f"runtime.concurrent_requests={BATCH}"])
+        recipe = load_recipe(
+            "ml-100k", None, ["prompt.vocabulary=free", "runtime.threads=1", f"runtime.concurrent_requests={BATCH}"]
+        )
         engines = engines_of(recipe, Store(Path(folder)))
         writer = PromptWriter(load_template(recipe.prompt.template, recipe.folder), engines.renderer())
         rng, llm = np.random.default_rng(0), recipe.llm
@@ -52,7 +54,9 @@ def measured() -> Iterator[tuple[str, np.ndarray]]:
             interest_chars=llm.interest_chars,
             max_titles=len(TITLES),
         )
-        prompts = [writer.write([TITLES[row] for row in rng.permutation(len(TITLES))]) for _ in range(2 + ALONE + BATCH)]
+        prompts = [
+            writer.write([TITLES[row] for row in rng.permutation(len(TITLES))]) for _ in range(2 + ALONE + BATCH)
+        ]
         requests = [Request(str(number), prompt, number, reply) for number, prompt in enumerate(prompts)]
         with closing(engines):
             generator = engines.generator()
