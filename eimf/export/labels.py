@@ -23,7 +23,8 @@ import numpy as np
 
 from eimf.export.agreement import NEVER, agreeing, agreement, most_different, threshold
 from eimf.export.phrases import Phrases, merge, readable
-from eimf.serving.labels import NO_LABEL, unit
+from eimf.serving.labels import NO_LABEL
+from eimf.vectors import unit
 
 AGREEMENT = 0.9
 """What a nearest label must reach in expectation. Our decision."""

@@ -12,6 +12,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from eimf.vectors import unit
+
 NO_LABEL = -1
 
 
@@ -86,9 +88,3 @@ class Labels:
     def name(self, label: int) -> str | None:
         """The name of a label; None for -1."""
         return self.names[label] if label >= 0 else None
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """`vectors` [..., D] scaled to length 1; zeros stay zeros."""
-    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return scaled
