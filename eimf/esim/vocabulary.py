@@ -1,4 +1,4 @@
-"""What a catalogue's items have in common, by name: decades, brands, categories, kinds of thing, series.
+"""The common traits of a catalogue's items, by name: decades, brands, categories, kinds of thing, series.
 
 A closed vocabulary (`prompt.vocabulary`) offers the LLM phrases made of these. All of it comes from the item table's
 titles and texts: `eimf.data.prepare` joined the text columns by ` | `, so a part of a text is a year, a brand, a
@@ -142,17 +142,17 @@ def _of_tag(tag: str, brands: set[str]) -> Trait:
 def _brands(titles: Sequence[str], tags: Sequence[Sequence[str]], levels: Sequence[Sequence[str]]) -> set[str]:
     """The tags with which, or with whose first word, most of their items' titles begin; those that mostly come with a
     path of categories; and rare tags that are the only one of most of their items, unlike genres."""
-    begins, beside, count, only = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    begins, with_path, count, only = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for title, item, path in zip(titles, tags, levels, strict=True):
         start = title.casefold().split()[:3]
         for name in {tag.casefold() for tag in item}:
             count[name] += 1
-            beside[name] += bool(path)
+            with_path[name] += bool(path)
             only[name] += sum(not _YEAR.fullmatch(tag) for tag in item) == 1
             begins[name] += _begins(title, name) or name.split()[0] in start or name.replace(" ", "") in start
     leading = {name for name, number in begins.items() if number >= _FEWEST_ITEMS and 2 * number > count[name]}
     rare = {name for name, number in only.items() if 2 * number > count[name] and count[name] < _RARE * len(titles)}
-    return leading | rare | {name for name, number in beside.items() if 2 * number > count[name]}
+    return leading | rare | {name for name, number in with_path.items() if 2 * number > count[name]}
 
 
 def _begins(title: str, name: str) -> bool:

@@ -100,7 +100,7 @@ def _history(
     known = item_idx > 0
     if known.all():
         return History(item_idx, seconds, [])
-    unknown = [item_ids[place] for place in np.flatnonzero(~known)]
+    unknown = [item_ids[event] for event in np.flatnonzero(~known)]
     return History(item_idx[known], None if seconds is None else seconds[known], unknown)
 
 
@@ -110,11 +110,11 @@ def _item_set(catalogue: Catalogue, field: str, item_ids: Iterable[str] | None) 
         return None, []
     ids = id_list(field, item_ids, f"item ids such as [{catalogue.example()}]")
     item_idx = catalogue.item_idx(ids)
-    return np.unique(item_idx[item_idx > 0]), [ids[place] for place in np.flatnonzero(item_idx == 0)]
+    return np.unique(item_idx[item_idx > 0]), [ids[number] for number in np.flatnonzero(item_idx == 0)]
 
 
 def with_denied(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:
-    """What to exclude, and the items `deny` for every query."""
+    """`exclude`, and in addition the items `deny` for every query."""
     if not len(deny):
         return exclude
     query = np.repeat(np.arange(queries), len(deny))

@@ -114,7 +114,7 @@ def _unchanged(output: Path, manifest: Manifest) -> Exported:
 
 
 def _report(output: Path, manifest: Manifest, difference: float) -> None:
-    """What was written, and how well it agrees with torch."""
+    """Print the size and the parts of the bundle, and how well it agrees with torch."""
     size = sum(entry.bytes for entry in manifest.files.values())
     model, index, labels = manifest.model, manifest.index, manifest.labels
     recall = "".join(f", {share:.4f} of the exact best {count}" for count, share in (index.recall or {}).items())
@@ -142,7 +142,7 @@ def _sample(model: "ServedModel") -> np.ndarray:
 
 
 def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> "Content":
-    """What a bundle is made of, from the store. Raises ArtifactError."""
+    """The content of a bundle, from the store. Raises ArtifactError."""
     from eimf.export.cold_start_design import Model as ServedModel
     from eimf.export.index import build_index
     from eimf.export.tower import TorchTower

@@ -1,4 +1,4 @@
-"""Which interests name what a bundle recommends, and what they become: labels, a menu, and answers for new users."""
+"""Name the items of a bundle by the interests of an ESIM artifact: labels, a menu, and answers for new users."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,8 +51,8 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
 
 
 def build_naming(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarray) -> Naming:
-    """What the interests of `esim` become for a trained `model`, with the interests [Q, K, D] of a `sample` of users.
-    Raises ArtifactError."""
+    """The names that the interests of `esim` give a trained `model`, with the interests [Q, K, D] of a `sample` of
+    users. Raises ArtifactError."""
     from eimf.export.cold_start import build_cold_start, texts_of
     from eimf.export.labels import build_labels
     from eimf.export.phrases import read_phrases
