@@ -18,7 +18,7 @@ from eimf.esim.title_phrases import title_phrases
 DECADE, BRAND, CATEGORY, LEVEL, KIND, SERIES = "decade", "brand", "category", "level", "kind", "series"
 KINDS = (DECADE, BRAND, CATEGORY, LEVEL, KIND, SERIES)
 """A level is a category that is part of a path: unlike genres, two of them make no phrase."""
-_PART, _LEVEL = " | ", re.compile(r"\s+>\s+")
+_PART_SEPARATOR, _LEVEL_SEPARATOR = " | ", re.compile(r"\s+>\s+")
 _YEAR = re.compile(r"(?:18[89]|19\d|20[0-4])\d")
 _YEAR_IN_TITLE = re.compile(rf"[(\[]({_YEAR.pattern})[)\]]")
 _MOST_CHARS = 40
@@ -111,8 +111,8 @@ def _tags(titles: Sequence[str], texts: Sequence[str]) -> tuple[list[list[str]],
     of its paths, which are categories."""
     tags, levels = [], []
     for title, text in zip(titles, texts, strict=True):
-        parts = (text[len(title) :] if text.startswith(title) else text).split(_PART)
-        paths = [_LEVEL.split(part) for part in parts]
+        parts = (text[len(title) :] if text.startswith(title) else text).split(_PART_SEPARATOR)
+        paths = [_LEVEL_SEPARATOR.split(part) for part in parts]
         tags.append([tag for path in paths if len(path) == 1 if (tag := _name(path[0]))])
         levels.append([level for path in paths if len(path) > 1 for part in path if (level := _name(part))])
     known = {level.casefold() for item in levels for level in item}

@@ -82,6 +82,9 @@ def read_arrays(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Histories as arrays, one after another: `item_idx` [E] int64, `lengths` [B] int64, and `times` [E] float64, None
     for a tower that does not use them. Raises DataError if they do not fit together, or are not those of items."""
+    for field, numbers in (("item_idx", item_idx), ("lengths", lengths)):
+        if len(numbers) and numbers.dtype.kind not in "iu":
+            raise DataError(field, f"of type {numbers.dtype}", "give whole numbers")
     if (lengths < 1).any() or lengths.sum() != len(item_idx):
         raise DataError("lengths", "do not divide the events", "give how many events each history has, 1 or more")
     catalogue.check(item_idx)

@@ -14,7 +14,7 @@ from eimf.serving.bundle import read_bundle
 from eimf.serving.manifest import METRICS, Manifest, Model, Source
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_dirs, temporary_dir
-from pipeline.commands.export_labels import build_naming, find_esim
+from pipeline.commands.export_labels import build_naming, find_esim, finished
 from pipeline.console import info, working
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "K
 def _metrics(store: Store, checkpoint: Artifact) -> dict[str, Any]:
     """The test metrics of a checkpoint, and how they were measured; none if it was never measured. If there are
     several, those measured as it was trained come first."""
-    every = (store.get(kind, key) for kind, key in store.listing() if kind == "metrics")
+    every = finished(store, "metrics")
     of_checkpoint = [artifact for artifact in every if artifact.manifest.parents.get("checkpoint") == checkpoint.key]
     if not of_checkpoint:
         return {"metrics": []}

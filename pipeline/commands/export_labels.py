@@ -40,14 +40,19 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
         esim = store.parent(checkpoint, "esim")
         info(f"       labels: the interests of esim {esim.short}, which the training used")
         return esim
-    every = (store.get(kind, name) for kind, name in store.listing() if kind == "esim")
-    of_dataset = [esim for esim in every if esim.manifest.parents.get("dataset") == dataset]
+    of_dataset = [esim for esim in finished(store, "esim") if esim.manifest.parents.get("dataset") == dataset]
     if not of_dataset:
         info("       labels: none, the store has no interests of this dataset")
         return None
     esim = max(of_dataset, key=lambda esim: (esim.manifest.created, esim.key))
     info(f"       labels: the interests of esim {esim.short}, the newest of this dataset; the training used none")
     return esim
+
+
+def finished(store: Store, kind: str) -> list[Artifact]:
+    """The artifacts of a kind, without half copies. Raises ArtifactError for a damaged one."""
+    every = (store.find(name, key) for name, key in store.listing() if name == kind)
+    return [artifact for artifact in every if artifact is not None]
 
 
 def build_naming(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarray) -> Naming:
