@@ -69,7 +69,7 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
     )
     _write(folder / names.CARD, about.strip())
     manifest = Manifest(
-        schema_version=1,
+        schema_version=names.SCHEMA_VERSION,
         created=created,
         eimf=version,
         source=content.source,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from eimf.export.index import Kind
     from eimf.export.write import Content
 
+_REVISION = 1
+"""Raise it with every change that makes another bundle of the same artifacts."""
 _SAMPLE = 4000
 """Users whose interests the index and the labels are tuned with."""
 
@@ -70,7 +72,7 @@ def run_export(
     with temporary_dir(parent) as folder, working("export"):
         content = _content(store, checkpoint, esim_of_labels, kind)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = write_bundle(folder, content, created=created, version=metadata.version("eimf"))
+        manifest = write_bundle(folder, content, created=created, version=_version())
         difference = check_bundle(folder, content.backbone)
         if before is not None and before.identity() == manifest.identity():
             return _unchanged(output, before)
@@ -88,7 +90,7 @@ def _is_whole(output: Path) -> bool:
 
 
 def _gives_again(before: Manifest, store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> bool:
-    """Whether an export would certainly give the bundle with the manifest `before` again: the same version made it of
+    """Whether an export would give the bundle with the manifest `before` again: the same version made it of
     the same artifacts, with the same kind of index, and no other metrics have been measured since."""
     from eimf.export.index import EXACT_ITEMS
     from eimf.export.write import metrics_text
@@ -96,11 +98,16 @@ def _gives_again(before: Manifest, store: Store, checkpoint: Artifact, esim: Art
     text = metrics_text(_metrics(store, checkpoint)).encode()
     is_few = before.model.num_items <= EXACT_ITEMS
     return (
-        before.eimf == metadata.version("eimf")
+        before.eimf == _version()
         and before.source == _source(checkpoint, esim)
         and before.index.kind == ("exact" if kind == "auto" and is_few else kind)
         and before.files[METRICS].sha256 == hashlib.sha256(text).hexdigest()
     )
+
+
+def _version() -> str:
+    """The version of EIMF, and of its export."""
+    return f"{metadata.version('eimf')}+export.{_REVISION}"
 
 
 def _source(checkpoint: Artifact, esim: Artifact | None) -> Source:
