@@ -1,4 +1,4 @@
-"""Unit vectors, and their mean over the items of a user or a cluster: the arithmetic of stage one.
+"""Unit vectors, and their mean over the items of a user or a cluster: the arithmetic of stage one and of labels.
 
 `eimf.semantics.text_vectors` has the form of the trainer, on torch tensors: the same up to the rounding of the norm.
 
@@ -10,10 +10,15 @@ import numpy as np
 _BLOCK_EVENTS = 1 << 11  # their vectors fit into the cache, which makes it four times as fast
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """`vectors` [..., S] scaled to length 1, in their own precision; zeros stay zeros."""
+    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return scaled
+
+
 def normalize(vectors: np.ndarray) -> np.ndarray:
     """Scale the rows of `vectors` [n, S] to length 1, float32; a row of zeros stays as it is."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit(vectors).astype(np.float32)
 
 
 def mean_unit_vectors(vectors: np.ndarray, item_row: np.ndarray, group: np.ndarray, num_groups: int) -> np.ndarray:

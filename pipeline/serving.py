@@ -20,7 +20,7 @@ from eimf.export.checkpoint import TrainedModel, read_backbone, read_configurati
 from eimf.export.cold_start_design import item_scores
 from eimf.export.tower import TorchTower
 from eimf.serving.catalogue import Catalogue
-from eimf.serving.cold_start import ColdStart, ColdStartPart, ColdStartWeights
+from eimf.serving.cold_start import MANY, ColdStart, ColdStartPart, ColdStartWeights
 from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
@@ -55,7 +55,7 @@ def _recent_popularity(dataset: Artifact, item_table: np.ndarray) -> ColdStart:
     tables = (dataset.table(name) for name in ("events", "eval_cases"))
     histories = read_histories(*tables, num_users=num_users, num_items=num_items)
     recent = ColdStartWeights(recent=1.0)
-    weights = ColdStartPart(unnamed=recent, named=(recent, recent, recent, recent, recent))
+    weights = ColdStartPart(unnamed=recent, named=(recent,) * (MANY + 1))
     return ColdStart(weights, item_scores(histories), np.zeros((1, item_table.shape[1]), np.float32), item_table)
 
 

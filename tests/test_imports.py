@@ -34,7 +34,7 @@ ALLOWED = {
     "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
-    "serving": {"errors", "data"},
+    "serving": {"errors", "data", "vectors"},
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
 }
 FLOORS = [

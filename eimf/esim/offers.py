@@ -1,9 +1,9 @@
-"""Phrases offered to the LLM for one history (`prompt.vocabulary="closed"`): each names what some of the titles have in
-common and comes with all titles that have it, so an interest's evidence is true by construction (our decision).
+"""Phrases offered to the LLM for one history (`prompt.vocabulary="closed"`): each names a common part of some of
+the titles and comes with all titles that have it, so an interest's evidence is true by construction (our decision).
 
 A phrase is one to three traits of the catalogue (`1990s crime thriller movies`, `Avery labels`). Its score is the
-log-likelihood ratio of its share of the history against its share of all training events: what everybody has says
-nothing, and what a single title has says little.
+log-likelihood ratio of its share of the history against its share of all training events: a trait that everybody has
+says nothing, and a trait of a single title says little.
 """
 
 import math
@@ -54,13 +54,12 @@ def offers_for(
     which the prompt numbers from 1. A phrase has at most `chars` characters.
 
     `wording` has a pattern (`{} movies`) for each kind of trait that may be named alone or last; levels have that of
-    categories. The result depends on
-    nothing else, and is empty if the items have no trait that another item has too. A brand is not offered alone if its
-    titles are of one kind: `Avery labels` tells more than `Avery products`.
+    categories. The result depends on nothing else, and is empty if the items have no trait that another item has too. A
+    brand is not offered alone if its titles are of one kind: `Avery labels` tells more than `Avery products`.
     """
-    found = list(_candidates(rows, catalogue, wording, chars))
-    branded = {(one.traits[0], one.items) for one in found if one.traits[0].kind == BRAND and len(one.traits) > 1}
-    telling = [one for one in found if (one.traits[0], one.items) not in branded or len(one.traits) > 1]
+    every = list(_candidates(rows, catalogue, wording, chars))
+    branded = {(one.traits[0], one.items) for one in every if one.traits[0].kind == BRAND and len(one.traits) > 1}
+    telling = [one for one in every if (one.traits[0], one.items) not in branded or len(one.traits) > 1]
     candidates = sorted(telling, key=lambda candidate: (-candidate.score, candidate.phrase))
     leaders = _leaders(candidates, slots)
     chosen: dict[str, _Candidate] = {}
@@ -68,8 +67,8 @@ def offers_for(
         alike = sum(one.items == candidate.items for one in chosen.values())
         if len(chosen) < most and alike < _ALIKE and leaders:
             chosen.setdefault(candidate.phrase, candidate)
-    placed = [Offer(one.phrase, tuple(sorted(one.items)), _slot(one, leaders)) for one in chosen.values()]
-    return sorted(placed, key=lambda offer: offer.slot)
+    offers = [Offer(one.phrase, tuple(sorted(one.items)), _slot(one, leaders)) for one in chosen.values()]
+    return sorted(offers, key=lambda offer: offer.slot)
 
 
 def offers_schema(offers: Sequence[Offer], min_interests: int) -> dict[str, Any]:

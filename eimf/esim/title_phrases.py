@@ -12,7 +12,7 @@ _END = re.compile('[,;:()\\[\\]{}|/!?"~]|\\s[-\u2013\u2014]+\\s')
 _AROUND = "\u00ae\u2122.'\u2019"
 """Signs that may stick to a word."""
 _BREAK = frozenset({"for", "with", "w", "by", "in", "from", "without", "featuring", "compatible", "to", "at", "on"})
-"""What follows one of these tells what the thing is for, or comes with."""
+"""The words after one of these tell what the thing is for, or comes with."""
 _EDGE = _BREAK | {
     "a",
     "an",
@@ -186,7 +186,7 @@ def _first_segment(title: str) -> list[list[str]]:
 
 
 def _ends(runs: list[list[str]]) -> set[Phrase]:
-    """What the last run ends with, but for a word that says nothing of the kind."""
+    """The ends of the last run, but for a word that says nothing of the kind."""
     stems = [_stem(word) for word in runs[-1]] if runs else []
     return {tuple(stems[-length:]) for length in range(1, min(_LONGEST + 1, len(stems)) + 1)} - _NO_KIND
 

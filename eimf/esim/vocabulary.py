@@ -1,4 +1,4 @@
-"""What a catalogue's items have in common, by name: decades, brands, categories, kinds of thing, series.
+"""The common traits of a catalogue's items, by name: decades, brands, categories, kinds of thing, series.
 
 A closed vocabulary (`prompt.vocabulary`) offers the LLM phrases made of these. All of it comes from the item table's
 titles and texts: `eimf.data.prepare` joined the text columns by ` | `, so a part of a text is a year, a brand, a
@@ -18,7 +18,7 @@ from eimf.esim.title_phrases import title_phrases
 DECADE, BRAND, CATEGORY, LEVEL, KIND, SERIES = "decade", "brand", "category", "level", "kind", "series"
 KINDS = (DECADE, BRAND, CATEGORY, LEVEL, KIND, SERIES)
 """A level is a category that is part of a path: unlike genres, two of them make no phrase."""
-_PART, _LEVEL = " | ", re.compile(r"\s+>\s+")
+_PART_SEPARATOR, _LEVEL_SEPARATOR = " | ", re.compile(r"\s+>\s+")
 _YEAR = re.compile(r"(?:18[89]|19\d|20[0-4])\d")
 _YEAR_IN_TITLE = re.compile(rf"[(\[]({_YEAR.pattern})[)\]]")
 _MOST_CHARS = 40
@@ -111,8 +111,8 @@ def _tags(titles: Sequence[str], texts: Sequence[str]) -> tuple[list[list[str]],
     of its paths, which are categories."""
     tags, levels = [], []
     for title, text in zip(titles, texts, strict=True):
-        parts = (text[len(title) :] if text.startswith(title) else text).split(_PART)
-        paths = [_LEVEL.split(part) for part in parts]
+        parts = (text[len(title) :] if text.startswith(title) else text).split(_PART_SEPARATOR)
+        paths = [_LEVEL_SEPARATOR.split(part) for part in parts]
         tags.append([tag for path in paths if len(path) == 1 if (tag := _name(path[0]))])
         levels.append([level for path in paths if len(path) > 1 for part in path if (level := _name(part))])
     known = {level.casefold() for item in levels for level in item}
@@ -142,17 +142,17 @@ def _of_tag(tag: str, brands: set[str]) -> Trait:
 def _brands(titles: Sequence[str], tags: Sequence[Sequence[str]], levels: Sequence[Sequence[str]]) -> set[str]:
     """The tags with which, or with whose first word, most of their items' titles begin; those that mostly come with a
     path of categories; and rare tags that are the only one of most of their items, unlike genres."""
-    begins, beside, count, only = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    begins, with_path, count, only = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for title, item, path in zip(titles, tags, levels, strict=True):
         start = title.casefold().split()[:3]
         for name in {tag.casefold() for tag in item}:
             count[name] += 1
-            beside[name] += bool(path)
+            with_path[name] += bool(path)
             only[name] += sum(not _YEAR.fullmatch(tag) for tag in item) == 1
             begins[name] += _begins(title, name) or name.split()[0] in start or name.replace(" ", "") in start
     leading = {name for name, number in begins.items() if number >= _FEWEST_ITEMS and 2 * number > count[name]}
     rare = {name for name, number in only.items() if 2 * number > count[name] and count[name] < _RARE * len(titles)}
-    return leading | rare | {name for name, number in beside.items() if 2 * number > count[name]}
+    return leading | rare | {name for name, number in with_path.items() if 2 * number > count[name]}
 
 
 def _begins(title: str, name: str) -> bool:

@@ -24,9 +24,9 @@ def agreement(text_cosine: np.ndarray, label: np.ndarray) -> np.ndarray:
     if count < 2:
         return np.full(label.shape, 0.5)
     column = label.reshape(len(label), -1)
-    own = np.take_along_axis(text_cosine, column, axis=1)[:, None, :]  # [n, 1, r]
-    farther = (text_cosine[:, :, None] < own).sum(axis=1)
-    ties = (text_cosine[:, :, None] == own).sum(axis=1) - 1  # without the label itself
+    of_label = np.take_along_axis(text_cosine, column, axis=1)[:, None, :]  # [n, 1, r]
+    farther = (text_cosine[:, :, None] < of_label).sum(axis=1)
+    ties = (text_cosine[:, :, None] == of_label).sum(axis=1) - 1  # without the label itself
     shares: np.ndarray = (farther + ties / 2) / (count - 1)
     return shares.reshape(label.shape)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eimf.serving.cold_start import ColdStartPart
 from eimf.serving.labels import LabelSettings
 from eimf.serving.manifest import IndexPart, Model, Source
 
@@ -14,6 +15,7 @@ def card(
     source: Source,
     index: IndexPart,
     labels: LabelSettings | None,
+    cold_start: ColdStartPart,
     metrics: Mapping[str, Any],
     example: Sequence[str],
 ) -> str:
@@ -21,6 +23,7 @@ def card(
     one_each = "one interest" if model.interests == 1 else f"{model.interests} interests"
     names = f"{labels.count:,} names of interests, from an LLM" if labels else "none"
     esim = f", interests `{source.esim[:12]}`" if source.esim else ""
+    picks = f"\n- {_picks(cold_start)}" if labels else ""
     return f"""# A recommender: {model.backbone}, {model.num_items:,} items
 
 Given the items that somebody had, oldest first, it recommends what may come next. It was exported by EIMF, and is
@@ -56,7 +59,7 @@ Over HTTP, in this folder: `eimf serve .`{_new_users(labels)}
 - It knows these items only; new items need a training and an export.
 - Without a known item of a history, it recommends what was popular at the end of the training data.
 - Scores compare items of one answer, not answers.
-- Labels say what an LLM called an interest. They explain a recommendation; they do not change it.
+- Labels say what an LLM called an interest. They explain a recommendation; they do not change it.{picks}
 - `bundle.json` has the size and sha256 of every file: they show damage, not who made the bundle.
 """
 
@@ -66,6 +69,21 @@ def _new_users(labels: LabelSettings | None) -> str:
     if not labels:
         return ""
     return "\n\nSomebody without a history picks from `model.menu(20)`; `model.recommend_for(names)` recommends."
+
+
+def _picks(cold_start: ColdStartPart) -> str:
+    """For which histories a name that is picked counts: the weights are zero if it did not help on validation data."""
+    counts = [weights.names != 0 for weights in cold_start.named]
+    if all(counts):
+        return "An interest that somebody picks by its name changes the recommendations, whatever the history."
+    if not any(counts):
+        return "An interest that somebody picks by its name changes nothing: on validation data it did not help."
+    last = len(counts) - 1
+    lengths = [f"{length}{' or more' if length == last else ''}" for length in range(last + 1) if not counts[length]]
+    return (
+        "An interest that somebody picks by its name changes the recommendations, but not after "
+        f"{', '.join(lengths)} events: there it did not help on validation data."
+    )
 
 
 def _index(index: IndexPart) -> str:

@@ -1,8 +1,8 @@
 """Prove that a bundle holds a trained backbone and nothing of the text side but labels.
 
 Files, arrays and columns are those on a closed list, which `eimf.serving.bundle` reads by: ids, titles to be shown,
-item vectors, recent popularity, metrics, a card, and the labels, if any. What is left to prove is that the numbers are
-the backbone's own: here.
+item vectors, numbers and vectors for cold start, metrics, a card, and the labels, if any. This module proves that the
+item vectors and the user tower are the backbone's own.
 """
 
 from pathlib import Path
@@ -17,12 +17,10 @@ from eimf.errors import ArtifactError
 from eimf.export.graph import TABLE, check_weights
 from eimf.export.tower import TOLERANCE, TorchTower, largest_difference
 from eimf.serving.bundle import Bundle, read_bundle
-from eimf.serving.manifest import MANIFEST, WEIGHTS, WITH_LABELS
+from eimf.serving.manifest import MANIFEST, WEIGHTS
 from eimf.serving.tower import OnnxTower
 
 _BUG = "a bundle holds nothing else; report this as a bug"
-LABELLED = WITH_LABELS | {"README.md"}
-"""Files that labels may change. The card says which labels there are."""
 
 
 def check_bundle(folder: Path, backbone: Backbone) -> float:
@@ -53,14 +51,7 @@ def check_bundle(folder: Path, backbone: Backbone) -> float:
 def _check_tensors(folder: Path, bundle: Bundle, backbone: Backbone) -> None:
     """Raises ArtifactError for a tensor that is not one of the backbone's, or is the item table once more."""
     check_weights(onnx.load_model_from_string(bundle.tower), backbone)
-    own = backbone.serving_state_dict()
+    weights = backbone.serving_state_dict()
     for name, tensor in load_file(folder / WEIGHTS).items():
-        if name == TABLE or name not in own or not torch.equal(tensor, own[name]):
+        if name == TABLE or name not in weights or not torch.equal(tensor, weights[name]):
             raise ArtifactError(WEIGHTS, f"{name[:100]!r} is no weight of the backbone", _BUG)
-
-
-def differing_files(one: Path, other: Path) -> set[str]:
-    """The names of the files that are in only one of two bundles, or have another sha256 in the other. Raises
-    ArtifactError for a folder that is not a whole bundle."""
-    files, others = (read_bundle(folder).manifest.files for folder in (one, other))
-    return {name for name in files.keys() | others.keys() if files.get(name) != others.get(name)}

@@ -1,4 +1,4 @@
-"""People whose next item is known, and what the parts of the cold-start score say of every item for them.
+"""People whose next item is known, and the parts of the cold-start score of every item for them.
 
 Shapes: C cases, c cases of a block, N items, F parts of the score, D width, K interests.
 """
@@ -52,10 +52,10 @@ def item_scores(histories: Histories) -> np.ndarray:
     user, event = histories.training_events()
     length, before = histories.num_train[user], event - histories.offsets[user]
     row = histories.item_idx[event] - 1
-    place = (before + 0.5) / length
+    position = (before + 0.5) / length
     recent, popularity, late = (
         np.bincount(row, weights=weights, minlength=histories.num_items)
-        for weights in ((before == length - 1).astype(np.float64), np.ones(len(row)), place)
+        for weights in ((before == length - 1).astype(np.float64), np.ones(len(row)), position)
     )
     shares = [np.log((count + 0.5) / (count + 0.5).sum()) for count in (recent, popularity)]
     return np.stack([*shares, (late + 1) / (popularity + 2)], axis=1).astype(np.float32)

@@ -36,8 +36,8 @@ def replaceable(output: Path) -> Manifest | None:
 
 
 def put_in_place(folder: Path, output: Path) -> None:
-    """Rename `folder` to `output`, next to it. What `replaceable` allowed at `output` is then at `folder`, if anything:
-    a reader finds the old bundle or the new one."""
+    """Rename `folder` to `output`, next to it. The bundle that was at `output`, if any, is then at `folder`: a
+    reader finds the old bundle or the new one."""
     try:
         output.rmdir()  # an empty folder
     except FileNotFoundError:

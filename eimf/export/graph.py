@@ -60,10 +60,10 @@ def trace(backbone: Backbone, max_length: int) -> onnx.ModelProto:
 def check_weights(model: onnx.ModelProto, backbone: Backbone) -> None:
     """Raises ArtifactError if the graph holds anything but weights of the backbone, without its item table, and small
     constants: anything of a text, for example."""
-    own = {**dict(backbone.named_buffers(remove_duplicate=False)), **backbone.serving_state_dict()}
-    del own[TABLE]
+    weights = {**dict(backbone.named_buffers(remove_duplicate=False)), **backbone.serving_state_dict()}
+    del weights[TABLE]
     for tensor in _constants(model.graph):
-        weight = own.get(tensor.name)
+        weight = weights.get(tensor.name)
         if weight is not None and np.array_equal(numpy_helper.to_array(tensor), weight.numpy()):
             continue
         if np.prod(tensor.dims, dtype=np.int64) > _LARGEST_CONSTANT:

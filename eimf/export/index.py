@@ -93,7 +93,8 @@ def recalls(found: Found, exact: Found, count: int) -> np.ndarray:
 def _tuned(
     index: Any, item_table: np.ndarray, users: np.ndarray, target_recall: float, count: int
 ) -> tuple[dict[str, int], bool]:
-    """The cheapest parameters that reach the target by a standard error, or else the dearest; and whether they do."""
+    """The cheapest parameters that reach the target by a standard error, or else the most expensive; and whether they
+    do."""
     exact = ExactIndex(item_table).search(users, count)
     parameters: dict[str, int] = {}
     for parameters in _by_cost(index, len(item_table) - 1, count):
@@ -104,7 +105,7 @@ def _tuned(
 
 
 def _by_cost(index: Any, items: int, count: int) -> Iterator[dict[str, int]]:
-    """Parameters of a search, from cheap to dear."""
+    """Parameters of a search, from cheap to expensive."""
     if hasattr(index, "hnsw"):
         for effort in (32, 64, 128, 256, 512, 1024, 2048):
             yield {"effort": effort, "fetch": 2}

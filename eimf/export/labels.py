@@ -23,14 +23,15 @@ import numpy as np
 
 from eimf.export.agreement import NEVER, agreeing, agreement, most_different, threshold
 from eimf.export.phrases import Phrases, merge, readable
-from eimf.serving.labels import NO_LABEL, unit
+from eimf.serving.labels import NO_LABEL
+from eimf.vectors import unit
 
 AGREEMENT = 0.9
 """What a nearest label must reach in expectation. Our decision."""
 FITTING = 0.98
 """What a label must reach with the text of an item that has it. Our decision."""
 EVIDENCE_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""How much the evidence may count in a label's place, beside the map of its text."""
+"""How much the evidence may count in a label's place, in addition to the map of its text."""
 RIDGE = 0.01
 """Penalty of the map, in units of the mean square norm of a text."""
 _EXAMPLES = 8
@@ -112,7 +113,7 @@ def is_grounded(phrases: Phrases, text_vectors: np.ndarray) -> np.ndarray:
     """Which phrases are nearer to the mean text of their evidence than chance explains, [M] bool.
 
     Chance is the distribution of the same cosine with the evidence of other phrases. The vectors are centred, so that
-    what all texts of a catalogue share does not count. None is grounded if the two distributions do not differ.
+    the common part of all texts of a catalogue does not count. None is grounded if the two distributions do not differ.
     """
     known = np.flatnonzero([len(items) > 0 for items in phrases.evidence])
     grounded = np.zeros(len(phrases), bool)
@@ -205,7 +206,7 @@ def _look_at_items(
         best = np.argsort(-both, axis=1, kind="stable")[:, :_EXAMPLES]
         examples, example_cosine = np.take_along_axis(item_idx, best, 1), np.take_along_axis(both, best, 1)
     label, cosine, near, agreed = map(np.concatenate, (labels, cosines, nearest, agreements))
-    limit = max(0.0, threshold(near, agreed, level))  # what points away is not near
+    limit = max(0.0, threshold(near, agreed, level))  # a vector that points away is not near
     trusted = float(((near >= limit) & (agreed >= FITTING)).mean())
     return _Items(label, cosine, limit, float(agreed.mean()), trusted, examples, example_cosine)
 

@@ -61,15 +61,10 @@ def ranks(blocks: Blocks, weights: np.ndarray) -> np.ndarray:
     parts = []
     for block in blocks():
         total, chosen = block.total(weights), block.chosen[:, None]
-        own = np.take_along_axis(total, chosen, axis=1)
-        first = (total > own) | ((total == own) & (np.arange(total.shape[1]) <= chosen))
+        score = np.take_along_axis(total, chosen, axis=1)
+        first = (total > score) | ((total == score) & (np.arange(total.shape[1]) <= chosen))
         parts.append(first.sum(axis=1))
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
-
-
-def log_likelihood(blocks: Blocks, weights: np.ndarray) -> float:
-    """Mean log-likelihood of the chosen items, in nats."""
-    return _derivatives(blocks(), weights, 0.0)[0]
 
 
 def _derivatives(blocks: Iterator[Block], weights: np.ndarray, penalty: float) -> tuple[float, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The space in which texts are compared: whitened by the items, so that what all items share does not count.
+"""The space in which texts are compared: whitened by the items, so that their common part does not count.
 
 Shapes: N items, S text width, F components.
 """

@@ -1,4 +1,4 @@
-"""What the people who would pick a name have in common, in the space of the items.
+"""How the people who would pick a name differ from all people, in the space of the items.
 
 Every training user is a simulated person (`eimf.export.simulated`) in front of menus of several lengths. The mean
 interest vector after the training history is then regressed on the names that were picked:

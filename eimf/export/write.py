@@ -64,10 +64,12 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
     lines = (_line(item_id, title) for item_id, title in zip(content.item_ids, content.titles, strict=True))
     _write(folder / names.ITEMS, "\n".join(lines))
     (folder / names.METRICS).write_text(metrics_text(content.metrics))
-    about = card(content.model, content.source, index, labels, content.metrics, content.item_ids[:2])
+    about = card(
+        content.model, content.source, index, labels, content.cold_start.weights, content.metrics, content.item_ids[:2]
+    )
     _write(folder / names.CARD, about.strip())
     manifest = Manifest(
-        schema_version=1,
+        schema_version=names.SCHEMA_VERSION,
         created=created,
         eimf=version,
         source=content.source,

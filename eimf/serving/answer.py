@@ -39,8 +39,9 @@ class AnswerWriter:
     ) -> Recommendations:
         """The answer of row `row` of what was found, for a user with this history and `interests` [K, D], None without
         a history, who picked the labels `picked`. `unknown` are ids of the request, in addition to the history's."""
-        left = np.count_nonzero(found.item_idx[row])
-        item_idx, scores, interest = (part[row, :left] for part in (found.item_idx, found.scores, found.interest))
+        num_found = np.count_nonzero(found.item_idx[row])
+        columns = (found.item_idx, found.scores, found.interest)
+        item_idx, scores, interest = (column[row, :num_found] for column in columns)
         if interests is not None and len(picked):  # the scores are not those of an interest alone
             interest = (self.item_table[item_idx] @ interests.T).argmax(axis=1)
         why = reasons(
@@ -53,6 +54,6 @@ class AnswerWriter:
             item_ids=self.item_ids,
             labels=self.labels,
         )
-        columns = zip(item_idx.tolist(), scores.tolist(), why, strict=True)
-        items = tuple(Recommendation(self.item_ids[number - 1], score, reason) for number, score, reason in columns)
+        rows = zip(item_idx.tolist(), scores.tolist(), why, strict=True)
+        items = tuple(Recommendation(self.item_ids[number - 1], score, reason) for number, score, reason in rows)
         return Recommendations(items, tuple(dict.fromkeys([*history.unknown, *unknown])))

@@ -39,7 +39,7 @@ class ColdStartWeights(BaseModel):
     average: Weight = 0.0
     """The mean interest of all users."""
     names: Weight = 0.0
-    """The names that were picked."""
+    """The names that were picked; 0 if they did not help on validation data."""
     history: Weight = 0.0
     """The model's score for the events so far."""
 

@@ -23,7 +23,7 @@ import numpy as np
 from eimf.serving.index import Found
 
 POOL = 10
-"""Candidates for each item that is asked for: what is not among the best so many is never recommended."""
+"""Candidates for each item that is asked for. No other item is recommended."""
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
 """Range of scores that are all alike."""

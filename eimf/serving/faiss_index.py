@@ -53,7 +53,9 @@ class FaissIndex:
         if allow is not None:
             return self._exact.search(interests, count, exclude=exclude, allow=allow)
         exclude = exclude or NOTHING
-        excluded = np.bincount(exclude.query, minlength=len(interests))
+        step = self._num_items + 1
+        distinct = np.unique(exclude.query * step + exclude.item_idx)  # a history may have an item twice
+        excluded = np.bincount(distinct // step, minlength=len(interests))
         is_left = excluded <= _MANY_EXCLUDED
         item_idx = np.zeros((len(interests), 0), np.int64)
         if is_left.any():

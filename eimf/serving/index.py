@@ -1,4 +1,4 @@
-"""From a user's interests to the items with the largest scores, score(u, j) = max_k <V_k, e_j> (METHOD, serving).
+"""From a user's interests to the items with the largest scores, score(u, j) = max_k <V_k, e_j> (METHOD.md, serving).
 
 Every index scores its candidates alike, from the item vectors in float64: an item has the same score, rounded to
 float32, in a batch and alone, and the same as in another index.
@@ -47,7 +47,7 @@ class Found:
 
 
 class Index(Protocol):
-    """What finds the best items."""
+    """Finds the best items."""
 
     def search(
         self, interests: np.ndarray, count: int, *, exclude: Exclude | None = None, allow: np.ndarray | None = None
@@ -73,9 +73,10 @@ class ExactIndex:
             item_idx = candidates(items, interests, count, query, row, self._longest)
             return rescored(self.item_table, interests, item_idx, count)
         rows = np.unique(allow) - 1
-        place = np.minimum(np.searchsorted(rows, row), max(0, len(rows) - 1))
-        is_allowed = rows[place] == row if len(rows) else np.zeros(len(row), bool)
-        number = candidates(items[rows], interests, count, query[is_allowed], place[is_allowed], self._longest)
+        allowed_row = np.minimum(np.searchsorted(rows, row), max(0, len(rows) - 1))
+        is_allowed = rows[allowed_row] == row if len(rows) else np.zeros(len(row), bool)
+        query, allowed_row = query[is_allowed], allowed_row[is_allowed]
+        number = candidates(items[rows], interests, count, query, allowed_row, self._longest)
         return rescored(self.item_table, interests, np.append(0, rows + 1)[number], count)
 
 

@@ -1,6 +1,6 @@
 """Names of interests and items: phrases of the LLM that stand as vectors in the space of the items.
 
-They were chosen, placed and checked at export (`eimf.export.labels`), where texts are at hand. Here a name is looked up
+They were chosen, placed and checked at export (`eimf.export.labels`), which has the texts. Here a name is looked up
 by cosine: no text, no LLM. An interest or item that no name fits has none.
 
 Shapes: L labels, N items, D width, n items asked for.
@@ -11,6 +11,8 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from eimf.vectors import unit
 
 NO_LABEL = -1
 
@@ -77,8 +79,8 @@ class Labels:
         return np.where(item_idx > 0, self.item_labels[np.maximum(item_idx, 1) - 1], NO_LABEL)
 
     def fit(self, label: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-        """Whether each `label` [n] fits the item with the vector beside it, `item_vectors` [n, D]: [n] bool; False for
-        -1."""
+        """Whether each `label` [n] fits the item whose vector is in the same row of `item_vectors` [n, D]: [n] bool;
+        False for -1."""
         cosine = (unit(item_vectors) * self.vectors[label]).sum(axis=-1) if self.names else np.full(len(label), -1.0)
         fits: np.ndarray = (label >= 0) & (cosine >= self.item_threshold)
         return fits
@@ -86,9 +88,3 @@ class Labels:
     def name(self, label: int) -> str | None:
         """The name of a label; None for -1."""
         return self.names[label] if label >= 0 else None
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """`vectors` [..., D] scaled to length 1; zeros stay zeros."""
-    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return scaled

@@ -5,7 +5,7 @@ Shapes: N items, D width, K interests, L labels.
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +13,7 @@ from eimf.serving import cold_start
 from eimf.serving.cold_start import ColdStartPart
 from eimf.serving.labels import Label, LabelSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 MANIFEST, CARD, METRICS = "bundle.json", "README.md", "metrics.json"
 TOWER, WEIGHTS = "user_tower.onnx", "user_tower.safetensors"
 ITEM_VECTORS, ITEMS = "item_vectors.npy", "items.jsonl"

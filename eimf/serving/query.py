@@ -82,6 +82,9 @@ def read_arrays(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Histories as arrays, one after another: `item_idx` [E] int64, `lengths` [B] int64, and `times` [E] float64, None
     for a tower that does not use them. Raises DataError if they do not fit together, or are not those of items."""
+    for field, numbers in (("item_idx", item_idx), ("lengths", lengths)):
+        if len(numbers) and numbers.dtype.kind not in "iu":
+            raise DataError(field, f"of type {numbers.dtype}", "give whole numbers")
     if (lengths < 1).any() or lengths.sum() != len(item_idx):
         raise DataError("lengths", "do not divide the events", "give how many events each history has, 1 or more")
     catalogue.check(item_idx)
@@ -100,7 +103,7 @@ def _history(
     known = item_idx > 0
     if known.all():
         return History(item_idx, seconds, [])
-    unknown = [item_ids[place] for place in np.flatnonzero(~known)]
+    unknown = [item_ids[event] for event in np.flatnonzero(~known)]
     return History(item_idx[known], None if seconds is None else seconds[known], unknown)
 
 
@@ -110,11 +113,11 @@ def _item_set(catalogue: Catalogue, field: str, item_ids: Iterable[str] | None) 
         return None, []
     ids = id_list(field, item_ids, f"item ids such as [{catalogue.example()}]")
     item_idx = catalogue.item_idx(ids)
-    return np.unique(item_idx[item_idx > 0]), [ids[place] for place in np.flatnonzero(item_idx == 0)]
+    return np.unique(item_idx[item_idx > 0]), [ids[number] for number in np.flatnonzero(item_idx == 0)]
 
 
 def with_denied(exclude: Exclude, deny: np.ndarray, queries: int) -> Exclude:
-    """What to exclude, and the items `deny` for every query."""
+    """`exclude`, and in addition the items `deny` for every query."""
     if not len(deny):
         return exclude
     query = np.repeat(np.arange(queries), len(deny))

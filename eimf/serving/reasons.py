@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eimf.serving.labels import NO_LABEL, Labels, unit
+from eimf.serving.labels import NO_LABEL, Labels
 from eimf.serving.result import Reason
+from eimf.vectors import unit
 
 
 def reasons(

@@ -197,7 +197,7 @@ class Recommender:
         return best, scores
 
     def _excludes(self, exclude_seen: bool | None) -> bool:
-        """What `exclude_seen` says, None: as in training. Raises DataError for anything but true and false."""
+        """Whether to exclude seen items; None: as in training. Raises DataError for anything but true and false."""
         if exclude_seen is None:
             return not self.keep_seen
         check_flag("exclude_seen", exclude_seen)
@@ -213,10 +213,10 @@ class Recommender:
             seconds = [times for row in warm if (times := histories[row].times) is not None]
             times = np.concatenate(seconds) if seconds else None
             for users, interests, found in self._search(item_idx, lengths, times, count, choice):
-                for place, user in enumerate(users.tolist()):
+                for number, user in enumerate(users.tolist()):
                     row = warm[user]
                     answers[row] = self._writer.write(
-                        found, place, histories[row], interests[place], unknown=choice.unknown
+                        found, number, histories[row], interests[number], unknown=choice.unknown
                     )
         if len(warm) < len(histories):
             scores = self.cold_start.scores((), None, 0)
@@ -245,7 +245,7 @@ class Recommender:
     def _search(
         self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None, count: int, choice: Choice
     ) -> Iterator[tuple[np.ndarray, np.ndarray, Found]]:
-        """For block after block of histories as in `rank`: which they are, their interests, and what was found."""
+        """For one block of histories after another, as in `rank`: their numbers, interests, and the items found."""
         offsets = np.cumsum(lengths) - lengths
         by_length = np.argsort(lengths, kind="stable")  # so that windows need little padding
         for start in range(0, len(lengths), _BATCH):

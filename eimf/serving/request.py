@@ -1,4 +1,4 @@
-"""What a caller asks a recommender for, checked: every refusal is a DataError on one line."""
+"""Check the values that a caller gives a recommender. Every refusal is a DataError on one line."""
 
 import reprlib
 from collections.abc import Iterable, Mapping, Set

@@ -1,4 +1,4 @@
-"""What a recommender returns: items, each with its reason."""
+"""The answer of a recommender: items, each with its reason."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,8 @@ class Reason:
     interest: int
     """Which of the user's interests brought the item, from 0; 0 for a backbone with one. -1 if no history did."""
     label: str | None = None
-    """Name of that interest, if it has one that fits the item, else the item's own; None if no name fits."""
+    """A name that the person picked, if one fits the item; else the name of that interest, if it has one that fits the
+    item; else the item's own. None if no name fits."""
     because: str | None = None
     """Id of the item of the history that speaks most for it; None without a history."""
 

@@ -132,7 +132,7 @@ def _scores(items: np.ndarray, columns: np.ndarray, count: int) -> np.ndarray:
     scores = np.matmul(items, columns[0].T, out=first[: len(items)])
     for vectors in columns[1:]:
         other = _buffer(1, scores.size).reshape(scores.shape)
-        np.maximum(scores, np.matmul(items, vectors.T, out=other), out=scores)
+        np.fmax(scores, np.matmul(items, vectors.T, out=other), out=scores)  # a number wins over NaN
     first[len(items) :] = -np.inf
     return first.reshape(stripes, height, width)
 

@@ -34,7 +34,7 @@ _SILENT = 4
 
 
 class Tower(Protocol):
-    """What turns histories into interests."""
+    """Turns histories into interests."""
 
     uses_timestamps: bool
     """Whether `interests` needs the times of the events."""
@@ -109,12 +109,12 @@ def _session(content: bytes, threads: int) -> Any:
 def _declared(actual: list[Any], allowed: dict[str, tuple[str, int]]) -> dict[str, list[Any]]:
     """The shape of each input or output. Raises ArtifactError if one is not allowed, or of another type."""
     for value in actual:
-        found = (value.type, len(value.shape))
+        actual_form = (value.type, len(value.shape))
         if value.name not in allowed:
             raise _refused(f"has {value.name[:100]!r}, which no user tower has")
-        if found != allowed[value.name]:
+        if actual_form != allowed[value.name]:
             wanted = "{} of {} dimensions".format(*allowed[value.name])
-            raise _refused(f"has {value.name!r} as {reprlib.repr(found)}, a user tower wants {wanted}")
+            raise _refused(f"has {value.name!r} as {reprlib.repr(actual_form)}, a user tower wants {wanted}")
     return {value.name: list(value.shape) for value in actual}
 
 

@@ -1,4 +1,4 @@
-"""What an ONNX file refers to, read from its bytes, as serving has no package that reads them.
+"""Check the bytes of an ONNX file for references to anything outside it; serving has no package that reads such files.
 
 A user tower is one graph of standard operators, with its weights inside. Everything else that the format allows is
 refused before onnxruntime sees it: weights in other files, loops and branches, functions, operators of others.

@@ -14,7 +14,7 @@ from eimf.serving.bundle import read_bundle
 from eimf.serving.manifest import METRICS, Manifest, Model, Source
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_dirs, temporary_dir
-from pipeline.commands.export_labels import build_naming, find_esim
+from pipeline.commands.export_labels import build_naming, find_esim, finished
 from pipeline.console import info, working
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from eimf.export.index import Kind
     from eimf.export.write import Content
 
+_REVISION = 1
+"""Raise it with every change that makes another bundle of the same artifacts."""
 _SAMPLE = 4000
 """Users whose interests the index and the labels are tuned with."""
 
@@ -70,7 +72,7 @@ def run_export(
     with temporary_dir(parent) as folder, working("export"):
         content = _content(store, checkpoint, esim_of_labels, kind)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = write_bundle(folder, content, created=created, version=metadata.version("eimf"))
+        manifest = write_bundle(folder, content, created=created, version=_version())
         difference = check_bundle(folder, content.backbone)
         if before is not None and before.identity() == manifest.identity():
             return _unchanged(output, before)
@@ -88,7 +90,7 @@ def _is_whole(output: Path) -> bool:
 
 
 def _gives_again(before: Manifest, store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> bool:
-    """Whether an export would certainly give the bundle with the manifest `before` again: the same version made it of
+    """Whether an export would give the bundle with the manifest `before` again: the same version made it of
     the same artifacts, with the same kind of index, and no other metrics have been measured since."""
     from eimf.export.index import EXACT_ITEMS
     from eimf.export.write import metrics_text
@@ -96,11 +98,16 @@ def _gives_again(before: Manifest, store: Store, checkpoint: Artifact, esim: Art
     text = metrics_text(_metrics(store, checkpoint)).encode()
     is_few = before.model.num_items <= EXACT_ITEMS
     return (
-        before.eimf == metadata.version("eimf")
+        before.eimf == _version()
         and before.source == _source(checkpoint, esim)
         and before.index.kind == ("exact" if kind == "auto" and is_few else kind)
         and before.files[METRICS].sha256 == hashlib.sha256(text).hexdigest()
     )
+
+
+def _version() -> str:
+    """The version of EIMF, and of its export."""
+    return f"{metadata.version('eimf')}+export.{_REVISION}"
 
 
 def _source(checkpoint: Artifact, esim: Artifact | None) -> Source:
@@ -114,7 +121,7 @@ def _unchanged(output: Path, manifest: Manifest) -> Exported:
 
 
 def _report(output: Path, manifest: Manifest, difference: float) -> None:
-    """What was written, and how well it agrees with torch."""
+    """Print the size and the parts of the bundle, and how well it agrees with torch."""
     size = sum(entry.bytes for entry in manifest.files.values())
     model, index, labels = manifest.model, manifest.index, manifest.labels
     recall = "".join(f", {share:.4f} of the exact best {count}" for count, share in (index.recall or {}).items())
@@ -142,7 +149,7 @@ def _sample(model: "ServedModel") -> np.ndarray:
 
 
 def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> "Content":
-    """What a bundle is made of, from the store. Raises ArtifactError."""
+    """The content of a bundle, from the store. Raises ArtifactError."""
     from eimf.export.cold_start_design import Model as ServedModel
     from eimf.export.index import build_index
     from eimf.export.tower import TorchTower
@@ -182,7 +189,7 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "K
 def _metrics(store: Store, checkpoint: Artifact) -> dict[str, Any]:
     """The test metrics of a checkpoint, and how they were measured; none if it was never measured. If there are
     several, those measured as it was trained come first."""
-    every = (store.get(kind, key) for kind, key in store.listing() if kind == "metrics")
+    every = finished(store, "metrics")
     of_checkpoint = [artifact for artifact in every if artifact.manifest.parents.get("checkpoint") == checkpoint.key]
     if not of_checkpoint:
         return {"metrics": []}

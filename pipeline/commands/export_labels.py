@@ -1,4 +1,4 @@
-"""Which interests name what a bundle recommends, and what they become: labels, a menu, and answers for new users."""
+"""Name the items of a bundle by the interests of an ESIM artifact: labels, a menu, and answers for new users."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,8 +40,7 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
         esim = store.parent(checkpoint, "esim")
         info(f"       labels: the interests of esim {esim.short}, which the training used")
         return esim
-    every = (store.get(kind, name) for kind, name in store.listing() if kind == "esim")
-    of_dataset = [esim for esim in every if esim.manifest.parents.get("dataset") == dataset]
+    of_dataset = [esim for esim in finished(store, "esim") if esim.manifest.parents.get("dataset") == dataset]
     if not of_dataset:
         info("       labels: none, the store has no interests of this dataset")
         return None
@@ -50,9 +49,15 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
     return esim
 
 
+def finished(store: Store, kind: str) -> list[Artifact]:
+    """The artifacts of a kind, without half copies. Raises ArtifactError for a damaged one."""
+    every = (store.find(name, key) for name, key in store.listing() if name == kind)
+    return [artifact for artifact in every if artifact is not None]
+
+
 def build_naming(store: Store, esim: Artifact | None, model: "Model", sample: np.ndarray) -> Naming:
-    """What the interests of `esim` become for a trained `model`, with the interests [Q, K, D] of a `sample` of users.
-    Raises ArtifactError."""
+    """The names that the interests of `esim` give a trained `model`, with the interests [Q, K, D] of a `sample` of
+    users. Raises ArtifactError."""
     from eimf.export.cold_start import build_cold_start, texts_of
     from eimf.export.labels import build_labels
     from eimf.export.phrases import read_phrases

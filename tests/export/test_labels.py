@@ -7,7 +7,8 @@ import pytest
 from eimf.export.agreement import NEVER, agreeing, agreement, isotonic, most_different, threshold
 from eimf.export.labels import build_labels, is_grounded
 from eimf.export.phrases import Phrases, merge, readable
-from eimf.serving.labels import Labels, unit
+from eimf.serving.labels import Labels
+from eimf.vectors import unit
 
 GROUPS, EACH, WIDTH, TEXT = 12, 20, 16, 48
 GROUP = np.repeat(np.arange(GROUPS), EACH)

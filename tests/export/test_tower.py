@@ -172,7 +172,9 @@ def test_the_evaluation_counts_what_is_recommended(exported, keep_seen):
     assert (np.diff(np.where(best, scores, -1e9)) <= 0).all()
     for row, row_scores, target, rank in zip(best, scores, cases.item_idx, ranking.ranks.tolist(), strict=True):
         assert (rank <= ITEMS) == (target in row)
-        if rank <= ITEMS:  # scores that differ by a rounding are ties, which count against the target
+        # Scores that differ by a rounding are ties, which count against the target. The band is needed: with comirec-dr
+        # 22 items lie within the evaluation's own rounding margin of a target, 2^-21 |h| |e|, as float64 shows.
+        if rank <= ITEMS:
             score = row_scores[row.tolist().index(target)]
             left = row_scores[row > 0]
             assert (left > score + rounding).sum() < rank <= (left >= score - rounding).sum()

@@ -76,6 +76,11 @@ def test_users_for_whom_much_is_excluded_are_answered_exactly(index, table, user
     assert np.array_equal(found.item_idx[others], alone.item_idx[others])
 
 
+def test_an_item_that_is_excluded_twice_counts_once(index, users):
+    again = Exclude(np.zeros(1000, np.int64), np.repeat(np.arange(1, 11), 100))
+    assert (index.search(users[:1], ITEMS - 10, exclude=again).item_idx > 10).all()
+
+
 def test_too_few_candidates_are_made_up_for(index, table):
     odd = np.full((1, INTERESTS, WIDTH), np.nan, np.float32)
     odd[0, 0] = vectors(5, WIDTH)

@@ -56,6 +56,14 @@ def searches(draw):
     return table, interests, draw(st.integers(1, items + 10)), exclude, allow
 
 
+@pytest.mark.parametrize("queries", [1, 15, 16, 40])
+def test_an_interest_without_numbers_hides_nothing_that_another_one_brings(queries):
+    table, interests = vectors(0, 30, 4), vectors(1, queries, 2, 4)
+    interests[::2, 0] = interests[1::2, 1] = np.nan
+    table[0] = 0
+    assert_equal(ExactIndex(table).search(interests, 9), [oracle(table, one, 9) for one in interests])
+
+
 @given(searches())
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_exact_search_is_the_sorted_oracle(search):

@@ -121,6 +121,8 @@ def test_arrays_that_do_not_fit_are_refused(served):
     seconds = np.zeros(3) if model.tower.uses_timestamps else None
     best, _ = model.rank(items, one, times=seconds)
     assert best.shape == (1, 10)
+    small = None if seconds is None else seconds.astype(np.float32)
+    assert np.array_equal(model.rank(items.astype(np.int32), one.astype(np.uint8), times=small)[0], best)
     assert model.rank(items[:0], one[:0], times=seconds if seconds is None else seconds[:0])[0].shape == (0, 10)
     for item_idx, lengths, field in (
         (items - 1, one, "item_idx: 0 to 2; give numbers from 1 to"),
@@ -129,6 +131,8 @@ def test_arrays_that_do_not_fit_are_refused(served):
         (items, np.array([3, 0]), "lengths"),
         (items, np.array([4, -1]), "lengths"),
         (items, one[:0], "lengths"),
+        (items + 0.5, one, "item_idx: of type float64; give whole numbers"),
+        (items, one / 1, "lengths: of type float64"),
     ):
         with pytest.raises(DataError, match=field):
             model.rank(item_idx, lengths, times=seconds)

@@ -34,9 +34,10 @@ from eimf.export.agreement import NEVER
 from eimf.export.labels import BuiltLabels, build_labels, is_grounded, map_of_texts, place
 from eimf.export.phrases import Phrases, merge, read_phrases
 from eimf.serving.index import ExactIndex, Exclude
-from eimf.serving.labels import Labels, unit
+from eimf.serving.labels import Labels
 from eimf.serving.reasons import reasons
 from eimf.store.artifact import Store
+from eimf.vectors import unit
 from tests.studies.label_data import Trained, load, phrases_of_replies
 
 COUNT = 10
