@@ -1,7 +1,7 @@
 """Prove that a bundle holds a trained backbone and nothing of the text side but labels.
 
 Files, arrays and columns are those on a closed list, which `eimf.serving.bundle` reads by: ids, titles to be shown,
-item vectors, recent popularity, metrics, a card, and the labels, if any. What is left to prove is that the numbers are
+item vectors, what cold start needs, metrics, a card, and labels, if any. What is left to prove is that the numbers are
 the backbone's own: here.
 """
 
