@@ -83,9 +83,9 @@ class Gate:
         then work that has not begun is dropped, and work that has keeps its place until it ends."""
         if self._taken >= self._limits.threads + self._limits.queue:
             raise Refusal(503, "queue", "full", "try again later", reason="queue", retry_after=1)
-        self._count(1)
         loop = asyncio.get_running_loop()
         future = self._executor.submit(work)
+        self._count(1)
         future.add_done_callback(lambda _: self._free(loop))
         try:
             async with asyncio.timeout(self._limits.seconds):

@@ -55,26 +55,26 @@ def create_app(reloader: Reloader, limits: Limits, bucket: TokenBucket | None, l
 def _answer_errors(app: FastAPI) -> None:
     """Every error is answered in one form."""
 
-    def tell(request: Request, refusal: Refusal) -> Response:
-        request.scope["state"]["seen"].reason = refusal.reason
+    def respond(request: Request, refusal: Refusal) -> Response:
+        request.scope["state"]["outcome"].reason = refusal.reason
         return error_response(refusal)
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> Response:
-        return tell(request, error)
+        return respond(request, error)
 
     @app.exception_handler(HTTPException)
     async def not_routed(request: Request, error: HTTPException) -> Response:
-        return tell(request, of_http(error.status_code, request.url.path, error.headers))
+        return respond(request, of_http(error.status_code, request.url.path, error.headers))
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(request: Request, error: RequestValidationError) -> Response:
-        return tell(request, of_validation(error.errors()))
+        return respond(request, of_validation(error.errors()))
 
     @app.exception_handler(UserError)
     async def not_usable(request: Request, error: UserError) -> Response:
-        return tell(request, of_user_error(error))
+        return respond(request, of_user_error(error))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        return tell(request, Refusal(500, "server", "failed", "the log of the server says why"))
+        return respond(request, Refusal(500, "server", "failed", "the log of the server says why"))

@@ -21,7 +21,7 @@ RATED = frozenset({"/recommend", "/recommend/batch", "/menu", "/items", "/bundle
 
 
 @dataclass
-class Seen:
+class Outcome:
     """What is known of one request, for the log and the metrics; the routes add to it."""
 
     route: str
@@ -53,32 +53,32 @@ class Guard:
             return
         begin = time.perf_counter()
         path = scope["path"]
-        seen = Seen(path if path in self.routes else "other")
-        scope.setdefault("state", {})["seen"] = seen
+        outcome = Outcome(path if path in self.routes else "other")
+        scope.setdefault("state", {})["outcome"] = outcome
         body = _Body(self, self.limits, receive)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seen.status = message["status"]
+                outcome.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *SECURITY]
             await send(message)
 
         self._metrics.in_progress.inc()
         try:
-            self._check_early(scope, seen.route)
+            self._check_early(scope, outcome.route)
             await self._app(scope, body.receive, answer)
         except Refusal as refusal:
-            seen.reason = refusal.reason
+            outcome.reason = refusal.reason
             await error_response(refusal)(scope, body.receive, answer)
         except Exception as error:  # noqa: BLE001  ours: the log tells it, and the answer is 500
-            self._log.failure("error", error, {"route": seen.route})
-            if not seen.status:
+            self._log.failure("error", error, {"route": outcome.route})
+            if not outcome.status:
                 failed = Refusal(500, "server", "failed", "the log of the server says why")
                 await error_response(failed)(scope, body.receive, answer)
         finally:
             self._buffered -= body.size
             self._metrics.in_progress.dec()
-            self._tell(scope["method"], seen, time.perf_counter() - begin)
+            self._record(scope["method"], outcome, time.perf_counter() - begin)
 
     def _check_early(self, scope: Scope, route: str) -> None:
         """Raises Refusal for what the body does not matter for."""
@@ -117,14 +117,20 @@ class Guard:
         if self._bucket and count:
             self._bucket.charge(count)
 
-    def _tell(self, method: str, seen: Seen, seconds: float) -> None:
-        status = seen.status or 499  # the client has gone
-        self._metrics.requests.labels(seen.route, str(status)).inc()
-        self._metrics.seconds.labels(seen.route).observe(seconds)
-        if seen.reason:
-            self._metrics.rejected.labels(seen.reason).inc()
-            seen.notes["reason"] = seen.reason
-        fields = {"method": method, "route": seen.route, "status": status, "ms": round(seconds * 1000, 2), **seen.notes}
+    def _record(self, method: str, outcome: Outcome, seconds: float) -> None:
+        status = outcome.status or 499  # the client has gone
+        self._metrics.requests.labels(outcome.route, str(status)).inc()
+        self._metrics.seconds.labels(outcome.route).observe(seconds)
+        if outcome.reason:
+            self._metrics.rejected.labels(outcome.reason).inc()
+            outcome.notes["reason"] = outcome.reason
+        fields = {
+            "method": method,
+            "route": outcome.route,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            **outcome.notes,
+        }
         self._log.write("request", fields)
 
 

@@ -119,8 +119,8 @@ class Reloader:
         items = len(served.recommender.item_ids)
         self._log.write("bundle loaded", {"bundle": served.name, "replaces": replaced, "items": items})
 
-    def ask(self) -> None:
-        """Look now, for a signal."""
+    def look_now(self) -> None:
+        """Let `watch` look at once, for a signal."""
         self._asked.set()
 
     async def watch(self) -> None:

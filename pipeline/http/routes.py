@@ -13,7 +13,7 @@ from pipeline.http import answer_schemas, answers, schemas
 from pipeline.http.admission import Gate
 from pipeline.http.errors import Refusal
 from pipeline.http.files import File, file
-from pipeline.http.guard import Guard, Seen
+from pipeline.http.guard import Guard, Outcome
 from pipeline.http.limits import Limits, check_ids, check_request, check_size, write_bounds
 from pipeline.http.logs import Log
 from pipeline.http.metrics import CONTENT_TYPE, Metrics
@@ -86,8 +86,8 @@ class Service:
     async def answer(self, request: Request, notes: Mapping[str, Any], work: Callable[[Served], Any]) -> Response:
         """What `work` makes of the bundle, as JSON. `notes` are for the log."""
         served = self.served()
-        seen: Seen = request.scope["state"]["seen"]
-        seen.notes.update(bundle=served.name, **notes)
+        outcome: Outcome = request.scope["state"]["outcome"]
+        outcome.notes.update(bundle=served.name, **notes)
         body = await self.gate.run(lambda: to_json(work(served)))
         return _json(body)
 

@@ -117,7 +117,7 @@ class _Server(uvicorn.Server):
         """Listen."""
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.look_now)
         if parent := multiprocessing.parent_process():
             loop.add_reader(parent.sentinel, self._abandoned, parent.sentinel)
         for listener in sockets or ():

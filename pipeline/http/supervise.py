@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from eimf.errors import UserError
+from eimf.errors import UserError, on_one_line
 from pipeline.console import print_error
 from pipeline.http.logs import Log
 from pipeline.http.metrics import FOLDER, forget_process
@@ -69,25 +69,31 @@ class _Supervisor:
         self._is_stopping = self._is_asked_to_reload = False
 
     def run(self, on_ready: Callable[[], None]) -> int:
-        """The first process shows that the bundle is whole; then the others start."""
+        """Serve until a signal; no process is left after that, or after an error."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
+        try:
+            return self._serve(on_ready)
+        finally:
+            self._end()
+
+    def _serve(self, on_ready: Callable[[], None]) -> int:
+        """The first process shows that the bundle is whole; then the others start."""
         first = self._start(is_first=True)
-        self._workers = [first]
-        while not wait([first.messages, first.process.sentinel], _LOOK_SECONDS):
-            if self._is_stopping:
-                return self._end()
-        if not first.is_ready():
+        while not self._is_stopping and not wait([first.messages, first.process.sentinel], _LOOK_SECONDS):
+            pass
+        if not self._is_stopping and not first.is_ready():
             first.process.join()
             return max(1, first.process.exitcode or 1)
-        on_ready()
-        self._workers = [first, *(self._start() for _ in range(1, self._options.processes))]
+        if not self._is_stopping:
+            on_ready()
         while not self._is_stopping:
+            self._start_missing()
             wait([worker.process.sentinel for worker in self._workers], _LOOK_SECONDS)
             self._pass_reload_on()
-            self._replace_dead()
-        return self._end()
+            self._forget_dead()
+        return 0
 
     def _start(self, *, is_first: bool = False) -> _Worker:
         receiver, sender = _SPAWN.Pipe(duplex=False)
@@ -95,18 +101,29 @@ class _Supervisor:
         process = _SPAWN.Process(target=_work, args=arguments, name="eimf serve")
         process.start()
         sender.close()
-        return _Worker(process, receiver, time.monotonic())
+        worker = _Worker(process, receiver, time.monotonic())
+        self._workers.append(worker)
+        return worker
 
-    def _replace_dead(self) -> None:
-        for number, worker in enumerate(self._workers):
-            if worker.process.is_alive() or self._is_stopping:
-                continue
+    def _start_missing(self) -> None:
+        """As many as are wanted. If the system has no room for one, the next look tries again."""
+        try:
+            while len(self._workers) < self._options.processes and not self._is_stopping:
+                self._start()
+        except OSError as error:
+            self._log.write("process not started", {"problem": on_one_line(error)}, "error")
+            time.sleep(_LOOK_SECONDS)
+
+    def _forget_dead(self) -> None:
+        for worker in [worker for worker in self._workers if not worker.process.is_alive()]:
+            if self._is_stopping:
+                return
             fields = {"pid": worker.process.pid, "exit": worker.process.exitcode}
             self._log.write("process died", fields, "error")
             forget_process(self._folder, worker.process.pid or 0)
             worker.messages.close()
+            self._workers.remove(worker)
             time.sleep(max(0.0, worker.begun + 1 - time.monotonic()))  # one that dies at once is not tried all the time
-            self._workers[number] = self._start()
 
     def _pass_reload_on(self) -> None:
         if self._is_asked_to_reload:
@@ -115,7 +132,7 @@ class _Supervisor:
                 if worker.is_ready():  # before, the signal would end it
                     os.kill(worker.process.pid or 0, signal.SIGHUP)
 
-    def _end(self) -> int:
+    def _end(self) -> None:
         """Stop all; those that do not stop in time are killed. Nothing more is accepted."""
         self._listener.close()
         for worker in self._workers:
@@ -126,7 +143,6 @@ class _Supervisor:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
-        return 0
 
     def _stop(self, *_: object) -> None:
         self._is_stopping = True
