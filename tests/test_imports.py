@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +58,7 @@ WITH_THEM = {"starlette": "fastapi", "h11": "uvicorn", "pydantic_core": "pydanti
 """Packages that come with another one, of which they are a part."""
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names of all modules that a file imports, anywhere in it."""
     names = set()
@@ -180,6 +182,7 @@ def closure(wanted: list[Requirement]) -> set[str]:
     return names
 
 
+@cache
 def hidden(extra: str) -> str:
     """Every installed module that does not come with `eimf[extra]`, for HIDING."""
     allowed = closure(requirements(extra)) | {"eimf"}

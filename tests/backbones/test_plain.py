@@ -1,4 +1,4 @@
-"""Every backbone with plain layers: the same model as with fast ones. That an export can trace it, tests/export says."""
+"""Every backbone with plain layers: the same model as with fast ones. tests/export traces them."""
 
 import torch
 from torch import Tensor

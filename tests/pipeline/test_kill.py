@@ -29,6 +29,7 @@ CHILD = """
 import json, os, signal, sys
 from pathlib import Path
 import eimf.train.loop
+import torch._dynamo  # which the first optimizer of a process imports
 from eimf.esim.fake import FakeGenerator
 from eimf.store.artifact import Store
 from eimf.train.loop import Trainer

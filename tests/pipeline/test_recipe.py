@@ -30,11 +30,7 @@ def test_every_setting_is_documented(kind):
         assert field.description, f"{kind.__name__}.{name} has no docstring"
 
 
-def test_every_setting_is_read_by_something():
-    assert unread([*settings_classes(), Recipe], SOURCES) == set()
-
-
-def test_a_setting_that_nothing_reads_is_noticed_though_others_of_its_name_are():
+def test_every_setting_is_read_and_one_that_is_not_is_noticed_though_others_of_its_name_are():
     names = {"count", "seed", "share", "width", "model", "items"}
     kinds = settings_classes()
     assert names <= {name for kind in kinds for name in kind.model_fields}

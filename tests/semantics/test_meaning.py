@@ -24,7 +24,7 @@ def validation(heads: HeadSettings) -> float:
     job = Trainer(
         backbone, semantics, histories, SETTINGS, max_length=MODEL.max_length, execution=Execution(torch.device("cpu"))
     )
-    for epoch in range(15):
+    for epoch in range(8):
         job.epoch(epoch, lambda targets: None)
     ranking = rank_users(
         backbone, histories, schema.VALID, max_length=MODEL.max_length, keep_seen=False, batch_size=256

@@ -43,18 +43,30 @@ CASES = {
     "remi": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=remi")),
 }
 # The trainings of all cases, one after the other, in the processes of one start; each has a meeting point of its own.
+# They are started as torchrun starts them, but forked from a process that has imported what they need.
 CHILD = """
 import json, os, sys
 from pathlib import Path
+import torch._dynamo  # which the first optimizer of a process imports
+import eimf.train.loop
 from eimf.store.artifact import Store
 from pipeline.stages import stage_two
 from pipeline.training import processes
 from tests import world as planted
-os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
-for folder, store, port, *settings in json.loads(sys.argv[1]):
-    os.environ["MASTER_PORT"] = str(port)
-    recipe = planted.recipe(Path(folder), *settings)
-    (stage_two.run_worker if processes.rank() else stage_two.run_train)(recipe, Store(Path(store)))
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+def work(jobs):
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
+    for folder, store, port, *settings in jobs:
+        os.environ["MASTER_PORT"] = str(port)
+        recipe = planted.recipe(Path(folder), *settings)
+        (stage_two.run_worker if processes.rank() else stage_two.run_train)(recipe, Store(Path(store)))
+
+launch = LaunchConfig(
+    min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="tests", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+    max_restarts=0, start_method="fork",
+)
+elastic_launch(launch, work)(json.loads(sys.argv[1]))
 """
 
 
@@ -79,11 +91,9 @@ def trained(tmp_path_factory) -> dict[str, tuple[Result, Result]]:
         run_esim(planted.recipe(folder, *case.settings), store)
         shutil.copytree(store.root, root / name / "two")
         jobs.append([str(folder), str(root / name / "two"), port, *case.settings])
-    (root / "child.py").write_text(CHILD)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     result = subprocess.run(
-        [*command, str(root / "child.py"), json.dumps(jobs)],
+        [sys.executable, "-c", CHILD, json.dumps(jobs)],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -10,7 +10,7 @@ from schemathesis import GenerationMode
 
 from tests.pipeline.http.server import WITH_LIMITS, Server
 
-EXAMPLES = int(os.environ.get("EIMF_EXAMPLES", 8))
+EXAMPLES = int(os.environ.get("EIMF_EXAMPLES", 4))
 """Of each route; `EIMF_EXAMPLES=500 pytest tests/pipeline/http/test_openapi.py` tries more."""
 LIMITS = {"head_bytes": 1 << 22, "body_bytes": 1 << 24, "buffered_bytes": 1 << 26}
 """Schemathesis takes 413 and 431 for the acceptance of a wrong request."""
