@@ -68,6 +68,7 @@ def run_export(
         if before is not None and before.identity() == manifest.identity():
             info(f"{output}: unchanged, this export is there already")
             return Exported(output, before, True)
+        replaceable(output)  # once more: an export takes a while
         put_in_place(folder, output)
     _report(output, manifest, difference)
     return Exported(output, manifest, False)

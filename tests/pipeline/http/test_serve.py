@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from eimf.errors import SettingError
 from eimf.serving import manifest as names
 from pipeline.http.reload import load
+from pipeline.http.run import listen
 from tests.pipeline.http import bundles
 from tests.pipeline.http.server import ROOT, START, Server
 from tests.processes import alive, wait_for
@@ -73,6 +75,11 @@ def test_what_is_no_request_is_answered_and_closed(server):
     pipelined = f"{POST}content-length: 2\r\n\r\n{{}}".encode() + close
     assert statuses(raw(server.port, pipelined)) == [200, 200]
     assert not server.events("library")
+
+
+def test_a_port_is_taken_before_a_bundle_is_loaded():
+    with listen("127.0.0.1", 0) as listener, pytest.raises(SettingError, match="choose another address"):
+        listen("127.0.0.1", listener.getsockname()[1])
 
 
 def test_metrics_are_those_of_all_processes(server):
