@@ -156,7 +156,7 @@ def test_what_is_not_a_bundle_is_not_replaced(store, checkpoint, copy, tmp_path)
 
 def test_a_working_directory_is_not_replaced(store, checkpoint, copy, monkeypatch):
     monkeypatch.chdir(copy)
-    for output in (Path("."), copy):
+    for output in (Path(), copy):
         with pytest.raises(ArtifactError, match="the working directory"):
             run_export(store, checkpoint.key, output)
 
@@ -171,7 +171,7 @@ def test_what_comes_during_an_export_is_kept(store, checkpoint, tmp_path):
 
     other = Thread(target=come)
     other.start()
-    with pytest.raises(ArtifactError, match="a folder without a bundle.json"):
+    with pytest.raises(ArtifactError, match="a folder without a bundle"):
         run_export(store, checkpoint.key, output, labels=False)
     other.join()
     assert [path.name for path in tmp_path.rglob("*")] == ["bundle", "notes.txt"]
