@@ -172,7 +172,7 @@ def export(
     if checkpoint is None:
         chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
         checkpoint = find_trained(chosen, _open(store), esim).key
-    elif recipe or settings or backbone or preset or keep_seen:
+    elif dataset != "ml-100k" or recipe or settings or backbone or preset or keep_seen:
         raise SettingError("export", "a checkpoint together with options of a training", "give one of them")
     run_export(_open(store), checkpoint, output, esim=esim, labels=labels, index=index)
 

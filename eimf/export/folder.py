@@ -21,6 +21,8 @@ def replaceable(output: Path) -> Manifest | None:
         return None
     if output.is_symlink() or not output.is_dir():
         raise _refusal(output, "is not a folder")
+    if output.samefile(os.curdir) or output.is_mount():
+        raise _refusal(output, "is the working directory or a mount point")
     present = {path.name for path in output.iterdir()}
     if not present:
         return None

@@ -141,7 +141,7 @@ class Manifest(Part):
         """Bytes that the file `name`, which is no array, may have at most."""
         items = self.model.num_items
         if name == ITEMS:
-            return items * 4 * _KILO
+            return items * 4 * _KILO + _MEGA
         if name == INDEX:
             return items * (8 * self.model.width + 4 * _KILO) + 64 * _MEGA
         if name == LABELS:

@@ -76,6 +76,7 @@ def run_export(
         difference = check_bundle(folder, content.backbone)
         if before is not None and before.identity() == manifest.identity():
             return _unchanged(output, before)
+        replaceable(output)  # once more: an export takes a while
         put_in_place(folder, output)
     _report(output, manifest, difference)
     return Exported(output, manifest, False)

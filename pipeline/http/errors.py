@@ -57,7 +57,11 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> Refusal:
     if error["type"] == "missing":
         return Refusal(422, where, "missing", "see /openapi.json")
     problem, hint = describe_validation_error(error)
-    return Refusal(422, where, problem, hint or "see /openapi.json")
+    return Refusal(422, where, problem, _HINTS.get(error["type"]) or hint or "see /openapi.json")
+
+
+_HINTS = {"list_type": 'send a list such as ["a","b"]', "model_attributes_type": "send an object, see /openapi.json"}
+"""By pydantic's kind of error, where that of a setting would not help."""
 
 
 def of_http(status: int, path: str, headers: Mapping[str, str] | None) -> Refusal:

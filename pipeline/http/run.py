@@ -28,12 +28,13 @@ _RETRY_SECONDS = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound. Raises SettingError if it cannot be."""
+    """A socket that listens. Raises SettingError if it cannot be."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(_BACKLOG)  # at once: two that are bound only learn after loading that the port is taken
     except (OSError, OverflowError, UnicodeError) as error:
         problem = getattr(error, "strerror", None) or str(error)
         raise SettingError("--host, --port", f"{host} {port}: {problem}", "choose another address") from error

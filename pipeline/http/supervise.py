@@ -52,7 +52,6 @@ class _Worker:
 def serve_by_processes(options: Options, listener: socket.socket, on_ready: Callable[[], None]) -> int:
     """Serve by `options.processes` processes until SIGTERM or SIGINT; returns the exit code. `on_ready` is called once
     the first one takes requests."""
-    listener.listen()
     folder = Path(tempfile.mkdtemp(prefix="eimf-serve-"))
     os.environ[FOLDER] = str(folder)
     try:

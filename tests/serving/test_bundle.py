@@ -212,7 +212,7 @@ def test_padding_that_is_an_item(folder):
         (lambda lines: [lines[0], '{"item_id": "a", "title": null, "x": 1}', *lines[2:]], "line 2 is not an item"),
         (lambda lines: ['["item_id", "title"]', *lines[1:]], "line 1 is not an item"),
         (lambda lines: ['{"item_id": "' + "x" * 70_000 + '", "title": null}', *lines[1:]], "line 1 is not an item"),
-        (lambda lines: [*lines[:-1], " " * 300_000], "more than such a file can have"),
+        (lambda lines: [*lines[:-1], " " * 2_000_000], "more than such a file can have"),
     ],
 )
 def test_items_that_are_none(folder, change: Callable[[list[str]], list[str]], part):
@@ -220,6 +220,13 @@ def test_items_that_are_none(folder, change: Callable[[list[str]], list[str]], p
     path.write_text("\n".join(change(path.read_text().splitlines())))
     resign(folder, names.ITEMS)
     refused(folder, part)
+
+
+def test_ids_of_ten_thousand_characters(folder):
+    ids = [f"{number}{'x' * 10_000}" for number in range(ITEMS)]
+    (folder / names.ITEMS).write_text("\n".join(json.dumps({"item_id": item_id, "title": None}) for item_id in ids))
+    resign(folder, names.ITEMS)
+    assert Recommender.load(folder).item_ids == ids
 
 
 @pytest.mark.parametrize(

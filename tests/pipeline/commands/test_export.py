@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from pipeline.serving import load_backbone, load_recommender
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
+from tests.processes import wait_for
 from tests.serving.bundles import forge, resign
 
 pytestmark = pytest.mark.slow
@@ -180,6 +182,29 @@ def test_what_is_not_a_bundle_is_not_replaced(store, checkpoint, copy, tmp_path)
         run_export(store, checkpoint.key, tmp_path / "bundle2", esim="0000")
     assert (copy / "notes.txt").read_text() == (tmp_path / "folder" / "mine").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "file", "folder", "link"]
+
+
+def test_a_working_directory_is_not_replaced(store, checkpoint, copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    for output in (Path(), copy):
+        with pytest.raises(ArtifactError, match="the working directory"):
+            run_export(store, checkpoint.key, output)
+
+
+def test_what_comes_during_an_export_is_kept(store, checkpoint, tmp_path):
+    output = tmp_path / "bundle"
+
+    def come() -> None:
+        wait_for(lambda: any(tmp_path.glob("*.lock")))
+        output.mkdir()
+        (output / "notes.txt").write_text("mine")
+
+    other = Thread(target=come)
+    other.start()
+    with pytest.raises(ArtifactError, match="a folder without a bundle"):
+        run_export(store, checkpoint.key, output, labels=False)
+    other.join()
+    assert [path.name for path in tmp_path.rglob("*")] == ["bundle", "notes.txt"]
 
 
 def test_the_card_tells_what_it_is_and_runs(bundle, monkeypatch, capsys):

@@ -26,6 +26,7 @@ def refused(answer, status: int, field: str) -> None:
     error = answer.json()["error"]
     assert answer.json().keys() == {"error"} and error.keys() == {"field", "problem", "hint"}
     assert error["field"] == field and all(error.values()) and len(answer.text) < 1000
+    assert "SET" not in answer.text and "setting" not in answer.text  # which a recipe has, not a request
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from eimf.errors import SettingError
 from eimf.serving import manifest as names
 from pipeline.http.reload import load
+from pipeline.http.run import listen
 from tests.pipeline.http import bundles
 from tests.pipeline.http.server import ROOT, START, Server
 from tests.processes import alive, wait_for
@@ -85,6 +87,11 @@ def test_a_client_that_goes_before_its_request_is_complete_is_no_error(server):
     assert wait_for(lambda: 'route="/recommend",status="499"' in server.get("/metrics"))
     assert {line["reason"] for line in server.events("request") if line["status"] == 499} == {"gone"}
     assert not server.events("error") and not server.events("library")
+
+
+def test_a_port_is_taken_before_a_bundle_is_loaded():
+    with listen("127.0.0.1", 0) as listener, pytest.raises(SettingError, match="choose another address"):
+        listen("127.0.0.1", listener.getsockname()[1])
 
 
 def test_metrics_are_those_of_all_processes(server):
