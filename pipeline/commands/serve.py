@@ -1,6 +1,7 @@
 """The command `serve`: a bundle over HTTP."""
 
 import os
+import signal
 import sys
 
 from pipeline.console import info
@@ -10,6 +11,7 @@ from pipeline.http.supervise import serve_by_processes
 
 def run_serve(options: Options) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Raises UserError for a broken bundle or a taken port."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as long as the bundle loads; a change of it is noticed anyway
     listener = listen(options.host, options.port)
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
