@@ -186,7 +186,7 @@ def serve(
 ) -> None:  # fmt: skip
     """Serve a bundle over HTTP.
 
-    The page is at the address it prints, the interface at /openapi.json. A new bundle in the same place is loaded
+    The page is at the address it prints, the interface at /openapi.json. A new bundle renamed into its place is loaded
     without a pause, and so is one after SIGHUP. SIGTERM stops it after all answers.
     """
     from pipeline.commands.serve import run_serve

@@ -1,5 +1,6 @@
 """Arguments and options of the commands, each declared once."""
 
+import math
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,12 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"eimf {metadata.version('eimf')}")
         raise typer.Exit
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def expand_settings(given: list[str]) -> list[str]:
@@ -214,6 +221,7 @@ Rate = Annotated[
         panel=_LOAD,
         metavar="N",
         min=0.001,
+        callback=_finite,
         help="Requests a second, of all processes; above, the answer is 429.  [default: any]",
     ),
 ]
@@ -224,7 +232,15 @@ Queue = Annotated[
     ),
 ]
 Deadline = Annotated[
-    float, _option("--deadline", panel=_LOAD, metavar="SECONDS", min=0.001, help="Time for an answer; then it is 503.")
+    float,
+    _option(
+        "--deadline",
+        panel=_LOAD,
+        metavar="SECONDS",
+        min=0.001,
+        callback=_finite,
+        help="Time for an answer; then it is 503.",
+    ),
 ]
 BodySize = Annotated[
     int, _option("--body-size", panel=_LOAD, metavar="KB", min=1, max=16_384, help="Largest body of a request.")

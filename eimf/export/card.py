@@ -41,7 +41,7 @@ served without an LLM, a text encoder, or torch.
 ## Use
 
 ```python
-from eimf.serving import Recommender  # of EIMF with its extra `serve`
+from eimf.serving import Recommender  # pip install 'path/to/eimf[serve]': EIMF's folder
 
 model = Recommender.load(".")  # this folder
 for item in model.recommend_one({[item_id[:40] for item_id in example]!r}, count=10).items:

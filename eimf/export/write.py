@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from eimf.backbones.base import Backbone
+from eimf.errors import DataError
 from eimf.export.card import card
 from eimf.export.cold_start import BuiltColdStart
 from eimf.export.index import BuiltIndex
 from eimf.export.labels import BuiltLabels
 from eimf.export.tower import export_tower
 from eimf.serving import manifest as names
+from eimf.serving.bundle import LONGEST_LINE
 from eimf.serving.labels import Label, LabelSettings
 from eimf.serving.manifest import FileEntry, IndexPart, LabelFile, Manifest, Model, Source
 from eimf.store import keys
@@ -61,7 +63,7 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
     (folder / names.WEIGHTS).write_bytes(tower.safetensors)
     if content.labels:
         _write(folder / names.LABELS, _label_file(content.labels, content.menu).model_dump_json(indent=1))
-    lines = (_line(item_id, title) for item_id, title in zip(content.item_ids, content.titles, strict=True))
+    lines = (item_line(item_id, title) for item_id, title in zip(content.item_ids, content.titles, strict=True))
     _write(folder / names.ITEMS, "\n".join(lines))
     (folder / names.METRICS).write_text(metrics_text(content.metrics))
     about = card(
@@ -116,8 +118,13 @@ def _label_settings(labels: BuiltLabels) -> LabelSettings:
     )
 
 
-def _line(item_id: str, title: str | None) -> str:
-    return json.dumps({"item_id": item_id, "title": title and title[:_LONGEST_TITLE]}, ensure_ascii=False)
+def item_line(item_id: str, title: str | None) -> str:
+    """A line of `items.jsonl`, without its end. Raises DataError for an id that no bundle can hold."""
+    line = json.dumps({"item_id": item_id, "title": title and title[:_LONGEST_TITLE]}, ensure_ascii=False)
+    if len(line.encode()) >= LONGEST_LINE:
+        problem = f"{item_id[:20]!r} and {len(item_id) - 20:,} more characters"
+        raise DataError("item_id", problem, "shorten it: a bundle holds ids of some 10,000 characters")
+    return line
 
 
 def _write(path: Path, text: str) -> None:

@@ -31,7 +31,8 @@ from eimf.serving.request import shown
 
 _EXPORT_AGAIN = "copy the bundle again, or export it again"
 _LARGEST_MANIFEST = 1 << 20
-_LONGEST_LINE = 1 << 16
+LONGEST_LINE = 1 << 16
+"""Bytes of a line of `items.jsonl`, with its end."""
 _BLOCK = 1 << 20
 _LARGEST_NUMBER = 1e12
 """Of either sign: the product of two vectors of such numbers is a float32."""
@@ -193,7 +194,7 @@ class _Reader:
         titles: list[str | None] = []
         with os.fdopen(os.dup(self._open(names.ITEMS)), "rb") as stream:
             stream.seek(0)
-            while line := stream.readline(_LONGEST_LINE):
+            while line := stream.readline(LONGEST_LINE):
                 item_id, title = self._item(line, len(ids) + 1)
                 ids.append(item_id)
                 titles.append(title)

@@ -129,7 +129,9 @@ def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise MissingError("faiss", "not installed", "install the serving extra: pip install 'eimf[serve]'") from error
+        raise MissingError(
+            "faiss", "not installed", "install the serving extra: pip install 'path/to/eimf[serve]'"
+        ) from error
     try:
         with _largest_allocation(len(data)), faiss_threads(1):
             index = faiss.deserialize_index(np.ascontiguousarray(data))

@@ -92,7 +92,7 @@ def _session(content: bytes, threads: int) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise MissingError("onnxruntime", "not installed", "run `pip install 'eimf[serve]'`") from error
+        raise MissingError("onnxruntime", "not installed", "run `pip install 'path/to/eimf[serve]'`") from error
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -287,6 +287,9 @@ def test_a_mistake_in_the_command_line_is_one_line(store):
     refused(eimf("recommend", "0000", "--count", "0"), "--count", "greater than or equal to 1", "recommend --help")
     refused(eimf("train", "--hlep"), "No such option: --hlep")
     refused(eimf("trian"), "No such command 'trian'")
+    refused(eimf("export", "0000", "--dataset", "shop"), "a checkpoint together with options of a training")
+    for option in ("--rate", "--deadline"):
+        refused(eimf("serve", "bundle", option, "inf"), option, "inf is not a finite number", "serve --help")
     refused(eimf("status", "--store", "x" * 5000), "File name too long")
     refused(eimf("recommend", "0000", "--store", str(store.root), "--", "--settings"), "0 artifacts of kind checkpoint")
     assert eimf("--help").returncode == 0 and "Usage" in eimf().stdout

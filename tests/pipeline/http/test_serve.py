@@ -139,6 +139,20 @@ def test_requests_in_progress_are_answered_before_the_end(server):
     assert len(server.events("stopped")) == 2
 
 
+def test_a_signal_to_reload_does_not_end_it_while_it_loads(bundle):
+    server = Server(bundle)
+    assert wait_for(lambda: _is_handled(server.process.pid, signal.SIGHUP))
+    server.process.send_signal(signal.SIGHUP)
+    with server:
+        assert "ready" in server.get("/ready")
+
+
+def _is_handled(pid: int, signum: int) -> bool:
+    """Whether a process ignores or catches a signal."""
+    masks = re.findall(r"^Sig(?:Ign|Cgt):\t(.*)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) >> (signum - 1) & 1 for mask in masks)
+
+
 def _environment(pid: int) -> list[str]:
     variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
     return [variable.partition("=")[2] for variable in variables]
