@@ -119,7 +119,7 @@ def is_grounded(phrases: Phrases, text_vectors: np.ndarray) -> np.ndarray:
     grounded = np.zeros(len(phrases), bool)
     if len(known) < 2:
         return grounded
-    evidence = np.stack([text_vectors[np.array(phrases.evidence[row]) - 1].mean(axis=0) for row in known])
+    evidence = np.stack([text_vectors[np.array(phrases.evidence[row]) - 1].mean(axis=0) for row in known.tolist()])
     texts = phrases.vectors[known]
     texts, evidence = unit(texts - texts.mean(axis=0)), unit(evidence - evidence.mean(axis=0))
     sample = np.linspace(0, len(known) - 1, min(len(known), _PAIRED)).astype(np.int64)

@@ -111,7 +111,7 @@ def merge(phrases: Phrases, same_meaning: float = SAME_MEANING) -> list[np.ndarr
     for lead, rows in enumerate(spelled):
         if taken[lead]:
             continue
-        near = np.flatnonzero((leads @ leads[lead] >= same_meaning) & ~taken)
+        near = np.flatnonzero((leads @ leads[lead] >= same_meaning) & ~taken).tolist()
         others = [other for other in near if other != lead and numbers[other] == numbers[lead]]
         taken[[lead, *others]] = True
         groups.append(np.concatenate([rows, *(spelled[other] for other in others)]))
