@@ -1,10 +1,9 @@
 """A recommender ranks as the evaluation does, from item ids or from arrays."""
 
 import math
-import re
+import textwrap
 from collections import Counter
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +15,7 @@ from eimf.evaluation.rank_users import rank_users
 from eimf.serving.recommend import Recommender
 from eimf.serving.result import Recommendations
 from eimf.store.artifact import Artifact, Store
+from pipeline import serving
 from pipeline.commands import recommend as recommend_command
 from pipeline.commands.recommend import show, write_all
 from pipeline.serving import load_recommender
@@ -24,7 +24,6 @@ from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
 
-README = Path(__file__).parents[2] / "README.md"
 TIMED = ("dataset.columns.timestamp=order", "model.backbone=hstu", "model.options.hstu.time=true")
 
 
@@ -189,14 +188,13 @@ def test_bad_histories_counts_and_times_are_refused(served):
             model.recommend([model.item_ids[:2]], times=[[1.0]])
 
 
-def test_the_readmes_example(served, capsys):
+def test_the_example_of_the_docstring(served, capsys):
     model, _, metrics, store = served
     if model.tower.uses_timestamps:
         return
     key = metrics.manifest.parents["checkpoint"]
-    code = re.search(r"```python\n(from pipeline.serving import .*?)```", README.read_text(), re.DOTALL)
-    assert code
-    example = code[1].replace('"artifacts"', repr(str(store.root))).replace("0123456789ab", key[:12])
+    code = textwrap.dedent((serving.__doc__ or "").split("Example:\n")[1])
+    example = code.replace('"artifacts"', repr(str(store.root))).replace("0123456789ab", key[:12])
     example = example.replace('"B0001"', repr(model.item_ids[0])).replace('"B0002"', repr(model.item_ids[1]))
     exec(example, {})
     printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]

@@ -25,6 +25,7 @@ from tests.processes import wait_for
 from tests.serving.bundles import forge, resign
 
 pytestmark = pytest.mark.slow
+README = Path(__file__).parents[3] / "README.md"
 
 
 def differing_files(one: Path, other: Path) -> set[str]:
@@ -216,3 +217,15 @@ def test_the_card_tells_what_it_is_and_runs(bundle, monkeypatch, capsys):
     served = Recommender.load(bundle)
     printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert printed == [item.item_id for item in served.recommend_one(served.item_ids[:2]).items]
+
+
+def test_the_readmes_example(bundle, monkeypatch, capsys):
+    code = README.read_text().split("```python\n")[1].split("```")[0]
+    served = Recommender.load(bundle)
+    for written, known in zip(('"242"', '"302"'), served.item_ids, strict=False):
+        assert written in code
+        code = code.replace(written, repr(known))
+    monkeypatch.chdir(bundle.parent)
+    exec(code.replace('"bundle"', repr(bundle.name)), {})
+    printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [item.item_id for item in served.recommend_one(served.item_ids[:2]).items] and printed
