@@ -57,6 +57,9 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(P
 
 EXPORT_ARGS := $(if $(CHECKPOINT),--store "$$STORE" $(if $(ESIM),--esim "$$ESIM"),$(TRAIN_ARGS)) --output "$$BUNDLE"
 
+# One more than cores, at most 8: some tests wait.
+TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cores + 1 : 8)))
+
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
 .PHONY: help demo esim train evaluate export serve sweep signal-check backbones status verify test test-gpu parity fuzz lint check format bench bench-serving clean
@@ -108,7 +111,7 @@ verify: $(VENV)/.core ## check every file in the store against its sha256
 ##@ Development
 
 test: $(VENV)/.dev ## run all tests; needs no LLM engine and no network
-	@$(BIN)/python -m pytest -n auto --maxprocesses 8
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 lint: $(VENV)/.dev ## check format, style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
