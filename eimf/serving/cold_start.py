@@ -23,12 +23,16 @@ MANY = 4
 Weight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
-class ColdStartWeights(BaseModel):
-    """How much each part of the score counts."""
+class Part(BaseModel):
+    """What all parts of a manifest share: no field is converted, none is unknown."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+class ColdStartWeights(Part):
+    """How much each part of the score counts."""
 
     recent: Weight = 0.0
     """Log share of users whose last training event is the item."""
@@ -44,12 +48,8 @@ class ColdStartWeights(BaseModel):
     """The model's score for the events so far."""
 
 
-class ColdStartPart(BaseModel):
+class ColdStartPart(Part):
     """What the manifest of a bundle says about cold start."""
-
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     unnamed: ColdStartWeights
     """Without a name and without events."""

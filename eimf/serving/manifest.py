@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from eimf.serving import cold_start
-from eimf.serving.cold_start import ColdStartPart
+from eimf.serving.cold_start import ColdStartPart, Part
 from eimf.serving.labels import Label, LabelSettings
 
 SCHEMA_VERSION: Final = 1
@@ -33,14 +33,6 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """A plain file name: no separator, not hidden."""
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,63}$")]
 Number = Annotated[int | float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
-
-
-class Part(BaseModel):
-    """What all parts of a manifest share: no field is converted, none is unknown."""
-
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class FileEntry(Part):

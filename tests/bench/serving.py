@@ -90,7 +90,7 @@ def _lines(path: str) -> list[str]:
 
 def rows_of(items: int, interests: int, folder: Path, options: argparse.Namespace, cores: list[int]):
     """Rows of the table, and lines to be said below it."""
-    models.write(folder, items, interests)
+    backbone = models.write(folder, items, interests)
     model = Recommender.load(folder)
     few = items > 200_000
     number = min(options.requests, 400) if few else options.requests
@@ -100,7 +100,7 @@ def rows_of(items: int, interests: int, folder: Path, options: argparse.Namespac
         "exact": model.recommend_one,
         "search": models.search_alone(model, users),
         "FAISS flat": models.flat(model, users),
-        "torch": models.eager(folder),
+        "torch": models.eager(backbone),
     }
     for name, side in sides.items():
         answer = (lambda user: model.recommend_one(user, models.COUNT)) if name == "exact" else side

@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 import torch
 
+from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
 from eimf.export.cold_start import BuiltColdStart
@@ -42,8 +43,8 @@ def item_vectors(items: int, seed: int = 2026) -> np.ndarray:
     return table / np.sqrt(WIDTH, dtype=np.float32)
 
 
-def write(folder: Path, items: int, interests: int) -> None:
-    """A bundle of SASRec for one interest, of ComiRec-SA for more."""
+def write(folder: Path, items: int, interests: int) -> Backbone:
+    """Write a bundle of SASRec for one interest, of ComiRec-SA for more; returns the backbone."""
     name = "sasrec" if interests == 1 else "comirec-sa"
     options = {} if interests == 1 else {name: {"interests": interests}}
     settings = ModelSettings(backbone=name, width=WIDTH, max_length=LENGTH, options=options)
@@ -71,7 +72,7 @@ def write(folder: Path, items: int, interests: int) -> None:
         metrics={"metrics": []},
     )
     write_bundle(folder, content, created="", version="bench")
-    torch.save(backbone, folder.with_suffix(".pt"))
+    return backbone
 
 
 def _no_cold_start(items: int) -> BuiltColdStart:
@@ -121,9 +122,9 @@ def search_alone(model: Recommender, users: list[list[str]]) -> Answer:
     return lambda _: model.index.search(next(interests)[None], COUNT)
 
 
-def eager(folder: Path) -> Answer:
+def eager(backbone: Backbone) -> Answer:
     """torch: the backbone, and the ranking of the evaluation."""
-    tower = TorchTower(torch.load(folder.with_suffix(".pt"), weights_only=False))
+    tower = TorchTower(backbone)
     table = tower.backbone.item_vectors
 
     def answer(user: list[str]) -> object:

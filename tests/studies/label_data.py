@@ -4,6 +4,7 @@ Replies are JSON lines `{"user_id": ..., "interests": [{"interest": text, "items
 the titles that the prompt showed.
 """
 
+import argparse
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from eimf.data.histories import Histories
 from eimf.data.windows import pad_windows, window_index
 from eimf.esim.encode import encode_texts
 from eimf.esim.prompt import prompt_history
-from eimf.export.phrases import Phrases
+from eimf.export.phrases import Phrases, read_phrases
 from eimf.export.tower import TorchTower
 from eimf.store.artifact import Artifact, Store
 from pipeline.serving import load_backbone
@@ -169,3 +170,24 @@ def encoded(texts: Sequence[str], dataset: Artifact, items: Artifact, cache: Pat
     cache.mkdir(parents=True, exist_ok=True)
     np.save(path, vectors)
     return vectors
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """The options of every study of names."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--esim", help="whose interests; default: the newest of the dataset")
+    parser.add_argument("--replies", type=Path, help="another LLM's replies instead")
+    parser.add_argument("--source", default="the LLM of the store", help="which LLM, for the title of the table")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/eimf/studies")
+    return parser
+
+
+def load_phrases(options: argparse.Namespace) -> tuple[Trained, Phrases]:
+    """The training and the phrases that the options name."""
+    trained = load(Store(options.store), options.checkpoint)
+    if options.replies:
+        phrases = phrases_of_replies(options.replies, trained.dataset, trained.item_vectors, options.cache)
+        return trained, phrases
+    return trained, read_phrases(*trained.interests_of(options.esim))

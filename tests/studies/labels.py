@@ -20,10 +20,8 @@ another one of the history.
 Shapes: U users, L labels, N items, n recommendations, D width, S text width.
 """
 
-import argparse
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,13 +30,12 @@ from torch.nn import functional as F
 from eimf import schema
 from eimf.export.agreement import NEVER
 from eimf.export.labels import BuiltLabels, build_labels, is_grounded, map_of_texts, place
-from eimf.export.phrases import Phrases, merge, read_phrases
+from eimf.export.phrases import Phrases, merge
 from eimf.serving.index import ExactIndex, Exclude
 from eimf.serving.labels import Labels
 from eimf.serving.reasons import reasons
-from eimf.store.artifact import Store
 from eimf.vectors import unit
-from tests.studies.label_data import Trained, load, phrases_of_replies
+from tests.studies.label_data import Trained, load_phrases, parser_of
 
 COUNT = 10
 
@@ -222,21 +219,11 @@ def short(title: str | None, length: int = 60) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--esim", help="whose interests; default: the newest of the dataset")
-    parser.add_argument("--replies", type=Path, help="another LLM's replies instead")
-    parser.add_argument("--source", default="the LLM of the store", help="which LLM, for the title of the table")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/eimf/studies")
+    parser = parser_of(__doc__)
     parser.add_argument("--users", type=int, default=2000, help="drawn by chance")
     parser.add_argument("--show", type=int, default=0)
     options = parser.parse_args()
-    trained = load(Store(options.store), options.checkpoint)
-    if options.replies:
-        phrases = phrases_of_replies(options.replies, trained.dataset, trained.item_vectors, options.cache)
-    else:
-        phrases = read_phrases(*trained.interests_of(options.esim))
+    trained, phrases = load_phrases(options)
     study = Study(trained, phrases, options.users)
     if options.show:
         study.show(options.show)

@@ -13,9 +13,7 @@ over five shuffles.
 Shapes: C cases, N items, D width, L labels.
 """
 
-import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,13 +23,11 @@ from eimf.export.cold_start import Texts, build_cold_start, picked_names, texts_
 from eimf.export.cold_start_design import NAMES, PARTS, Design, Model
 from eimf.export.labels import build_labels
 from eimf.export.logit import ranks
-from eimf.export.phrases import read_phrases
 from eimf.export.simulated import HALF, cut_cases, mean_texts, pick_names
 from eimf.export.user_means import FOLDS
 from eimf.metrics import paired_difference
 from eimf.serving.cold_start import MANY, ColdStartWeights
-from eimf.store.artifact import Store
-from tests.studies.label_data import load, phrases_of_replies
+from tests.studies.label_data import load_phrases, parser_of
 
 CUTOFF, SHUFFLES = 10, 5
 Figures = tuple[np.ndarray, np.ndarray]
@@ -145,21 +141,11 @@ def print_table(study: Study) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--esim", help="whose interests; default: the newest of the dataset")
-    parser.add_argument("--replies", type=Path, help="another LLM's replies instead")
-    parser.add_argument("--source", default="the LLM of the store", help="which LLM, for the title of the tables")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/eimf/studies")
+    parser = parser_of(__doc__)
     parser.add_argument("--first", action="store_true", help="show the first events instead of the last ones")
     parser.add_argument("--events", type=int, nargs="+", default=[0, 1, 2, 3], help="-1: half of the history")
     options = parser.parse_args()
-    trained = load(Store(options.store), options.checkpoint)
-    if options.replies:
-        phrases = phrases_of_replies(options.replies, trained.dataset, trained.item_vectors, options.cache)
-    else:
-        phrases = read_phrases(*trained.interests_of(options.esim))
+    trained, phrases = load_phrases(options)
     labels = build_labels(phrases, trained.text_vectors, trained.table[1:])
     texts = texts_of(trained.histories, trained.text_vectors, phrases, labels.interest_ids)
     model = Model(trained.tower, trained.table, trained.histories, trained.max_length, trained.keep_seen)
