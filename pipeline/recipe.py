@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from eimf.config import (
+    CleaningSettings,
     ClusterSettings,
     DatasetSettings,
     EncoderSettings,
@@ -21,6 +22,7 @@ from eimf.config import (
     ModelSettings,
     PromptSettings,
     RuntimeSettings,
+    SplitSettings,
     TextSettings,
     TrainSettings,
 )
@@ -37,6 +39,10 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dataset: DatasetSettings
+    """Stage 1."""
+    cleaning: CleaningSettings = CleaningSettings()
+    """Stage 1."""
+    split: SplitSettings = SplitSettings()
     """Stage 1."""
     text: TextSettings = TextSettings()
     """Stage 1."""

@@ -1,6 +1,8 @@
 """Settings that were renamed, so that an old recipe's error says what to write."""
 
 RENAMED = {
+    "dataset.bad_rows": "cleaning.bad_rows",
+    "dataset.min_events": "cleaning.min_events",
     "heads.align_items": "heads.alignment.items",
     "heads.align_users": "heads.alignment.users",
     "heads.gate": "heads.require_gain",

@@ -26,7 +26,7 @@ ALLOWED = {
     "vectors": set(),
     "config": {"types"},
     "store": {"errors", "schema"},
-    "data": {"errors", "schema"},
+    "data": {"errors", "schema", "types", "config"},
     "esim": {"errors", "schema", "vectors", "store"},
     "losses": {"errors", "config"},
     "metrics": set(),

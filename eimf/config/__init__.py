@@ -2,7 +2,14 @@
 change the speed and are part of none."""
 
 from eimf.config.base import HashedSettings
-from eimf.config.data import ColumnSettings, DatasetSettings, TextSettings
+from eimf.config.data import (
+    CleaningSettings,
+    ColumnSettings,
+    DatasetSettings,
+    SplitSettings,
+    TableSettings,
+    TextSettings,
+)
 from eimf.config.esim import ClusterSettings, EncoderSettings, LLMSettings, PromptSettings
 from eimf.config.evaluate import EvaluateSettings
 from eimf.config.heads import PRESETS, AlignmentSettings, HeadSettings, SmoothingSettings
@@ -13,6 +20,7 @@ from eimf.config.train import TrainSettings
 __all__ = [
     "PRESETS",
     "AlignmentSettings",
+    "CleaningSettings",
     "ClusterSettings",
     "ColumnSettings",
     "DatasetSettings",
@@ -25,6 +33,8 @@ __all__ = [
     "PromptSettings",
     "RuntimeSettings",
     "SmoothingSettings",
+    "SplitSettings",
+    "TableSettings",
     "TextSettings",
     "TrainSettings",
 ]

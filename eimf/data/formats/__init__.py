@@ -1,0 +1,1 @@
+"""Formats of raw data, a file each; `registry` has all of them."""
