@@ -9,7 +9,7 @@ import pyarrow as pa
 from eimf import schema
 from eimf.data.eval_cases import eval_cases_table
 from eimf.data.filter import filter_rows
-from eimf.data.histories import training_mask
+from eimf.data.histories import Histories, read_histories
 from eimf.data.html import clean_html
 from eimf.data.index import index_events, index_ids, index_items
 from eimf.data.notices import notices
@@ -21,14 +21,19 @@ _UNTITLED = "untitled item"
 
 @dataclass(frozen=True)
 class Prepared:
-    """The tables of the `dataset` artifact, with the schemas of eimf/schema.py.
+    """The arrays and tables of the `dataset` artifact, with the schemas of eimf/schema.py.
 
+    `item_idx` [E] int32 and `timestamps` [E] in seconds are those of all events, user by user in order; those of user u
+    are offsets[u]..offsets[u+1]-1, and the first `num_train` [U] of them are for training.
     `num_short_users` users were left out for having too few events; these events are in `rejected`, and `num_bad_rows`
     counts its other rows. `num_cleaned_items` items had HTML in their title or text. `notices` are lines about odd data
     that are used as they are.
     """
 
-    events: pa.Table
+    item_idx: np.ndarray
+    offsets: np.ndarray
+    num_train: np.ndarray
+    timestamps: np.ndarray | None
     eval_cases: pa.Table
     items: pa.Table
     users: pa.Table
@@ -37,6 +42,12 @@ class Prepared:
     num_bad_rows: int
     num_cleaned_items: int
     notices: tuple[str, ...]
+
+    def histories(self) -> Histories:
+        """The events and evaluation cases."""
+        return read_histories(
+            self.item_idx, self.users, self.eval_cases, num_items=self.items.num_rows, timestamps=self.timestamps
+        )
 
 
 def prepare(
@@ -56,26 +67,25 @@ def prepare(
     cleaned = _without_html(used.items) if remove_html else used.items
     item_table = index_items(cleaned.with_columns(_item_text(cleaned, max_chars)))
     user_table = index_ids(used.events[schema.USER_ID], schema.USER, start=0)
-    event_table, eval_cases = _split(index_events(used.events, user_table, item_table), len(user_table))
+    ordered = index_events(used.events, user_table, item_table)
+    item_idx, times = ordered[schema.ITEM].to_numpy(), ordered[schema.TIMESTAMP]
+    offsets = np.searchsorted(ordered[schema.USER].to_numpy(), np.arange(len(user_table) + 1))
+    split = leave_one_out(item_idx, offsets)
+    counts = (pl.Series(schema.NUM_EVENTS, np.diff(offsets)), pl.Series(schema.NUM_TRAIN, split.num_train))
     return Prepared(
-        events=event_table,
-        eval_cases=eval_cases,
+        item_idx=item_idx,
+        offsets=offsets,
+        num_train=split.num_train,
+        timestamps=None if times.null_count() else times.to_numpy(),
+        eval_cases=eval_cases_table(split.cases),
         items=_arrow(item_table, schema.ITEMS),
-        users=_arrow(user_table, schema.USER_IDS),
+        users=_arrow(user_table.with_columns(*counts), schema.USER_IDS),
         rejected=used.rejected,
         num_short_users=used.num_short_users,
         num_bad_rows=used.num_bad_rows,
         num_cleaned_items=_changed(used.items, cleaned),
         notices=tuple(notices(used.events, used.items)),
     )
-
-
-def _split(ordered: pl.DataFrame, num_users: int) -> tuple[pa.Table, pa.Table]:
-    """`schema.EVENTS` and `schema.EVAL_CASES` of all events in order."""
-    offsets = np.searchsorted(ordered[schema.USER].to_numpy(), np.arange(num_users + 1))
-    split = leave_one_out(ordered[schema.ITEM].to_numpy(), offsets)
-    train = pl.Series(schema.TRAIN, training_mask(offsets, split.num_train))
-    return _arrow(ordered.with_columns(train), schema.EVENTS), eval_cases_table(split.cases)
 
 
 def _text_columns(items: pl.DataFrame) -> list[str]:
