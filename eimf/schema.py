@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eimf.errors import ArtifactError
 
@@ -17,7 +18,7 @@ USER, ITEM = "user_idx", "item_idx"
 TIMESTAMP = "timestamp"
 TRAIN = "train"
 SPLIT, CASE, HISTORY_END = "split", "case", "history_end"
-TEXT, TITLE = "text", "title"
+TEXT, TITLE, METADATA = "text", "title", "metadata"
 ORDER = "order"
 FILE, ROW, REASON = "file", "row", "reason"
 VECTOR = "vector"
@@ -94,7 +95,7 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
 
 
 REBUILD = "it is damaged: build its artifact again"
-MAY_BE_EMPTY = {TIMESTAMP, TITLE, USER_ID, ROW, REASON, VALUE, GROUNDING}
+MAY_BE_EMPTY = {TIMESTAMP, TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING}
 
 
 EVENTS = pa.schema(
@@ -119,8 +120,17 @@ EVAL_CASES = pa.schema(
 """dataset/eval_cases: what is to be predicted, a row for each relevant item; case counts from 0 within a split, and
 history_end is how many of the user's events form the history. Sorted by split, then case."""
 
-ITEMS = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (TEXT, pa.string())])
-"""dataset/items: sorted by item_idx from 1; title may be null, text never is."""
+ITEMS = pa.schema(
+    [(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (METADATA, pa.string()), (TEXT, pa.string())]
+)
+"""dataset/items: sorted by item_idx from 1. `metadata` is the text columns joined by " | "; it and the title may be
+null. `text` is what the encoder reads; it never is."""
+
+
+def display_names(items: pa.Table) -> list[str | None]:
+    """What people and an LLM see of each item: its title, else its metadata; None for an item that has neither."""
+    return pc.coalesce(items[TITLE], items[METADATA]).to_pylist()  # type: ignore[no-any-return]
+
 
 USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string())])
 """dataset/users: sorted by user_idx from 0."""
