@@ -9,6 +9,7 @@ _TAGS = r"\x{e0000}-\x{e007f}"
 """Invisible letters: only the flags of England, Scotland and Wales need them."""
 _UNSEEN = rf"(\x{{1f3f4}}[\x{{e0020}}-\x{{e007f}}]+)|[{_CONTROLS}{_ZERO_WIDTH}{_DIRECTIONS}{_TAGS}]"
 _SPACE = r"[\s\x1c-\x1f]+"
+_ODD_SPACE = r"[\s\x1c-\x1f&&[^ ]]|  |^ | $"
 
 
 def clean_characters(text: pl.Series) -> pl.Series:
@@ -19,5 +20,6 @@ def clean_characters(text: pl.Series) -> pl.Series:
     be in a polars series.
     """
     seen = text.str.replace_all(_UNSEEN, "${1}")
-    tidy = seen.str.replace_all(_SPACE, " ").str.strip_chars(" ")
-    return tidy.set(tidy == "", None)
+    if seen.str.contains(_ODD_SPACE).any():
+        seen = seen.str.replace_all(_SPACE, " ").str.strip_chars(" ")
+    return seen.set(seen == "", None)

@@ -18,8 +18,8 @@ _UNTITLED = "untitled item"
 
 @dataclass(frozen=True)
 class ItemTexts:
-    """`items` with the columns `title` (null if missing), `metadata` (the text columns joined by " | "; null if all are)
-    and `text` (never null), without the columns that they were made of.
+    """`items` with the columns `title` (null if missing), `metadata` (the text columns joined by " | "; null if all are
+    null) and `text` (never null), without the columns that they were made of.
 
     `cleaned` items had HTML or invisible characters in their title or a text, `cut` items had a longer text than
     allowed, and `untitled` items have a fallback as their text: they have neither a title nor another text.
@@ -55,9 +55,11 @@ def item_texts(items: pl.DataFrame, columns: Sequence[str], settings: TextSettin
 
 
 def _clean(text: pl.Series, html: bool) -> pl.Series:
-    """HTML first has one space between words, and then may have hidden other characters as entities."""
+    """`text` with clean characters, also those that are written as HTML entities."""
     tidy = clean_characters(text)
-    return clean_characters(clean_html(tidy)) if html else tidy
+    if not html or (without_html := clean_html(tidy)) is tidy:
+        return tidy
+    return clean_characters(without_html)
 
 
 def _joined(items: pl.DataFrame, parts: Sequence[str]) -> pl.Series:

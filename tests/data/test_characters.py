@@ -34,11 +34,11 @@ def test_what_nobody_sees_goes(title, wanted):
         "七人の侍",
         "cafe\u0301",  # a combining mark
         "हिन्दी",
-        "می\u200cخواهم",  # the joiner of Persian
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # the joiner of Persian
         "👨\u200d👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3",
         "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # the flag of Scotland
         "עברית",
-        "𝒜 𠮷",
+        "\U0001d49c \U00020bb7",
     ],
 )
 def test_what_a_title_needs_stays(title):
