@@ -15,7 +15,7 @@ from eimf.errors import ArtifactError
 
 USER_ID, ITEM_ID = "user_id", "item_id"
 USER, ITEM = "user_idx", "item_idx"
-TIMESTAMP = "timestamp"
+TIMESTAMP, RATING, EVENT_TYPE = "timestamp", "rating", "event_type"
 TRAIN = "train"
 SPLIT, CASE, HISTORY_END = "split", "case", "history_end"
 TEXT, TITLE, METADATA = "text", "title", "metadata"

@@ -60,6 +60,8 @@ class Format:
     recognizes: Callable[[Source], bool]
     file_order: bool = False
     time_unit: str = "s"
+    names: Callable[[RawFile, TableSettings, str], Sequence[str]] | None = None
+    """The names of the columns of a file; None if those of `columns` are always there."""
     notes: tuple[str, ...] = field(default=())
     """Lines about the format for `eimf data formats`, such as which cleaning its papers use."""
 
