@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eimf.errors import ArtifactError
 
@@ -16,9 +17,8 @@ USER_ID, ITEM_ID = "user_id", "item_id"
 USER, ITEM = "user_idx", "item_idx"
 TIMESTAMP, RATING, EVENT_TYPE = "timestamp", "rating", "event_type"
 NUM_EVENTS, NUM_TRAIN = "num_events", "num_train"
-NUM_EVENTS, NUM_TRAIN = "num_events", "num_train"
 SPLIT, CASE, HISTORY_END = "split", "case", "history_end"
-TEXT, TITLE = "text", "title"
+TEXT, TITLE, METADATA = "text", "title", "metadata"
 ORDER = "order"
 FILE, ROW, REASON = "file", "row", "reason"
 STEP, NUM_REMOVED, EVENTS_LEFT, USERS_LEFT, ITEMS_LEFT = "step", "removed", "events", "users", "items"
@@ -96,7 +96,7 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
 
 
 REBUILD = "it is damaged: build its artifact again"
-MAY_BE_EMPTY = {TITLE, USER_ID, ROW, REASON, VALUE, GROUNDING}
+MAY_BE_EMPTY = {TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING}
 
 
 EVAL_CASES = pa.schema(
@@ -111,8 +111,17 @@ EVAL_CASES = pa.schema(
 """dataset/eval_cases: what is to be predicted, a row for each relevant item; case counts from 0 within a split, and
 history_end is how many of the user's events form the history. Sorted by split, then case."""
 
-ITEMS = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (TEXT, pa.string())])
-"""dataset/items: sorted by item_idx from 1; title may be null, text never is."""
+ITEMS = pa.schema(
+    [(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (METADATA, pa.string()), (TEXT, pa.string())]
+)
+"""dataset/items: sorted by item_idx from 1. `metadata` is the text columns joined by " | "; it and the title may be
+null. `text` is what the encoder reads; it never is."""
+
+
+def display_names(items: pa.Table) -> list[str | None]:
+    """What people and an LLM see of each item: its title, else its metadata; None for an item that has neither."""
+    return pc.coalesce(items[TITLE], items[METADATA]).to_pylist()  # type: ignore[no-any-return]
+
 
 USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string()), (NUM_EVENTS, pa.int32()), (NUM_TRAIN, pa.int32())])
 """dataset/users: sorted by user_idx from 0, with the number of the user's events and of training events. The events
