@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from eimf import schema
+from eimf.config import SplitSettings
 from eimf.data.eval_cases import eval_cases_table
 from eimf.data.filter import filter_rows
 from eimf.data.histories import training_mask
@@ -14,7 +15,7 @@ from eimf.data.html import clean_html
 from eimf.data.index import index_events, index_ids, index_items
 from eimf.data.notices import notices
 from eimf.data.read import BadRows
-from eimf.data.split import leave_one_out
+from eimf.data.split import split_events
 
 _UNTITLED = "untitled item"
 
@@ -36,6 +37,7 @@ class Prepared:
     num_short_users: int
     num_bad_rows: int
     num_cleaned_items: int
+    split_counts: dict[str, int]
     notices: tuple[str, ...]
 
 
@@ -47,6 +49,7 @@ def prepare(
     min_events: int,
     max_chars: int,
     remove_html: bool = True,
+    split: SplitSettings = SplitSettings(),
 ) -> Prepared:
     """Reject bad rows, number users and items, split leave-one-out, and write each item's text.
 
@@ -56,7 +59,8 @@ def prepare(
     cleaned = _without_html(used.items) if remove_html else used.items
     item_table = index_items(cleaned.with_columns(_item_text(cleaned, max_chars)))
     user_table = index_ids(used.events[schema.USER_ID], schema.USER, start=0)
-    event_table, eval_cases = _split(index_events(used.events, user_table, item_table), len(user_table))
+    ordered = index_events(used.events, user_table, item_table)
+    event_table, eval_cases, counts = _split(ordered, len(user_table), split)
     return Prepared(
         events=event_table,
         eval_cases=eval_cases,
@@ -66,16 +70,20 @@ def prepare(
         num_short_users=used.num_short_users,
         num_bad_rows=used.num_bad_rows,
         num_cleaned_items=_changed(used.items, cleaned),
+        split_counts=counts,
         notices=tuple(notices(used.events, used.items)),
     )
 
 
-def _split(ordered: pl.DataFrame, num_users: int) -> tuple[pa.Table, pa.Table]:
-    """`schema.EVENTS` and `schema.EVAL_CASES` of all events in order."""
+def _split(ordered: pl.DataFrame, num_users: int, settings: SplitSettings) -> tuple[pa.Table, pa.Table, dict[str, int]]:
+    """`schema.EVENTS` and `schema.EVAL_CASES` of all events in order, and the counts of the split."""
     offsets = np.searchsorted(ordered[schema.USER].to_numpy(), np.arange(num_users + 1))
-    split = leave_one_out(ordered[schema.ITEM].to_numpy(), offsets)
+    times = None if ordered[schema.TIMESTAMP].null_count() else ordered[schema.TIMESTAMP].to_numpy()
+    first_row = np.minimum.reduceat(ordered[schema.ROW].to_numpy(), offsets[:-1])
+    item_idx = ordered[schema.ITEM].to_numpy()
+    split = split_events(item_idx, offsets, settings, times=times, given=None, first_row=first_row)
     train = pl.Series(schema.TRAIN, training_mask(offsets, split.num_train))
-    return _arrow(ordered.with_columns(train), schema.EVENTS), eval_cases_table(split.cases)
+    return _arrow(ordered.with_columns(train), schema.EVENTS), eval_cases_table(split.cases), split.counts
 
 
 def _text_columns(items: pl.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eimf import schema
-from eimf.config import DatasetSettings, TextSettings
+from eimf.config import CleaningSettings, DatasetSettings, SplitSettings, TextSettings
 from eimf.data.files import check_file
 from eimf.store import keys
 from eimf.store.artifact import Staging
@@ -17,20 +17,25 @@ if TYPE_CHECKING:
     from eimf.data.prepare import Prepared
 
 
-def dataset_stage(settings: DatasetSettings, text: TextSettings, folder: Path) -> Stage:
+def dataset_stage(
+    settings: DatasetSettings, cleaning: CleaningSettings, split: SplitSettings, text: TextSettings, folder: Path
+) -> Stage:
     """Keyed by the content of both raw files, and by every setting of how they are read; relative paths start at
     `folder`. Raises DataError if a file is not there."""
     configuration = {
         "interactions": _source(settings.interactions, folder, "dataset.interactions"),
         "items": _source(settings.items, folder, "dataset.items"),
         "dataset": settings.model_dump(mode="json", exclude={"name", "interactions", "items"}),
+        "cleaning": cleaning.model_dump(mode="json"),
+        "split": split.model_dump(mode="json"),
         "text": text.model_dump(mode="json"),
     }
-    return Stage(1, "dataset", 3, (), configuration, partial(_build_dataset, settings, text, folder))
+    return Stage(1, "dataset", 4, (), configuration, partial(_build_dataset, settings, cleaning, split, text, folder))
 
 
-def _source(spec: str, folder: Path, field: str) -> str:
+def _source(spec: str | None, folder: Path, field: str) -> str:
     """The identity of a raw file: that of its asset, or the sha256 of its bytes."""
+    assert spec is not None
     if spec.startswith(SCHEME):
         name, _, file = spec.removeprefix(SCHEME).partition("/")
         return f"{find_asset(name, field).identity} {file}"
@@ -40,23 +45,32 @@ def _source(spec: str, folder: Path, field: str) -> str:
 
 
 def _build_dataset(
-    settings: DatasetSettings, text: TextSettings, folder: Path, artifacts: Artifacts, staging: Staging
+    settings: DatasetSettings,
+    cleaning: CleaningSettings,
+    split: SplitSettings,
+    text: TextSettings,
+    folder: Path,
+    artifacts: Artifacts,
+    staging: Staging,
 ) -> Summary:
     """Read, check and number the raw files; print each notice. Returns the counts."""
     from eimf.data.prepare import prepare
     from eimf.data.read import read_events, read_items
 
     columns = settings.columns
+    assert settings.interactions is not None and settings.items is not None
     events_file = data_file(settings.interactions, folder, "dataset.interactions")
     items_file = data_file(settings.items, folder, "dataset.items")
-    names = (columns.user, columns.item, columns.order, columns.timestamp)
+    names = (columns.user or "user_id", columns.item or "item_id", columns.order or "order", columns.timestamp)
+    texts = text.columns or ("title", "categories", "brand")
     ready = prepare(
-        read_events(events_file, *names, bad_rows=settings.bad_rows),
-        read_items(items_file, columns.item_key, columns.title, text.columns),
-        bad_rows=settings.bad_rows,
-        min_events=settings.min_events,
+        read_events(events_file, *names, bad_rows=cleaning.bad_rows),
+        read_items(items_file, columns.item_key or "item_id", columns.title or "title", texts),
+        bad_rows=cleaning.bad_rows,
+        min_events=cleaning.min_events,
         max_chars=text.max_chars,
         remove_html=text.clean_html,
+        split=split,
     )
     for notice in ready.notices:
         info(f"       note: {notice}")
@@ -85,5 +99,6 @@ def _counts(ready: "Prepared") -> Summary:
         "untitled": ready.items[schema.TITLE].null_count,
         "test_targets": len(repeated),
         "repeated_targets": int(repeated.sum()),
+        **ready.split_counts,
         "notices": list(ready.notices),
     }

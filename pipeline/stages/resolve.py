@@ -97,8 +97,8 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store
         if not decision.passes:
             heads = heads.without_interests()
             artifacts = _of_source(heads.source, artifacts, store)
-    job = TrainingJob(recipe.model, heads, recipe.train, recipe.evaluate.keep_seen, recipe.runtime)
-    metrics = metrics_stage(recipe.evaluate, recipe.runtime)
+    job = TrainingJob(recipe.model, heads, recipe.train, recipe.keep_seen, recipe.runtime)
+    metrics = metrics_stage(recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime)
     return ResolvedTraining(label_of(job, decision), artifacts, job, decision, checkpoint_stage(job), metrics)
 
 
@@ -136,7 +136,7 @@ def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artif
     """The dataset of the raw files if they are present, so that a changed file is noticed; else that of the lock. With
     `build`, stage 1 runs if the raw files are present and the store lacks their dataset."""
     try:
-        stage = dataset_stage(recipe.dataset, recipe.text, recipe.folder)
+        stage = dataset_stage(recipe.dataset, recipe.cleaning, recipe.split, recipe.text, recipe.folder)
     except DataError:  # a training node
         return read_lock(store, settings_behind(recipe, "dataset"))
     dataset = find(stage, store, {})
