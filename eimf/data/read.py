@@ -191,7 +191,7 @@ def _whole_numbers(values: pl.Series) -> pl.Series:
         return values
     if kind.is_float():
         values = values.set(~values.is_finite(), None)
-    integers = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0))
+    integers = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0), strict=False)
     is_whole = values == values.round()
     if is_whole.all():
         return integers
