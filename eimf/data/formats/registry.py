@@ -3,14 +3,23 @@
 from collections.abc import Mapping
 
 from eimf.data.formats.base import Format
+from eimf.data.formats.diginetica import DIGINETICA
+from eimf.data.formats.gowalla import GOWALLA
+from eimf.data.formats.lastfm_1k import LASTFM_1K
 from eimf.data.formats.movielens import MOVIELENS
+from eimf.data.formats.recbole import RECBOLE
+from eimf.data.formats.retailrocket import RETAILROCKET
+from eimf.data.formats.sasrec_text import SASREC_TEXT
 from eimf.data.formats.table import TABLE_FORMAT
 from eimf.data.source import Source
 from eimf.errors import DataError, SettingError
 
 TABLE = "table"
 """Name of the format of files that no other one recognizes."""
-FORMATS: dict[str, Format] = {kind.name: kind for kind in (TABLE_FORMAT, MOVIELENS)}
+FORMATS: dict[str, Format] = {
+    kind.name: kind
+    for kind in (TABLE_FORMAT, DIGINETICA, GOWALLA, LASTFM_1K, MOVIELENS, RECBOLE, RETAILROCKET, SASREC_TEXT)
+}
 
 
 def find_format(name: str, source: Source, formats: Mapping[str, Format] = FORMATS) -> Format:
