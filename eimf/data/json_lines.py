@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 24
 """Bytes that are parsed at a time, and of the longest line."""
-FRAME_ROWS = CHUNK_ROWS // 4
-"""Rows of a frame, about: blocks of long lines are put together."""
+FRAME_BYTES = 1 << 26
+"""Bytes of a frame, about: blocks of which little is wanted are put together."""
 _SAMPLE = 1000
 """Lines by which the fields are checked."""
+_FIRST = 1 << 20
+"""Bytes of the first line that are looked at to recognize a format."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -71,10 +73,15 @@ def read_literal_lines(
     return _frames(file, columns, field, optional, {}, _LITERAL)
 
 
+def first_line(file: RawFile) -> bytes:
+    """A file's first line, or as much of it as is read at once, without its end."""
+    with file.open() as stream:
+        return stream.read(_FIRST).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0].rstrip(b"\r")
+
+
 def first_fields(file: RawFile) -> set[str]:
     """Names of the fields in a file's first line; empty if it is neither JSON nor a Python dictionary."""
-    with file.open() as stream:
-        line = stream.read(1 << 20).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0]
+    line = first_line(file)
     for syntax in (_JSON, _LITERAL):
         try:
             value = json.loads(syntax.line_to_json(line))
@@ -102,7 +109,7 @@ def _frames(
             _check_fields(sample, [name for name in columns if name not in optional], file, field)
             schema = {name: types.get(name) or _type([line.get(name) for line in sample]) for name in columns}
         waiting.append(_parsed(_Block(file.label, field, number, block), schema, syntax))
-        if sum(map(len, waiting)) >= FRAME_ROWS:
+        if sum(frame.estimated_size() for frame in waiting) >= FRAME_BYTES:
             yield from pl.concat(waiting).iter_slices(CHUNK_ROWS)
             waiting = []
     if waiting:
