@@ -73,15 +73,10 @@ def read_literal_lines(
     return _frames(file, columns, field, optional, {}, _LITERAL)
 
 
-def first_line(file: RawFile) -> bytes:
-    """A file's first line, or as much of it as is read at once, without its end."""
-    with file.open() as stream:
-        return stream.read(_FIRST).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0].rstrip(b"\r")
-
-
 def first_fields(file: RawFile) -> set[str]:
     """Names of the fields in a file's first line; empty if it is neither JSON nor a Python dictionary."""
-    line = first_line(file)
+    with file.open() as stream:
+        line = stream.read(_FIRST).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0]
     for syntax in (_JSON, _LITERAL):
         try:
             value = json.loads(syntax.line_to_json(line))

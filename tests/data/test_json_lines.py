@@ -126,7 +126,9 @@ value |= st.lists(value | st.lists(text, max_size=2), max_size=2)
 @given(st.lists(st.dictionaries(text, value, max_size=3), min_size=1, max_size=3))
 def test_rewritten_literals_are_what_the_parser_reads(dictionaries):
     lines = "\n".join(map(repr, dictionaries)).encode()
-    for rewritten, line, value in zip(literals_to_json(lines).split(b"\n"), lines.split(b"\n"), dictionaries, strict=True):
+    for rewritten, line, value in zip(
+        literals_to_json(lines).split(b"\n"), lines.split(b"\n"), dictionaries, strict=True
+    ):
         if rb"\U" not in line:  # JSON has no such escape
             assert json.loads(rewritten) == value
         assert json.loads(literal_to_json(line)) == value

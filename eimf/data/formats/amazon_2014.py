@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
-from eimf.data.delimited import read_delimited
+from eimf.data.delimited import first_line, read_delimited
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, first_line, read_json_lines, read_literal_lines
+from eimf.data.json_lines import first_fields, read_json_lines, read_literal_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -26,21 +26,17 @@ _COLUMNS = Columns(
 )
 _RATINGS = Layout(separator=",", header=("reviewerID", "asin", "overall", "unixReviewTime"))
 """The files of ratings, with the names of the reviews."""
-_RATING = re.compile(rb"A[0-9A-Z]+,[0-9A-Z]{10},[1-5]\.0,\d+")
+_RATING = re.compile(r"A[0-9A-Z]+,[0-9A-Z]{10},[1-5]\.0,\d+")
 
 
-def _read_events(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     if file.name.lower().endswith(".csv"):
         return read_delimited(file, columns, _RATINGS, field)
-    read = read_json_lines if first_line(file).startswith(b'{"') else read_literal_lines
+    read = read_json_lines if first_line(file).startswith('{"') else read_literal_lines
     return read(file, columns, field)
 
 
-def _read_items(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     return read_literal_lines(file, columns, field, optional=_COLUMNS.text)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
-from eimf.data.delimited import read_delimited
+from eimf.data.delimited import first_line, read_delimited
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, first_line, read_json_lines
+from eimf.data.json_lines import first_fields, read_json_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -26,20 +26,16 @@ _COLUMNS = Columns(
 )
 _RATINGS = Layout(separator=",", header=("asin", "reviewerID", "overall", "unixReviewTime"))
 """The files of ratings, with the names of the reviews; in 2014 the user came first."""
-_RATING = re.compile(rb"[0-9B][0-9A-Z]{9},A[0-9A-Z]+,[1-5]\.0,\d+")
+_RATING = re.compile(r"[0-9B][0-9A-Z]{9},A[0-9A-Z]+,[1-5]\.0,\d+")
 
 
-def _read_events(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     if file.name.lower().endswith(".csv"):
         return read_delimited(file, columns, _RATINGS, field)
     return read_json_lines(file, columns, field)
 
 
-def _read_items(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     return read_json_lines(file, columns, field, optional=_COLUMNS.text)
 
 

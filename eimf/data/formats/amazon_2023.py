@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
-from eimf.data.delimited import read_delimited
+from eimf.data.delimited import first_line, read_delimited
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, first_line, read_json_lines
+from eimf.data.json_lines import first_fields, read_json_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -32,9 +32,7 @@ _COLUMNS = Columns(
 )
 
 
-def _read_events(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     """`split` is in the name of the file, such as X.valid.csv; a whole file is for training."""
     import polars as pl
 
@@ -49,16 +47,14 @@ def _read_events(
     return (frame.with_columns(split).select(columns) for frame in frames)
 
 
-def _read_items(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     return read_json_lines(file, columns, field, optional=_COLUMNS.text)
 
 
 def _recognizes(source: Source) -> bool:
     files = AMAZON_2023.event_files(source)
     if files and files[0].name.lower().endswith(".csv"):
-        return first_line(files[0]).startswith(b"user_id,parent_asin,rating,timestamp")
+        return first_line(files[0]).startswith("user_id,parent_asin,rating,timestamp")
     return any({"user_id", "parent_asin", "timestamp"} <= first_fields(file) for file in files[:1])
 
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
-from eimf.data.delimited import read_delimited
+from eimf.data.delimited import first_line, read_delimited
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_line
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -16,14 +15,12 @@ if TYPE_CHECKING:
 _CSV = Layout(separator=",")
 
 
-def _read(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     return read_delimited(file, columns, _CSV, field)
 
 
 def _recognizes(source: Source) -> bool:
-    return any(first_line(file).startswith(b"t_dat,customer_id,article_id") for file in HM.event_files(source))
+    return any(first_line(file).startswith("t_dat,customer_id,article_id") for file in HM.event_files(source))
 
 
 HM = Format(

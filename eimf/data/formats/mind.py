@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
-from eimf.data.delimited import read_delimited
+from eimf.data.delimited import first_line, read_delimited
 from eimf.data.formats.base import CHUNK_ROWS, Columns, Format, choose_columns
-from eimf.data.json_lines import first_line
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -30,9 +29,7 @@ _ROWS = CHUNK_ROWS // 50
 """Rows of impressions that are taken apart at a time: each has some forty news."""
 
 
-def _read_events(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     """The earlier clicks of the users that are new, then the clicks, of a block of rows at a time."""
     import polars as pl
 
@@ -76,14 +73,12 @@ def _clicks(rows: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def _read_items(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     return read_delimited(file, columns, _NEWS, field)
 
 
 def _recognizes(source: Source) -> bool:
-    return any(first_line(file).count(b"\t") == 4 for file in MIND.event_files(source))
+    return any(first_line(file).count("\t") == 4 for file in MIND.event_files(source))
 
 
 MIND = Format(

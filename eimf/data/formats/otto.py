@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 _NAMES = ("session", "aid", "ts", "type")
 
 
-def _read_events(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     """A row for each event of each session."""
     import polars as pl
 
@@ -29,9 +27,7 @@ def _read_events(
             yield from events.select(wanted).iter_slices(CHUNK_ROWS)
 
 
-def _no_items(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _no_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     """OTTO has no item table."""
     return iter(())
 

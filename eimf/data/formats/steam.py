@@ -23,15 +23,11 @@ _COLUMNS = Columns(
 _OPTIONAL_EVENT_FIELDS = ("hours", "user_id", "found_funny", "compensation")
 
 
-def _read_events(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     return read_literal_lines(file, columns, field, optional=_OPTIONAL_EVENT_FIELDS)
 
 
-def _read_items(
-    file: RawFile, columns: Sequence[str], table: TableSettings, field: str
-) -> "Iterator[pl.DataFrame]":
+def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     return read_literal_lines(file, columns, field, optional=_COLUMNS.text)
 
 
