@@ -100,7 +100,7 @@ MIND = Format(
     recognizes=_recognizes,
     notes=(
         "An event is a click: those of a user's history, once, then those on impressions.",
-        'The column time is null for the history: with columns.timestamp="time", set cleaning.event_types=["click"].',
+        'The history has no times: with columns.timestamp="time" and cleaning.bad_rows="reject" it is left out.',
         'The training and validation files share users and news: to read both, set cleaning.bad_rows="reject".',
     ),
 )
