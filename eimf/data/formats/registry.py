@@ -8,17 +8,29 @@ from eimf.data.formats.amazon_2023 import AMAZON_2023
 from eimf.data.formats.base import Format
 from eimf.data.formats.hm import HM
 from eimf.data.formats.mind import MIND
+from eimf.data.formats.movielens import MOVIELENS
 from eimf.data.formats.otto import OTTO
 from eimf.data.formats.steam import STEAM
+from eimf.data.formats.table import TABLE_FORMAT
 from eimf.data.formats.yelp import YELP
 from eimf.data.source import Source
 from eimf.errors import DataError, SettingError
 
 TABLE = "table"
 """Name of the format of files that no other one recognizes."""
-FORMATS: dict[str, Format] = {
-    format.name: format for format in (AMAZON_2014, AMAZON_2018, AMAZON_2023, HM, MIND, OTTO, STEAM, YELP)
-}
+_FORMATS = (
+    TABLE_FORMAT,
+    AMAZON_2014,
+    AMAZON_2018,
+    AMAZON_2023,
+    HM,
+    MIND,
+    MOVIELENS,
+    OTTO,
+    STEAM,
+    YELP,
+)
+FORMATS: dict[str, Format] = {kind.name: kind for kind in _FORMATS}
 
 
 def find_format(name: str, source: Source, formats: Mapping[str, Format] = FORMATS) -> Format:
