@@ -23,7 +23,7 @@ FILES = {
 
 def test_every_play_is_read_and_tracks_without_an_id_go_by_their_names(tmp_path):
     source = write_files(tmp_path, FILES)
-    assert recognized(source) == ["lastfm-1k"]
+    assert recognized(source) == ["lastfm_1k"]
     items = [track_id or f"{artist} - {track}" for _, _, _, artist, track_id, track in PLAYS]
     wanted = [(play[0], item, play[1]) for play, item in zip(PLAYS, items, strict=True)]
     assert read_events(LASTFM_1K, source, "user", "item", "time") == wanted

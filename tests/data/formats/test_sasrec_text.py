@@ -11,7 +11,7 @@ CONTENT = "".join(f"{user} {item}\n" for user, item in EVENTS)
 
 def test_every_line_is_read_in_order(tmp_path):
     source = write_files(tmp_path, {"Beauty.txt": CONTENT})
-    assert recognized(source) == ["sasrec-text"]
+    assert recognized(source) == ["sasrec_text"]
     assert read_events(SASREC_TEXT, source, "user", "item") == EVENTS
     assert SASREC_TEXT.file_order and SASREC_TEXT.item_files(source) == ()
 
@@ -19,7 +19,7 @@ def test_every_line_is_read_in_order(tmp_path):
 def test_a_file_longer_than_what_is_looked_at(tmp_path):
     lines = [(str(user), str(item)) for user in range(1, 60) for item in range(1, 30)]
     source = write_files(tmp_path, {"x.txt": "\n".join(map(" ".join, lines))})
-    assert recognized(source) == ["sasrec-text"]
+    assert recognized(source) == ["sasrec_text"]
     assert read_events(SASREC_TEXT, source, "user", "item") == lines
 
 
