@@ -198,6 +198,8 @@ def ids_of(values: pl.Series, setting: str) -> pl.Series:
         elif not (kind.is_numeric() or kind.is_temporal() or kind in (pl.String, pl.Boolean, pl.Null)):
             problem = f"column {values.name!r} of type {kind} holds no ids"
             raise DataError(setting, problem, "name a column of text or integers")
+        if kind.is_float():
+            values = values.set(~values.is_finite(), None)
         if has_lost_digits(values):
             problem = f"column {values.name!r}: ids as {lost_digits(kind)}"
             raise DataError(setting, problem, "write them as integers or text")
@@ -212,8 +214,6 @@ def _whole_numbers(values: pl.Series) -> pl.Series:
     kind = values.dtype
     if not (kind.is_float() or kind.is_decimal()):
         return values
-    if kind.is_float():
-        values = values.set(~values.is_finite(), None)
     integers = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0), strict=False)
     is_whole = values == values.round()
     if is_whole.all():
