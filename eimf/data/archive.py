@@ -6,10 +6,18 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from eimf.data.streams import ForwardStream, LimitedStream, buffered, compression_of, decompressed, readable
+from eimf.data.streams import (
+    ForwardStream,
+    LimitedStream,
+    buffered,
+    compression_of,
+    decompressed,
+    readable,
+    without_compression,
+)
 from eimf.errors import DataError
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -21,6 +29,20 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 def is_archive(path: Path) -> bool:
     """Whether the name says that it is a zip or tar file."""
     return path.name.lower().endswith(ENDINGS)
+
+
+def split_archive(path: Path) -> tuple[Path, str]:
+    """The archive that a path leads into and the path within it; `path` itself and an empty text if there is none."""
+    for parent in path.parents:
+        if is_archive(parent) and parent.is_file():
+            return parent, path.relative_to(parent).as_posix()
+    return path, ""
+
+
+def data_name(file: str) -> str:
+    """The name of a file without its endings: `ml-1m` for `ml-1m.tar.gz`, `events` for `events.csv.zst`."""
+    name = without_compression(PurePosixPath(file).name)
+    return PurePosixPath(name).stem
 
 
 def list_members(path: Path, field: str) -> list[str]:

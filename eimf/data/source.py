@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from eimf.data.archive import MAX_FILES, is_archive, is_visible_part, list_members, open_member, too_many
+from eimf.data.archive import MAX_FILES, is_archive, is_visible_part, list_members, open_member, split_archive, too_many
 from eimf.data.streams import (
     BUFFER,
     LimitedStream,
@@ -121,9 +121,9 @@ def _files(path: Path, field: str) -> list[RawFile]:
         return _on_disk(_walk(path, _LEVELS), path, field)
     if path.is_file():
         return _in_archive(path, "", field) if is_archive(path) else _on_disk([path], path.parent, field)
-    archive = next((parent for parent in path.parents if is_archive(parent) and parent.is_file()), None)
-    if archive is not None:
-        return _in_archive(archive, path.relative_to(archive).as_posix(), field)
+    archive, member = split_archive(path)
+    if member:
+        return _in_archive(archive, member, field)
     if path.exists():
         raise DataError(field, f"{path} is neither a file nor a folder", _WHAT)
     if not has_magic(str(path)):

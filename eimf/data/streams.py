@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from eimf.errors import DataError, UserError, on_one_line
 
@@ -53,12 +53,11 @@ def readable(label: str, field: str) -> Iterator[None]:
 def decompressed(stream: IO[bytes], compression: str) -> IO[bytes]:
     """The bytes that `stream` holds compressed; `stream` itself if `compression` is empty."""
     if compression == ".gz":
-        return gzip.GzipFile(fileobj=stream, mode="rb")
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream, mode="rb"))
     if compression == ".zst":
         import pyarrow as pa
 
-        compressed: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
-        return compressed
+        return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd"))
     return stream
 
 
