@@ -113,10 +113,10 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     path = local_path(dataset, Path.cwd())
     if path_is(path.is_dir):
         return _folder_values(path.resolve()), path.resolve()
-    archive, member = split_archive(path)
-    if not path_is(archive.is_file):
+    if not path_is(lambda: split_archive(path)[0].is_file()):
         hint = f"use one of {built_in_recipes()}, or a folder, zip or file of a format: `eimf data formats` lists them"
         raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a file or folder", hint)
+    archive, member = split_archive(path)
     values = {"name": _name(data_name(member or archive.name)), "path": str(Path(archive.name, member))}
     return {"dataset": values}, archive.parent.resolve()
 

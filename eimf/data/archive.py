@@ -1,5 +1,6 @@
 """Zip and tar files: their members, and each as a stream. Nothing is ever unpacked by the names they give."""
 
+import io
 import re
 import stat
 import tarfile
@@ -10,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from eimf.data.streams import (
+    BUFFER,
     ForwardStream,
     LimitedStream,
-    buffered,
     compression_of,
     decompressed,
-    readable,
+    reading,
     without_compression,
 )
 from eimf.errors import DataError
@@ -48,7 +49,7 @@ def data_name(file: str) -> str:
 def list_members(path: Path, field: str) -> list[str]:
     """Names of the visible files in an archive. Raises DataError if it is damaged or encrypted, or has a member that
     does not belong below a folder: a path that leaves it, a link, a device."""
-    with readable(str(path), field):
+    with reading(str(path), field):
         return _zip_members(path, field) if _is_zip(path) else _tar_members(path, field)
 
 
@@ -72,16 +73,15 @@ def _is_zip(path: Path) -> bool:
 
 def _zip_members(path: Path, field: str) -> list[str]:
     with zipfile.ZipFile(path) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        entries = archive.infolist()
     for entry in entries:
         _check_name(entry.filename, path, field)
-        mode = entry.external_attr >> 16
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        if not entry.is_dir() and stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise _not_a_file(entry.filename, path, field)
-        if entry.flag_bits & 1 and _is_visible(entry.filename):
+        if entry.flag_bits & 1:
             problem = f"{path}: {entry.filename} is encrypted"
             raise DataError(field, problem, "decrypt the file first: there is no setting for a password")
-    return _visible([entry.filename for entry in entries], path, field)
+    return _visible([entry.filename for entry in entries if not entry.is_dir()], path, field)
 
 
 def _tar_members(path: Path, field: str) -> list[str]:
@@ -106,9 +106,10 @@ def _open_tar(path: Path, field: str) -> Iterator[tarfile.TarFile]:
     with ExitStack() as resources:
         stream: IO[bytes] = resources.enter_context(path.open("rb"))
         if compression:
-            inner = decompressed(stream, compression)
-            limited = LimitedStream(inner, path.stat().st_size, str(path), field, ExitStack())
-            stream = cast(IO[bytes], ForwardStream(buffered(limited)))
+            content = decompressed(stream, compression)
+            limited = LimitedStream(content, path.stat().st_size, str(path), field, resources.pop_all())
+            buffered = resources.enter_context(io.BufferedReader(limited, BUFFER))
+            stream = cast(IO[bytes], ForwardStream(buffered))
         yield resources.enter_context(tarfile.TarFile(fileobj=stream))
 
 
