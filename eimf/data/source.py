@@ -98,7 +98,7 @@ def open_source(path: Path, field: str) -> Source:
     glob, a zip or tar file, or files within an archive (`data.zip/ratings.csv`, `data.zip/ml-1m/*.dat`). Raises
     DataError in one line, also for a name that is not UTF-8 and for two files of one name."""
     with reading(str(path), field):
-        files = sorted(_files(path, field), key=lambda file: file.name)
+        files = sorted(_files(path, field), key=lambda file: (file.name, file.label))
     if not files:
         raise DataError(field, f"{path} holds no visible file (links in a folder are not followed)", _WHAT)
     if bad := [file for file in files if not _is_utf8(file.name)]:

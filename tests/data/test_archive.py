@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from eimf.data.source import RawFile, open_source
+from eimf.data.source import open_source
 from eimf.data.streams import FREE_BYTES, MAX_RATIO, ForwardStream
 from eimf.errors import DataError
 from tests.data.test_source import CONTENTS, FIELD, write_tar, write_zip
 
-TEXT = b"".join(b"%d,%d\n" % (user, user * 7919 % 10_007) for user in range(20_000))
-"""Some 200 kB that do not compress well."""
+TEXT = b"".join(b"%d,%d\n" % (user, user * 7919 % 10_007) for user in range(2000))
+"""Some 20 kB that do not compress well."""
 
 
 def refused(path: Path, message: str) -> None:
@@ -95,8 +95,6 @@ def test_a_bomb_is_refused_when_it_has_been_read_up_to_the_limit(tmp_path):
     refused(tmp_path / "a.csv.zst", rf"a\.csv\.zst {HOLDS}")
     write_zip(tmp_path / "a.zip", {"a.csv.zst": packed})
     refused(tmp_path / "a.zip", rf"a\.zip/a\.csv\.zst {HOLDS}")
-    with pytest.raises(DataError, match=HOLDS):
-        RawFile("a.csv", tmp_path / "a.csv.zst").open_seekable()
 
 
 def test_a_compressed_tar_is_a_bomb_by_what_all_its_members_hold(tmp_path):
@@ -113,9 +111,9 @@ def test_sizes_in_headers_are_not_believed(tmp_path):
     (tmp_path / "a.zip").write_bytes(small.replace(size, (10).to_bytes(4, "little")))
     refused(tmp_path / "a.zip", "cannot be read .*CRC")
     header = tarfile.TarInfo("pax")
-    header.type, header.size = tarfile.XHDTYPE, 1 << 33
-    (tmp_path / "a.tgz").write_bytes(gzip.compress(header.tobuf() + bytes(1024)))
-    refused(tmp_path / "a.tgz", "cannot be read .*a header of 8,589,934,592 bytes")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 32
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+    refused(tmp_path / "a.tgz", "cannot be read .*a header of 4,294,967,296 bytes")
 
 
 def test_an_encrypted_member_and_a_method_that_is_unknown(tmp_path):
