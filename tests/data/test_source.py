@@ -123,25 +123,30 @@ def test_only_a_plain_file_can_seek_and_others_are_copied_for_it(tmp_path):
     plain = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(plain))
     write_zip(tmp_path / "a.zip", {"a.parquet": plain})
-    before = sorted(os.listdir(tmp_path))
-    for name in before:
-        file = open_source(tmp_path / name, FIELD).files[0]
+    before = sorted(tmp_path.iterdir())
+    for path in before:
+        file = open_source(path, FIELD).files[0]
         with file.open() as stream:
-            assert stream.seekable() == file.is_plain == (name == "a.parquet")
+            assert stream.seekable() == file.is_plain == (path.name == "a.parquet")
         with file.open_seekable() as stream:
             assert pq.read_table(stream)["x"].to_pylist() == [1, 2, 3]
-    assert sorted(os.listdir(tmp_path)) == before
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def descriptors() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_closed_stream_closes_the_files_below_it(tmp_path):
     write_zip(tmp_path / "a.zip", {"a.csv.gz": gzip.compress(b"1\n")})
     write_tar(tmp_path / "a.tgz", {"a.csv": b"1\n"})
-    opened = set(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for name in ("a.zip", "a.tgz"):
         with open_source(tmp_path / name, FIELD).files[0].open() as stream:
-            assert len(os.listdir("/proc/self/fd")) == len(opened) + 1
+            assert descriptors() == before + 1
             assert next(stream) == b"1\n"
-        assert len(os.listdir("/proc/self/fd")) == len(opened)
+        assert descriptors() == before
 
 
 @pytest.mark.parametrize(
@@ -183,8 +188,8 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path):
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b""))
     (tmp_path / "c.csv.zst").write_bytes(b"")
     write_zip(tmp_path / "d.zip", {"d.csv": b""})
-    for name in sorted(os.listdir(tmp_path)):
-        file = open_source(tmp_path / name, FIELD).files[0]
+    for path in sorted(tmp_path.iterdir()):
+        file = open_source(path, FIELD).files[0]
         for reading in (file.open, file.open_seekable):
             with pytest.raises(DataError, match=r"[a-d]\.(csv|csv\.gz|csv\.zst|zip/d\.csv) is empty; give a file with"):
                 reading()
