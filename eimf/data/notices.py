@@ -35,8 +35,8 @@ def notices(log: EventLog, rows: np.ndarray, items: pl.DataFrame) -> Iterator[st
     yield from _mixed_units(log.order[rows], "dataset.columns.order")
     if log.timestamp is not None:
         yield from _far_future(log.timestamp[rows])
-    if items[schema.TITLE].null_count() == len(items):
-        yield "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title"
+    if items.select(schema.TITLE, schema.METADATA).null_count().row(0) == (len(items), len(items)):
+        yield "no item has a title or another text: presets that read texts, and an LLM, have nothing to read"
 
 
 def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
