@@ -8,21 +8,28 @@ MISSING = -1
 
 
 class IdCodes:
-    """Numbers the distinct ids of one column, in the order in which they come."""
+    """Numbers the distinct ids of one column, from 0 in the order in which they come."""
 
     def __init__(self) -> None:
         self._kind = pl.Categorical(pl.Categories.random("eimf", pl.UInt32))
         self._count = 0
+        self._texts: list[pl.Series] = []
 
     def add(self, ids: pl.Series) -> np.ndarray:
         """The codes of these ids, [n] int32; MISSING for null. An id has the same code in every call."""
-        codes = ids.cast(self._kind).to_physical()
-        self._count = max(self._count, int(codes.max() or 0) + 1 if codes.null_count() < len(codes) else 0)
+        coded = ids.cast(self._kind)
+        codes = coded.to_physical()
+        new = coded.filter(codes >= self._count).unique()
+        if len(new):
+            new = new.gather(new.to_physical().arg_sort())
+            self._count += len(new)
+            assert new.to_physical()[-1] == self._count - 1
+            self._texts.append(new.cast(pl.String))
         return codes.cast(pl.Int32).fill_null(MISSING).to_numpy()
 
     def ids(self) -> pl.Series:
         """The id of each code."""
-        return pl.int_range(self._count, dtype=pl.UInt32, eager=True).cat.to(self._kind).cast(pl.String)
+        return pl.concat(self._texts) if self._texts else pl.Series([], dtype=pl.String)
 
 
 def rank_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:

@@ -14,9 +14,9 @@ from eimf import schema
 from eimf.config import CleaningSettings, SplitSettings, TextSettings
 from eimf.data.clean import clean, tied_share
 from eimf.data.cleaning_report import nothing_left, removed_table, step_rows, stop_on_bad_rows
-from eimf.data.eval_cases import eval_cases_table, read_eval_cases
+from eimf.data.eval_cases import eval_cases_table
 from eimf.data.event_log import EventLog, read_log
-from eimf.data.histories import Histories
+from eimf.data.histories import Histories, read_histories
 from eimf.data.item_rows import CheckedItems, check_items, items_of_events
 from eimf.data.item_text import item_texts
 from eimf.data.notices import notices
@@ -51,8 +51,9 @@ class Prepared:
 
     def histories(self) -> Histories:
         """What training and evaluation read of it."""
-        cases = read_eval_cases(self.eval_cases)
-        return Histories(self.item_idx, self.offsets, self.num_train, self.items.num_rows, self.timestamps, cases)
+        return read_histories(
+            self.item_idx, self.users, self.eval_cases, num_items=self.items.num_rows, timestamps=self.timestamps
+        )
 
 
 def prepare(
@@ -97,7 +98,7 @@ def _assemble(
     user_ids, offsets = _users(log, rows)
     item_ids, item_idx = _items(log, rows)
     used = pl.DataFrame({schema.ITEM_ID: item_ids}).join(checked.usable, on=schema.ITEM_ID, how="left")
-    texts = item_texts(used, text, text_columns)
+    texts = item_texts(used, text_columns, text)
     item_table = texts.items.with_columns(pl.int_range(1, len(used) + 1, dtype=pl.Int32).alias(schema.ITEM))
     timestamps = None if log.timestamp is None else log.timestamp[rows]
     parts = _split(log, rows, item_idx, offsets, timestamps, split)
@@ -116,7 +117,9 @@ def _assemble(
         counts={
             "removed": int((log.reason != 0).sum()) + checked.num_bad,
             "tied": round(tied_share(log, rows), 4),
-            **texts.counts,
+            "cleaned": texts.cleaned,
+            "cut": texts.cut,
+            "untitled": texts.untitled,
             **parts.counts,
         },
         notices=tuple(notices(log, rows, item_table)),

@@ -26,7 +26,7 @@ def dataset_stage(settings: DatasetSettings, text: TextSettings, folder: Path) -
         "dataset": settings.model_dump(mode="json", exclude={"name", "interactions", "items"}),
         "text": text.model_dump(mode="json"),
     }
-    return Stage(1, "dataset", 3, (), configuration, partial(_build_dataset, settings, text, folder))
+    return Stage(1, "dataset", 4, (), configuration, partial(_build_dataset, settings, text, folder))
 
 
 def _source(spec: str, folder: Path, field: str) -> str:
@@ -60,7 +60,9 @@ def _build_dataset(
     )
     for notice in ready.notices:
         info(f"       note: {notice}")
-    staging.write_table("events", ready.events)
+    staging.write_array("item_idx", ready.item_idx)
+    if ready.timestamps is not None:
+        staging.write_array("timestamp", ready.timestamps)
     staging.write_table("eval_cases", ready.eval_cases)
     staging.write_table("items", ready.items)
     staging.write_table("users", ready.users)
@@ -70,15 +72,12 @@ def _build_dataset(
 
 def _counts(ready: "Prepared") -> Summary:
     """How many users, items and events there are, were left out or cleaned, and how many test targets are repeats."""
-    from eimf.data.histories import read_histories
-
-    num_users, num_items = ready.users.num_rows, ready.items.num_rows
-    histories = read_histories(ready.events, ready.eval_cases, num_users=num_users, num_items=num_items)
+    histories = ready.histories()
     repeated = histories.repeated(histories.cases[schema.TEST])
     return {
-        "users": num_users,
-        "items": num_items,
-        "events": ready.events.num_rows,
+        "users": histories.num_users,
+        "items": histories.num_items,
+        "events": len(histories.item_idx),
         "rejected": ready.num_bad_rows,
         "short_users": ready.num_short_users,
         "cleaned": ready.num_cleaned_items,

@@ -1,3 +1,4 @@
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import assume, given, settings
@@ -49,7 +50,7 @@ def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):
         ready(*GOOD, bad)
     data = ready(*GOOD, bad, bad_rows="reject")
     assert reasons(data) == [("interactions", 3, reason)]
-    assert data.events.num_rows == 3 and data.num_bad_rows == 1
+    assert len(data.item_idx) == 3 and data.num_bad_rows == 1
 
 
 def test_users_with_too_few_events_are_left_out_and_counted():
@@ -68,14 +69,14 @@ def test_users_with_too_few_events_are_left_out_and_counted():
 def test_no_row_is_lost_between_events_and_rejected():
     rows = [*GOOD, ("u", "a", 1), ("v", "a", 1), ("v", "b", 1), ("v", "z", 1), (None, "a", 1)]
     data = ready(*rows, bad_rows="reject")
-    assert data.events.num_rows + data.rejected.num_rows == len(rows)
+    assert len(data.item_idx) + data.rejected.num_rows == len(rows)
     # v has three events, but one is of an unknown item: two are too few.
     assert data.users[schema.USER_ID].to_pylist() == ["u"]
     assert (data.num_short_users, data.num_bad_rows) == (1, 3)
 
 
 def test_an_item_at_another_time_is_not_a_repeated_event():
-    assert ready(*GOOD, ("u", "a", 4)).events.num_rows == 4
+    assert len(ready(*GOOD, ("u", "a", 4)).item_idx) == 4
 
 
 def test_repeated_item_rows_stop_the_run_or_the_first_is_kept():
@@ -129,11 +130,11 @@ def test_orders_beyond_the_digits_of_a_float_are_kept_apart():
     frame = events(*rows).with_columns(pl.Series("order", ids))
     data = prepare(frame, ITEMS, bad_rows="stop", min_events=3, max_chars=300)
     names = data.items["item_id"].to_pylist()
-    order = [names[item - 1] for item in data.events["item_idx"].to_pylist()]
+    order = [names[item - 1] for item in data.item_idx.tolist()]
     assert order == ["a", "b", "a", "d", "c"]
     times = [17 * 10**17 + 10 * number for number in range(6)]
     frame = events(*[("u", "ab"[number % 2], None) for number in range(6)]).with_columns(pl.Series("order", times))
-    assert prepare(frame, ITEMS, bad_rows="stop", min_events=3, max_chars=300).events.num_rows == 6
+    assert len(prepare(frame, ITEMS, bad_rows="stop", min_events=3, max_chars=300).item_idx) == 6
 
 
 def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
@@ -149,8 +150,8 @@ def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
 def test_leave_one_out_keeps_the_order_and_ties_keep_the_files():
     data = ready(("u", "c", 2), ("u", "d", 1), ("u", "a", 2), ("u", "b", 2))
     names = dict(zip(data.items["item_idx"].to_pylist(), data.items["item_id"].to_pylist(), strict=True))
-    shown = [(names[row["item_idx"]], row["train"]) for row in data.events.to_pylist()]
-    assert shown == [("d", True), ("c", True), ("a", False), ("b", False)]
+    assert [names[item] for item in data.item_idx.tolist()] == ["d", "c", "a", "b"]
+    assert data.num_train.tolist() == [2]
     cases = [(row["split"], row["history_end"], names[row["item_idx"]]) for row in data.eval_cases.to_pylist()]
     assert cases == [("valid", 2, "a"), ("test", 3, "b")]
 
@@ -159,7 +160,8 @@ def test_numbers_do_not_depend_on_the_order_of_the_rows():
     raw = planted.world(users=20)
     shuffled = planted.World(raw.interactions.sample(fraction=1, shuffle=True, seed=1), raw.items.reverse())
     a, b = planted.prepared(raw), planted.prepared(shuffled)
-    assert all(getattr(a, name) == getattr(b, name) for name in ("events", "eval_cases", "items", "users"))
+    assert all(getattr(a, name) == getattr(b, name) for name in ("eval_cases", "items", "users"))
+    assert np.array_equal(a.item_idx, b.item_idx)
 
 
 def test_item_text_and_the_catalogue():
@@ -181,13 +183,13 @@ def test_a_split_holds_every_usable_event_once_in_the_order_of_time(rows, min_ev
     by_user = {user: sorted(kept, key=lambda row: row[2]) for user, kept in by_user.items() if len(kept) >= min_events}
     assume(by_user)
     data = prepare(events(*rows), ITEMS, bad_rows="reject", min_events=min_events, max_chars=9)
-    assert data.events.num_rows + data.rejected.num_rows == len(rows)
+    assert len(data.item_idx) + data.rejected.num_rows == len(rows)
     item_ids = data.items[schema.ITEM_ID].to_pylist()
     assert data.users[schema.USER_ID].to_pylist() == list(by_user)
-    event_rows, cases = data.events.to_pylist(), data.eval_cases.to_pylist()
+    cases = data.eval_cases.to_pylist()
     for user_idx, kept in enumerate(by_user.values()):
-        history = [row for row in event_rows if row[schema.USER] == user_idx]
-        assert [item_ids[row[schema.ITEM] - 1] for row in history] == [item for _, item, _ in kept]
-        assert [row[schema.TRAIN] for row in history] == [True] * (len(kept) - 2) + [False] * 2
+        history = data.item_idx[data.offsets[user_idx] : data.offsets[user_idx + 1]]
+        assert [item_ids[item - 1] for item in history] == [item for _, item, _ in kept]
+        assert data.num_train[user_idx] == len(kept) - 2
         held_out = {row[schema.SPLIT]: item_ids[row[schema.ITEM] - 1] for row in cases if row[schema.USER] == user_idx}
         assert held_out == {schema.VALID: kept[-2][1], schema.TEST: kept[-1][1]}
