@@ -30,13 +30,8 @@ class ItemTexts:
     cut: int
     untitled: int
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """For the manifest."""
-        return {"cleaned": self.cleaned, "cut": self.cut, "untitled": self.untitled}
 
-
-def item_texts(items: pl.DataFrame, settings: TextSettings, columns: Sequence[str]) -> ItemTexts:
+def item_texts(items: pl.DataFrame, columns: Sequence[str], settings: TextSettings) -> ItemTexts:
     """The texts of a table with the columns item_id, title (which may be absent) and `schema.text_part` for each name
     in `columns`, the text columns. Raises SettingError for a template that cannot be used."""
     parts = schema.text_parts(items.columns)

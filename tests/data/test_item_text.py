@@ -17,7 +17,7 @@ def texts(*rows: tuple[str | None, str | None, str | None], **settings) -> ItemT
         {"item_id": [chr(97 + row) for row in range(len(rows))], "title": columns["text_0"], **columns},
         schema_overrides=dict.fromkeys(("title", *columns), pl.String),
     )
-    return item_texts(frame, TextSettings(**settings), COLUMNS)
+    return item_texts(frame, COLUMNS, TextSettings(**settings))
 
 
 def lines(data: ItemTexts) -> list[str]:
@@ -70,7 +70,7 @@ def test_html_can_stay():
 
 
 def test_items_without_a_table_have_their_id_as_text_and_no_title():
-    data = item_texts(pl.DataFrame({"item_id": ["7", "8\n"]}), TextSettings(), ())
+    data = item_texts(pl.DataFrame({"item_id": ["7", "8\n"]}), (), TextSettings())
     assert data.items.select("item_id", "title", "metadata", "text").rows() == [
         ("7", None, None, "7"),
         ("8\n", None, None, "8"),
@@ -80,5 +80,5 @@ def test_items_without_a_table_have_their_id_as_text_and_no_title():
 
 def test_a_table_without_titles_needs_only_texts():
     frame = pl.DataFrame({"item_id": ["a"], "text_0": ["Toys"]})
-    (row,) = item_texts(frame, TextSettings(), ("categories",)).items.to_dicts()
+    (row,) = item_texts(frame, ("categories",), TextSettings()).items.to_dicts()
     assert (row["title"], row["metadata"], row["text"]) == (None, "Toys", "Toys")
