@@ -66,12 +66,7 @@ def _splits(scanned: Scan, top: np.ndarray, histories: Histories) -> list[Part]:
 
 
 def _part(
-    name: str,
-    counts: np.ndarray,
-    users: int,
-    top: np.ndarray,
-    new_items: int | None = None,
-    begin: float | None = None,
+    name: str, counts: np.ndarray, users: int, top: np.ndarray, new_items: int | None = None, begin: float | None = None
 ) -> Part:
     """`counts` [N + 1]: events of each item; `top`: items of training, the most frequent first."""
     events = int(counts.sum())

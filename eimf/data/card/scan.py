@@ -44,7 +44,7 @@ def scan(histories: Histories, block_events: int = BLOCK_EVENTS) -> Scan:
     train, first, timeline = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(_TIMELINE_BINS, np.int64)
     pairs = tied = 0
     for block in blocks(histories, block_events):
-        period = block.position_tenths() if begins is None else np.searchsorted(begins[1:], block.times, side="right")
+        period = block.tenths(begins)
         item_events += np.bincount(period * size + block.item_idx, minlength=PERIODS * size).reshape(PERIODS, size)
         users += block.users_by(period)
         train += np.bincount(block.item_idx[block.position < block.num_train[block.user]], minlength=size)
@@ -71,9 +71,11 @@ class Block:
     length: np.ndarray
     num_train: np.ndarray
 
-    def position_tenths(self) -> np.ndarray:
-        """Of the history, that each event is in."""
-        return self.position * PERIODS // self.length[self.user]
+    def tenths(self, begins: np.ndarray | None) -> np.ndarray:
+        """The tenth of each event: by time if `begins` [P] says when they begin, otherwise of its history."""
+        if begins is None or self.times is None:
+            return self.position * PERIODS // self.length[self.user]
+        return np.searchsorted(begins[1:], self.times, side="right")
 
     def users_by(self, period: np.ndarray) -> np.ndarray:
         """Users with an event in each period, [P]."""

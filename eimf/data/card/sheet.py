@@ -53,9 +53,9 @@ class CleaningStep:
 
 @dataclass(frozen=True)
 class DataCard:
-    """All figures. `density`: share of all pairs of a user and an item that have an event. `tied_share`: of neighbouring
-    events of a user, those with the same order; None if that is not known. `repeat_share`: of the events, those with an
-    item that the user had before."""
+    """All figures. `density`: share of all pairs of a user and an item that have an event. `tied_share`: share of the
+    neighbouring events of a user that have the same order; None if that is not known. `repeat_share`: share of the
+    events with an item that the user had before."""
 
     users: int
     items: int

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from eimf import schema
 from eimf.data.card.distribution import Distribution, distribution
-from eimf.data.card.language import language_of, script_of
+from eimf.data.card.language import function_words, language_of, script_of
 
 MOST_SAMPLED = 2_000
 _SEED = 2026
@@ -51,7 +51,8 @@ def describe_texts(items: pa.Table) -> Texts:
     sample = items.select([schema.TITLE, schema.TEXT]).take(rows)
     texts = sample[schema.TEXT].to_pylist()
     titles = [title for title in sample[schema.TITLE].to_pylist() if title]
-    languages = [language for title in titles if (language := language_of(title))]
+    known = function_words()
+    languages = [language for title in titles if (language := language_of(title, known))]
     common_of, common = _common(texts, titles)
     return Texts(
         items=items.num_rows,
