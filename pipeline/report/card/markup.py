@@ -21,10 +21,11 @@ def tag(_name: str, *children: str, **attributes: str | float | bool | None) -> 
 
 def join(*parts: str) -> Markup:
     """Parts one after the other; those that are no Markup are escaped."""
-    return Markup("".join(part if isinstance(part, Markup) else escape(printable(part, keep="\n")) for part in parts))
+    return Markup("".join(part if isinstance(part, Markup) else escape(printable(part, keep=_KEPT)) for part in parts))
 
 
 _VOID = {"meta"}
+_KEPT = "\n\N{NO-BREAK SPACE}"
 
 
 def _attribute(key: str, value: str | float | bool | None) -> str:

@@ -72,7 +72,7 @@ def bars(title: str, description: str, values: Sequence[Bar], x_name: str) -> Ma
         _bar(bar.name, left + width * 0.05, y(bar.value), width * 0.9, y(0))
         for left, bar in zip(lefts, values, strict=True)
     ]
-    every = max(1, math.ceil((max((len(bar.label) for bar in values), default=0) * 7.5 + 4) / width))
+    every = max(1, math.ceil((max((len(bar.label) for bar in values), default=0) * 8 + 4) / width))
     below = [_below(bar.label, left) for left, bar in list(zip(lefts, values, strict=True))[::every]]
     return _figure(title, description, _HEIGHT, join(*_grid(y), *drawn, *below, _x_name(x_name)))
 
@@ -115,13 +115,13 @@ def rows(title: str, description: str, values: Sequence[tuple[str, float, str]])
     """A bar for each name, one below the other, with what is written at its end."""
     height = _ROW * len(values) + 8
     longest = max((value for _, value, _ in values), default=0) or 1
-    left, end = 188, _WIDTH - 62
+    left, end = 196, _WIDTH - 66
     x = Axis(0, longest, left, end)
     drawn = []
     for number, (name, value, written) in enumerate(values):
         y = 4 + _ROW * number
         drawn += [
-            _text(_cut(name, 25), left - 8, y + 17, anchor="end"),
+            _text(_cut(name, 24), left - 8, y + 17, anchor="end"),
             _bar(name, left, y + 4, max(x(value) - left, 1), y + _ROW - 4),
             _text(written, x(value) + 6, y + 17),
         ]
