@@ -20,10 +20,10 @@ _MOST_POPULAR = 10
 
 @dataclass(frozen=True)
 class PopularItem:
-    """An item with its events, and its share of all."""
+    """An item with its events, and its share of all. `name`: its title, or else its metadata or id."""
 
     item_id: str
-    title: str | None
+    name: str
     events: int
     share: float
 
@@ -41,14 +41,15 @@ class Timeline:
 
 @dataclass(frozen=True)
 class CleaningStep:
-    """Rows that a step of the cleaning removed, and what was left after it."""
+    """A row of `schema.CLEANING`: rows that a step removed for a reason, and what was left after it."""
 
     step: str
     reason: str
+    file: str
     removed: int
-    events: int | None
-    users: int | None
-    items: int | None
+    events: int
+    users: int
+    items: int
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class DataCard:
 def make_card(
     histories: Histories, items: pa.Table, *, tied_share: float | None = None, cleaning: pa.Table | None = None
 ) -> DataCard:
-    """The card of a dataset. `items` is `schema.ITEMS`; `tied_share` what is known of the order, otherwise equal times
-    count as ties. Reads the events in blocks of users, so they may be memory-mapped."""
+    """The card of a dataset. `items` is `schema.ITEMS`, `cleaning` `schema.CLEANING`; `tied_share` what is known of the
+    order, otherwise equal times count as ties. Reads the events in blocks of users, so they may be memory-mapped."""
     scanned = scan(histories)
     per_item, events = scanned.item_events.sum(0)[1:], len(histories.item_idx)
     return DataCard(
@@ -115,11 +116,13 @@ def _tied_share(scanned: Scan, histories: Histories) -> float | None:
 
 def _popular_items(per_item: np.ndarray, items: pa.Table) -> tuple[PopularItem, ...]:
     rows = np.argsort(-per_item, kind="stable")[:_MOST_POPULAR]
-    names = items.select([schema.ITEM_ID, schema.TITLE]).take(rows).to_pylist()
+    chosen = items.take(rows)
     total = int(per_item.sum())
     return tuple(
-        PopularItem(name[schema.ITEM_ID], name[schema.TITLE], int(per_item[row]), float(per_item[row] / total))
-        for row, name in zip(rows, names, strict=True)
+        PopularItem(item_id, name or item_id, int(per_item[row]), float(per_item[row] / total))
+        for row, item_id, name in zip(
+            rows, chosen[schema.ITEM_ID].to_pylist(), schema.display_names(chosen), strict=True
+        )
     )
 
 
@@ -133,6 +136,4 @@ def _timeline(scanned: Scan, histories: Histories) -> Timeline | None:
 
 
 def _cleaning_step(row: dict[str, Any]) -> CleaningStep:
-    return CleaningStep(
-        row["step"], row[schema.REASON], row["removed"], row.get("events"), row.get("users"), row.get("items")
-    )
+    return CleaningStep(**{name: row[name] for name in schema.CLEANING.names})

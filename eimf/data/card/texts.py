@@ -15,7 +15,7 @@ MOST_SAMPLED = 2_000
 _SEED = 2026
 _MOST_SHOWN = 10
 _SEPARATOR = " | "
-"""Between the columns of a text that has no template."""
+"""Between the columns of the metadata, and often between several values of one."""
 
 Shares = tuple[tuple[str, float], ...]
 """Names and their shares, the largest first."""
@@ -25,9 +25,8 @@ Shares = tuple[tuple[str, float], ...]
 class Texts:
     """`titled` of all `items` have a title. The rest is of `sampled` items, all of them if these are few, and of those
     of them that have a title. `told`: titles whose language can be told; `languages` are shares of these, `scripts` of
-    the titles with a letter. `common`: the parts of the item text next to the title, such as brands and categories,
-    with the share of items that have them; if texts have no parts, the first words of titles, and `common_of` says
-    which."""
+    the titles with a letter. `common`: the parts of the metadata, such as brands and categories, with the share of
+    items that have them; without metadata, the first words of titles; `common_of` says which."""
 
     items: int
     titled: int
@@ -48,12 +47,12 @@ def describe_texts(items: pa.Table) -> Texts:
     rows = np.arange(items.num_rows)
     if len(rows) > MOST_SAMPLED:
         rows = np.sort(np.random.default_rng(_SEED).choice(rows, MOST_SAMPLED, replace=False))
-    sample = items.select([schema.TITLE, schema.TEXT]).take(rows)
+    sample = items.select([schema.TITLE, schema.METADATA, schema.TEXT]).take(rows)
     texts = sample[schema.TEXT].to_pylist()
     titles = [title for title in sample[schema.TITLE].to_pylist() if title]
     known = function_words()
     languages = [language for title in titles if (language := language_of(title, known))]
-    common_of, common = _common(texts, titles)
+    common_of, common = _common(sample)
     return Texts(
         items=items.num_rows,
         titled=items.num_rows - items[schema.TITLE].null_count,
@@ -84,8 +83,9 @@ def _shares(names: Sequence[str], of: int | None = None) -> Shares:
     return tuple((name, count / total) for name, count in Counter(names).most_common(_MOST_SHOWN))
 
 
-def _common(texts: Sequence[str], titles: Sequence[str]) -> tuple[str, Shares]:
-    parts = [part for text in texts for part in set(text.split(_SEPARATOR)[1:])]
-    if 2 * len(parts) >= len(texts):
-        return "parts of item texts", _shares(parts, len(texts))
-    return "first words of titles", _shares([words[0] for title in titles if (words := title.split())])
+def _common(sample: pa.Table) -> tuple[str, Shares]:
+    rows = [(row[schema.TITLE] or "", (row[schema.METADATA] or "").split(_SEPARATOR)) for row in sample.to_pylist()]
+    parts = [part for title, values in rows for part in set(values) - {"", title}]
+    if parts:
+        return "values of metadata", _shares(parts, len(rows))
+    return "first words of titles", _shares([words[0] for title, _ in rows if (words := title.split())])

@@ -7,6 +7,7 @@ from eimf.data.card.cases import Cases
 from eimf.data.card.distribution import Distribution
 from eimf.data.card.drift import Part
 from eimf.data.card.popularity import FEW
+from eimf.data.card.sheet import CleaningStep
 from eimf.data.card.texts import Shares
 from pipeline.report.card.described import DescribedDataset, count, date, duration, mean, percent, points
 from pipeline.report.card.findings import findings
@@ -74,7 +75,7 @@ def _popularity(dataset: DescribedDataset) -> Section:
         f"{few} fewer than {FEW} events.",
     )
     rows = tuple(
-        (_short(item.title or item.item_id), (count(item.events), points(item.share)))
+        (_short(item.name), (count(item.events), points(item.share)))
         for item in dataset.card.popular_items
     )
     return Section(POPULARITY, lines, (Table("most popular", ("events", "% of all"), rows),))
@@ -171,15 +172,18 @@ def _cleaning(dataset: DescribedDataset) -> Section:
     removed = sum(step.removed for step in steps)
     if not removed:
         return Section(CLEANING, ("Nothing was removed.",))
-    rows = tuple(
-        (
-            f"{step.step}: {step.reason}" if step.reason else step.step,
-            tuple("" if left is None else count(left) for left in (step.removed, step.events, step.users, step.items)),
-        )
-        for step in steps
-    )
-    lines = (f"{count(removed)} rows were removed, in this order; then what was left.",)
+    rows = tuple((_step_name(step), tuple(map(count, _step_counts(step)))) for step in steps)
+    lines = (f"{count(removed)} rows were removed, in this order; events, users and items are what was left.",)
     return Section(CLEANING, lines, (Table("step", ("removed", "events", "users", "items"), rows),))
+
+
+def _step_name(step: CleaningStep) -> str:
+    reason = f"{step.step}: {step.reason}" if step.reason else step.step
+    return f"{reason} (item table)" if step.file == "items" else reason
+
+
+def _step_counts(step: CleaningStep) -> tuple[int, ...]:
+    return step.removed, step.events, step.users, step.items
 
 
 def _short(text: str) -> str:
