@@ -115,7 +115,8 @@ DatasetKey = Annotated[
     typer.Argument(metavar="KEY", help="Key of a dataset in the store.  [default: that of --dataset or --recipe]"),
 ]
 CardPage = Annotated[
-    Path | None, _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="Write a page with plots too: card.html.")
+    Path | None,
+    _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="Write a page with plots too: card.html."),
 ]
 AsJson = Annotated[bool, _option("--json", panel=_OUTPUT, help="Print every figure as JSON instead.")]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan: recipes, backbones, seeds, variants.")]

@@ -23,8 +23,9 @@ _ENDINGS = (".html", ".htm")
 
 
 def run_card(store: Store, chosen: Recipe | str, output: Path | None, as_json: bool) -> None:
-    """Print the card of a recipe's dataset, or of the dataset with this key; write it as a page to `output` if there is
-    one. As JSON nothing else is on standard output. Raises SettingError for another ending, before anything is built."""
+    """Print the card of a recipe's dataset, or of the dataset with this key, and write it as a page to `output`, if
+    there is one. With `as_json` only JSON is on standard output. Raises SettingError for another ending than that of a
+    page, before anything is built."""
     if output is not None and output.suffix.lower() not in _ENDINGS:
         problem = f"{output} has the ending {output.suffix!r}"
         raise SettingError("data card --output", problem, f"end the name with one of {', '.join(_ENDINGS)}")

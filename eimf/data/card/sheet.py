@@ -41,15 +41,16 @@ class Timeline:
 
 @dataclass(frozen=True)
 class CleaningStep:
-    """A row of `schema.CLEANING`: rows that a step removed for a reason, and what was left after it."""
+    """A row of `schema.CLEANING`: rows that a step removed for a reason, and what was left after it; None if that is
+    not counted."""
 
     step: str
     reason: str
     file: str
     removed: int
-    events: int
-    users: int
-    items: int
+    events: int | None
+    users: int | None
+    items: int | None
 
 
 @dataclass(frozen=True)

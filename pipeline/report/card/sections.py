@@ -74,10 +74,7 @@ def _popularity(dataset: DescribedDataset) -> Section:
         f"{top}.",
         f"{few} fewer than {FEW} events.",
     )
-    rows = tuple(
-        (_short(item.name), (count(item.events), points(item.share)))
-        for item in dataset.card.popular_items
-    )
+    rows = tuple((_short(item.name), (count(item.events), points(item.share))) for item in dataset.card.popular_items)
     return Section(POPULARITY, lines, (Table("most popular", ("events", "% of all"), rows),))
 
 
@@ -172,7 +169,7 @@ def _cleaning(dataset: DescribedDataset) -> Section:
     removed = sum(step.removed for step in steps)
     if not removed:
         return Section(CLEANING, ("Nothing was removed.",))
-    rows = tuple((_step_name(step), tuple(map(count, _step_counts(step)))) for step in steps)
+    rows = tuple((_step_name(step), _step_counts(step)) for step in steps)
     lines = (f"{count(removed)} rows were removed, in this order; events, users and items are what was left.",)
     return Section(CLEANING, lines, (Table("step", ("removed", "events", "users", "items"), rows),))
 
@@ -182,8 +179,9 @@ def _step_name(step: CleaningStep) -> str:
     return f"{reason} (item table)" if step.file == "items" else reason
 
 
-def _step_counts(step: CleaningStep) -> tuple[int, ...]:
-    return step.removed, step.events, step.users, step.items
+def _step_counts(step: CleaningStep) -> tuple[str, ...]:
+    numbers = step.removed, step.events, step.users, step.items
+    return tuple("-" if number is None else count(number) for number in numbers)
 
 
 def _short(text: str) -> str:
