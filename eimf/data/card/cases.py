@@ -28,11 +28,11 @@ class Cases:
     repeated: float
 
 
-def describe_cases(split: str, histories: Histories, frequency: np.ndarray) -> Cases:
+def describe_cases(split: str, histories: Histories, frequency: np.ndarray, block_events: int = BLOCK_EVENTS) -> Cases:
     """The cases of one split. `frequency` [N + 1]: training events of each item."""
     cases = histories.cases[split]
     targets = len(cases.item_idx)
-    repeated = sum(int(histories.repeated(part).sum()) for part in _blocks(cases))
+    repeated = sum(int(histories.repeated(part).sum()) for part in _blocks(cases, block_events))
     return Cases(
         split=split,
         cases=len(cases),
@@ -45,13 +45,13 @@ def describe_cases(split: str, histories: Histories, frequency: np.ndarray) -> C
     )
 
 
-def _blocks(cases: EvalCases) -> Iterator[EvalCases]:
-    """The same cases in parts, each with about BLOCK_EVENTS events to compare: a history per relevant item."""
+def _blocks(cases: EvalCases, block_events: int) -> Iterator[EvalCases]:
+    """The same cases in parts, each with about `block_events` events to compare: a history per relevant item."""
     compared = np.cumsum(cases.history_end.astype(np.int64) * np.diff(cases.offsets))
     begin = 0
     while begin < len(cases):
         before = int(compared[begin - 1]) if begin else 0
-        end = max(begin + 1, int(np.searchsorted(compared, before + BLOCK_EVENTS, side="right")))
+        end = max(begin + 1, int(np.searchsorted(compared, before + block_events, side="right")))
         offsets = cases.offsets[begin : end + 1]
         item_idx = cases.item_idx[offsets[0] : offsets[-1]]
         yield EvalCases(cases.user_idx[begin:end], cases.history_end[begin:end], offsets - offsets[0], item_idx)

@@ -22,7 +22,7 @@ class Scan:
     """`item_events` [P, N + 1]: events of each item in each tenth. `users` [P]: users with an event in it. The tenths
     are of the events by time, beginning at `begins` [P] seconds; without times of each history by position, and
     `begins` is None. `train` and `first` [N + 1]: training events, and first events of a user, of each item. `pairs`:
-    different pairs of a user and an item. `tied`: neighbouring events with equal times, None without times. `timeline`:
+    different pairs of a user and an item. `tied`: neighboring events with equal times, None without times. `timeline`:
     events in each of equally long intervals from the first time to the last."""
 
     item_events: np.ndarray

@@ -56,7 +56,7 @@ class CleaningStep:
 @dataclass(frozen=True)
 class DataCard:
     """All figures. `density`: share of all pairs of a user and an item that have an event. `tied_share`: share of the
-    neighbouring events of a user that have the same order; None if that is not known. `repeat_share`: share of the
+    neighboring events of a user that have the same order; None if that is not known. `repeat_share`: share of the
     events with an item that the user had before."""
 
     users: int

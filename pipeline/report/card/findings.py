@@ -19,7 +19,7 @@ def findings(card: DataCard) -> Iterator[str]:
     yield from _popularity(card)
     if card.tied_share is not None and card.tied_share > _MANY_TIES:
         yield (
-            f"{percent(card.tied_share)} of neighbouring events are tied in order, so much of the order says nothing: "
+            f"{percent(card.tied_share)} of neighboring events are tied in order, so much of the order says nothing: "
             "compare dataset.ties file and shuffled."
         )
     yield from _targets(card)

@@ -13,7 +13,7 @@ def tag(_name: str, *children: str, **attributes: str | float | bool | None) -> 
     """An element. A child that is no Markup is escaped, with its control characters written out. An attribute that is
     None or false is left out, and one that is true has no value; `class_` is `class`, and `_` is written `-`. Numbers
     have one decimal."""
-    written = "".join(f" {_attribute(key, value)}" for key, value in attributes.items() if value not in (None, False))
+    written = "".join(f" {_attribute(key, value)}" for key, value in attributes.items() if not (value is None or value is False))
     if _name in _VOID:
         return Markup(f"<{_name}{written}>")
     return Markup(f"<{_name}{written}>{join(*children)}</{_name}>")
@@ -33,4 +33,4 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
     if value is True:
         return name
     text = f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
-    return f'{name}="{escape(printable(text))}"'
+    return f'{name}="{escape(printable(text, keep=_KEPT))}"'

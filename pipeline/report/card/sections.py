@@ -35,7 +35,7 @@ def sections(dataset: DescribedDataset) -> Iterator[Section]:
         yield Section(FINDINGS, known)
     yield _size(dataset)
     yield _popularity(dataset)
-    yield Section(ORDER, tuple(_order(dataset)))
+    yield Section(ORDER, tuple(_order(dataset)), tuple(_time_tables(dataset)))
     yield _drift(dataset)
     yield _split(dataset)
     yield _texts(dataset)
@@ -83,13 +83,21 @@ def _order(dataset: DescribedDataset) -> Iterator[str]:
     if (timeline := card.timeline) is None:
         yield "No times: only the order of a user's events is known."
     else:
-        span = f"half of the users are active for {duration(timeline.median_span)} or less"
-        yield f"Times from {date(timeline.first)} to {date(timeline.last)}; {span}."
+        yield f"Half of the users are active for {duration(timeline.median_span)} or less."
     if card.tied_share is None:
         yield "Ties: not known."
     else:
-        yield f"Ties: {percent(card.tied_share)} of neighbouring events of a user have the same order."
+        yield f"Ties: {percent(card.tied_share)} of neighboring events of a user have the same order."
     yield f"Repeats: {percent(card.repeat_share)} of the events have an item that the user had before."
+
+
+def _time_tables(dataset: DescribedDataset) -> Iterator[Table]:
+    """When tenths of the events had happened."""
+    if (timeline := dataset.card.timeline) is not None:
+        begins = {part.name: part.begin for part in dataset.card.drift.tenths}
+        shares = [(f"{10 * tenth} % of events", date(begins[str(tenth + 1)])) for tenth in (1, 5, 9)]
+        rows = [("first event", date(timeline.first)), *shares, ("last event", date(timeline.last))]
+        yield Table("time", ("until",), tuple((name, (until,)) for name, until in rows))
 
 
 def _drift(dataset: DescribedDataset) -> Section:
