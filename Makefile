@@ -19,6 +19,8 @@ PROCESSES ?=
 CHECKPOINT ?=
 #: BUNDLE=bundle         folder of the bundle that is exported or served
 BUNDLE   ?= bundle
+#: CARD=card.html        page that `make card` writes
+CARD     ?= card.html
 #: PLAN=study.toml       plan of `make sweep`
 PLAN     ?=
 #: WORKERS=2             trainings that `make sweep` runs at a time, one CPU thread each
@@ -45,7 +47,7 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
 # Neither make nor the shell interprets what a user passes: every value goes through the environment and is one quoted word
 # of a command.
-GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES CHECKPOINT BUNDLE PLAN WORKERS DATA SETS
+GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES CHECKPOINT BUNDLE CARD PLAN WORKERS DATA SETS
 define literally
 override $(1) := $$(value $(1))
 endef
@@ -62,7 +64,7 @@ TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim train evaluate export serve sweep signal-check backbones status verify test test-gpu parity fuzz lint check format bench bench-serving clean
+.PHONY: help demo esim train evaluate export serve sweep signal-check card backbones status verify test test-gpu parity fuzz lint check format bench bench-serving clean
 .DEFAULT_GOAL := help
 # Two installs at a time would break an environment.
 .NOTPARALLEL:
@@ -96,6 +98,9 @@ sweep: $(VENV)/.core ## run the trainings of a PLAN and compare them in a table
 
 signal-check: $(VENV)/.core ## check whether the interests predict what users do next, without training
 	@$(EIMF) check $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
+
+card: $(VENV)/.core ## describe the dataset in the terminal and as a page: CARD=card.html
+	@$(EIMF) data card $(RECIPE_ARGS) --output "$$CARD"
 
 backbones: $(VENV)/.core ## list the backbones and their options
 	@$(EIMF) backbones
