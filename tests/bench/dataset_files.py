@@ -1,13 +1,12 @@
 """A generated log and its item table as files, and the recipe that reads them.
 
-    python tests/bench/dataset_files.py 10 --folder data/10m [--format csv] [--bad-rows 0.001]     10 million events
+    python -m tests.bench.dataset_files 10 --folder data/10m [--format csv] [--bad-rows 0.001]     10 million events
 
 Writes interactions, items, recipe.toml and world.json. The events come part by part, a row group each.
 """
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from dataset_world import PART, World, item_ids, uniform, user_ids
+from tests.bench.dataset_world import PART, World, item_ids, uniform, user_ids
 
 EVENTS = pa.schema(
     [("user_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.int64()), ("rating", pa.float32())]
@@ -166,6 +164,7 @@ def main() -> None:
     options = parser.parse_args()
     world = World(round(options.millions * 1e6), options.seed, options.users, options.items)
     write_world(world, options.folder, options.format, options.bad_rows)
+    print(json.dumps(describe(world, options.format, options.bad_rows)))
 
 
 if __name__ == "__main__":

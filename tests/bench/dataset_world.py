@@ -91,8 +91,8 @@ class World:
         return seconds[leader].astype(np.uint64) << np.uint64(32) | np.repeat(users, lengths).astype(np.uint64)
 
     def interests(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Groups of these users [n, MAX_INTERESTS], and how many of the first ones each has [n]. The share of group g is
-        about proportional to g ** -.5."""
+        """Groups of these users [n, MAX_INTERESTS], and how many of the first ones each has [n]. The share of group g
+        is about proportional to g ** -.5."""
         count = 1 + (uniform(users, 2, self.seed) * MAX_INTERESTS).astype(np.int64)
         drawn = np.stack([uniform(users, 3 + number, self.seed) for number in range(MAX_INTERESTS)], 1)
         return (drawn * drawn * self.groups).astype(np.int64), count
