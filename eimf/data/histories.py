@@ -17,10 +17,11 @@ from eimf.errors import DataError
 
 @dataclass(frozen=True)
 class Histories:
-    """`item_idx` [E], user by user in order; `offsets` [U + 1]: events offsets[u]..offsets[u+1]-1 are those of user u;
-    `num_train` [U]: how many of them are training events, which come first; `num_items` N; `timestamps` [E] in seconds,
-    if the data has them; `cases`: what is to be predicted, by split (VALID, TEST). A user may have no training event,
-    and no case. Raises DataError if they do not fit together, or a case's history lacks a training event."""
+    """`item_idx` [E] int32, user by user in order; `offsets` [U + 1]: events offsets[u]..offsets[u+1]-1 are those of
+    user u; `num_train` [U]: how many of them are training events, which come first; `num_items` N; `timestamps` [E] in
+    seconds, if the data has them; `cases`: what is to be predicted, by split (VALID, TEST). A user may have no training
+    event, and no case. The arrays may be mapped and read-only. Raises DataError if they do not fit together, or a
+    case's history lacks a training event."""
 
     item_idx: np.ndarray
     offsets: np.ndarray
@@ -31,8 +32,10 @@ class Histories:
 
     def __post_init__(self) -> None:
         events, lengths = len(self.item_idx), np.diff(self.offsets)
-        if len(lengths) != self.num_users or self.offsets[0] != 0 or self.offsets[-1] != events:
+        if not events or len(lengths) != self.num_users or self.offsets[0] != 0 or self.offsets[-1] != events:
             raise _broken(f"offsets of {self.num_users} users do not span the {events} events")
+        if (lengths < 0).any():
+            raise _broken(f"user {int(lengths.argmin())} has {lengths.min()} events")
         if (wrong := (self.num_train < 0) | (self.num_train > lengths)).any():
             user = int(wrong.argmax())
             raise _broken(f"user {user} has {lengths[user]} events, {self.num_train[user]} of them for training")
@@ -97,25 +100,12 @@ def _broken(problem: str) -> DataError:
     return DataError("histories", problem, "build the dataset again")
 
 
-def read_histories(events: pa.Table, eval_cases: pa.Table, *, num_users: int, num_items: int) -> Histories:
-    """From the tables `events` and `eval_cases` of a `dataset` artifact, with the numbers of its users and items.
-    Raises ArtifactError for other tables, and DataError if events are not sorted by user, or training events not
-    first."""
-    schema.checked(events, schema.EVENTS)
-    user_idx = events[schema.USER].to_numpy()
-    if not len(user_idx) or _outside(user_idx, 0, num_users - 1) or (np.diff(user_idx) < 0).any():
-        raise _broken(f"the events are not those of users 0 to {num_users - 1} in turn")
-    offsets = np.searchsorted(user_idx, np.arange(num_users + 1))
-    train = events[schema.TRAIN].to_numpy()
-    num_train = np.bincount(user_idx[train], minlength=num_users)
-    if not np.array_equal(train, training_mask(offsets, num_train)):
-        raise _broken("a training event comes after one that is not")
-    item_idx, column = events[schema.ITEM].to_numpy().astype(np.int64), events[schema.TIMESTAMP]
-    timestamps = None if column.null_count else column.to_numpy()
+def read_histories(
+    item_idx: np.ndarray, users: pa.Table, eval_cases: pa.Table, *, num_items: int, timestamps: np.ndarray | None = None
+) -> Histories:
+    """From the arrays `item_idx` and `timestamps` and the tables `users` and `eval_cases` of a `dataset` artifact.
+    Raises ArtifactError for other tables, and DataError as `Histories` does."""
+    schema.checked(users, schema.USER_IDS, (schema.NUM_EVENTS, schema.NUM_TRAIN))
+    num_events, num_train = (users[name].to_numpy().astype(np.int64) for name in (schema.NUM_EVENTS, schema.NUM_TRAIN))
+    offsets = np.concatenate([[0], np.cumsum(num_events)])
     return Histories(item_idx, offsets, num_train, num_items, timestamps, read_eval_cases(eval_cases))
-
-
-def training_mask(offsets: np.ndarray, num_train: np.ndarray) -> np.ndarray:
-    """Which events are training events, [E] bool: the first `num_train` [U] of each user."""
-    length = np.diff(offsets)
-    return np.arange(int(offsets[-1])) < np.repeat(offsets[:-1] + num_train, length)

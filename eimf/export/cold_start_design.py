@@ -41,7 +41,7 @@ class Model:
             seconds = None
             if self.tower.uses_timestamps and times is not None:
                 seconds = pad_windows(times, index)
-            items = pad_windows(self.histories.item_idx, index)
+            items = pad_windows(self.histories.item_idx, index).astype(np.int64)
             parts.append(self.tower.interests(items, np.minimum(shown, self.max_length), seconds))
         return np.concatenate(parts) if parts else np.zeros((0, 1, self.item_vectors.shape[1]), np.float32)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -120,7 +121,7 @@ def _neighbors(
         user_decay = frequency_decay(histories.num_train)
         user = neighbors_of(user_text_vectors(texts, histories), texts, user_decay, device=device)
     if smoothing.interest:
-        event_decay = item_decay[torch.from_numpy(histories.item_idx) - 1]  # [E]
+        event_decay = item_decay[torch.from_numpy(histories.item_idx.astype(np.int64)) - 1]  # [E]
         neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
         interest = InterestNeighbors(nearest_interests(supervision, histories), neighbors, event_decay)
     return item, user, interest

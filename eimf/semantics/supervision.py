@@ -63,7 +63,7 @@ def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
         position = block_event - torch.from_numpy(histories.offsets)[block_user]
         cluster = supervision.clusters_for(block_user, position)
         row = cluster.clamp(min=0)
-        item_row = torch.from_numpy(histories.item_idx[event[block]]) - 1
+        item_row = torch.from_numpy(histories.item_idx[event[block]].astype(np.int64)) - 1
         interests = supervision.interest_vectors.index_select(0, row)  # [., M, S]
         text = supervision.item_text_vectors.index_select(0, item_row)
         match = torch.bmm(interests, text.unsqueeze(2)).squeeze(2)  # [., M]

@@ -124,12 +124,12 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
     begin, length = windows.begin[chosen], windows.length[chosen]
     index = window_index(begin, begin + length, int(length.max(initial=1)))  # [B, T]
     supervised = index >= (begin + windows.overlap[chosen])[:, None]
-    next_item_idx = np.where(index >= 0, histories.item_idx[index + 1], 0)
+    next_item_idx = np.where(index >= 0, histories.item_idx[index + 1], 0).astype(np.int64)
     event_index = index[supervised] + 1
     user_idx = np.broadcast_to(windows.user_idx[chosen, None], index.shape)[supervised]
     times = None if histories.timestamps is None else pad_windows(histories.timestamps, index).astype(np.float64)
     return Batch(
-        item_idx=torch.from_numpy(pad_windows(histories.item_idx, index)),
+        item_idx=torch.from_numpy(pad_windows(histories.item_idx, index).astype(np.int64)),
         next_item_idx=torch.from_numpy(next_item_idx),
         times=None if times is None else torch.from_numpy(times),
         slot=torch.from_numpy(np.flatnonzero(supervised)),

@@ -136,7 +136,7 @@ def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artif
     """The dataset of the raw files if they are present, so that a changed file is noticed; else that of the lock. With
     `build`, stage 1 runs if the raw files are present and the store lacks their dataset."""
     try:
-        stage = dataset_stage(recipe.dataset, recipe.text, recipe.folder)
+        stage = dataset_stage(recipe)
     except DataError:  # a training node
         return read_lock(store, settings_behind(recipe, "dataset"))
     dataset = find(stage, store, {})

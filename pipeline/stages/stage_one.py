@@ -45,7 +45,7 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
     template = load_template(recipe.prompt.template, recipe.folder)
     runtime = recipe.runtime
     return [
-        dataset_stage(recipe.dataset, recipe.text, recipe.folder),
+        dataset_stage(recipe),
         item_vectors_stage(engines, runtime.encode_batch_size),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),

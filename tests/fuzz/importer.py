@@ -84,7 +84,7 @@ def run_one(rng: random.Random, folder: Path) -> str:
     finally:
         for path in folder.iterdir():
             path.unlink()
-    assert prepared.events.num_rows + prepared.rejected.num_rows >= len(frames[0])
+    assert len(prepared.item_idx) + prepared.rejected.num_rows >= len(frames[0])
     return "ok"
 
 
