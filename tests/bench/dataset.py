@@ -169,6 +169,8 @@ def main() -> None:
         bench = Bench(options, options.workdir or scratch, scratch)
         try:
             bench.measure()
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from error
         finally:
             for folder in bench.generated if not options.keep else []:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,4 @@
-"""A command in a process of its own: how long it takes, and the most memory that it and its children hold.
-
-Import little here: a child's peak memory, as the kernel counts it, begins with that of its parent.
-"""
+"""A command in a process of its own: how long it takes, and the most memory that it and its children hold."""
 
 import json
 import os
@@ -39,7 +36,7 @@ def run(command: list[str], scratch: Path, *, limit_mb: float, environment: dict
         while usage is None:
             time.sleep(PAUSE)
             held = tree_mb(process.pid)
-            peak_mb = max(peak_mb, held)
+            peak_mb = max(peak_mb, held, high_water_mb(process.pid))
             if held > limit_mb:
                 too_large = True
                 os.killpg(process.pid, signal.SIGKILL)
@@ -51,7 +48,17 @@ def run(command: list[str], scratch: Path, *, limit_mb: float, environment: dict
         last = (scratch / "errors.txt").read_text().splitlines()[-5:]
         raise RuntimeError(f"{command} has ended with {process.returncode}: {' | '.join(last)}")
     said = None if too_large else json.loads((scratch / "output.txt").read_text().splitlines()[-1])
-    return Run(seconds, usage.ru_utime + usage.ru_stime, max(peak_mb, usage.ru_maxrss / 1024), said)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, peak_mb, said)
+
+
+def high_water_mb(pid: int) -> float:
+    """Most memory that this process alone has held since it was loaded, MB; 0 if it is gone. (That of `wait4` begins
+    with the memory of the parent.)"""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def tree_mb(pid: int) -> float:
