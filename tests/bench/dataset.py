@@ -68,9 +68,12 @@ class Bench:
         return side == OURS or (bool(self.options.pandas) and size < self._too_large)
 
     def _data(self, size: float) -> Path:
-        """The folder of the log of this size, which is generated if it is not there."""
+        """The folder of the log of this size, which is generated if it is not there. Raises RuntimeError if there is
+        something else."""
         folder = self.workdir / f"{size:g}m{'-csv' if self.options.format == 'csv' else ''}"
-        if not (folder / "world.json").is_file():
+        if folder.exists() and not (folder / "world.json").is_file():
+            raise RuntimeError(f"{folder} is not a generated log, or half of one; remove it, or give another --workdir")
+        if not folder.exists():
             print(f"{size:g} million events: generated in {folder}", file=sys.stderr)
             self.generated.append(folder)
             script = ["dataset_files", f"{size:g}", "--folder", str(folder), "--format", self.options.format]
