@@ -161,8 +161,8 @@ REJECTED = pa.schema(
 why."""
 
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
-"""clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid. Every cluster
-has a member."""
+"""clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid; -1 and 0 for a
+user without training events. Every cluster has a member."""
 
 TYPICAL_USERS = pa.schema([(CLUSTER, pa.int32()), (USER, pa.int32())])
 """typical_users/typical_users: the user that stands for each cluster, sorted by cluster."""
@@ -221,7 +221,8 @@ same interest in interest_vectors and esim, so `table.take(interest_ids)` finds 
 text, `evidence` the item_idx of the titles that the LLM names for it."""
 
 ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (LAST_PROMPTED_POSITION, pa.int32())])
-"""esim/users: each user's cluster, and the last position of the user's history that was in a prompt (-1: none)."""
+"""esim/users: each user's cluster (-1: none, without training events), and the last position of the user's history that
+was in a prompt (-1: none); it is always that of a training event."""
 
 SOURCE_AUC = pa.schema(
     [(SOURCE, pa.string()), (USER, pa.int32()), (AUC, pa.float64()), (AUC_WITH_HISTORY, pa.float64())]
@@ -236,7 +237,8 @@ def item_vectors(width: int) -> pa.Schema:
 
 
 def user_vectors(width: int) -> pa.Schema:
-    """user_vectors/vectors: mean of x_i over the training history, L2-normalised, sorted by user_idx."""
+    """user_vectors/vectors: mean of x_i over the training history, L2-normalised, sorted by user_idx; zeros for a user
+    without training events."""
     return pa.schema([(USER, pa.int32()), (VECTOR, vector_type(width))])
 
 

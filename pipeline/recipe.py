@@ -68,6 +68,12 @@ class Recipe(BaseModel):
     folder: Path = Path()
     """Where relative paths of this recipe start: the folder of its file."""
 
+    @property
+    def keep_seen(self) -> bool:
+        """`evaluate.keep_seen`, or what it is by default under the protocol."""
+        chosen = self.evaluate.keep_seen
+        return self.split.protocol == "user-split" if chosen is None else chosen
+
 
 def built_in_recipes() -> list[str]:
     """Names of the recipes that ship with the package."""

@@ -43,14 +43,13 @@ def clean(log: EventLog, known_items: np.ndarray | None, settings: CleaningSetti
 
 def mark_rows(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings) -> None:
     """Steps 2 to 6, which need no order."""
-    has_item = log.item >= 0
     if known_items is not None:
-        log.mark(has_item & ~known_items[log.item], Reason.NO_ITEM_ROW)
+        log.mark(_of_each(~known_items, log.item), Reason.NO_ITEM_ROW)
     if settings.event_types:
         if log.event_type is None or log.event_types is None:
             raise _needs("event_types", "event_type")
         wanted = log.event_types.is_in(list(settings.event_types)).to_numpy()
-        log.mark(~wanted[log.event_type] if len(wanted) else ~has_item, Reason.EVENT_TYPE)
+        log.mark(_of_each(~wanted, log.event_type), Reason.EVENT_TYPE)
     if settings.min_rating is not None:
         if log.rating is None:
             raise _needs("min_rating", "rating")
@@ -72,7 +71,12 @@ def _mark_times(log: EventLog, settings: CleaningSettings) -> None:
     if "items_since" in seconds:
         early = (log.item >= 0) & (log.reason == Reason.KEPT) & (log.timestamp < seconds["items_since"])
         old = np.bincount(log.item[early], minlength=len(log.item_ids)) > 0
-        log.mark((log.item >= 0) & old[log.item], Reason.OLD_ITEM)
+        log.mark(_of_each(old, log.item), Reason.OLD_ITEM)
+
+
+def _of_each(flags: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The flag of each code, [E] bool; False for a missing one."""
+    return np.append(flags, False)[codes]  # type: ignore[no-any-return]
 
 
 def _needs(setting: str, column: str) -> SettingError:

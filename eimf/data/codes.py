@@ -14,6 +14,7 @@ class IdCodes:
         self._kind = pl.Categorical(pl.Categories.random("eimf", pl.UInt32))
         self._count = 0
         self._texts: list[pl.Series] = []
+        self._mapping = pl.Series([], dtype=self._kind)  # polars forgets the codes with the last series that uses them
 
     def add(self, ids: pl.Series) -> np.ndarray:
         """The codes of these ids, [n] int32; MISSING for null. An id has the same code in every call."""

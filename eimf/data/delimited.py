@@ -79,8 +79,8 @@ def _header(text: TextFile) -> list[str]:
 
 
 def _tables(text: TextFile, header: list[str], columns: list[str]) -> Iterator[pa.Table]:
-    """The rows below the header. Blocks without quotes are the same in all dialects: the first one with a quote, or with
-    a backslash, decides."""
+    """The rows below the header. Blocks without quotes are the same in all dialects, so the first block with a quote or a
+    backslash decides."""
     dialect, decided = Dialect(text.layout.byte, quoted=False), not text.layout.quoted
     rest, num_rows, num_above = b"", 0, 0 if text.layout.header else 1
     for block in text.blocks():

@@ -20,6 +20,7 @@ from eimf.data.numbers import (
     has_lost_digits,
     lost_digits,
 )
+from eimf.data.sequences import explode_sequences
 from eimf.data.source import RawFile
 from eimf.errors import DataError, on_one_line
 
@@ -56,13 +57,18 @@ class EventReader:
         """
         for file in files:
             row = 0
-            for raw in self.format.read_events(file, self._wanted(), self.table, "dataset.interactions"):
+            for raw in self._raw(file):
                 yield self._typed(raw, file.name, row)
                 row += len(raw)
                 self._rows += len(raw)
         if not self._rows:
             names = ", ".join(file.label for file in files)
             raise DataError("dataset.interactions", f"{names} holds no rows", "give a file with at least one row")
+
+    def _raw(self, file: RawFile) -> Iterator[pl.DataFrame]:
+        """Chunks of the file's columns, an event per row."""
+        for raw in self.format.read_events(file, self._wanted(), self.table, "dataset.interactions"):
+            yield from explode_sequences(raw, self.columns.item, self.table.sequence_separator)
 
     def _wanted(self) -> list[str]:
         columns = self.columns
@@ -191,7 +197,7 @@ def _whole_numbers(values: pl.Series) -> pl.Series:
         return values
     if kind.is_float():
         values = values.set(~values.is_finite(), None)
-    integers = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0))
+    integers = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0), strict=False)
     is_whole = values == values.round()
     if is_whole.all():
         return integers

@@ -167,11 +167,11 @@ def test_a_wrong_separator_is_named(tmp_path, separator):
 def test_columns_that_are_not_there_or_there_twice(tmp_path):
     with pytest.raises(DataError, match=r"f\.csv has no column 'b'; name one of 'a', 'c'"):
         read(tmp_path, "a,c\n1,2\n")
-    with pytest.raises(DataError, match="2 columns of .* are called 'b'"):
+    with pytest.raises(DataError, match=r"2 columns of .* are called 'b'"):
         read(tmp_path, "a,b,b\n1,2,3\n")
     assert read(tmp_path, "c,a,c,b\n1,2,3,4\n") == [("2", "4")]
-    with pytest.raises(DataError, match="set dataset.table.separator if it is delimited text"):
+    with pytest.raises(DataError, match=r"set dataset\.table\.separator if it is delimited text"):
         read(tmp_path, "a b\n", "f.txt")
     for separator in ('"', "a\n"):
-        with pytest.raises(SettingError, match="dataset.table.separator"):
+        with pytest.raises(SettingError, match=r"dataset\.table\.separator"):
             read(tmp_path, "a b\n", separator=separator)

@@ -24,7 +24,7 @@ ITEMS = items(("a", "Ant"), ("b", None), ("c", "Cat"), ("d", "Dog"))
 
 def events(*rows: tuple[str | None, str | None, float | None]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "order"], orient="row", strict=False)
-    return frame.with_columns(pl.col("order").cast(pl.Float64))
+    return frame.cast({"user_id": pl.String, "item_id": pl.String, "order": pl.Float64})
 
 
 GOOD = [("u", "a", 1), ("u", "b", 2), ("u", "c", 3)]

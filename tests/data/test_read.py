@@ -13,10 +13,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eimf.data.files import read_columns
-from eimf.data.read import read_events, read_items
+from eimf.config import ColumnSettings, DatasetSettings, TableSettings
+from eimf.data import read
+from eimf.data.formats.table import TABLE
+from eimf.data.source import open_source
 from eimf.errors import DataError
 from tests import world as planted
+
+
+def read_events(path, user, item, order, timestamp=None, bad_rows="stop") -> pl.DataFrame:
+    """The events of a table, dates as the integers that they are sorted by."""
+    columns = ColumnSettings(user=user, item=item, order=order, timestamp=timestamp)
+    reader = read.reader_of(TABLE, DatasetSettings(name="t", columns=columns), bad_rows)
+    events = pl.concat(reader.read(open_source(path, "dataset.interactions").files))
+    order = events["order"]
+    return events.with_columns(order.to_physical() if order.dtype.is_temporal() else order).with_row_index("row")
+
+
+def read_items(path, key, title, text) -> pl.DataFrame:
+    columns = read.chosen_columns(TABLE, ColumnSettings(item_key=key, title=title))
+    return read.read_items(TABLE, open_source(path, "dataset.items").files, columns, text, TableSettings())
 
 
 def events_of(path, **columns) -> pl.DataFrame:
@@ -140,7 +156,6 @@ def test_values_that_polars_panics_on_are_refused_in_one_line(tmp_path):
 def test_other_columns_are_not_read(tmp_path):
     odd = {"none": pa.nulls(3), "nested": pa.array([[{"a": [1]}]] * 3), "bytes": pa.array([b"\xff"] * 3)}
     assert events_of(write(tmp_path / "e.parquet", **odd))["order"].to_list() == [1, 2, 3]
-    assert read_columns(tmp_path / "e.parquet", "f", [("s", "order")]).column_names == ["order"]
 
 
 def test_row_groups_without_rows_and_names_with_dots(tmp_path):
@@ -192,7 +207,7 @@ def test_paths_that_are_not_files(tmp_path):
 def test_a_row_without_a_time_is_an_error_or_has_no_order(tmp_path):
     (tmp_path / "e.csv").write_text("user_id,item_id,order,at\nu,a,1,5\nu,b,soon,6\nu,c,,7\nu,d,4,\n")
     names = (tmp_path / "e.csv", "user_id", "item_id", "order")
-    with pytest.raises(DataError, match=r"row 2 below the header: 'soon' .*, or set dataset\.bad_rows"):
+    with pytest.raises(DataError, match=r"row 2 below the header: 'soon' .*, or set cleaning\.bad_rows"):
         read_events(*names, None)
     assert read_events(*names, None, "reject")["order"].to_list() == [1, None, None, 4]
     both = read_events(*names, "at", "reject")

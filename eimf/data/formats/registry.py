@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 from eimf.data.formats.base import Format
+from eimf.data.formats.movielens import MOVIELENS
+from eimf.data.formats.table import TABLE_FORMAT
 from eimf.data.source import Source
 from eimf.errors import DataError, SettingError
 
 TABLE = "table"
 """Name of the format of files that no other one recognizes."""
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {kind.name: kind for kind in (TABLE_FORMAT, MOVIELENS)}
 
 
 def find_format(name: str, source: Source, formats: Mapping[str, Format] = FORMATS) -> Format:

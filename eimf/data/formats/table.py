@@ -61,7 +61,7 @@ def _recognizes(source: Source) -> bool:
     return False
 
 
-TABLE = Format(
+TABLE_FORMAT = Format(
     name="table",
     about="Parquet, CSV, TSV, other delimited text or JSON lines, with columns of any names",
     events=("interactions.*", "events.*"),
