@@ -57,7 +57,7 @@ def _row(size: float, side: str, measured: Any) -> str:
     spread = f" ({min(seconds):.1f}-{max(seconds):.1f})" if len(seconds) > 1 else ""
     cells = [f"{said[name]:,}" for name in ("events", "users", "items")]
     cells += [side, f"{median(seconds):.1f}{spread}", f"{median(run.cpu_seconds for run in whole):.1f}", peak]
-    cells += [f"{size / median(seconds):.2f}", f"{measured.artifact_mb:,.0f}", str(len(runs))]
+    cells += [f"{size / median(seconds):.2f}", f"{measured.artifact_mb:,.1f}", str(len(runs))]
     return f"| {' | '.join(cells)} |"
 
 
