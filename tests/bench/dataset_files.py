@@ -82,7 +82,8 @@ def describe(world: World, format: str, bad_rows: float) -> dict[str, object]:
 
 def _write(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
     if path.suffix == ".csv":
-        with pyarrow.csv.CSVWriter(path, schema, write_options=pyarrow.csv.WriteOptions(quoting_style="none")) as file:
+        quoting = pyarrow.csv.WriteOptions(quoting_style="needed" if schema is ITEMS else "none")  # commas in titles
+        with pyarrow.csv.CSVWriter(path, schema, write_options=quoting) as file:
             for table in tables:
                 file.write_table(table)
     else:
