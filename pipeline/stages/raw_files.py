@@ -56,7 +56,8 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
     kind = find_format(settings.format, main)
     event_files = _named_events(kind, events) if events else _events_of(kind, main)
     if items is None:
-        return RawData(kind, event_files, kind, kind.item_files(path) if path else ())
+        from_path = kind.item_files(path) if path else ()
+        return RawData(kind, event_files, kind, event_files if kind.items_from_events else from_path)
     known = kind.item_files(items) if kind.name != TABLE else ()
     return RawData(kind, event_files, kind if known else FORMATS[TABLE], known or items.files)
 
