@@ -2,7 +2,7 @@
 
 import gzip
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, SplitSettings
@@ -13,12 +13,13 @@ from eimf.data.read import chosen_columns, read_items, reader_of, text_columns
 from eimf.data.source import Source, open_source
 
 
-def write_source(folder: Path, files: dict[str, str]) -> Source:
-    """The files, those that end in .gz compressed."""
+def write_source(folder: Path, files: Mapping[str, str | bytes]) -> Source:
+    """The files, text in UTF-8, those that end in .gz compressed."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+        data = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     return open_source(folder, "dataset.path")
 
 
@@ -27,9 +28,10 @@ def import_source(
     columns: ColumnSettings = ColumnSettings(),  # noqa: B008
     cleaning: CleaningSettings = CleaningSettings(),  # noqa: B008
     split: SplitSettings = SplitSettings(),  # noqa: B008
+    **dataset: object,
 ) -> Prepared:
     """The data set of a source whose format is recognized."""
-    settings = DatasetSettings(name="fixture", path=source.label, columns=columns)
+    settings = DatasetSettings.model_validate({"name": "fixture", "path": source.label, "columns": columns, **dataset})
     kind = find_format("auto", source)
     files = kind.item_files(source)
     names = text_columns(kind, files, None, settings.table) if files else []
