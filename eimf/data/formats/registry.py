@@ -18,18 +18,7 @@ from eimf.errors import DataError, SettingError
 
 TABLE = "table"
 """Name of the format of files that no other one recognizes."""
-_FORMATS = (
-    TABLE_FORMAT,
-    AMAZON_2014,
-    AMAZON_2018,
-    AMAZON_2023,
-    HM,
-    MIND,
-    MOVIELENS,
-    OTTO,
-    STEAM,
-    YELP,
-)
+_FORMATS = (TABLE_FORMAT, AMAZON_2014, AMAZON_2018, AMAZON_2023, HM, MIND, MOVIELENS, OTTO, STEAM, YELP)
 FORMATS: dict[str, Format] = {kind.name: kind for kind in _FORMATS}
 
 

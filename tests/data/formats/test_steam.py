@@ -4,20 +4,21 @@ from eimf.data.formats.steam import STEAM
 from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
 
 EVENTS = [
-    ("Chaos Syren", "725280", "2017-12-17"),
-    ('"Ol\' Bob" \u2605', "725280", "2017-12-18"),
-    ("Chaos Syren", "328100", "2017-08-02"),
-    ('"Ol\' Bob" \u2605', "328100", "2015-01-31"),
-    ("Chaos Syren", "761140", "2018-01-04"),
-    ('"Ol\' Bob" \u2605', "761140", "2016-02-29"),
-    ("Chaos Syren", "999999", "2011-01-01"),  # no such game
+    ("Sea Otter", "1010", "2017-12-17"),
+    ('"Ol\' Bob" \u2605', "1010", "2017-12-18"),
+    ("Sea Otter", "1020", "2017-08-02"),
+    ('"Ol\' Bob" \u2605', "1020", "2015-01-31"),
+    ("Sea Otter", "1030", "2018-01-04"),
+    ('"Ol\' Bob" \u2605', "1030", "2016-02-29"),
+    ("Sea Otter", "999999", "2011-01-01"),  # no such game
 ]
 GAMES = r"""
-{u'publisher': u'Kotoshiro', u'genres': [u'Action', u'Casual'], u'app_name': u'Lost Summoner Kitty', u'title': u'Lost Summoner Kitty', u'release_date': u'2018-01-04', u'discount_price': 4.49, u'price': 4.99, u'early_access': False, u'id': u'761140', u'developer': u'Kotoshiro'}
-{u'genres': [u'RPG'], u'app_name': u"Real Pok\xe9 \u2122 '98", u'price': u'Free To Play', u'early_access': True, u'id': u'725280'}
-{u'app_name': None, u'price': None, u'id': u'328100', u'developer': u"Dev's"}
+{u'publisher': u'Cat & Co', u'genres': [u'Action', u'Casual'], u'app_name': u'Lost Cat', u'title': u'Lost Cat',
+ u'release_date': u'2018-01-04', u'discount_price': 4.49, u'early_access': False, u'id': u'1030', u'developer': u'Cat'}
+{u'genres': [u'RPG'], u'app_name': u"Caf\xe9 \u2122 '98", u'price': u'Free', u'early_access': True, u'id': u'1010'}
+{u'app_name': None, u'price': None, u'id': u'1020', u'developer': u"Dev's"}
 {u'app_name': u'A game without an id'}
-"""
+""".replace(",\n", ",")
 
 
 def review(user: str, item: str, date: str) -> str:
@@ -40,9 +41,9 @@ def test_the_data_is_imported(tmp_path):
     prepared = import_source(source, cleaning=CleaningSettings(bad_rows="reject"))
     assert histories(prepared) == expected_histories(event for event in EVENTS if event[1] != "999999")
     assert texts(prepared) == {
-        "328100": "Dev's",
-        "725280": "Real Pok\u00e9 \u2122 '98 | RPG",
-        "761140": "Lost Summoner Kitty | Action, Casual | Kotoshiro",
+        "1020": "Dev's",
+        "1010": "Caf\u00e9 \u2122 '98 | RPG",
+        "1030": "Lost Cat | Action, Casual | Cat",
     }
 
 
