@@ -80,6 +80,18 @@ $ eimf backbones
 
 # Train with one of the options listed
 $ eimf train -b sasrec -S model.options.sasrec.layers=3""",
+    "data": """\
+# Every format that can be read
+$ eimf data formats""",
+    "data formats": """\
+# All of them
+$ eimf data formats
+
+# One of them
+$ eimf data formats movielens
+
+# Choose it for files of other names
+$ eimf recipe -r my.toml -S dataset.format=movielens""",
     "status": """\
 # A store elsewhere
 $ eimf status -s /data/artifacts""",

@@ -109,6 +109,7 @@ Settings = Annotated[
         help="Change one setting of the recipe, such as train.lr=5e-4. Repeatable.",
     ),
 ]
+FormatNames = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Formats to list.  [default: all]")]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan: recipes, backbones, seeds, variants.")]
 Results = Annotated[
     Path | None,

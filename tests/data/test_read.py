@@ -126,7 +126,7 @@ def test_ids_of_any_type_are_the_text_they_stand_for(tmp_path, values, wanted):
         ),
         (pa.array([-(2.0**53), 1, None]), r"ids as floats of 2\^53 or more have lost digits"),
         (pa.array([2.0**24, 1, 0], pa.float32()), r"ids as floats of 2\^24 or more have lost digits"),
-        (pa.array([[[1]], [[2]], [[3]]]), r"of type List\(Int64\) holds no ids"),
+        (pa.array([[[1]], [[2]], [[3]]]), r"of type List\(.*\) holds no ids"),
         (pa.array([{"a": 1}] * 3), r"of type Struct.* holds no ids"),
         (pa.array([b"\xff", b"a", b"b"]), r"of type binary cannot be used \(.*UTF8"),
     ],

@@ -25,7 +25,7 @@ EVENTS = [
 ]
 METADATA = r"""
 {'asin': '0000000017', 'related': {'also_bought': ['B0EXAMPLE9']}, 'title': "Child's &amp; \"Adult\" Wand",
- 'price': 6.79, 'salesRank': {'Toys & Games': 211836}, 'brand': 'Wandco', 'categories': [['Toys', 'Magic'], ['Novelty']]}
+ 'price': 6.79, 'salesRank': {'Toys & Games': 211836}, 'brand': 'Wandco', 'categories': [['Toys', 'Magic'], ['New']]}
 {'asin': 'B0EXAMPLE1', 'categories': [['Beauty']], 'description': 'It\'s long\n with\ttabs', 'title': 'Na\xefve Soap'}
 {'asin': 'B0EXAMPLE2', 'categories': [['Beauty', 'Nails']], 'imUrl': 'http://x/3.jpg'}
 """.replace(",\n", ",")
@@ -71,7 +71,7 @@ def test_a_category_is_imported(tmp_path, kind):
     assert histories(prepared) == expected and len(expected) == 2
     assert titles(prepared)["B0EXAMPLE1"] == "Na\u00efve Soap"
     assert texts(prepared) == {
-        "0000000017": 'Child\'s & "Adult" Wand | Toys, Magic, Novelty | Wandco',
+        "0000000017": 'Child\'s & "Adult" Wand | Toys, Magic, New | Wandco',
         "B0EXAMPLE1": "Na\u00efve Soap | Beauty",
         "B0EXAMPLE2": "Beauty, Nails",
     }
