@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf.data import json_lines
-from eimf.data.json_lines import first_fields, read_json_lines, read_literal_lines
+from eimf.data.json_lines import first_fields, json_fields, read_json_lines, read_literal_lines
 from eimf.data.python_literals import literal_to_json, literals_to_json
 from eimf.data.source import RawFile, open_source
 from eimf.errors import DataError
@@ -40,6 +40,7 @@ def test_ids_of_mixed_type_are_all_text_and_no_digit_is_lost(tmp_path):
 def test_a_missing_field_is_null_and_an_unwanted_one_is_not_read(tmp_path):
     file = raw(tmp_path, '{"a": 1, "b": {"c": [1, 2]}}\n\n  \n{"b": "x"}\n{"a": null, "z": []}')
     assert rows(file, "a") == [("1",), (None,), (None,)]
+    assert json_fields(file, "dataset.interactions") == ["a", "b", "z"]
     assert rows(file, "b", "q", optional=("q",)) == [('{"c": [1, 2]}', None), ("x", None), (None, None)]
 
 
@@ -59,7 +60,7 @@ def test_lists_of_any_depth_stay_lists(tmp_path):
         (b'{"a": 1}\n{"a": "\xff"}\n', "line 2 of {} is not a JSON object ('utf-8' codec can't decode"),
         ('{"a": 1}\n{"b": ' + "[" * 100_000 + "}\n", "line 2 of {} is not a JSON object (nested too deeply"),
         ("{'a': 1}\n", "line 1 of {} is not a JSON object (Expecting property name"),
-        ('{"b": 1, "c": 2}\n', "'a' is not a field of {} in the first line; name one of ['b', 'c']"),
+        ('{"b": 1, "c": 2}\n', "'a' is not a field of {} in the first line; name one of 'b', 'c'"),
     ],
 )
 def test_an_error_names_the_line(tmp_path, lines, message):

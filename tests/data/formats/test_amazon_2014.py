@@ -3,16 +3,8 @@ import json
 import pytest
 
 from eimf.data.formats.amazon_2014 import AMAZON_2014
-from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import (
-    expected_histories,
-    histories,
-    import_source,
-    raw_rows,
-    texts,
-    titles,
-    write_source,
-)
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, titles, write_source
+from tests.data.formats.reading import read_events, recognized
 
 EVENTS = [
     ("A10USERONE00", "0000000017", 5.0, 1297468800),
@@ -59,8 +51,8 @@ FILES = {
 @pytest.mark.parametrize("kind", FILES)
 def test_events_are_those_of_the_file(tmp_path, kind):
     source = write_source(tmp_path, FILES[kind])
-    assert find_format("auto", source) is AMAZON_2014
-    rows = raw_rows(AMAZON_2014, source, ["reviewerID", "asin", "overall", "unixReviewTime"])
+    assert recognized(source) == ["amazon_2014"]
+    rows = read_events(AMAZON_2014, source, "reviewerID", "asin", "overall", "unixReviewTime")
     assert [(user, item, float(rating), int(time)) for user, item, rating, time in rows] == EVENTS
 
 

@@ -2,8 +2,8 @@ import pytest
 
 from eimf.config import CleaningSettings
 from eimf.data.formats.hm import HM
-from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events, recognized
 
 USERS = (64 * "0", "fffe" + 60 * "8")
 EVENTS = [  # an article bought twice on a day is two equal rows
@@ -26,9 +26,9 @@ article_id,product_code,prod_name,product_type_no,product_type_name,colour_group
 
 def test_the_data_is_imported(tmp_path):
     source = write_source(tmp_path, {"transactions_train.csv": TRANSACTIONS, "articles.csv": ARTICLES})
-    assert find_format("auto", source) is HM
+    assert recognized(source) == ["hm"]
     names = ["t_dat", "customer_id", "article_id", "price", "sales_channel_id"]
-    assert raw_rows(HM, source, names) == EVENTS  # text: no zero is lost
+    assert read_events(HM, source, *names) == EVENTS  # text: no zero is lost
     prepared = import_source(source, cleaning=CleaningSettings(bad_rows="reject"))
     events = dict.fromkeys((user, item, date) for date, user, item, *_ in EVENTS)
     assert histories(prepared) == expected_histories(events) and len(events) == 6

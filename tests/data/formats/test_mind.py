@@ -5,8 +5,8 @@ import pytest
 from eimf.config import CleaningSettings, ColumnSettings
 from eimf.data.formats import mind
 from eimf.data.formats.mind import MIND
-from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events, recognized
 
 BEHAVIORS = [  # id, user, time, history, impressions; the rows are in no order
     ("1", "U10001", "11/11/2019 9:05:58 AM", "N55189 N42782 N55189", "N55689-1 N35729-0"),
@@ -46,8 +46,8 @@ def expected_events(rows: list[tuple]) -> list[tuple]:
 def test_the_history_counts_once_and_clicks_follow_it_by_time(tmp_path, monkeypatch, rows):
     monkeypatch.setattr(mind, "_ROWS", rows)
     source = write_source(tmp_path, FILES)
-    assert find_format("auto", source) is MIND
-    read = raw_rows(MIND, source, ["user_id", "news_id", "order", "event"])
+    assert recognized(source) == ["mind"]
+    read = read_events(MIND, source, "user_id", "news_id", "order", "event")
     assert sorted(read) == sorted(expected_events(BEHAVIORS)) and len(read) == 3 + 6
     prepared = import_source(source)
     assert histories(prepared) == {
@@ -67,7 +67,7 @@ def test_clicks_have_times(tmp_path):
 
 def test_unlabelled_impressions_hold_no_clicks(tmp_path):
     source = write_source(tmp_path, {"behaviors.tsv": "1\tU1\t11/22/2019 9:05:58 AM\tN1 N2\tN3 N4\n"})
-    assert raw_rows(MIND, source, ["news_id", "event"]) == [("N1", "history"), ("N2", "history")]
+    assert read_events(MIND, source, "news_id", "event") == [("N1", "history"), ("N2", "history")]
 
 
 def test_users_of_two_files_have_their_history_once(tmp_path):

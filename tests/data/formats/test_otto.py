@@ -5,9 +5,9 @@ import pytest
 from eimf.config import CleaningSettings
 from eimf.data.formats import otto
 from eimf.data.formats.otto import OTTO
-from eimf.data.formats.registry import find_format
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, write_source
+from tests.data.formats.reading import read_events, recognized
 
 SESSIONS = r"""
 {"session":0,"events":[{"aid":1500001,"ts":1659300000025,"type":"clicks"},{"aid":1500002,"ts":1659300100511,"type":"clicks"},
@@ -26,8 +26,8 @@ EVENTS = [
 
 def test_the_data_is_imported(tmp_path):
     source = write_source(tmp_path, {"otto-recsys-train.jsonl": SESSIONS, "otto-recsys-test.jsonl": "{}\n"})
-    assert find_format("auto", source) is OTTO
-    assert raw_rows(OTTO, source, ["session", "aid", "ts", "type"]) == EVENTS
+    assert recognized(source) == ["otto"]
+    assert read_events(OTTO, source, "session", "aid", "ts", "type") == EVENTS
     prepared = import_source(source)
     assert histories(prepared) == expected_histories((str(session), str(aid), ts) for session, aid, ts, _ in EVENTS)
     assert prepared.timestamps.min() == pytest.approx(1659300000.025, abs=1e-4)  # seconds
@@ -51,10 +51,10 @@ def test_long_sessions_are_cut_into_chunks(tmp_path, monkeypatch):
     frames = list(OTTO.read_events(file, ["aid"], None, "dataset.path"))
     assert [len(frame) for frame in frames] == [100, 100, 50, 4, 3, 1]  # a session at a time
     with pytest.raises(DataError, match="has no column 'item'; name one of 'aid', 'session', 'ts', 'type'"):
-        raw_rows(OTTO, source, ["item"])
+        read_events(OTTO, source, "item")
 
 
 def test_events_of_another_kind_are_named_by_their_line(tmp_path):
     source = write_source(tmp_path, {"train.jsonl": SESSIONS + '{"session":4,"events":["x"]}\n'})
     with pytest.raises(DataError, match=r"line 5 of .* is not an object like those before it"):
-        raw_rows(OTTO, source, ["aid"])
+        read_events(OTTO, source, "aid")

@@ -1,7 +1,7 @@
 from eimf.config import CleaningSettings
-from eimf.data.formats.registry import find_format
 from eimf.data.formats.steam import STEAM
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events, recognized
 
 EVENTS = [
     ("Sea Otter", "1010", "2017-12-17"),
@@ -36,8 +36,8 @@ FILES = {"steam_reviews.json.gz": "".join(review(*event) for event in EVENTS), "
 
 def test_the_data_is_imported(tmp_path):
     source = write_source(tmp_path, FILES)
-    assert find_format("auto", source) is STEAM
-    assert raw_rows(STEAM, source, ["username", "product_id", "date"]) == EVENTS
+    assert recognized(source) == ["steam"]
+    assert read_events(STEAM, source, "username", "product_id", "date") == EVENTS
     prepared = import_source(source, cleaning=CleaningSettings(bad_rows="reject"))
     assert histories(prepared) == expected_histories(event for event in EVENTS if event[1] != "999999")
     assert texts(prepared) == {
@@ -48,4 +48,4 @@ def test_the_data_is_imported(tmp_path):
 
 
 def test_hours_can_be_the_rating(tmp_path):
-    assert [hours for (hours,) in raw_rows(STEAM, write_source(tmp_path, FILES), ["hours"])] == ["0.1"] * 6 + [None]
+    assert [hours for (hours,) in read_events(STEAM, write_source(tmp_path, FILES), "hours")] == ["0.1"] * 6 + [None]

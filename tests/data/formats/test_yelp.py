@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from eimf.data.formats.registry import find_format
 from eimf.data.formats.yelp import YELP
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events, recognized
 
 EVENTS = [
     ("-the_first_user-------", "-business_number_one-0", 3.0, "2018-07-07 22:09:11"),
@@ -33,8 +33,8 @@ def review(user: str, item: str, stars: float, date: str) -> str:
 def test_the_data_is_imported(tmp_path, prefix):
     reviews = "".join(review(*event) for event in EVENTS)
     source = write_source(tmp_path, {f"{prefix}review.json": reviews, f"{prefix}business.json": BUSINESSES})
-    assert find_format("auto", source) is YELP
-    rows = raw_rows(YELP, source, ["user_id", "business_id", "stars", "date"])
+    assert recognized(source) == ["yelp"]
+    rows = read_events(YELP, source, "user_id", "business_id", "stars", "date")
     assert [(user, item, float(stars), date) for user, item, stars, date in rows] == EVENTS
     prepared = import_source(source)
     assert histories(prepared) == expected_histories((user, item, date) for user, item, _, date in EVENTS)
