@@ -69,8 +69,9 @@ class Format:
     """Lines about the format for `eimf data formats`, such as which cleaning its papers use."""
 
     def event_files(self, source: Source) -> tuple[RawFile, ...]:
-        """The files with events, in order: those of the first pattern that matches, without item files."""
-        item_files = source.find(self.items)
+        """The files with events, in order: those of the first pattern that matches, without files of items (unless the
+        same pattern names both)."""
+        item_files = source.find([pattern for pattern in self.items if pattern not in self.events])
         events = (source.find((pattern,)) for pattern in self.events)
         return next((files for matches in events if (files := _without(matches, item_files))), ())
 

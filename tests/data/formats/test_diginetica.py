@@ -2,7 +2,8 @@ import pytest
 
 from eimf.data.formats.diginetica import DIGINETICA
 from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, write_source
+from tests.data.formats.reading import read_events
 
 VIEWS = [
     ("1", "NA", "81766", "526309", "2016-05-09"),
@@ -21,7 +22,7 @@ def test_a_session_is_a_user(tmp_path, header):
     source = write_source(tmp_path, {"train-item-views.csv": content, "products.csv": products})
     assert find_format("auto", source) is DIGINETICA
     columns = ["sessionId", "userId", "itemId", "timeframe", "eventdate"]
-    assert raw_rows(DIGINETICA, source, columns) == VIEWS
+    assert read_events(DIGINETICA, source, *columns) == VIEWS
     data = import_source(source)
     assert histories(data) == expected_histories((session, item, int(time)) for session, _, item, time, _ in VIEWS)
     assert set(data.timestamps) == {1462752000}  # 2016-05-09

@@ -2,7 +2,8 @@ import pytest
 
 from eimf.data.formats.gowalla import GOWALLA
 from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, write_source
+from tests.data.formats.reading import read_events
 
 CHECK_INS = [
     ("0", "2010-10-19T23:55:27Z", "30.2359091167", "-97.7951395833", "22847"),
@@ -19,7 +20,7 @@ def test_every_check_in_is_an_event(tmp_path, name):
     source = write_source(tmp_path, {name: content, "loc-gowalla_edges.txt": "0\t1\n"})
     assert find_format("auto", source) is GOWALLA
     events = [(user, place, time) for user, time, _, _, place in CHECK_INS]
-    assert raw_rows(GOWALLA, source, ["user", "location", "time"]) == events
+    assert read_events(GOWALLA, source, "user", "location", "time") == events
     data = import_source(source)
     assert histories(data) == expected_histories(events)  # ISO times in one zone sort as text
     assert data.timestamps.max() == 1287532527  # 2010-10-19T23:55:27Z

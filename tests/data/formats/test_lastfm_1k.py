@@ -5,7 +5,8 @@ import pytest
 from eimf.data.formats.lastfm_1k import LASTFM_1K
 from eimf.data.formats.registry import find_format
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, titles, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, titles, write_source
+from tests.data.formats.reading import read_events
 
 PLAYS = [
     ("user_000001", "2009-05-04T23:08:57Z", "a-1", "Deep Duo", "", "Live (2007)"),
@@ -29,8 +30,8 @@ def test_every_play_is_an_event_and_every_track_an_item(tmp_path):
     assert find_format("auto", source) is LASTFM_1K
     tracks = [track_id or f"{artist} - {track}" for _, _, _, artist, track_id, track in PLAYS]
     events = [(play[0], track, play[1]) for play, track in zip(PLAYS, tracks, strict=True)]
-    assert raw_rows(LASTFM_1K, source, ["user", "item", "time"]) == events
-    assert raw_rows(LASTFM_1K, source, ["time"]) == [(play[1],) for play in PLAYS]
+    assert read_events(LASTFM_1K, source, "user", "item", "time") == events
+    assert read_events(LASTFM_1K, source, "time") == [(play[1],) for play in PLAYS]
     data = import_source(source)
     assert histories(data) == expected_histories(events)  # ISO times in one zone sort as text
     assert titles(data) == {  # the first name counts
@@ -43,4 +44,4 @@ def test_every_play_is_an_event_and_every_track_an_item(tmp_path):
 def test_columns_that_are_not_there(tmp_path):
     source = write_source(tmp_path, FILES)
     with pytest.raises(DataError, match=r"has no column 'genre'; name one of 'artist', 'artist_id', 'item', 'time'"):
-        raw_rows(LASTFM_1K, source, ["genre"])
+        read_events(LASTFM_1K, source, "genre")

@@ -5,7 +5,8 @@ import pytest
 from eimf.data.formats.movielens import MOVIELENS
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.table import TABLE_FORMAT
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events
 
 RATINGS = [
     ("1", "20", "3", "978302109"),
@@ -72,7 +73,7 @@ def test_every_release_is_imported(tmp_path, release):
     source = write_source(tmp_path, {f"ml/{name}": content for name, content in FILES[release].items()})
     assert find_format("auto", source) is MOVIELENS
     rows = RATINGS if release in ("100k", "1m") else HALF_STARS
-    assert raw_rows(MOVIELENS, source, ["userId", "movieId", "rating", "timestamp"]) == rows
+    assert read_events(MOVIELENS, source, "userId", "movieId", "rating", "timestamp") == rows
     data = import_source(source)
     assert histories(data) == expected_histories((user, film, float(time)) for user, film, _, time in RATINGS)
     assert data.timestamps.min() == min(int(time) for user, *_, time in RATINGS if user != "3")

@@ -7,7 +7,8 @@ from eimf.data.formats.recbole import RECBOLE
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.table import TABLE_FORMAT
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events
 
 EVENTS = [
     ("196", "242", "3", "881250949"),
@@ -29,14 +30,14 @@ ITEMS = [("242", '"Weird Al" 5"', "Comedy Music"), ("302", "Kolya", ""), ("377",
 def test_every_row_is_imported(tmp_path):
     source = write_source(tmp_path, {"ml-100k/ml-100k.inter": INTER})
     assert find_format("auto", source) is RECBOLE
-    assert raw_rows(RECBOLE, source, ["user_id", "item_id", "rating", "timestamp"]) == EVENTS
-    assert raw_rows(RECBOLE, source, ["user_id:token", "item_id:token", "rating", "timestamp:float"]) == EVENTS
+    assert read_events(RECBOLE, source, "user_id", "item_id", "rating", "timestamp") == EVENTS
+    assert read_events(RECBOLE, source, "user_id:token", "item_id:token", "rating", "timestamp:float") == EVENTS
     wanted = expected_histories((user, item, float(time)) for user, item, _, time in EVENTS)
     assert histories(import_source(source)) == wanted
     typed = ColumnSettings(user="user_id:token", item="item_id:token", order="timestamp:float")
     assert histories(import_source(source, typed)) == wanted
     with pytest.raises(DataError, match=r"has no column 'session'; name one of .*'item_id'"):
-        raw_rows(RECBOLE, source, ["session"])
+        read_events(RECBOLE, source, "session")
 
 
 @pytest.mark.parametrize("title", ["movie_title:token_seq", "title:token", "name:token_seq"])
@@ -60,7 +61,7 @@ def test_files_that_are_split_say_so_in_a_column(tmp_path):
     parts = {"train": [("u", "a", "1"), ("u", "b", "2")], "valid": [("u", "c", "3")], "test": [("u", "d", "4")]}
     source = write_source(tmp_path, {f"x.{part}.inter": lines(header, rows) for part, rows in parts.items()})
     assert find_format("auto", source) is RECBOLE
-    events = raw_rows(RECBOLE, source, ["user_id", "item_id", "order", "split"])
+    events = read_events(RECBOLE, source, "user_id", "item_id", "order", "split")
     assert sorted(events) == [(*row, part) for part, rows in parts.items() for row in rows]
 
 
@@ -74,7 +75,7 @@ def test_sequences_are_whole_histories(tmp_path):
     }
     source = write_source(tmp_path, files)
     assert find_format("auto", source) is RECBOLE
-    events = raw_rows(RECBOLE, source, ["user_id", "item_id", "order", "split"])
+    events = read_events(RECBOLE, source, "user_id", "item_id", "order", "split")
     history = [("u", item, order, "train") for order, item in enumerate("abc")]
     history += [("u", "d", 3, "valid"), ("u", "e", 4, "test"), ("v", "a", 0, "train"), ("v", "b", 1, "train")]
     assert sorted(events) == sorted(history)
@@ -85,10 +86,10 @@ def test_times_of_sequences_go_with_their_items(tmp_path):
     header = "session_id:token item_id_list:token_seq timestamp_list:float_seq item_id:token timestamp:float"
     source = write_source(tmp_path, {"x.inter": lines(header, [("s", "a b", "10 20", "c", "30")])})
     wanted = [("s", "a", "10"), ("s", "b", "20"), ("s", "c", "30")]
-    assert raw_rows(RECBOLE, source, ["session_id", "item_id", "timestamp"]) == wanted
+    assert read_events(RECBOLE, source, "session_id", "item_id", "timestamp") == wanted
 
 
 def test_a_tab_separated_file_of_that_ending_without_types_is_a_table(tmp_path):
     source = write_source(tmp_path, {"x.inter": "user_id\titem_id\nu\ta\n"})
     assert find_format("auto", source) is TABLE_FORMAT
-    assert raw_rows(TABLE_FORMAT, source, ["item_id"]) == []  # no events.inter
+    assert read_events(TABLE_FORMAT, source, "item_id") == []  # no events.inter

@@ -2,7 +2,8 @@ from eimf.config import CleaningSettings
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.retailrocket import RETAILROCKET
 from eimf.data.formats.table import TABLE_FORMAT
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, write_source
+from tests.data.formats.reading import read_events
 
 HEADER = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 EVENTS = [
@@ -24,7 +25,7 @@ def test_every_event_is_imported_with_its_type(tmp_path):
     source = write_source(tmp_path, FILES)
     assert find_format("auto", source) is RETAILROCKET
     rows = [tuple(field or None for field in event) for event in EVENTS]
-    assert raw_rows(RETAILROCKET, source, HEADER) == rows
+    assert read_events(RETAILROCKET, source, *HEADER) == rows
     events = [(visitor, item, int(time)) for time, visitor, _, item, _ in EVENTS]
     data = import_source(source)
     assert histories(data) == expected_histories(events)
