@@ -49,7 +49,7 @@ def prepare(
     min_events: int,
     max_chars: int,
     remove_html: bool = True,
-    split: SplitSettings = SplitSettings(),
+    split: SplitSettings | None = None,
 ) -> Prepared:
     """Reject bad rows, number users and items, split leave-one-out, and write each item's text.
 
@@ -60,7 +60,7 @@ def prepare(
     item_table = index_items(cleaned.with_columns(_item_text(cleaned, max_chars)))
     user_table = index_ids(used.events[schema.USER_ID], schema.USER, start=0)
     ordered = index_events(used.events, user_table, item_table)
-    event_table, eval_cases, counts = _split(ordered, len(user_table), split)
+    event_table, eval_cases, counts = _split(ordered, len(user_table), split or SplitSettings())
     return Prepared(
         events=event_table,
         eval_cases=eval_cases,
