@@ -22,7 +22,7 @@ from eimf.data.histories import Histories
 from eimf.metrics import paired_difference
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_vectors import user_text_vectors
+from eimf.semantics.text_vectors import mean_text_vectors
 
 LLM, HISTORY = "llm", "history"
 """Sources in addition to the controls: the LLM's interests, and the mean text of the user's own training items, which
@@ -67,8 +67,8 @@ def check_signal(
     negatives = torch.multinomial(popularity, len(users) * num_negatives, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), negatives.view(-1, num_negatives)], dim=1)  # [R, 1 + n]
     sources = [apply_control(supervision, name, histories, seed) for name in names]
-    sources.append(_history_source(supervision, histories))
     distinct, number = users.unique(return_inverse=True)
+    sources.append(_history_source(supervision, histories, distinct))
     half = (torch.randperm(len(distinct), generator=generator) < len(distinct) // 2)[number]
     blocks = zip(*(rows.split(_BLOCK) for rows in (users, history_end, candidates)), strict=True)
     # [sources - 1, R, W] and [sources, R]: the scores themselves are held for one block of targets only.
@@ -140,14 +140,13 @@ def _at_best_weight(auc_by_weight: Tensor, half: Tensor) -> Tensor:
     return torch.where(half, auc_by_weight[:, best[0]], auc_by_weight[:, best[1]])
 
 
-def _history_source(supervision: Supervision, histories: Histories) -> Supervision:
-    """Every user is a cluster with one interest: the mean text of the user's training items."""
-    return replace(
-        supervision,
-        interest_vectors=user_text_vectors(supervision.item_text_vectors, histories).unsqueeze(1),
-        interest_id=torch.arange(histories.num_users).unsqueeze(1),
-        cluster=torch.arange(histories.num_users),
-    )
+def _history_source(supervision: Supervision, histories: Histories, users: Tensor) -> Supervision:
+    """Each of these `users` is a cluster with one interest: the mean text of the user's training items."""
+    user_idx, number, cluster = users.numpy(), torch.arange(len(users)), torch.full_like(supervision.cluster, -1)
+    row, event = histories.first_events(user_idx, histories.num_train[user_idx])
+    texts = mean_text_vectors(supervision.item_text_vectors, histories.item_idx[event], row, len(users))
+    cluster[users] = number
+    return replace(supervision, interest_vectors=texts.unsqueeze(1), interest_id=number.unsqueeze(1), cluster=cluster)
 
 
 def _scores(text: Tensor, source: Supervision, users: Tensor) -> Tensor:
