@@ -9,15 +9,16 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eimf.errors import ArtifactError
 
 USER_ID, ITEM_ID = "user_id", "item_id"
 USER, ITEM = "user_idx", "item_idx"
-TIMESTAMP = "timestamp"
+TIMESTAMP, RATING, EVENT_TYPE = "timestamp", "rating", "event_type"
 NUM_EVENTS, NUM_TRAIN = "num_events", "num_train"
 SPLIT, CASE, HISTORY_END = "split", "case", "history_end"
-TEXT, TITLE = "text", "title"
+TEXT, TITLE, METADATA = "text", "title", "metadata"
 ORDER = "order"
 FILE, ROW, REASON = "file", "row", "reason"
 STEP, NUM_REMOVED, EVENTS_LEFT, USERS_LEFT, ITEMS_LEFT = "step", "removed", "events", "users", "items"
@@ -95,7 +96,7 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
 
 
 REBUILD = "it is damaged: build its artifact again"
-MAY_BE_EMPTY = {TITLE, USER_ID, ROW, REASON, VALUE, GROUNDING}
+MAY_BE_EMPTY = {TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING}
 
 
 EVAL_CASES = pa.schema(
@@ -110,8 +111,17 @@ EVAL_CASES = pa.schema(
 """dataset/eval_cases: what is to be predicted, a row for each relevant item; case counts from 0 within a split, and
 history_end is how many of the user's events form the history. Sorted by split, then case."""
 
-ITEMS = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (TEXT, pa.string())])
-"""dataset/items: sorted by item_idx from 1; title may be null, text never is."""
+ITEMS = pa.schema(
+    [(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (METADATA, pa.string()), (TEXT, pa.string())]
+)
+"""dataset/items: sorted by item_idx from 1. `metadata` is the text columns joined by " | "; it and the title may be
+null. `text` is what the encoder reads; it never is."""
+
+
+def display_names(items: pa.Table) -> list[str | None]:
+    """What people and an LLM see of each item: its title, else its metadata; None for an item that has neither."""
+    return pc.coalesce(items[TITLE], items[METADATA]).to_pylist()  # type: ignore[no-any-return]
+
 
 USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string()), (NUM_EVENTS, pa.int32()), (NUM_TRAIN, pa.int32())])
 """dataset/users: sorted by user_idx from 0, with the number of the user's events and of training events. The events
@@ -151,8 +161,8 @@ REJECTED = pa.schema(
 why."""
 
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
-"""clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid. Every cluster
-has a member."""
+"""clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid; -1 and 0 for a
+user without training events. Every cluster has a member."""
 
 TYPICAL_USERS = pa.schema([(CLUSTER, pa.int32()), (USER, pa.int32())])
 """typical_users/typical_users: the user that stands for each cluster, sorted by cluster."""
@@ -211,7 +221,8 @@ same interest in interest_vectors and esim, so `table.take(interest_ids)` finds 
 text, `evidence` the item_idx of the titles that the LLM names for it."""
 
 ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (LAST_PROMPTED_POSITION, pa.int32())])
-"""esim/users: each user's cluster, and the last position of the user's history that was in a prompt (-1: none)."""
+"""esim/users: each user's cluster (-1: none, without training events), and the last position of the user's history that
+was in a prompt (-1: none); it is always that of a training event."""
 
 SOURCE_AUC = pa.schema(
     [(SOURCE, pa.string()), (USER, pa.int32()), (AUC, pa.float64()), (AUC_WITH_HISTORY, pa.float64())]
@@ -226,7 +237,8 @@ def item_vectors(width: int) -> pa.Schema:
 
 
 def user_vectors(width: int) -> pa.Schema:
-    """user_vectors/vectors: mean of x_i over the training history, L2-normalised, sorted by user_idx."""
+    """user_vectors/vectors: mean of x_i over the training history, L2-normalised, sorted by user_idx; zeros for a user
+    without training events."""
     return pa.schema([(USER, pa.int32()), (VECTOR, vector_type(width))])
 
 

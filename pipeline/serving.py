@@ -58,10 +58,10 @@ def _recent_popularity(dataset: Artifact, item_table: np.ndarray) -> ColdStart:
 
 
 def catalogue_of(dataset: Artifact) -> Catalogue:
-    """The ids and titles of the items of a dataset. Raises ArtifactError for another table."""
-    columns = [schema.ITEM_ID, schema.TITLE]
+    """The ids and names of the items of a dataset. Raises ArtifactError for another table."""
+    columns = [schema.ITEM_ID, schema.TITLE, schema.METADATA]
     items = schema.checked(dataset.table("items", columns), schema.ITEMS, columns)
-    return Catalogue(*(items[column].to_pylist() for column in columns))
+    return Catalogue(items[schema.ITEM_ID].to_pylist(), schema.display_names(items))
 
 
 def load_backbone(checkpoint: Artifact, num_items: int) -> tuple[TrainedModel, Backbone]:

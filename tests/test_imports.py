@@ -40,7 +40,7 @@ ALLOWED = {
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
 }
 FLOORS = [
-    {"console", "recipe", "renamed", "histories", "serving"},
+    {"console", "paths", "recipe", "renamed", "histories", "serving"},
     {"backends"},
     {"training"},
     {"stages"},
@@ -48,7 +48,7 @@ FLOORS = [
     {"sweeps"},
     {"http"},
     {"commands"},
-    {"cli", "cli_options", "cli_help", "cli_errors", "cli_examples"},
+    {"cli", "cli_data", "cli_options", "cli_help", "cli_errors", "cli_examples"},
 ]
 """Of pipeline/, from the lowest: a module imports from its own floor and lower ones only."""
 TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}

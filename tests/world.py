@@ -85,11 +85,8 @@ def _items(rows: list[tuple]) -> pl.DataFrame:
 
 def prepared(raw: World | None = None) -> Prepared:
     raw = raw or world()
-    events = raw.interactions.with_row_index("row").with_columns(
-        pl.col("row").cast(pl.Int64), pl.col("order").cast(pl.Float64), pl.lit(None, pl.Float64).alias("timestamp")
-    )
     items = raw.items.select("item_id", "title", pl.col("title").alias("text_0")).with_row_index("row")
-    return prepare(events, items, bad_rows="stop", min_events=3, max_chars=300)
+    return prepare([raw.interactions], items, text_columns=("title",))
 
 
 def histories(raw: World | None = None) -> Histories:

@@ -17,6 +17,7 @@ class EvaluateSettings(HashedSettings):
         50,
     )
     """k: the cut-offs of Recall, NDCG, HitRate and MRR."""
-    keep_seen: bool = False
-    """Rank and recommend items again that the user already had: in validation, in the test and in serving. By default
-    such items are left out everywhere, and a target that is one of them counts as a miss."""
+    keep_seen: bool | None = None
+    """Rank and recommend items again that the user already had: in validation, in the test and in serving. false: such
+    items are left out everywhere, and a target that is one of them counts as a miss. By default true under user-split,
+    as in the papers that use it, and false under the other protocols."""

@@ -7,10 +7,18 @@ from eimf import schema
 from eimf.errors import DataError
 
 
-def esim_users(clusters: pa.Table, requests: pa.Table) -> pa.Table:
-    """`schema.ESIM_USERS`: each user's cluster, and the last position of the user's history that was in a prompt."""
+def esim_users(clusters: pa.Table, requests: pa.Table, num_train: np.ndarray) -> pa.Table:
+    """`schema.ESIM_USERS`: each user's cluster, and the last position of the user's history that was in a prompt.
+
+    `num_train` [U] are the users' training events. Raises DataError if one without any is in a cluster, or if a prompt
+    has shown an event that is not for training: the LLM must not read what is to be predicted.
+    """
     last_prompted = np.full(clusters.num_rows, -1, np.int32)
     last_prompted[requests[schema.USER].to_numpy()] = requests[schema.LAST_PROMPTED_POSITION].to_numpy()
+    in_cluster = clusters[schema.CLUSTER].to_numpy() >= 0
+    if (held_out := (last_prompted >= num_train) | (in_cluster & (num_train == 0))).any():
+        problem = f"events of user_idx {int(held_out.argmax())} that are not for training shape the interests"
+        raise DataError("esim", problem, "build its clusters and requests again")
     columns = [clusters[schema.USER], clusters[schema.CLUSTER], pa.array(last_prompted)]
     return pa.table(columns, schema=schema.ESIM_USERS)
 

@@ -15,6 +15,8 @@ from eimf.esim.two_level import ROUNDS, two_level
 
 FLAT_WORK = 10**8
 """Most users x clusters for flat k-means: fifty thousand users at the default share of 4 %. Beyond it, two levels."""
+NO_CLUSTER = -1
+"""Cluster of a user without a vector."""
 _SAMPLE_PER_CLUSTER, _SMALLEST_SAMPLE = 256, 50_000
 """Users: see `sample_size`."""
 
@@ -22,7 +24,7 @@ _SAMPLE_PER_CLUSTER, _SMALLEST_SAMPLE = 256, 50_000
 @dataclass(frozen=True)
 class Clusters:
     """`centroids` [C, S] unit vectors; the `cluster` [U] int32 of each user, that of the nearest centroid, and the
-    cosine `similarity` [U] float32 to it."""
+    cosine `similarity` [U] float32 to it. A user without a vector is in no cluster: -1, and similarity 0."""
 
     centroids: np.ndarray
     cluster: np.ndarray
@@ -74,14 +76,14 @@ def cluster_users(
     """Cluster unit vectors [U, S] by cosine. Every cluster has a member, and every user is in the cluster of the
     nearest centroid. There are `count` clusters, or as many as there are different vectors, if these are fewer.
 
-    A vector of zeros is in cluster 0 with similarity 0, and in no mean. With `threads` 0 FAISS chooses their number.
+    A vector of zeros is none: that user has no training event. With `threads` 0 FAISS chooses their number.
     """
     if threads:
         faiss.omp_set_num_threads(threads)
-    cluster, similarity = np.zeros(len(vectors), np.int32), np.zeros(len(vectors), np.float32)
+    cluster, similarity = np.full(len(vectors), NO_CLUSTER, np.int32), np.zeros(len(vectors), np.float32)
     users = np.flatnonzero(vectors.any(axis=1))
     if not len(users):
-        return Clusters(np.eye(1, vectors.shape[1], dtype=np.float32), cluster, similarity)
+        return Clusters(np.zeros((0, vectors.shape[1]), np.float32), cluster, similarity)
     if len(users) < len(vectors):
         vectors = vectors[users]
     centroids = fit(

@@ -1,13 +1,15 @@
 """The signal check: how well interests predict what users do next, without any training.
 
-An item's score for a user is the largest cosine between the item's text and the interests of the user's cluster. The
+An item's score for a user is the largest cosine between the item's text and the interests of the user's cluster. A
+user without training events (user-split holds some out) is in no cluster: as in serving, the history of the case decides
+which of the clusters with interests is nearest to it. The
 AUC of a target, a validation item, is the probability that it scores above an item drawn by popularity, ties counted
 half: .5 if the interests say nothing. As in the rankings, items of the user's history do not count. A model with
 item texts has the user's own history already, so each source is also added to that: history + w source, where w is the
 best weight for the other half of the users. Our decision; it takes seconds, so LLMs and prompts can be compared before
 a training is spent on them. A very large number of targets is sampled. Test items are not looked at.
 
-Shapes: R sampled targets, n items drawn for each, C clusters, M interests of a cluster, S text width, W weights.
+Shapes: V validation cases, R sampled targets, n items drawn for each, C clusters, M interests of a cluster, S text width, W weights.
 """
 
 from dataclasses import dataclass, replace
@@ -16,16 +18,19 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from eimf import schema
+from eimf.data.eval_cases import EvalCases
 from eimf.data.histories import Histories
 from eimf.metrics import paired_difference
+from eimf.retrieval import nearest_rows
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_vectors import mean_text_vectors
+from eimf.semantics.text_vectors import mean_text_vectors, user_text_vectors
 
 LLM, HISTORY = "llm", "history"
-"""Sources in addition to the controls: the LLM's interests, and the mean text of the user's own training items, which
+"""Sources in addition to the controls: the LLM's interests, and the mean text of the items in the case's history, which
 is what text says without clusters and an LLM. (The controls `random` and `cluster` are not texts, so they are at
 chance.)"""
 
@@ -53,12 +58,14 @@ def check_signal(
     the controls, the items, and the halves of the users."""
     generator = torch.Generator().manual_seed(seed)
     cases = histories.cases[schema.VALID]
-    user_idx, item_idx = torch.from_numpy(cases.user_idx[cases.case]), torch.from_numpy(cases.item_idx)
-    sampled = (supervision.cluster[user_idx] >= 0).nonzero()[:, 0]
+    people = _history_texts(supervision, histories, cases)
+    case_cluster = _clusters_of(supervision, histories, cases, people)
+    of_case, item_idx = torch.from_numpy(cases.case), torch.from_numpy(cases.item_idx)
+    sampled = (case_cluster[of_case] >= 0).nonzero()[:, 0]
     if len(sampled) > max_targets:
         sampled = sampled[torch.randperm(len(sampled), generator=generator)[:max_targets]].sort().values
-    users, target = user_idx[sampled], item_idx[sampled]
-    history_end = torch.from_numpy(cases.history_end[cases.case])[sampled]
+    case, target = of_case[sampled], item_idx[sampled]
+    users = torch.from_numpy(cases.user_idx)[case]
     names = [LLM, *(name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision))]
     if not len(users):
         empty = torch.zeros(0, dtype=torch.float64)
@@ -66,15 +73,15 @@ def check_signal(
     popularity = torch.from_numpy(histories.frequency()).double()
     negatives = torch.multinomial(popularity, len(users) * num_negatives, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), negatives.view(-1, num_negatives)], dim=1)  # [R, 1 + n]
-    sources = [apply_control(supervision, name, histories, seed) for name in names]
+    sources = [_by_case(apply_control(supervision, name, histories, seed), case_cluster) for name in names]
+    sources.append(_history_source(supervision, people))
     distinct, number = users.unique(return_inverse=True)
-    sources.append(_history_source(supervision, histories, distinct))
     half = (torch.randperm(len(distinct), generator=generator) < len(distinct) // 2)[number]
-    blocks = zip(*(rows.split(_BLOCK) for rows in (users, history_end, candidates)), strict=True)
+    blocks = zip(case.split(_BLOCK), candidates.split(_BLOCK), strict=True)
     # [sources - 1, R, W] and [sources, R]: the scores themselves are held for one block of targets only.
     auc_by_weight, auc = (
         torch.cat(parts, dim=1)
-        for parts in zip(*(_block_aucs(sources, histories, *block) for block in blocks), strict=True)
+        for parts in zip(*(_block_aucs(sources, histories, cases, *block) for block in blocks), strict=True)
     )
     auc_by_source = {
         name: SourceAUC(auc[number], _at_best_weight(auc_by_weight[number], half)) for number, name in enumerate(names)
@@ -112,25 +119,25 @@ def read_auc_table(table: pa.Table) -> dict[str, SourceAUC]:
 
 
 def _block_aucs(
-    sources: list[Supervision], histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor
+    sources: list[Supervision], histories: Histories, cases: EvalCases, case: Tensor, candidates: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """AUCs of a block of targets with candidates [., 1 + n]: of the last source, the history, plus each of WEIGHTS
+    """AUCs of a block of targets, each of a `case` [.] and with candidates [., 1 + n]: of the last source, the history, plus each of WEIGHTS
     times every other one, [sources - 1, ., W]; and of every source by itself, [sources, .]."""
-    counted = ~_not_counted(histories, users, history_end, candidates)
+    counted = ~_not_counted(histories, cases, case, candidates)
     text = sources[-1].item_text_vectors[candidates - 1]  # [., 1 + n, S]
-    *scores, history = (_scores(text, source, users) for source in sources)
+    *scores, history = (_scores(text, source, case) for source in sources)
     by_weight = [
         torch.stack([_auc(history + weight * score, counted) for weight in WEIGHTS], dim=1) for score in scores
     ]
     return torch.stack(by_weight), torch.stack([_auc(score, counted) for score in (*scores, history)])
 
 
-def _not_counted(histories: Histories, users: Tensor, history_end: Tensor, candidates: Tensor) -> Tensor:
+def _not_counted(histories: Histories, cases: EvalCases, case: Tensor, candidates: Tensor) -> Tensor:
     """Which of each target's candidates [., 1 + n] are not negatives: the target itself, and items of the history."""
-    row, event = histories.first_events(users.numpy(), history_end.numpy())
+    row, event = histories.first_events(cases.user_idx[case.numpy()], cases.history_end[case.numpy()])
     num_codes = histories.num_items + 1
     history_codes = torch.from_numpy(row * num_codes + histories.item_idx[event])
-    candidate_codes = torch.arange(len(users)).unsqueeze(1) * num_codes + candidates
+    candidate_codes = torch.arange(len(case)).unsqueeze(1) * num_codes + candidates
     return torch.isin(candidate_codes, history_codes) | (candidates == candidates[:, :1])
 
 
@@ -140,18 +147,41 @@ def _at_best_weight(auc_by_weight: Tensor, half: Tensor) -> Tensor:
     return torch.where(half, auc_by_weight[:, best[0]], auc_by_weight[:, best[1]])
 
 
-def _history_source(supervision: Supervision, histories: Histories, users: Tensor) -> Supervision:
-    """Each of these `users` is a cluster with one interest: the mean text of the user's training items."""
-    user_idx, number, cluster = users.numpy(), torch.arange(len(users)), torch.full_like(supervision.cluster, -1)
-    row, event = histories.first_events(user_idx, histories.num_train[user_idx])
-    texts = mean_text_vectors(supervision.item_text_vectors, histories.item_idx[event], row, len(users))
-    cluster[users] = number
-    return replace(supervision, interest_vectors=texts.unsqueeze(1), interest_id=number.unsqueeze(1), cluster=cluster)
+def _history_texts(supervision: Supervision, histories: Histories, cases: EvalCases) -> Tensor:
+    """Mean text [V, S] of the history of each case."""
+    case, event = histories.first_events(cases.user_idx, cases.history_end)
+    return mean_text_vectors(supervision.item_text_vectors, histories.item_idx[event], case, len(cases))
 
 
-def _scores(text: Tensor, source: Supervision, users: Tensor) -> Tensor:
-    """Scores of the users' candidates with texts [., 1 + n, S]: [., 1 + n]."""
-    cluster = source.cluster[users]
+def _clusters_of(supervision: Supervision, histories: Histories, cases: EvalCases, people: Tensor) -> Tensor:
+    """The cluster [V] of each case: that of its user or, without training events, the nearest one with interests to the
+    case's text in `people` [V, S]; -1 if there is none."""
+    cluster = supervision.cluster[cases.user_idx]
+    new = torch.from_numpy(np.flatnonzero(histories.num_train[cases.user_idx] == 0))
+    members = (supervision.cluster >= 0).nonzero()[:, 0]
+    if len(new) and len(members):
+        texts = user_text_vectors(supervision.item_text_vectors, histories)[members]
+        sums = texts.new_zeros(len(supervision.interest_mask), texts.shape[1])
+        centroids = F.normalize(sums.index_add(0, supervision.cluster[members], texts), dim=1)
+        occupied = supervision.cluster[members].unique()
+        cluster[new] = occupied[nearest_rows(people[new], centroids[occupied], 1)[0][:, 0]]
+    return cluster
+
+
+def _by_case(supervision: Supervision, case_cluster: Tensor) -> Supervision:
+    """The supervision with cases [V] in the place of its users."""
+    return replace(supervision, cluster=case_cluster)
+
+
+def _history_source(supervision: Supervision, people: Tensor) -> Supervision:
+    """Every case is a cluster with one interest: the mean text of its history."""
+    numbers = torch.arange(len(people))
+    return replace(supervision, interest_vectors=people.unsqueeze(1), interest_id=numbers.unsqueeze(1), cluster=numbers)
+
+
+def _scores(text: Tensor, source: Supervision, case: Tensor) -> Tensor:
+    """Scores of the candidates of each `case` [.] with texts [., 1 + n, S]: [., 1 + n]."""
+    cluster = source.cluster[case]
     cosines = text @ source.interest_vectors[cluster].mT  # [., 1 + n, M]
     return cosines.masked_fill(~source.interest_mask[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
 

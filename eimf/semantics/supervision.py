@@ -23,8 +23,8 @@ _MAX_INTERESTS = 256
 @dataclass(frozen=True)
 class Supervision:
     """`item_text_vectors` [N, S] are x_i; `interest_vectors` [C, M, S] is Z, `interest_id` [C, M] names the LLM's
-    interests (rows of the `interests` artifact), -1 if a cluster has fewer; `cluster` [U], -1 if the user's cluster
-    has no interests; `last_prompted_position` [U], the last position of a user's history that was in a prompt, -1 for
+    interests (rows of the `interests` artifact), -1 if a cluster has fewer; `cluster` [U], -1 if the user has no
+    training event, or the cluster no interests; `last_prompted_position` [U], the last position of a user's history that was in a prompt, -1 for
     most users."""
 
     item_text_vectors: Tensor
@@ -87,11 +87,12 @@ def read_supervision(item_vectors: pa.Table, users: pa.Table, interests: pa.Tabl
     _check_users(users, histories)
     vectors, ids = _dense_interests(interests, users, width)
     cluster = users[schema.CLUSTER].to_numpy().astype(np.int64)
+    has_interests = np.append((ids >= 0).any(axis=1), False)  # the last one for users in no cluster
     return Supervision(
         item_text_vectors=torch.tensor(schema.vectors_of(item_vectors)),
         interest_vectors=torch.from_numpy(vectors),
         interest_id=torch.from_numpy(ids),
-        cluster=torch.from_numpy(np.where((ids[cluster] >= 0).any(axis=1), cluster, -1)),
+        cluster=torch.from_numpy(np.where(has_interests[cluster], cluster, -1)),
         last_prompted_position=torch.from_numpy(users[schema.LAST_PROMPTED_POSITION].to_numpy().astype(np.int64)),
     )
 
@@ -132,13 +133,13 @@ def _check_users(users: pa.Table, histories: Histories) -> None:
 def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[np.ndarray, np.ndarray]:
     """The interests of each cluster side by side, in the order of the table: vectors [C, M, S] and ids [C, M]."""
     cluster, cluster_of_user = interests[schema.CLUSTER].to_numpy(), users[schema.CLUSTER].to_numpy()
-    if cluster_of_user.min() < 0 or cluster_of_user.max() >= len(cluster_of_user):
+    if cluster_of_user.min() < -1 or not 0 <= cluster_of_user.max() < len(cluster_of_user):
         problem = f"clusters {cluster_of_user.min()} to {cluster_of_user.max()} of {len(cluster_of_user)} users"
         raise ArtifactError("esim", problem, schema.REBUILD)
     slot = np.arange(len(cluster)) - np.searchsorted(cluster, cluster)  # 0, 1, ... within each cluster
     interest_id = interests[schema.INTEREST_ID].to_numpy()
     if (
-        (np.diff(cluster) < 0).any()
+        (np.diff(cluster, prepend=0) < 0).any()
         or slot.max(initial=0) >= _MAX_INTERESTS
         or not np.isin(cluster, cluster_of_user).all()
     ):

@@ -23,9 +23,12 @@ def esim_stage() -> Stage:
 def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
     from eimf.esim.assemble import esim_interests, esim_users
     from eimf.esim.grounding import read_grounding
+    from pipeline.stages.load import histories_of
 
     clusters = artifacts["clusters"].table("clusters")
-    users = esim_users(clusters, artifacts["requests"].table("requests"))
+    histories = histories_of(artifacts)
+    users = esim_users(clusters, artifacts["requests"].table("requests"), histories.num_train)
+    last_prompted = users[schema.LAST_PROMPTED_POSITION].to_numpy()
     texts, vectors = artifacts["interests"].table("interests"), artifacts["interest_vectors"].table("vectors")
     grounding = read_grounding(artifacts["item_vectors"].table("vectors"), texts, vectors, _SEED)
     interests = esim_interests(clusters, texts, vectors, grounding.of_interest)
@@ -33,7 +36,10 @@ def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
     staging.write_table("interests", interests)
     return {
         "users": users.num_rows,
-        "clusters": len(users[schema.CLUSTER].unique()),
+        "held_out_users": int((histories.num_train == 0).sum()),
+        "prompted_users": int((last_prompted >= 0).sum()),
+        "prompted_held_out_events": int((last_prompted >= histories.num_train).sum()),
+        "clusters": int(users[schema.CLUSTER].to_numpy().max()) + 1,
         "with_interests": len(interests[schema.CLUSTER].unique()),
         "interests": interests.num_rows,
         "distinct": len(texts[schema.INTEREST].unique()),

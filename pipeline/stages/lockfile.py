@@ -22,7 +22,7 @@ from eimf.store.manifest import Key, Signed
 from pipeline.backends.model_source import local_identity
 from pipeline.recipe import Recipe
 
-_DATASET = ("dataset", "text")
+_DATASET = ("dataset", "cleaning", "split", "text")
 _SECTIONS = {
     "dataset": _DATASET,
     "item_vectors": (*_DATASET, "encoder"),

@@ -3,21 +3,22 @@
 from functools import partial
 
 from eimf import schema
-from eimf.config import EvaluateSettings, RuntimeSettings
+from eimf.config import RuntimeSettings
 from eimf.store.artifact import Staging
 from pipeline.backends.device import prepare_torch
 from pipeline.console import progress
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 
-def metrics_stage(settings: EvaluateSettings, runtime: RuntimeSettings) -> Stage:
+def metrics_stage(cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings) -> Stage:
     """Stage 12: ranks of the test items, and their metrics."""
-    configuration = {"evaluate": settings.model_dump(mode="json")}
-    return Stage(12, "metrics", 3, ("dataset", "checkpoint"), configuration, partial(_build_metrics, settings, runtime))
+    configuration = {"evaluate": {"cutoffs": list(cutoffs), "keep_seen": keep_seen}}
+    build = partial(_build_metrics, cutoffs, keep_seen, runtime)
+    return Stage(12, "metrics", 3, ("dataset", "checkpoint"), configuration, build)
 
 
 def _build_metrics(
-    settings: EvaluateSettings, runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging
+    cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging
 ) -> Summary:
     device = prepare_torch(runtime)
     from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, ranks_table
@@ -32,11 +33,11 @@ def _build_metrics(
             histories,
             schema.TEST,
             max_length=trained.model.max_length,
-            keep_seen=settings.keep_seen,
+            keep_seen=keep_seen,
             batch_size=runtime.eval_batch_size,
-            cutoffs=settings.cutoffs,
+            cutoffs=cutoffs,
             on_progress=on_progress,
         )
-    staging.write_table("metrics", metrics_table(ranking, histories, settings.cutoffs))
+    staging.write_table("metrics", metrics_table(ranking, histories, cutoffs))
     staging.write_table("ranks", ranks_table(ranking))
     return {f"{name}@10": round(mean_metric(ranking, name, 10), 5) for name in ("ndcg", "recall")}

@@ -53,9 +53,10 @@ def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifact
     from eimf.esim.encode import to_column
 
     vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
-    count = cluster_count(len(vectors), settings.count, settings.share, settings.max_count)
+    num_present = int(vectors.any(axis=1).sum())  # users with training events
+    count = cluster_count(num_present, settings.count, settings.share, settings.max_count)
     iterations, seed = settings.iterations, settings.seed
-    with progress("clustering", total_progress(len(vectors), count, iterations), "users") as on_progress:
+    with progress("clustering", total_progress(num_present, count, iterations), "users") as on_progress:
         clusters = cluster_users(
             vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
         )
@@ -65,7 +66,9 @@ def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifact
     centroids = pa.table([numbers, to_column(clusters.centroids)], schema=schema.centroids(vectors.shape[1]))
     staging.write_table("centroids", centroids)
     fewer = {"asked_for": count} if len(numbers) < count else {}  # there are fewer different users than clusters
-    return {"clusters": len(numbers), **fewer, "mean_similarity": round(float(clusters.similarity.mean()), 4)}
+    without = {"without_vector": len(users) - num_present} if num_present < len(users) else {}
+    mean_similarity = float(clusters.similarity.sum(dtype=np.float64)) / max(num_present, 1)
+    return {"clusters": len(numbers), **fewer, **without, "mean_similarity": round(mean_similarity, 4)}
 
 
 def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:

@@ -1,0 +1,142 @@
+"""Protocols: which of a user's events are for training, and which are to be predicted. A function each.
+
+In every protocol, training events are the first ones of a user, and a case is predicted from all events of its user
+before it. Shapes: E events of all users, user by user in order, U users.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+
+from eimf import schema
+from eimf.config import SplitSettings
+from eimf.data.held_out import HeldOut
+from eimf.data.times import seconds_of
+from eimf.errors import DataError, SettingError
+
+FEWEST = 3
+"""Events of a user that leave-one-out needs."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """`num_train` [U]: how many of a user's first events are for training. `held_out`: what is predicted, by split."""
+
+    num_train: np.ndarray
+    held_out: Mapping[str, HeldOut]
+
+
+def leave_one_out(offsets: np.ndarray) -> Division:
+    """The last event of each user is the test, the one before it the validation. Raises DataError for a user with fewer
+    than three events: one for each part."""
+    length = np.diff(offsets)
+    if (short := length < FEWEST).any():
+        problem = f"leave-one-out needs {FEWEST} events of each user, but {int(short.sum())} of {len(short)} have fewer"
+        raise DataError("split.protocol", problem, f"set cleaning.min_events to {FEWEST}, or use another protocol")
+    users = np.arange(len(length))
+    held_out = {schema.VALID: HeldOut(users, length - 2, length - 1), schema.TEST: HeldOut(users, length - 1, length)}
+    return Division(length - 2, held_out)
+
+
+def user_split(offsets: np.ndarray, first_row: np.ndarray, settings: SplitSettings) -> Division:
+    """Some users are held out: none of their events is for training. Of a held-out user's events the first
+    `history_share`, rounded down but at least one, are the history, and all others are to be predicted; a user with one
+    event has no case.
+
+    The users of the training, the validation and the test follow each other in a random order, or in that of their
+    `first_row` [U] in the files; the bounds are the shares of users, rounded down. ComiRec's code divides like this.
+    """
+    length = np.diff(offsets)
+    order = np.argsort(first_row, kind="stable")
+    if settings.shuffle:
+        order = np.random.default_rng(settings.seed).permutation(len(length))
+    test_begin = _part(1 - settings.test_share, len(length))
+    valid_begin = _part(1 - settings.test_share - settings.valid_share, len(length))
+
+    def held_out(users: np.ndarray) -> HeldOut:
+        users = np.sort(users)
+        history = np.floor(settings.history_share * length[users] + _ROUNDING).astype(np.int64)
+        return HeldOut(users, np.maximum(history, 1), length[users])
+
+    num_train = length.copy()
+    num_train[order[valid_begin:]] = 0
+    parts = {schema.VALID: order[valid_begin:test_begin], schema.TEST: order[test_begin:]}
+    return Division(num_train, {split: held_out(users) for split, users in parts.items()})
+
+
+def temporal(offsets: np.ndarray, times: np.ndarray | None, settings: SplitSettings) -> Division:
+    """What happens before `valid_from` is for training. The validation predicts what a user does from then on and
+    before `test_from`, the test what the user does afterwards, each from all that came before.
+
+    Without `test_from`, the test has the last `test_share` of all events; without `valid_from`, the validation has
+    `valid_share` of all events before the test. Events at the time of a cut all belong to its later side. If `times`
+    [E] are not those that the user's events are sorted by, a user's part ends with the first event of a later one: no
+    training event comes after one that is not. Raises SettingError without times, and for cuts that are not in order.
+    """
+    if times is None:
+        hint = "set dataset.columns.timestamp, or use another protocol"
+        raise SettingError("split.protocol", "temporal, but the events have no time", hint)
+    valid_from, test_from = _cuts(times, settings)
+    return _periods(offsets, np.flatnonzero(times >= valid_from), np.flatnonzero(times >= test_from))
+
+
+def given(offsets: np.ndarray, part: np.ndarray | None) -> Division:
+    """The `part` [E] of each event is that of the files: 0 training, 1 validation, 2 test; each user's events are in
+    this order. Each part is predicted from all events of the user in the parts before it. Raises SettingError if the
+    files do not tell."""
+    if part is None:
+        hint = "set dataset.columns.split, or use another protocol"
+        raise SettingError("split.protocol", "given, but the events do not say what they are for", hint)
+    return _periods(offsets, np.flatnonzero(part >= 1), np.flatnonzero(part >= 2))
+
+
+def _periods(offsets: np.ndarray, valid: np.ndarray, test: np.ndarray) -> Division:
+    """Every user's events in three periods. `valid` are the events, ascending, of which a user's first one begins the
+    validation or, if the user has none in it, the test; `test` those of which the first one begins the test."""
+    begin, length = _first_of(valid, offsets), np.diff(offsets)
+    middle = np.maximum(begin, _first_of(test, offsets))
+
+    def held_out(start: np.ndarray, end: np.ndarray) -> HeldOut:
+        users = np.flatnonzero(end > start)
+        return HeldOut(users, start[users], end[users])
+
+    return Division(begin, {schema.VALID: held_out(begin, middle), schema.TEST: held_out(middle, length)})
+
+
+def _first_of(events: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """How many events of each user come before the user's first one among `events`, which ascend: [U]."""
+    first = np.append(events, offsets[-1])[np.searchsorted(events, offsets[:-1])]
+    return np.minimum(first, offsets[1:]) - offsets[:-1]
+
+
+def _cuts(times: np.ndarray, settings: SplitSettings) -> tuple[float, float]:
+    """The times at which the validation and the test begin."""
+    if settings.test_from is not None:
+        test_from = seconds_of(settings.test_from, "split.test_from")
+    else:
+        test_from = _time_at(times, _part(1 - settings.test_share, len(times)))
+    if settings.valid_from is not None:
+        valid_from = seconds_of(settings.valid_from, "split.valid_from")
+    else:
+        before = int(np.count_nonzero(times < test_from))
+        valid_from = _time_at(times, max(before - _part(settings.valid_share, len(times)), 0))
+    if valid_from >= test_from:
+        name = "split.valid_from" if settings.valid_from is not None else "split.valid_share"
+        problem = f"the validation begins at {valid_from:.0f} s since 1970, the test at {test_from:.0f}"
+        raise SettingError(name, problem, "set valid_from and test_from so that there are events between them")
+    return valid_from, test_from
+
+
+def _time_at(times: np.ndarray, rank: int) -> float:
+    return float(np.partition(times, rank)[rank])
+
+
+_ROUNDING = 1e-9
+"""Added before rounding down: .29 * 100 is 28.999999999999996."""
+
+
+def _part(share: float, count: int) -> int:
+    """A share of `count`, rounded down."""
+    return floor(share * count + _ROUNDING)
