@@ -40,7 +40,7 @@ ALLOWED = {
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
 }
 FLOORS = [
-    {"console", "recipe", "renamed", "histories", "serving"},
+    {"console", "paths", "recipe", "renamed", "histories", "serving"},
     {"backends"},
     {"training"},
     {"stages"},

@@ -1,15 +1,24 @@
 """Zip and tar files: their members, and each as a stream. Nothing is ever unpacked by the names they give."""
 
+import io
 import re
 import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from eimf.data.streams import ForwardStream, LimitedStream, buffered, compression_of, decompressed, readable
+from eimf.data.streams import (
+    BUFFER,
+    ForwardStream,
+    LimitedStream,
+    compression_of,
+    decompressed,
+    reading,
+    without_compression,
+)
 from eimf.errors import DataError
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -23,10 +32,24 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS)
 
 
+def split_archive(path: Path) -> tuple[Path, str]:
+    """The archive that a path leads into and the path within it; `path` itself and an empty text if there is none."""
+    for parent in path.parents:
+        if is_archive(parent) and parent.is_file():
+            return parent, path.relative_to(parent).as_posix()
+    return path, ""
+
+
+def data_name(file: str) -> str:
+    """The name of a file without its endings: `ml-1m` for `ml-1m.tar.gz`, `events` for `events.csv.zst`."""
+    name = without_compression(PurePosixPath(file).name)
+    return PurePosixPath(name).stem
+
+
 def list_members(path: Path, field: str) -> list[str]:
     """Names of the visible files in an archive. Raises DataError if it is damaged or encrypted, or has a member that
     does not belong below a folder: a path that leaves it, a link, a device."""
-    with readable(str(path), field):
+    with reading(str(path), field):
         return _zip_members(path, field) if _is_zip(path) else _tar_members(path, field)
 
 
@@ -50,16 +73,15 @@ def _is_zip(path: Path) -> bool:
 
 def _zip_members(path: Path, field: str) -> list[str]:
     with zipfile.ZipFile(path) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        entries = archive.infolist()
     for entry in entries:
         _check_name(entry.filename, path, field)
-        mode = entry.external_attr >> 16
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        if not entry.is_dir() and stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise _not_a_file(entry.filename, path, field)
-        if entry.flag_bits & 1 and _is_visible(entry.filename):
+        if entry.flag_bits & 1:
             problem = f"{path}: {entry.filename} is encrypted"
             raise DataError(field, problem, "decrypt the file first: there is no setting for a password")
-    return _visible([entry.filename for entry in entries], path, field)
+    return _visible([entry.filename for entry in entries if not entry.is_dir()], path, field)
 
 
 def _tar_members(path: Path, field: str) -> list[str]:
@@ -84,9 +106,10 @@ def _open_tar(path: Path, field: str) -> Iterator[tarfile.TarFile]:
     with ExitStack() as resources:
         stream: IO[bytes] = resources.enter_context(path.open("rb"))
         if compression:
-            inner = decompressed(stream, compression)
-            limited = LimitedStream(inner, path.stat().st_size, str(path), field, ExitStack())
-            stream = cast(IO[bytes], ForwardStream(buffered(limited)))
+            content = decompressed(stream, compression)
+            limited = LimitedStream(content, path.stat().st_size, str(path), field, resources.pop_all())
+            buffered = resources.enter_context(io.BufferedReader(limited, BUFFER))
+            stream = cast(IO[bytes], ForwardStream(buffered))
         yield resources.enter_context(tarfile.TarFile(fileobj=stream))
 
 

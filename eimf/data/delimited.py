@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from eimf.data.formats.base import CHUNK_ROWS, choose_columns
+from eimf.config import TableSettings
+from eimf.data.formats.base import CHUNK_ROWS, Reader, choose_columns
 from eimf.data.quotes import FIX, Dialect, any_field_size, find_dialect, first_problem, malformed, separator_hint
 from eimf.data.source import RawFile
 from eimf.data.text_file import BLOCK, STAND_IN, Layout, TextFile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _PARSED_AT_A_TIME = 1 << 20
 """Bytes that a thread of Arrow parses at a time."""
+_START = 1 << 12
 _PYTHON_ROWS = 100_000
 """Rows of a chunk that Python parses."""
 
@@ -54,11 +56,26 @@ def column_names(file: RawFile, layout: Layout, field: str) -> list[str]:
     return _header(TextFile(file, layout, field))
 
 
+def reader_of_layout(layout: Layout) -> Reader:
+    """The `Reader` of files that all have this layout."""
+
+    def read(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
+        return read_delimited(file, columns, layout, field)
+
+    return read
+
+
 def first_line(file: RawFile) -> str:
-    """The first line of a file without its end, at most 64 KiB: to recognize a format by."""
+    """The first line of a file without its end: to recognize a format by."""
+    return next(iter(first_lines(file)), "")
+
+
+def first_lines(file: RawFile) -> list[str]:
+    """The lines in the first 4 KiB of a file, without the last one if it goes on, one character per byte."""
     with file.open() as stream:
-        lines = stream.read(1 << 16).decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
-    return lines[0] if lines else ""
+        start = stream.read(_START)
+    lines = start.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
+    return lines[:-1] if len(start) == _START else lines
 
 
 def _header(text: TextFile) -> list[str]:
@@ -79,7 +96,7 @@ def _header(text: TextFile) -> list[str]:
 
 
 def _tables(text: TextFile, header: list[str], columns: list[str]) -> Iterator[pa.Table]:
-    """The rows below the header. Blocks without quotes are the same in all dialects, so the first block with a quote or a
+    """The rows below the header. Blocks without quotes are the same in all dialects: the first one with a quote or a
     backslash decides."""
     dialect, decided = Dialect(text.layout.byte, quoted=False), not text.layout.quoted
     rest, num_rows, num_above = b"", 0, 0 if text.layout.header else 1

@@ -32,7 +32,7 @@ class Histories:
 
     def __post_init__(self) -> None:
         events, lengths = len(self.item_idx), np.diff(self.offsets)
-        if not events or len(lengths) != self.num_users or self.offsets[0] != 0 or self.offsets[-1] != events:
+        if len(lengths) != self.num_users or self.offsets[0] != 0 or self.offsets[-1] != events:
             raise _broken(f"offsets of {self.num_users} users do not span the {events} events")
         if (lengths < 0).any():
             raise _broken(f"user {int(lengths.argmin())} has {lengths.min()} events")
@@ -106,6 +106,8 @@ def read_histories(
     """From the arrays `item_idx` and `timestamps` and the tables `users` and `eval_cases` of a `dataset` artifact.
     Raises ArtifactError for other tables, and DataError as `Histories` does."""
     schema.checked(users, schema.USER_IDS, (schema.NUM_EVENTS, schema.NUM_TRAIN))
+    if not len(item_idx):
+        raise _broken("there is no event")
     num_events, num_train = (users[name].to_numpy().astype(np.int64) for name in (schema.NUM_EVENTS, schema.NUM_TRAIN))
     offsets = np.concatenate([[0], np.cumsum(num_events)])
     return Histories(item_idx, offsets, num_train, num_items, timestamps, read_eval_cases(eval_cases))

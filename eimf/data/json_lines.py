@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 24
 """Bytes that are parsed at a time, and of the longest line."""
-FRAME_ROWS = CHUNK_ROWS // 4
-"""Rows of a frame, about: blocks of long lines are put together."""
+FRAME_BYTES = 1 << 26
+"""Bytes of a frame, about: blocks of which little is wanted are put together."""
 _SAMPLE = 1000
 """Lines by which the fields are checked."""
+_FIRST = 1 << 20
+"""Bytes of the first line that are looked at to recognize a format."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -74,7 +76,7 @@ def read_literal_lines(
 def first_fields(file: RawFile) -> set[str]:
     """Names of the fields in a file's first line; empty if it is neither JSON nor a Python dictionary."""
     with file.open() as stream:
-        line = stream.read(1 << 20).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0]
+        line = stream.read(_FIRST).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0]
     for syntax in (_JSON, _LITERAL):
         try:
             value = json.loads(syntax.line_to_json(line))
@@ -102,7 +104,7 @@ def _frames(
             _check_fields(sample, [name for name in columns if name not in optional], file, field)
             schema = {name: types.get(name) or _type([line.get(name) for line in sample]) for name in columns}
         waiting.append(_parsed(_Block(file.label, field, number, block), schema, syntax))
-        if sum(map(len, waiting)) >= FRAME_ROWS:
+        if sum(frame.estimated_size() for frame in waiting) >= FRAME_BYTES:
             yield from pl.concat(waiting).iter_slices(CHUNK_ROWS)
             waiting = []
     if waiting:

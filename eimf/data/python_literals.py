@@ -47,7 +47,7 @@ def literal_to_json(line: bytes) -> bytes:
     values, or too deep."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # an unknown escape, such as "\d"
+            warnings.simplefilter("ignore")  # of an unknown escape, such as "\d"
             value = ast.literal_eval(line.decode().strip())
     except SyntaxError as error:
         raise ValueError(error.msg) from error

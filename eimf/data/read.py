@@ -56,6 +56,7 @@ class EventReader:
         unusable order, time or rating raises DataError.
         """
         for file in files:
+            self._check_columns(file)
             row = 0
             for raw in self._raw(file):
                 yield self._typed(raw, file.name, row)
@@ -70,11 +71,27 @@ class EventReader:
         for raw in self.format.read_events(file, self._wanted(), self.table, "dataset.interactions"):
             yield from explode_sequences(raw, self.columns.item, self.table.sequence_separator)
 
+    def _named(self) -> dict[str, str]:
+        """The column of each setting that is read."""
+        settings = ("user", "item", "order", "timestamp", "rating", "event_type", "split")
+        named = {setting: getattr(self.columns, setting) for setting in settings}
+        if self.file_order:
+            named.pop("order")
+        return {setting: column for setting, column in named.items() if column is not None}
+
     def _wanted(self) -> list[str]:
-        columns = self.columns
-        order = None if self.file_order else columns.order
-        named = (columns.user, columns.item, order, columns.timestamp, columns.rating, columns.event_type, columns.split)
-        return list(dict.fromkeys(name for name in named if name is not None))
+        return list(dict.fromkeys(self._named().values()))
+
+    def _check_columns(self, file: RawFile) -> None:
+        """Raise DataError that names the setting of a column that the file lacks, and the columns that it has."""
+        if self.format.names is None:
+            return
+        names = self.format.names(file, self.table, "dataset.interactions")
+        for setting, column in self._named().items():
+            if column not in names:
+                hint = f"name one of {', '.join(map(repr, sorted(set(names))))}"
+                hint += ", or set dataset.file_order=true if the rows are in order" if setting == "order" else ""
+                raise DataError(f"dataset.columns.{setting}", f"{file.label} has no column {column!r}", hint)
 
     def _typed(self, raw: pl.DataFrame, file: str, row: int) -> pl.DataFrame:
         columns = self.columns
@@ -181,6 +198,8 @@ def ids_of(values: pl.Series, setting: str) -> pl.Series:
         elif not (kind.is_numeric() or kind.is_temporal() or kind in (pl.String, pl.Boolean, pl.Null)):
             problem = f"column {values.name!r} of type {kind} holds no ids"
             raise DataError(setting, problem, "name a column of text or integers")
+        if kind.is_float():
+            values = values.set(~values.is_finite(), None)
         if has_lost_digits(values):
             problem = f"column {values.name!r}: ids as {lost_digits(kind)}"
             raise DataError(setting, problem, "write them as integers or text")
@@ -195,8 +214,6 @@ def _whole_numbers(values: pl.Series) -> pl.Series:
     kind = values.dtype
     if not (kind.is_float() or kind.is_decimal()):
         return values
-    if kind.is_float():
-        values = values.set(~values.is_finite(), None)
     integers = values.cast(pl.Int64 if kind.is_float() else pl.Decimal(38, 0), strict=False)
     is_whole = values == values.round()
     if is_whole.all():

@@ -1,5 +1,6 @@
 """Raw files: a file, a folder, a glob or an archive, compressed or not, as streams of bytes."""
 
+import io
 import os
 import shutil
 import tempfile
@@ -8,20 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from eimf.data.archive import MAX_FILES, is_archive, is_visible_part, list_members, open_member, too_many
-from eimf.data.streams import (
-    BUFFER,
-    LimitedStream,
-    buffered,
-    compression_of,
-    decompressed,
-    readable,
-    without_compression,
-)
+from eimf.data.archive import MAX_FILES, is_archive, is_visible_part, list_members, open_member, split_archive, too_many
+from eimf.data.streams import BUFFER, LimitedStream, compression_of, decompressed, reading, without_compression
 from eimf.errors import DataError
 
 _LEVELS = 3
@@ -53,11 +46,12 @@ class RawFile:
     def open(self) -> BinaryIO:
         """A new stream of the decompressed bytes, which can seek only if the file is plain. Raises DataError in one
         line for what cannot be opened or is empty; a damaged stream raises it while it is read."""
-        with readable(self.label, self.field):
-            stream = self.path.open("rb") if self.is_plain else buffered(self._decompressed())
-            if not stream.peek(1):  # type: ignore[attr-defined]
-                stream.close()
+        with reading(self.label, self.field), ExitStack() as resources:
+            raw = io.FileIO(self.path) if self.is_plain else self._decompressed()
+            stream = resources.enter_context(io.BufferedReader(raw, BUFFER))
+            if not stream.peek(1):
                 raise DataError(self.field, f"{self.label} is empty", "give a file with at least one row")
+            resources.pop_all()
         return stream
 
     def open_seekable(self) -> BinaryIO:
@@ -66,12 +60,12 @@ class RawFile:
         if self.is_plain:
             return self.open()
         with ExitStack() as resources:
-            copy = cast(BinaryIO, resources.enter_context(tempfile.TemporaryFile()))
+            copy = resources.enter_context(tempfile.TemporaryFile())
             with self.open() as stream:
                 shutil.copyfileobj(stream, copy, BUFFER)
             copy.seek(0)
             resources.pop_all()
-        return copy
+        return cast(BinaryIO, copy)
 
     def _decompressed(self) -> LimitedStream:
         with ExitStack() as resources:
@@ -103,14 +97,14 @@ def open_source(path: Path, field: str) -> Source:
     """All files that `path` names: a file, a folder (of its visible files, at most three levels deep, without links), a
     glob, a zip or tar file, or files within an archive (`data.zip/ratings.csv`, `data.zip/ml-1m/*.dat`). Raises
     DataError in one line, also for a name that is not UTF-8 and for two files of one name."""
-    with readable(str(path), field):
-        files = sorted(_files(path, field), key=lambda file: file.name)
+    with reading(str(path), field):
+        files = sorted(_files(path, field), key=lambda file: (file.name, file.label))
     if not files:
         raise DataError(field, f"{path} holds no visible file (links in a folder are not followed)", _WHAT)
-    for file, following in zip(files, [*files[1:], None], strict=True):
-        if not _is_utf8(file.name):
-            raise DataError(field, f"the name {file.label!r} is not UTF-8", "rename that file")
-        if following and file.name == following.name:
+    if bad := [file for file in files if not _is_utf8(file.name)]:
+        raise DataError(field, f"the name {bad[0].label!r} is not UTF-8", "rename that file")
+    for file, following in pairwise(files):
+        if file.name == following.name:
             problem = f"{file.label} and {following.label} are both {file.name}"
             raise DataError(field, problem, "remove one of them, or name the file to be read")
     return Source(field, tuple(files), str(path))
@@ -121,9 +115,9 @@ def _files(path: Path, field: str) -> list[RawFile]:
         return _on_disk(_walk(path, _LEVELS), path, field)
     if path.is_file():
         return _in_archive(path, "", field) if is_archive(path) else _on_disk([path], path.parent, field)
-    archive = next((parent for parent in path.parents if is_archive(parent) and parent.is_file()), None)
-    if archive is not None:
-        return _in_archive(archive, path.relative_to(archive).as_posix(), field)
+    archive, member = split_archive(path)
+    if member:
+        return _in_archive(archive, member, field)
     if path.exists():
         raise DataError(field, f"{path} is neither a file nor a folder", _WHAT)
     if not has_magic(str(path)):

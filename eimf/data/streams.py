@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, cast
 
 from eimf.errors import DataError, UserError, on_one_line
 
@@ -17,12 +17,13 @@ COMPRESSIONS = (".gz", ".zst")
 MAX_BYTES = 1 << 40
 """Most decompressed bytes of one file: 1 TiB."""
 MAX_RATIO = 200
-"""Most decompressed bytes per byte on the disk, beyond the first `FREE_BYTES`. Tables of text reach 5 to 30."""
+"""Most decompressed bytes per byte on the disk, if they are more than `FREE_BYTES`. Tables of text reach 5 to 30."""
 FREE_BYTES = 1 << 26
+"""Bytes that any file may have, 64 MiB."""
 BUFFER = 1 << 20
 
 _UNREADABLE = (
-    OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError,
+    OSError, EOFError, ValueError, LookupError, RuntimeError, OverflowError, MemoryError,
     zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile, tarfile.TarError,
 )  # fmt: skip
 """Errors that the standard library and Arrow raise for damaged archives and streams."""
@@ -39,26 +40,27 @@ def without_compression(name: str) -> str:
 
 
 @contextmanager
-def readable(label: str, field: str) -> Iterator[None]:
+def reading(label: str, field: str) -> Iterator[None]:
     """Raises DataError for `field` if the block finds `label` damaged or the disk fails."""
     try:
         yield
     except UserError:
         raise
     except _UNREADABLE as error:
-        hint = "give a whole file: if it was downloaded or copied, compare its size"
+        hint = "give a whole file: this one is damaged or cut off"
+        if isinstance(error, OSError) and error.errno is not None:
+            hint = "check the path, and whether you may read it"
         raise DataError(field, f"{label} cannot be read ({on_one_line(error)})", hint) from error
 
 
 def decompressed(stream: IO[bytes], compression: str) -> IO[bytes]:
     """The bytes that `stream` holds compressed; `stream` itself if `compression` is empty."""
     if compression == ".gz":
-        return gzip.GzipFile(fileobj=stream, mode="rb")
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream, mode="rb"))
     if compression == ".zst":
         import pyarrow as pa
 
-        compressed: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
-        return compressed
+        return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd"))
     return stream
 
 
@@ -77,14 +79,13 @@ class LimitedStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill the beginning of `buffer`; returns the number of bytes, 0 at the end."""
-        with readable(self._label, self._field):
+        with reading(self._label, self._field):
             data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         self._count += len(data)
         if self._count > self._limit:
-            allowed = f"{MAX_RATIO} times its size on the disk, and at least {FREE_BYTES >> 20} MiB"
-            problem = f"{self._label} decompresses to more than {self._limit:,} bytes"
-            raise DataError(self._field, problem, f"at most {allowed}, are read; decompress it first if you trust it")
+            problem = f"{self._label} holds more than {self._limit:,} bytes, {MAX_RATIO} times its size on the disk"
+            raise DataError(self._field, problem, "decompress it yourself if you trust it")
         return len(data)
 
     def tell(self) -> int:
@@ -120,8 +121,3 @@ class ForwardStream:
         while self._position < position and self.read(min(BUFFER, position - self._position)):
             pass
         return self._position
-
-
-def buffered(stream: io.RawIOBase) -> BinaryIO:
-    """The stream with a buffer, for reading by line or in small pieces."""
-    return io.BufferedReader(stream, BUFFER)

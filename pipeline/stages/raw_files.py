@@ -54,7 +54,7 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
     if main is None:
         raise SettingError(_EVENTS, "neither dataset.path nor dataset.interactions is set", "name the files of events")
     kind = find_format(settings.format, main)
-    event_files = _named_events(kind, events) if events else _events_of(kind, main)
+    event_files = _named_events(kind, events) if events else _events_of(kind, main, settings.format)
     if items is None:
         return RawData(kind, event_files, kind, kind.item_files(path) if path else ())
     known = kind.item_files(items) if kind.name != TABLE else ()
@@ -87,11 +87,13 @@ def _named_events(kind: Format, source: Source) -> tuple[RawFile, ...]:
     return known or source.files
 
 
-def _events_of(kind: Format, source: Source) -> tuple[RawFile, ...]:
+def _events_of(kind: Format, source: Source, asked: str) -> tuple[RawFile, ...]:
     """The event files of a whole dataset; a single file is one. Raises DataError if there is none."""
     files = kind.event_files(source) or (source.files if len(source.files) == 1 else ())
     if not files:
-        problem = f"{source.label} holds no events of the format {kind.name}, in {' or '.join(kind.events)}"
-        hint = "name them in dataset.interactions, or set dataset.format: `eimf data formats` lists what each looks for"
+        others = [name for name in FORMATS if name != TABLE]
+        unlike = f"looks like none of {', '.join(others)}, and " if asked == "auto" else ""
+        problem = f"{source.label} {unlike}has no events of a {kind.name}, in {' or '.join(kind.events)}"
+        hint = f"`eimf data formats` lists the files of each; choose by dataset.format, or name yours in {_EVENTS}"
         raise DataError(source.field, problem, hint)
     return files

@@ -70,7 +70,7 @@ def test_users_that_do_not_fit_the_events_are_refused(num_events, num_train, pro
 
 
 def test_no_event_at_all_is_refused():
-    with pytest.raises(DataError, match="histories: offsets of 1 users do not span the 0 events"):
+    with pytest.raises(DataError, match="histories: there is no event"):
         read_histories(np.array([], np.int32), users([0], [0]), NO_CASES, num_items=3)
 
 

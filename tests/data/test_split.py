@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from eimf import schema
 from eimf.data.eval_cases import EvalCases, eval_cases_table, read_eval_cases
 from eimf.data.split import leave_one_out
-from eimf.errors import ArtifactError, DataError
+from eimf.errors import ArtifactError, DataError, UserError
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,7 +34,7 @@ def test_leave_one_out_makes_every_event_of_a_user_training_validation_or_test(l
 
 
 def test_leave_one_out_needs_three_events():
-    with pytest.raises(DataError, match="split: user 1 has 2 events; leave-one-out needs one to train on"):
+    with pytest.raises(UserError, match="split.protocol: leave-one-out needs 3 events of each user, but 1 have fewer; set"):
         leave_one_out(np.ones(5, int), np.array([0, 3, 5]))
 
 

@@ -243,7 +243,7 @@ def test_an_artifact_of_the_format_before_is_refused_in_one_line_and_left_as_it_
     facts = values.pop("summary")
     path.write_text(json.dumps({**values, "format": 2, "facts": facts}))
     before = {file: file.read_bytes() for file in path.parent.iterdir()}
-    with pytest.raises(ArtifactError, match="format 2 of the store, this version reads 3; build it again") as error:
+    with pytest.raises(ArtifactError, match="format 2 of the store, this version reads 4; build it again") as error:
         store.get("numbers", KEY)
     assert "\n" not in str(error.value)
     build(store, OTHER)

@@ -67,16 +67,18 @@ class Format:
     """Lines about the format for `eimf data formats`, such as which cleaning its papers use."""
 
     def event_files(self, source: Source) -> tuple[RawFile, ...]:
-        """The files with events, in order: those of the first pattern that matches."""
-        return _first_match(source, self.events)
+        """The files with events, in order: those of the first pattern that matches, without item files."""
+        item_files = source.find(self.items)
+        events = (source.find((pattern,)) for pattern in self.events)
+        return next((files for matches in events if (files := _without(matches, item_files))), ())
 
     def item_files(self, source: Source) -> tuple[RawFile, ...]:
         """The files with items, in order; empty if there are none."""
-        return _first_match(source, self.items)
+        return next((files for pattern in self.items if (files := source.find((pattern,)))), ())
 
 
-def _first_match(source: Source, patterns: tuple[str, ...]) -> tuple[RawFile, ...]:
-    return next((files for pattern in patterns if (files := source.find((pattern,)))), ())
+def _without(files: tuple[RawFile, ...], others: tuple[RawFile, ...]) -> tuple[RawFile, ...]:
+    return tuple(file for file in files if file not in others)
 
 
 def choose_columns(names: Sequence[str], columns: Sequence[str], file: RawFile, field: str) -> list[str]:

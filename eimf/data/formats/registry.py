@@ -2,15 +2,47 @@
 
 from collections.abc import Mapping
 
+from eimf.data.formats.amazon_2014 import AMAZON_2014
+from eimf.data.formats.amazon_2018 import AMAZON_2018
+from eimf.data.formats.amazon_2023 import AMAZON_2023
 from eimf.data.formats.base import Format
+from eimf.data.formats.diginetica import DIGINETICA
+from eimf.data.formats.gowalla import GOWALLA
+from eimf.data.formats.hm import HM
+from eimf.data.formats.lastfm_1k import LASTFM_1K
+from eimf.data.formats.mind import MIND
 from eimf.data.formats.movielens import MOVIELENS
+from eimf.data.formats.otto import OTTO
+from eimf.data.formats.recbole import RECBOLE
+from eimf.data.formats.retailrocket import RETAILROCKET
+from eimf.data.formats.sasrec_text import SASREC_TEXT
+from eimf.data.formats.steam import STEAM
 from eimf.data.formats.table import TABLE_FORMAT
+from eimf.data.formats.yelp import YELP
 from eimf.data.source import Source
 from eimf.errors import DataError, SettingError
 
 TABLE = "table"
 """Name of the format of files that no other one recognizes."""
-FORMATS: dict[str, Format] = {kind.name: kind for kind in (TABLE_FORMAT, MOVIELENS)}
+_FORMATS = (
+    TABLE_FORMAT,
+    AMAZON_2014,
+    AMAZON_2018,
+    AMAZON_2023,
+    DIGINETICA,
+    GOWALLA,
+    HM,
+    LASTFM_1K,
+    MIND,
+    MOVIELENS,
+    OTTO,
+    RECBOLE,
+    RETAILROCKET,
+    SASREC_TEXT,
+    STEAM,
+    YELP,
+)
+FORMATS: dict[str, Format] = {kind.name: kind for kind in _FORMATS}
 
 
 def find_format(name: str, source: Source, formats: Mapping[str, Format] = FORMATS) -> Format:

@@ -1,0 +1,72 @@
+"""A data set in some format, written to a folder and imported as stage one does it, and what plain Python counts."""
+
+import gzip
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, SplitSettings
+from eimf.data.formats.base import Format
+from eimf.data.formats.registry import find_format
+from eimf.data.prepare import Prepared, prepare
+from eimf.data.read import chosen_columns, read_items, reader_of, text_columns
+from eimf.data.source import Source, open_source
+
+
+def write_source(folder: Path, files: dict[str, str]) -> Source:
+    """The files, those that end in .gz compressed."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+    return open_source(folder, "dataset.path")
+
+
+def import_source(
+    source: Source,
+    columns: ColumnSettings = ColumnSettings(),  # noqa: B008
+    cleaning: CleaningSettings = CleaningSettings(),  # noqa: B008
+    split: SplitSettings = SplitSettings(),  # noqa: B008
+) -> Prepared:
+    """The data set of a source whose format is recognized."""
+    settings = DatasetSettings(name="fixture", path=source.label, columns=columns)
+    kind = find_format("auto", source)
+    files = kind.item_files(source)
+    names = text_columns(kind, files, None, settings.table) if files else []
+    items = read_items(kind, files, chosen_columns(kind, columns), names, settings.table) if files else None
+    events = reader_of(kind, settings, cleaning.bad_rows).read(kind.event_files(source))
+    return prepare(events, items, cleaning=cleaning, split=split, text_columns=tuple(names))
+
+
+def raw_rows(kind: Format, source: Source, columns: Sequence[str]) -> list[tuple]:
+    """These columns of the events as the format reads them."""
+    table = DatasetSettings(name="fixture", path="x").table
+    frames = (frame for file in kind.event_files(source) for frame in kind.read_events(file, columns, table, "f"))
+    return [row for frame in frames for row in frame.rows()]
+
+
+def histories(prepared: Prepared) -> dict[str, list[str]]:
+    """The items of each user, in order."""
+    item_ids = [None, *prepared.items["item_id"].to_pylist()]
+    bounds = zip(prepared.offsets, prepared.offsets[1:], strict=False)
+    items = [[item_ids[item] for item in prepared.item_idx[start:end]] for start, end in bounds]
+    return dict(zip(prepared.users["user_id"].to_pylist(), items, strict=True))
+
+
+def expected_histories(events: Iterable[tuple[str, str, float]]) -> dict[str, list[str]]:
+    """The same, from (user, item, time) by plain Python; users with fewer than three events are left out."""
+    events = list(events)
+    counts = Counter(user for user, _, _ in events)
+    items = defaultdict(list)
+    for user, item, _ in sorted(events, key=lambda event: event[2]):
+        if counts[user] >= 3:
+            items[user].append(item)
+    return dict(items)
+
+
+def titles(prepared: Prepared) -> dict[str, str]:
+    return dict(zip(prepared.items["item_id"].to_pylist(), prepared.items["title"].to_pylist(), strict=True))
+
+
+def texts(prepared: Prepared) -> dict[str, str]:
+    return dict(zip(prepared.items["item_id"].to_pylist(), prepared.items["text"].to_pylist(), strict=True))
