@@ -87,7 +87,8 @@ def _order(dataset: DescribedDataset) -> Iterator[str]:
     if card.tied_share is None:
         yield "Ties: not known."
     else:
-        yield f"Ties: {percent(card.tied_share)} of neighboring events of a user have the same order."
+        unseen = "" if card.timeline else " A column that counts events hides equal times."
+        yield f"Ties: {percent(card.tied_share)} of neighboring events of a user have the same order.{unseen}"
     yield f"Repeats: {percent(card.repeat_share)} of the events have an item that the user had before."
 
 
