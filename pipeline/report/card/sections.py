@@ -184,8 +184,9 @@ def _cleaning(dataset: DescribedDataset) -> Section:
 
 
 def _step_name(step: CleaningStep) -> str:
-    reason = f"{step.step}: {step.reason}" if step.reason else step.step
-    return f"{reason} (item table)" if step.file == "items" else reason
+    if step.reason:
+        return f"{step.step}: {step.reason}"
+    return f"{step.step} (item table)" if step.file == "items" else step.step
 
 
 def _step_counts(step: CleaningStep) -> tuple[str, ...]:
