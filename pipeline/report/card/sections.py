@@ -13,8 +13,8 @@ from pipeline.report.card.described import DescribedDataset, count, date, durati
 from pipeline.report.card.findings import findings
 from pipeline.report.tables import Table
 
-FINDINGS, SIZE, POPULARITY, ORDER, DRIFT = "Worth knowing", "Size", "Popularity", "Order and repeats", "Drift"
-SPLIT, TEXTS, CLEANING, NOTICES = "Split", "Titles and texts", "Cleaning", "Notices"
+FINDINGS, NOTICES, SIZE, POPULARITY, ORDER = "Worth knowing", "Notices", "Size", "Popularity", "Order and repeats"
+DRIFT, SPLIT, TEXTS, CLEANING = "Drift", "Split", "Titles and texts", "Cleaning"
 _RARE = 0.005
 """Shares of languages and scripts below it are not shown."""
 _LONGEST_TITLE = 46
@@ -33,6 +33,8 @@ def sections(dataset: DescribedDataset) -> Iterator[Section]:
     """All sections, in order; without those that have nothing to say."""
     if known := tuple(findings(dataset.card)):
         yield Section(FINDINGS, known)
+    if dataset.notices:
+        yield Section(NOTICES, dataset.notices)
     yield _size(dataset)
     yield _popularity(dataset)
     yield Section(ORDER, tuple(_order(dataset)), tuple(_time_tables(dataset)))
@@ -40,8 +42,6 @@ def sections(dataset: DescribedDataset) -> Iterator[Section]:
     yield _split(dataset)
     yield _texts(dataset)
     yield _cleaning(dataset)
-    if dataset.notices:
-        yield Section(NOTICES, dataset.notices)
 
 
 def distribution_table(corner: str, rows: Sequence[tuple[str, Distribution]]) -> Table:

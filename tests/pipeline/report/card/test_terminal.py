@@ -17,8 +17,8 @@ def test_every_section_fits_into_80_columns(with_times):
     lines = format_card(described(with_times=with_times)).splitlines()
     titles = [line for line in lines if line.isupper()]
     assert titles == [
-        "WORTH KNOWING", "SIZE", "POPULARITY", "ORDER AND REPEATS", "DRIFT", "SPLIT", "TITLES AND TEXTS", "CLEANING",
-        "NOTICES",
+        "WORTH KNOWING", "NOTICES", "SIZE", "POPULARITY", "ORDER AND REPEATS", "DRIFT", "SPLIT", "TITLES AND TEXTS",
+        "CLEANING",
     ]  # fmt: skip
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("rows: repeated") and line.endswith("7       -      -     40") for line in lines)
