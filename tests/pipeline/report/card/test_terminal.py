@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eimf.data.card.distribution import distribution
-from pipeline.report.card.described import count, date, duration, mean, percent, points
+from pipeline.report.card.described import count, cut, date, duration, mean, percent, points
 from pipeline.report.card.findings import findings
 from pipeline.report.card.terminal import format_card, show_card, sparkline
 from tests.pipeline.report.card.cards import described
@@ -41,6 +41,13 @@ def test_numbers_as_people_write_them():
     assert [percent(0.04567), points(0.04567), percent(None), points(None)] == ["4.57\u00a0%", "4.57", "-", "-"]
     assert [date(0.0), date(None), date(1e20)] == ["1970-01-01", "-", "1e+20"]
     assert [duration(59), duration(7200), duration(86_400 * 3)] == ["59 seconds", "2 hours", "3 days"]
+
+
+@pytest.mark.parametrize("length", [4, 5, 12, 13])
+def test_a_long_name_keeps_its_beginning_and_its_end(length):
+    name = cut("Toys > Dolls\n > Playsets", length)
+    assert len(name) == length and name[0] == "T" and name.endswith("s")
+    assert cut("Toys \n Dolls", 10) == "Toys Dolls"
 
 
 def test_findings_follow_the_figures():
