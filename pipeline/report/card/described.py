@@ -7,6 +7,9 @@ from typing import Any
 from eimf.data.card.sheet import DataCard
 
 
+_PATH = " > "
+
+
 @dataclass(frozen=True)
 class DescribedDataset:
     """What a card is about. `created` is when the artifact was built, as ISO 8601; `command` makes this card again."""
@@ -62,6 +65,7 @@ def duration(seconds: float) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """On one line, and of a longer text its beginning and its end: of a path of categories, the last ones tell most."""
-    text, begin = " ".join(text.split()), length // 2
+    """On one line, and of a longer text its beginning and its end; of a path of categories the end."""
+    text = " ".join(text.split())
+    begin = 0 if _PATH in text else length // 2
     return text if len(text) <= length else f"{text[:begin]}\N{HORIZONTAL ELLIPSIS}{text[begin + 1 - length :]}"

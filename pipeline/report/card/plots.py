@@ -122,7 +122,7 @@ def rows(title: str, description: str, values: Sequence[tuple[str, float, str]])
     for number, (name, value, written) in enumerate(values):
         y = 4 + _ROW * number
         drawn += [
-            _text(cut(name, 24), left - 8, y + 17, anchor="end"),
+            _text(cut(name, 23), left - 8, y + 17, anchor="end"),
             _bar(name, left, y + 4, max(x(value) - left, 1), y + _ROW - 4),
             _text(written, x(value) + 6, y + 17),
         ]
