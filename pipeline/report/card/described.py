@@ -6,7 +6,6 @@ from typing import Any
 
 from eimf.data.card.sheet import DataCard
 
-
 _PATH = " > "
 
 
