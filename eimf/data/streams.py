@@ -80,7 +80,7 @@ class LimitedStream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill the beginning of `buffer`; returns the number of bytes, 0 at the end."""
         with reading(self._label, self._field):
-            data = self._stream.read(len(buffer))
+            data = self._stream.read(min(len(buffer), BUFFER))
         buffer[: len(data)] = data
         self._count += len(data)
         if self._count > self._limit:
