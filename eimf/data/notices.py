@@ -35,8 +35,14 @@ def notices(log: EventLog, rows: np.ndarray, items: pl.DataFrame) -> Iterator[st
     yield from _mixed_units(log.order[rows], "dataset.columns.order")
     if log.timestamp is not None:
         yield from _far_future(log.timestamp[rows])
-    if items[schema.TITLE].null_count() == len(items):
-        yield "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title"
+    yield from _no_titles(items)
+
+
+def _no_titles(items: pl.DataFrame) -> Iterator[str]:
+    if items[schema.METADATA].null_count() == len(items):
+        yield "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
+    elif items[schema.TITLE].null_count() == len(items):
+        yield "no item has a title: people and an LLM see the other texts; dataset.columns.title names a column of titles"
 
 
 def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:

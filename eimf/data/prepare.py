@@ -22,6 +22,7 @@ from eimf.data.item_text import item_texts
 from eimf.data.notices import notices
 from eimf.data.order import Ties
 from eimf.data.split import Split, split_events
+from eimf.data.text_template import parse_template
 
 _EXAMPLES = 1
 """Ids of the item table that an error shows."""
@@ -71,6 +72,8 @@ def prepare(
     `text_columns` are the names of the text columns of `items`. Raises DataError on bad rows unless they are to be
     rejected, and if nothing is left.
     """
+    if text.template is not None:
+        parse_template(text.template, text_columns)  # before anything is read
     log = events if isinstance(events, EventLog) else read_log(events)
     checked = check_items(items, cleaning.bad_rows) if items is not None else items_of_events(log.item_ids)
     known = log.item_ids.is_in(checked.usable[schema.ITEM_ID].implode()).to_numpy() if items is not None else None

@@ -168,14 +168,18 @@ def _typed_items(raw: pl.DataFrame, columns: Columns, text: Sequence[str]) -> pl
     )
 
 
-def text_columns(format: Format, files: Sequence[RawFile], chosen: Sequence[str] | None, table: TableSettings) -> list[str]:
-    """The columns that become an item's text: those of the settings, or those of the format's that the files have."""
-    if chosen is not None:
-        return list(chosen)
+def item_columns(
+    format: Format, files: Sequence[RawFile], settings: DatasetSettings, text: Sequence[str] | None
+) -> tuple[Columns, list[str]]:
+    """The columns of the item table, and those of an item's text: those that the settings name, and of the format's
+    title and text columns those that all files have."""
+    columns = chosen_columns(format, settings.columns)
     if format.names is None:
-        return list(format.columns.text)
-    names = set.intersection(*(set(format.names(file, table, "dataset.items")) for file in files))
-    return [name for name in format.columns.text if name in names]
+        return columns, list(columns.text if text is None else text)
+    names = set.intersection(*(set(format.names(file, settings.table, "dataset.items")) for file in files))
+    if settings.columns.title is None and columns.title not in names:
+        columns = replace(columns, title=None)
+    return columns, [name for name in columns.text if name in names] if text is None else list(text)
 
 
 @contextmanager

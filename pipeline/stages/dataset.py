@@ -43,20 +43,18 @@ def _build(
     staging: Staging,
 ) -> Summary:
     """Read, clean, number and split the raw files; print each notice. Returns the counts."""
-    from eimf.data.event_log import read_log
     from eimf.data.order import Ties
     from eimf.data.prepare import prepare
-    from eimf.data.read import chosen_columns, read_items, reader_of, text_columns
+    from eimf.data.read import item_columns, read_items, reader_of
 
     raw = resolve_files(settings, folder)
     items, names = None, []
     if raw.item_files:
-        names = text_columns(raw.item_format, raw.item_files, text.columns, settings.table)
-        columns = chosen_columns(raw.item_format, settings.columns)
+        columns, names = item_columns(raw.item_format, raw.item_files, settings, text.columns)
         items = read_items(raw.item_format, raw.item_files, columns, names, settings.table)
     events = reader_of(raw.format, settings, cleaning.bad_rows).read(raw.event_files)
     ready = prepare(
-        read_log(events),
+        events,
         items,
         cleaning=cleaning,
         split=split,
@@ -101,4 +99,6 @@ def _tell(ready: "Prepared", ties: str) -> None:
     if ready.counts["tied"] >= _TELL_TIES:
         order = "in the order of the file" if ties == "file" else "shuffled"
         share = f"{100 * ready.counts['tied']:.0f} %"
-        info(f"       note: {share} of neighboring events of a user have the same time; they are {order} (dataset.ties)")
+        info(
+            f"       note: {share} of neighboring events of a user have the same time; they are {order} (dataset.ties)"
+        )

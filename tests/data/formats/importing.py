@@ -9,7 +9,7 @@ from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, Split
 from eimf.data.formats.base import Format
 from eimf.data.formats.registry import find_format
 from eimf.data.prepare import Prepared, prepare
-from eimf.data.read import chosen_columns, read_items, reader_of, text_columns
+from eimf.data.read import item_columns, read_items, reader_of
 from eimf.data.source import Source, open_source
 
 
@@ -32,8 +32,8 @@ def import_source(
     settings = DatasetSettings(name="fixture", path=source.label, columns=columns)
     kind = find_format("auto", source)
     files = kind.item_files(source)
-    names = text_columns(kind, files, None, settings.table) if files else []
-    items = read_items(kind, files, chosen_columns(kind, columns), names, settings.table) if files else None
+    chosen, names = item_columns(kind, files, settings, None) if files else (kind.columns, [])
+    items = read_items(kind, files, chosen, names, settings.table) if files else None
     events = reader_of(kind, settings, cleaning.bad_rows).read(kind.event_files(source))
     return prepare(events, items, cleaning=cleaning, split=split, text_columns=tuple(names))
 

@@ -1,0 +1,79 @@
+"""Drift: does what is popular in training stay popular? By tenths of the data, and from training to the test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eimf import schema
+from eimf.data.card.scan import PERIODS, Scan
+from eimf.data.histories import Histories
+
+FIRST, TRAINING = "first events", "training"
+_SPLIT_NAMES = {schema.VALID: "validation", schema.TEST: "test"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the events. `begin` is their first time in seconds, for tenths by time. `new_items`: share of the events
+    with an item that no earlier tenth has; in validation and test, that no training event has. `top_10` and `top_100`:
+    share of the events with one of the 10 and 100 most frequent items of training. Shares are None if there are no
+    events, and `new_items` where nothing comes before."""
+
+    name: str
+    begin: float | None
+    events: int
+    users: int
+    new_items: float | None
+    top_10: float | None
+    top_100: float | None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """`by_time`: whether the tenths are of the events by time, not of each history by position."""
+
+    by_time: bool
+    tenths: tuple[Part, ...]
+    splits: tuple[Part, ...]
+    """First events of the users, training, validation, test; of the last two the relevant items."""
+
+
+def drift(scanned: Scan, histories: Histories) -> Drift:
+    """`scanned` is the scan of the same histories."""
+    top = np.argsort(-scanned.train, kind="stable")
+    top = top[scanned.train[top] > 0]
+    tenths = tuple(_tenth(scanned, top, number) for number in range(PERIODS))
+    return Drift(scanned.begins is not None, tenths, tuple(_splits(scanned, top, histories)))
+
+
+def _tenth(scanned: Scan, top: np.ndarray, number: int) -> Part:
+    counts, before = scanned.item_events[number], scanned.item_events[:number].sum(0)
+    begin = None if scanned.begins is None else float(scanned.begins[number])
+    new_items = counts[before == 0].sum() if number else None
+    return _part(str(number + 1), counts, int(scanned.users[number]), top, new_items, begin)
+
+
+def _splits(scanned: Scan, top: np.ndarray, histories: Histories) -> list[Part]:
+    parts = [
+        _part(FIRST, scanned.first, int((np.diff(histories.offsets) > 0).sum()), top),
+        _part(TRAINING, scanned.train, int((histories.num_train > 0).sum()), top),
+    ]
+    for split, cases in histories.cases.items():
+        counts = np.bincount(cases.item_idx, minlength=len(scanned.train))
+        new_items = counts[scanned.train == 0].sum()
+        parts.append(_part(_SPLIT_NAMES[split], counts, len(np.unique(cases.user_idx)), top, new_items))
+    return parts
+
+
+def _part(
+    name: str, counts: np.ndarray, users: int, top: np.ndarray, new_items: int | None = None, begin: float | None = None
+) -> Part:
+    """`counts` [N + 1]: events of each item; `top`: items of training, the most frequent first."""
+    events = int(counts.sum())
+
+    def share(number: int | None) -> float | None:
+        return None if number is None or not events else float(number / events)
+
+    return Part(
+        name, begin, events, users, share(new_items), share(counts[top[:10]].sum()), share(counts[top[:100]].sum())
+    )
