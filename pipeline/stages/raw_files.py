@@ -59,6 +59,8 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
         event_format, event_files = _named_events(kind, events, settings.format)
     else:
         event_format, event_files = kind, _events_of(kind, whole, settings.format)
+    if items is None and event_format.items_from_events:
+        return RawData(event_format, event_files, event_format, event_files)
     if items is None:
         return RawData(event_format, event_files, kind, kind.item_files(path) if path else ())
     known = kind.item_files(items) if kind.name != TABLE else ()
