@@ -17,7 +17,7 @@ def lines(user=("u",) * 4, item=("a",) * 4, order=(1, 2, 3, 4), timestamp=(None,
 def test_data_without_titles_get_a_notice():
     log = read_log([pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "order": [1]})])
     assert list(notices(log, np.arange(1), pl.DataFrame({"title": [None], "metadata": [None]}))) == [
-        "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title"
+        "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
     ]
 
 
