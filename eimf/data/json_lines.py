@@ -40,10 +40,13 @@ class _Syntax:
 
 
 def _checked(line: bytes) -> bytes:
+    """The line, if it is a JSON object."""
     try:
-        json.loads(line.decode())
+        value = json.loads(line.decode())
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"it is a {type(value).__name__}")
     return line
 
 
@@ -85,10 +88,9 @@ def first_fields(file: RawFile) -> set[str]:
         line = stream.read(_FIRST).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0]
     for syntax in (_JSON, _LITERAL):
         try:
-            value = json.loads(syntax.line_to_json(line))
+            return set(json.loads(syntax.line_to_json(line)))
         except ValueError:
             continue
-        return set(value) if isinstance(value, dict) else set()
     return set()
 
 
@@ -141,11 +143,9 @@ def _sample(block: bytes, syntax: _Syntax) -> list[dict[str, Any]]:
     sample = []
     for line in block[: 1 << 22].split(b"\n", _SAMPLE)[:_SAMPLE]:
         try:
-            value = json.loads(syntax.line_to_json(line))
+            sample.append(json.loads(syntax.line_to_json(line)))
         except ValueError:
             continue
-        if isinstance(value, dict):
-            sample.append(value)
     return sample
 
 
@@ -182,7 +182,7 @@ class _Block:
     content: bytes
 
     def error(self, index: int, problem: str) -> DataError:
-        problem = f"line {self.number + index:,} of {self.label} is {problem}"
+        problem = f"line {self.number + index:,} of {self.label} {problem}"
         return DataError(self.field, problem, "give a whole file with one object per line")
 
 
@@ -198,11 +198,11 @@ def _parsed(block: _Block, schema: Mapping[str, "pl.DataType"], syntax: _Syntax)
             try:
                 lines[index] = syntax.line_to_json(line)
             except ValueError as error:
-                raise block.error(index, f"not a {syntax.name} ({on_one_line(error)})") from error
+                raise block.error(index, f"is not a {syntax.name} ({on_one_line(error)})") from error
     frame = _parse(b"\n".join(lines), schema)
     if isinstance(frame, str):
         index, reason = _first_refused(lines, schema)
-        raise block.error(index, f"not an object like those before it ({reason})")
+        raise block.error(index, f"cannot be read ({reason})")
     return frame
 
 

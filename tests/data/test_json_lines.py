@@ -55,8 +55,8 @@ def test_lists_of_any_depth_stay_lists(tmp_path):
         ('{"a": 1}\n\n{"a": 2\n{"a": 3}\n', "line 3 of {} is not a JSON object (Expecting ',' delimiter"),
         ('{"a": 1}\n{"a": "lon', "line 2 of {} is not a JSON object (Unterminated string"),
         ('{"a": 1}\n{"a": 1} {"a": 2}\n', "line 2 of {} is not a JSON object (Extra data"),
-        ('{"a": 1}\n[2]\n', "line 2 of {} is not an object like those before it"),
-        ('{"a": 1}\n{"a": NaN}\n', "line 2 of {} is not an object like those before it"),
+        ('{"a": 1}\n[2]\n', "line 2 of {} is not a JSON object (it is a list)"),
+        ('{"a": 1}\n{"a": NaN}\n', "line 2 of {} cannot be read ("),
         (b'{"a": 1}\n{"a": "\xff"}\n', "line 2 of {} is not a JSON object ('utf-8' codec can't decode"),
         ('{"a": 1}\n{"b": ' + "[" * 100_000 + "}\n", "line 2 of {} is not a JSON object (nested too deeply"),
         ("{'a': 1}\n", "line 1 of {} is not a JSON object (Expecting property name"),
@@ -112,7 +112,7 @@ def test_python_literals_are_read_as_python_reads_them(tmp_path):
         ("{'a': " + "[" * 100_000 + "}", "too many nested parentheses"),
         ("{'a': {1, 2}}", "Object of type set"),
         ("{'a': b'x'}", "Object of type bytes"),
-        ("['a']", "a list"),
+        ("['a']", "it is a list"),
     ],
 )
 def test_a_line_that_is_no_plain_dictionary_is_named(tmp_path, line, reason):
