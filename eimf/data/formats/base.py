@@ -61,6 +61,8 @@ class Format:
     recognizes: Callable[[Source], bool]
     file_order: bool = False
     time_unit: str = "s"
+    items_from_events: bool = False
+    """The files of events say what the items are: `read_items` reads them, each item once."""
     names: Callable[[RawFile, TableSettings, str], Sequence[str]] | None = None
     """The names of the columns of a file; None if those of `columns` are always there."""
     notes: tuple[str, ...] = field(default=())
@@ -75,6 +77,8 @@ class Format:
 
     def item_files(self, source: Source) -> tuple[RawFile, ...]:
         """The files with items, in order; empty if there are none."""
+        if self.items_from_events:
+            return self.event_files(source)
         return next((files for pattern in self.items if (files := source.find((pattern,)))), ())
 
 

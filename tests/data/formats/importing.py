@@ -13,10 +13,12 @@ from eimf.data.source import Source
 from tests.data.formats.reading import write_files
 
 
-def write_source(folder: Path, files: Mapping[str, str]) -> Source:
-    """A source of these files, which are written; those that end in .gz compressed."""
-    contents = {name: gzip.compress(text.encode()) if name.endswith(".gz") else text for name, text in files.items()}
-    return write_files(folder, contents)
+def write_source(folder: Path, files: Mapping[str, str | bytes]) -> Source:
+    """A source of these files, which are written, text in UTF-8; those that end in .gz compressed."""
+    contents = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
+    return write_files(
+        folder, {name: gzip.compress(data) if name.endswith(".gz") else data for name, data in contents.items()}
+    )
 
 
 def import_source(
@@ -24,9 +26,10 @@ def import_source(
     columns: ColumnSettings = ColumnSettings(),  # noqa: B008
     cleaning: CleaningSettings = CleaningSettings(),  # noqa: B008
     split: SplitSettings = SplitSettings(),  # noqa: B008
+    **dataset: object,
 ) -> Prepared:
     """The data set of a source whose format is recognized."""
-    settings = DatasetSettings(name="fixture", path=source.label, columns=columns)
+    settings = DatasetSettings.model_validate({"name": "fixture", "path": source.label, "columns": columns, **dataset})
     kind = find_format("auto", source)
     files = kind.item_files(source)
     items, names = None, []
