@@ -1,4 +1,7 @@
-"""Amazon Reviews 2018: reviews and metadata as JSON lines, ratings as CSV without header."""
+"""Amazon Reviews 2018: reviews and metadata as JSON lines, ratings as CSV without header.
+
+Source: https://nijianmo.github.io/amazon
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from eimf.config import TableSettings
 from eimf.data.delimited import first_line, read_delimited
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, read_json_lines
+from eimf.data.json_lines import first_fields, json_reader, read_json_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -35,10 +38,6 @@ def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, fi
     return read_json_lines(file, columns, field)
 
 
-def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_json_lines(file, columns, field, optional=_COLUMNS.text)
-
-
 def _recognizes(source: Source) -> bool:
     files = AMAZON_2018.event_files(source)
     if files and files[0].name.lower().endswith(".csv"):
@@ -53,7 +52,7 @@ AMAZON_2018 = Format(
     items=("meta_*.json",),
     columns=_COLUMNS,
     read_events=_read_events,
-    read_items=_read_items,
+    read_items=json_reader(optional=_COLUMNS.text),
     recognizes=_recognizes,
     notes=(
         "Times are days, so many events of a user are tied.",
