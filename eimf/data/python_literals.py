@@ -1,7 +1,8 @@
 """Lines of Python dictionaries as JSON, without running them.
 
-Files written with `print` or `repr` hold `{u'title': 'a', "b": None}`. Python's parser is slow, so strings and constants
-are rewritten first: almost every line becomes JSON, in less than half of the time. The parser reads the others.
+Files written with `print` or `repr` hold `{u'title': 'a', "b": None}`. Python's parser is slow, so strings and
+constants are rewritten first: almost every line becomes JSON, in less than half of the time. The parser reads the
+others.
 """
 
 import ast
