@@ -5,11 +5,13 @@ Source: https://nijianmo.github.io/amazon
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
 from eimf.data.delimited import first_line, read_delimited
-from eimf.data.formats.base import Columns, Format
+from eimf.data.formats.amazon_2014 import AMAZON_2014
+from eimf.data.formats.base import Format
 from eimf.data.json_lines import first_fields, json_reader, read_json_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
@@ -17,16 +19,7 @@ from eimf.data.text_file import Layout
 if TYPE_CHECKING:
     import polars as pl
 
-_COLUMNS = Columns(
-    user="reviewerID",
-    item="asin",
-    order="unixReviewTime",
-    timestamp="unixReviewTime",
-    rating="overall",
-    item_key="asin",
-    title="title",
-    text=("title", "category", "brand"),
-)
+_COLUMNS = replace(AMAZON_2014.columns, text=("title", "category", "brand"))
 _RATINGS = Layout(separator=",", header=("asin", "reviewerID", "overall", "unixReviewTime"))
 """The files of ratings, with the names of the reviews; in 2014 the user came first."""
 _RATING = re.compile(r"[0-9B][0-9A-Z]{9},A[0-9A-Z]+,[1-5]\.0,\d+")
