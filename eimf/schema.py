@@ -9,17 +9,19 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eimf.errors import ArtifactError
 
 USER_ID, ITEM_ID = "user_id", "item_id"
 USER, ITEM = "user_idx", "item_idx"
-TIMESTAMP = "timestamp"
-TRAIN = "train"
+TIMESTAMP, RATING, EVENT_TYPE = "timestamp", "rating", "event_type"
+NUM_EVENTS, NUM_TRAIN = "num_events", "num_train"
 SPLIT, CASE, HISTORY_END = "split", "case", "history_end"
-TEXT, TITLE = "text", "title"
+TEXT, TITLE, METADATA = "text", "title", "metadata"
 ORDER = "order"
 FILE, ROW, REASON = "file", "row", "reason"
+STEP, NUM_REMOVED, EVENTS_LEFT, USERS_LEFT, ITEMS_LEFT = "step", "removed", "events", "users", "items"
 VECTOR = "vector"
 CLUSTER, SIMILARITY = "cluster", "similarity"
 RANK, SCORE = "rank", "score"
@@ -94,18 +96,8 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
 
 
 REBUILD = "it is damaged: build its artifact again"
-MAY_BE_EMPTY = {TIMESTAMP, TITLE, USER_ID, ROW, REASON, VALUE, GROUNDING}
+MAY_BE_EMPTY = {TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING}
 
-
-EVENTS = pa.schema(
-    [
-        pa.field(USER, pa.int32(), nullable=False),
-        pa.field(ITEM, pa.int32(), nullable=False),
-        pa.field(TIMESTAMP, pa.float64()),
-        pa.field(TRAIN, pa.bool_(), nullable=False),
-    ]
-)
-"""dataset/events: each user's events in order, sorted by user_idx; the training events of a user come first."""
 
 EVAL_CASES = pa.schema(
     [
@@ -119,11 +111,48 @@ EVAL_CASES = pa.schema(
 """dataset/eval_cases: what is to be predicted, a row for each relevant item; case counts from 0 within a split, and
 history_end is how many of the user's events form the history. Sorted by split, then case."""
 
-ITEMS = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (TEXT, pa.string())])
-"""dataset/items: sorted by item_idx from 1; title may be null, text never is."""
+ITEMS = pa.schema(
+    [(ITEM, pa.int32()), (ITEM_ID, pa.string()), (TITLE, pa.string()), (METADATA, pa.string()), (TEXT, pa.string())]
+)
+"""dataset/items: sorted by item_idx from 1. `metadata` is the text columns joined by " | "; it and the title may be
+null. `text` is what the encoder reads; it never is."""
 
-USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string())])
-"""dataset/users: sorted by user_idx from 0."""
+
+def display_names(items: pa.Table) -> list[str | None]:
+    """What people and an LLM see of each item: its title, else its metadata; None for an item that has neither."""
+    return pc.coalesce(items[TITLE], items[METADATA]).to_pylist()  # type: ignore[no-any-return]
+
+
+USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string()), (NUM_EVENTS, pa.int32()), (NUM_TRAIN, pa.int32())])
+"""dataset/users: sorted by user_idx from 0, with the number of the user's events and of training events. The events
+themselves are arrays, user by user in order and the training events of a user first: dataset/item_idx, int32, and if
+there are times dataset/timestamp, float64, in seconds."""
+
+CLEANING = pa.schema(
+    [
+        (STEP, pa.string()),
+        (REASON, pa.string()),
+        (FILE, pa.string()),
+        (NUM_REMOVED, pa.int64()),
+        (EVENTS_LEFT, pa.int64()),
+        (USERS_LEFT, pa.int64()),
+        (ITEMS_LEFT, pa.int64()),
+    ]
+)
+"""dataset/cleaning: for each step of cleaning in order, and each reason, how many rows of the raw files (`interactions`
+or `items`) it removed, and how many events, users and items were left after the step."""
+
+REMOVED = pa.schema(
+    [
+        (STEP, pa.string()),
+        (REASON, pa.string()),
+        (FILE, pa.string()),
+        (ROW, pa.int64()),
+        (USER_ID, pa.string()),
+        (ITEM_ID, pa.string()),
+    ]
+)
+"""dataset/removed: every row of the raw files that was left out, by its 0-based row, with the step and the reason."""
 
 REJECTED = pa.schema(
     [(FILE, pa.string()), (ROW, pa.int64()), (USER_ID, pa.string()), (ITEM_ID, pa.string()), (REASON, pa.string())]

@@ -15,6 +15,7 @@ import typer
 
 from eimf.errors import SettingError
 from pipeline import cli_options as options
+from pipeline.cli_data import data
 from pipeline.cli_errors import explain
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
@@ -233,6 +234,9 @@ def backbones() -> None:
     from pipeline.report.backbones import show_backbones
 
     show_backbones()
+
+
+app.add_typer(data, name="data", rich_help_panel=_EXPERIMENTS)
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["status"])

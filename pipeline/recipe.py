@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections.abc import Callable
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -26,7 +25,9 @@ from eimf.config import (
     TextSettings,
     TrainSettings,
 )
+from eimf.data.archive import data_name, split_archive
 from eimf.errors import SettingError, describe_validation_error
+from pipeline.paths import local_path, path_is
 from pipeline.renamed import renamed_hint
 
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'"
@@ -85,8 +86,8 @@ def built_in_recipes() -> list[str]:
 
 
 def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin: str = "--set") -> Recipe:
-    """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder with
-    `interactions.parquet` and `items.parquet`. `overrides` are `section.key=value` with a TOML value or plain text;
+    """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder, archive
+    or file of a format. `overrides` are `section.key=value` with a TOML value or plain text;
     `origin` is where they come from, for error messages. Raises SettingError."""
     values, folder = _base(dataset, recipe)
     in_file = "folder" in values
@@ -111,30 +112,36 @@ def split_settings(text: str) -> list[str]:
 
 def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     built_in = resources.files("pipeline") / "recipes" / f"{dataset}.toml"
-    folder = Path(dataset)
     if recipe is not None:
         return read_toml(recipe, "recipe"), recipe.resolve().parent
     if dataset in built_in_recipes():
         return _parse(built_in.read_bytes(), "recipe", dataset), Path.cwd()
-    if _path_is(folder.is_dir):
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).lstrip("._-")[:64] or "data"
-        files = {"name": name, "interactions": "interactions.parquet", "items": "items.parquet"}
-        return {"dataset": files}, folder.resolve()
-    hint = f"use one of {built_in_recipes()}, or a folder with interactions.parquet and items.parquet"
-    raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a folder", hint)
+    path = local_path(dataset, Path.cwd())
+    if path_is(path.is_dir):
+        return _folder_values(path.resolve()), path.resolve()
+    if not path_is(lambda: split_archive(path)[0].is_file()):
+        hint = f"use one of {built_in_recipes()}, or a folder, zip or file of a format: `eimf data formats` lists them"
+        raise SettingError("dataset", f"{dataset!r} is neither a known dataset nor a file or folder", hint)
+    archive, member = split_archive(path)
+    values = {"name": _name(data_name(member or archive.name)), "path": str(Path(archive.name, member))}
+    return {"dataset": values}, archive.parent.resolve()
 
 
-def _path_is(check: Callable[[], bool]) -> bool:
-    """The result of a check of a path; False if the text cannot be a path, for example because it is too long."""
-    try:
-        return check()
-    except (OSError, ValueError):
-        return False
+def _folder_values(folder: Path) -> dict[str, Any]:
+    """The settings of a dataset that is a folder: our own two files, or those of a format."""
+    own = {"interactions": "interactions.parquet", "items": "items.parquet"}
+    files = {setting: name for setting, name in own.items() if path_is((folder / name).exists)}
+    return {"dataset": {"name": _name(folder.name), **(files if "interactions" in files else {"path": "."})}}
+
+
+def _name(text: str) -> str:
+    """A name of a dataset made from that of a file or folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:64] or "data"
 
 
 def read_toml(path: Path, field: str) -> dict[str, Any]:
     """A TOML file in UTF-8, with or without a byte order mark. Raises SettingError for `field`."""
-    if not _path_is(path.is_file):
+    if not path_is(path.is_file):
         raise SettingError(field, f"no file {path}", f"give the path of a TOML {field}")
     return _parse(path.read_bytes(), field, str(path))
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from eimf import schema
 from eimf.backbones.base import Backbone
-from eimf.data.histories import read_histories
 from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.export.cold_start_design import item_scores
 from eimf.export.tower import TorchTower
@@ -24,6 +23,7 @@ from eimf.serving.cold_start import MANY, ColdStart, ColdStartPart, ColdStartWei
 from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
+from pipeline.histories import read_dataset
 
 
 def load_recommender(store: Store | Path | str, key: str) -> Recommender:
@@ -51,19 +51,17 @@ def recommender_of(checkpoint: Artifact, dataset: Artifact) -> Recommender:
 
 def _recent_popularity(dataset: Artifact, item_table: np.ndarray) -> ColdStart:
     """What answers people without a history; an export fits more than that."""
-    num_users, num_items = (int(dataset.summary_number(name)) for name in ("users", "items"))
-    tables = (dataset.table(name) for name in ("events", "eval_cases"))
-    histories = read_histories(*tables, num_users=num_users, num_items=num_items)
     recent = ColdStartWeights(recent=1.0)
     weights = ColdStartPart(unnamed=recent, named=(recent,) * (MANY + 1))
-    return ColdStart(weights, item_scores(histories), np.zeros((1, item_table.shape[1]), np.float32), item_table)
+    scores, no_names = item_scores(read_dataset(dataset)), np.zeros((1, item_table.shape[1]), np.float32)
+    return ColdStart(weights, scores, no_names, item_table)
 
 
 def catalogue_of(dataset: Artifact) -> Catalogue:
-    """The ids and titles of the items of a dataset. Raises ArtifactError for another table."""
-    columns = [schema.ITEM_ID, schema.TITLE]
+    """The ids and names of the items of a dataset. Raises ArtifactError for another table."""
+    columns = [schema.ITEM_ID, schema.TITLE, schema.METADATA]
     items = schema.checked(dataset.table("items", columns), schema.ITEMS, columns)
-    return Catalogue(*(items[column].to_pylist() for column in columns))
+    return Catalogue(items[schema.ITEM_ID].to_pylist(), schema.display_names(items))
 
 
 def load_backbone(checkpoint: Artifact, num_items: int) -> tuple[TrainedModel, Backbone]:

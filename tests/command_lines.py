@@ -7,12 +7,17 @@ from pathlib import Path
 import typer
 
 from pipeline.cli import app
-from pipeline.cli_help import CommandPage
+from pipeline.cli_help import CommandPage, GroupPage
 from pipeline.recipe import load_recipe, split_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = typer.main.get_command(app)
-COMMANDS: dict[str, CommandPage] = dict(PROGRAM.commands)
+GROUPS: dict[str, GroupPage] = {name: page for name, page in PROGRAM.commands.items() if isinstance(page, GroupPage)}
+COMMANDS: dict[str, CommandPage] = {
+    **{name: page for name, page in PROGRAM.commands.items() if name not in GROUPS},
+    **{f"{group} {name}": page for group in GROUPS for name, page in GROUPS[group].commands.items()},
+}
+"""Every command by what is typed for it, such as `train` and `data formats`."""
 _MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", _MAKEFILE, re.MULTILINE)) | {".venv/.core"}
 VARIABLES = dict(re.findall(r"^#: ([A-Z_]+)=\S*(?: \S+\")? +(\S.*)$", _MAKEFILE, re.MULTILINE))
@@ -38,6 +43,8 @@ def _check_eimf(words: list[str]) -> None:
     if words[0].startswith("-"):
         assert set(words) <= {name for parameter in PROGRAM.params for name in parameter.opts} | {"-h", "--help"}
         return
+    if words[0] in GROUPS:
+        words = [" ".join(words[:2]), *words[2:]]
     with COMMANDS[words[0]].make_context(words[0], words[1:]) as context:
         chosen = context.params
     settings = [f'model.backbone="{chosen["backbone"]}"'] if chosen.get("backbone") else []

@@ -22,10 +22,11 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "errors": set(),
     "types": set(),
+    "npy": set(),
     "schema": {"errors"},
     "vectors": set(),
     "config": {"types"},
-    "store": {"errors", "schema"},
+    "store": {"errors", "schema", "npy"},
     "data": {"errors", "schema", "types", "config"},
     "esim": {"errors", "schema", "vectors", "store"},
     "losses": {"errors", "config"},
@@ -35,11 +36,11 @@ ALLOWED = {
     "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
-    "serving": {"errors", "data", "vectors"},
+    "serving": {"errors", "data", "vectors", "npy"},
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
 }
 FLOORS = [
-    {"console", "recipe", "renamed", "serving"},
+    {"console", "paths", "recipe", "renamed", "histories", "serving"},
     {"backends"},
     {"training"},
     {"stages"},
@@ -47,7 +48,7 @@ FLOORS = [
     {"sweeps"},
     {"http"},
     {"commands"},
-    {"cli", "cli_options", "cli_help", "cli_errors", "cli_examples"},
+    {"cli", "cli_data", "cli_options", "cli_help", "cli_errors", "cli_examples"},
 ]
 """Of pipeline/, from the lowest: a module imports from its own floor and lower ones only."""
 TRAINING_NODE = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "typer"}

@@ -7,9 +7,10 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from eimf.data.reasons import Reason
 from pipeline.recipe import load_recipe
 from tests.command_lines import check, shown
-from tests.readme import GUIDES, READMES, ROOT, filled
+from tests.readme import DATA, GUIDES, READMES, ROOT, filled
 
 ALL = [*READMES, ROOT / "artifacts" / "README.md", ROOT / "tests" / "bench" / "README.md"]
 README = (ROOT / "README.md").read_text()
@@ -66,10 +67,18 @@ def test_recipes_and_plans_are_valid(tmp_path):
     engines = block(guide, "[llm]")
     (tmp_path / "llm.toml").write_text(f'[dataset]\nname = "shop"\ninteractions = "e"\nitems = "i"\n{engines}')
     assert load_recipe("", tmp_path / "llm.toml", []).llm.model == "/models/some-instruct-model"
+    for first in ("# shop.toml:", "# sessions.toml:"):
+        (tmp_path / "data.toml").write_text(block(DATA.read_text(), first))
+        load_recipe("", tmp_path / "data.toml", [])
     plan = tomllib.loads(block(guide, "# study.toml:"))
     assert set(plan["baselines"]) <= plan["variants"].keys()
     for settings in plan["variants"].values():
         load_recipe("ml-100k", None, settings)
+
+
+def test_the_steps_of_cleaning_are_listed_in_their_order():
+    listed = re.findall(r"^\| ([a-z ]+) \| .* \| `cleaning\.", DATA.read_text(), re.MULTILINE)
+    assert listed == list(dict.fromkeys(reason.step for reason in Reason if reason.step))
 
 
 def test_the_readme_is_short_and_its_picture_is_a_picture():

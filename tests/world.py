@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from eimf import schema
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
 from eimf.data.prepare import Prepared, prepare
 from eimf.data.split import leave_one_out as split_leave_one_out
 from pipeline.recipe import Recipe, load_recipe
@@ -85,26 +85,19 @@ def _items(rows: list[tuple]) -> pl.DataFrame:
 
 def prepared(raw: World | None = None) -> Prepared:
     raw = raw or world()
-    events = raw.interactions.with_row_index("row").with_columns(
-        pl.col("row").cast(pl.Int64), pl.col("order").cast(pl.Float64), pl.lit(None, pl.Float64).alias("timestamp")
-    )
     items = raw.items.select("item_id", "title", pl.col("title").alias("text_0")).with_row_index("row")
-    return prepare(events, items, bad_rows="stop", min_events=3, max_chars=300)
+    return prepare([raw.interactions], items, text_columns=("title",))
 
 
 def histories(raw: World | None = None) -> Histories:
     """The prepared world as arrays."""
-    return histories_of(prepared(raw))
+    return prepared(raw).histories()
 
 
 def leave_one_out(item_idx: np.ndarray, offsets: np.ndarray, num_items: int) -> Histories:
     """Histories of these events, split leave-one-out."""
     split = split_leave_one_out(item_idx, offsets)
     return Histories(item_idx, offsets, split.num_train, num_items, cases=split.cases)
-
-
-def histories_of(data: Prepared) -> Histories:
-    return read_histories(data.events, data.eval_cases, num_users=data.users.num_rows, num_items=data.items.num_rows)
 
 
 FAKES = [

@@ -58,14 +58,15 @@ class DatasetSettings(HashedSettings):
     name: str = Field(pattern=NAME)
     """Name of the dataset in results and error messages."""
     format: str = "auto"
-    """Format of the files: `eimf data formats` lists all. auto: recognized by the names of the files; otherwise table."""
+    """Format of the files: `eimf data formats` lists all. auto: the one that recognizes the files,
+    otherwise table."""
     path: str | None = None
     """A whole dataset as it was published: a folder, a zip or tar file, or one file that holds everything. Relative to
     the recipe's folder."""
     interactions: str | None = None
     """Events, if they are not below `path`: a file, a folder of files with the same columns, or a glob such as
-    `events/*.parquet`; also inside a zip file (`data.zip/events.csv`), and compressed (.gz, .zst). `asset:NAME/FILE` for
-    an embedded one."""
+    `events/*.parquet`; also inside a zip file (`data.zip/events.csv`), and compressed (.gz, .zst). `asset:NAME/FILE`
+    for an embedded one."""
     items: str | None = None
     """Item table: the same. Without one, items are those of the events and have no text: enough for the preset
     plain."""

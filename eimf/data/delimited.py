@@ -1,194 +1,173 @@
-"""CSV and TSV files: read by Arrow, after the quotes of a file that has any were checked.
+"""Delimited text files (CSV, TSV and the like) as frames of text, in chunks.
 
-Arrow checks the number of fields, but reads text behind a closing quote as part of the field, and the end of the file
-as the end of a quoted field.
+Blocks of whole rows are parsed by Arrow. A file with a quote within a bare field, or with backslashes before quotes, is
+parsed by Python, which is slower.
 """
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from eimf.errors import DataError
+from eimf.config import TableSettings
+from eimf.data.formats.base import CHUNK_ROWS, Reader, choose_columns
+from eimf.data.quotes import FIX, Dialect, any_field_size, find_dialect, first_problem, likely_separator, malformed
+from eimf.data.source import RawFile
+from eimf.data.text_file import BLOCK, STAND_IN, Layout, TextFile
+from eimf.errors import on_one_line
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t"}
-_BARE = (".inter", ".item")
-"""Endings of files whose quotes are plain characters."""
-_BLOCK = 1 << 23
-"""Bytes that Arrow reads at a time, at first: a row must fit."""
-_LARGEST_BLOCK = (1 << 31) - 1
-_FIX = "give as many fields in each row as the header has, and double a quote within a quoted field"
-_BACKSLASH_ELSEWHERE = re.compile(rb'\\(?![\\"])')
+if TYPE_CHECKING:
+    import polars as pl
 
-
-@dataclass(frozen=True)
-class _Dialect:
-    """How fields are written: between quotes or bare, with or without a backslash before a quote."""
-
-    separator: str
-    quoted: bool
-    escaped: bool = False
-
-    def reader(self, lines: Iterator[str]) -> Any:
-        """Python's reader, which refuses text between a closing quote and the next field."""
-        escape = "\\" if self.escaped else None
-        if self.quoted:
-            return csv.reader(lines, delimiter=self.separator, escapechar=escape, strict=True)
-        return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE, strict=True)
-
-    def options(self) -> arrow_csv.ParseOptions:
-        return arrow_csv.ParseOptions(
-            delimiter=self.separator,
-            quote_char='"' if self.quoted else False,
-            escape_char="\\" if self.escaped else False,
-            newlines_in_values=self.quoted,
-        )
+_PARSED_AT_A_TIME = 1 << 20
+"""Bytes that a thread of Arrow parses at a time."""
+_START = 1 << 12
+"""Bytes in which a header is looked for."""
+_PYTHON_ROWS = 100_000
+"""Rows of a chunk that Python parses."""
 
 
-def read_header(path: Path, ending: str, field: str) -> list[str]:
-    """Names of the columns. Raises DataError if there are none, and UnicodeDecodeError if they are not UTF-8."""
-    with _lines(path) as lines:
-        try:
-            header = next((row for row in _dialect(ending).reader(lines) if row), None)
-        except csv.Error as error:
-            raise DataError(field, f"{path} cannot be read (in its header: {error})", _FIX) from error
-    if header is None:
-        raise DataError(field, f"{path} holds no rows", "give a file with at least one row")
-    return [name.encode("latin-1").decode() for name in header]
+def read_delimited(
+    file: RawFile, columns: Sequence[str], layout: Layout, field: str, block: int = BLOCK
+) -> "Iterator[pl.DataFrame]":
+    """These columns as text, null for an empty field, in frames of at most `CHUNK_ROWS` rows; empty lines are skipped.
 
-
-def read_delimited(path: Path, ending: str, field: str, columns: Sequence[str]) -> pa.Table:
-    """These columns as text, null for an empty field; empty lines are skipped.
-
-    Quotes within a quoted field are doubled or have a backslash before them. Raises DataError with the first line
-    that has another kind of quote, or more or fewer fields than the header.
+    Quotes within a quoted field are doubled or have a backslash before them. Raises DataError if a column is missing,
+    and with the first line that has another kind of quote, more or fewer fields than there are columns, or bytes that
+    do not fit the encoding. Memory is a few times `block`, the bytes read at a time, or the longest row.
     """
-    dialect = _dialect(ending)
-    if dialect.quoted and _has_quotes(path):
-        dialect = _checked(path, dialect, field)
-    else:
-        dialect = _Dialect(dialect.separator, quoted=False)
+    import polars as pl
+
+    text = TextFile(file, layout, field, block)
+    header = column_names(file, layout, field)
+    wanted = choose_columns(header, columns, file, field)
+    for table in _tables(text, header, wanted):
+        frame = pl.DataFrame(table)
+        if layout.byte == STAND_IN and layout.quoted:
+            frame = frame.with_columns(pl.all().str.replace_all(STAND_IN, layout.separator, literal=True))
+        yield from frame.iter_slices(CHUNK_ROWS)
+
+
+def column_names(file: RawFile, layout: Layout, field: str) -> list[str]:
+    """The names of all columns. Raises DataError if the file is empty, its header cannot be read, or is a single column
+    with another common separator in its name."""
+    text = TextFile(file, layout, field, _START)
+    header = _header(text)
+    if len(header) == 1 and (likely := likely_separator(header[0])):
+        problem = f"its header is one column, {header[0]!r}: the separator is not {layout.separator!r}"
+        raise text.unreadable(problem, f"set dataset.table.separator, perhaps to {likely!r}")
+    return header
+
+
+def reader_of_layout(layout: Layout) -> Reader:
+    """The `Reader` of files that all have this layout."""
+
+    def read(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
+        return read_delimited(file, columns, layout, field)
+
+    return read
+
+
+def first_line(file: RawFile) -> str:
+    """The first line of a file without its end: to recognize a format by."""
+    return next(iter(first_lines(file)), "")
+
+
+def first_lines(file: RawFile) -> list[str]:
+    """The lines in the first 4 KiB of a file, without the last one if it goes on, one character per byte."""
+    with file.open() as stream:
+        start = stream.read(_START)
+    lines = start.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
+    return lines[:-1] if len(start) == _START else lines
+
+
+def _header(text: TextFile) -> list[str]:
+    if text.layout.header:
+        return list(text.layout.header)
+    with any_field_size():
+        try:
+            rows = Dialect(text.layout.byte, text.layout.quoted).reader(text.lines())
+            header: list[str] | None = next((row for row in rows if row), None)
+        except csv.Error as error:
+            raise text.unreadable(f"in its header: {error}", FIX) from error
+    if header is None:
+        raise text.holds_no_rows()
     try:
-        return _read(path, dialect, columns, _BLOCK)
+        return [name.encode("latin-1").decode() for name in header]
+    except UnicodeDecodeError as error:
+        raise text.not_decodable() from error
+
+
+def _tables(text: TextFile, header: list[str], columns: list[str]) -> Iterator[pa.Table]:
+    """The rows below the header. Blocks without quotes are the same in all dialects: the first one with a quote or a
+    backslash decides."""
+    dialect, decided = Dialect(text.layout.byte, quoted=False), not text.layout.quoted
+    rest, num_rows, num_above = b"", 0, 0 if text.layout.header else 1
+    for block in text.blocks():
+        if not decided and (b'"' in block or b"\\" in block):
+            dialect, decided = find_dialect(text), True
+            if dialect.quoted and not dialect.strict:
+                yield from _by_python(text, dialect, header, columns, skip=num_rows or num_above)
+                return
+        pending = rest + block
+        end = dialect.end_of_rows(pending)
+        rest = pending[end:]
+        if end:
+            table = _parse(pending[:end], text, dialect, header, columns)
+            yield table[max(0, num_above - num_rows) :]
+            num_rows += table.num_rows
+    if rest:
+        yield _parse(rest, text, dialect, header, columns)[max(0, num_above - num_rows) :]
+
+
+def _parse(rows: bytes, text: TextFile, dialect: Dialect, header: list[str], columns: list[str]) -> pa.Table:
+    try:
+        return _by_arrow(rows, dialect, header, columns, _PARSED_AT_A_TIME)
     except pa.ArrowInvalid as error:
-        if "straddl" in str(error):
-            return _read(path, dialect, columns, _LARGEST_BLOCK)
-        if "Empty CSV file" in str(error):  # a header without the end of its line
+        if "straddl" in str(error):  # a row is longer
+            return _by_arrow(rows, dialect, header, columns, len(rows))
+        if "Empty CSV file" in str(error):  # empty lines only
             return pa.table({column: pa.array([], pa.string()) for column in columns})
-        if problem := _first_problem(path, dialect):
-            raise _unreadable(path, problem, field) from error
-        raise
+        if "UTF8" in str(error):
+            raise text.not_decodable() from error
+        raise malformed(text, first_problem(text, dialect) or on_one_line(error)) from error
 
 
-def _dialect(ending: str) -> _Dialect:
-    return _Dialect(SEPARATORS[ending], quoted=ending not in _BARE)
-
-
-def _read(path: Path, dialect: _Dialect, columns: Sequence[str], block: int) -> pa.Table:
-    block = max(1, min(block, path.stat().st_size))
+def _by_arrow(rows: bytes, dialect: Dialect, header: list[str], columns: list[str], at_a_time: int) -> pa.Table:
     return arrow_csv.read_csv(
-        path,
-        read_options=arrow_csv.ReadOptions(block_size=block),
-        parse_options=dialect.options(),
+        pa.BufferReader(rows),
+        read_options=arrow_csv.ReadOptions(block_size=min(at_a_time, len(rows)), column_names=header),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=dialect.separator, quote_char='"' if dialect.quoted else False, newlines_in_values=dialect.quoted
+        ),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string()),
-            include_columns=list(columns),
+            include_columns=columns,
             null_values=[""],
             strings_can_be_null=True,
         ),
     )
 
 
-def _has_quotes(path: Path) -> bool:
-    with path.open("rb") as file:
-        return any(b'"' in block for block in iter(lambda: file.read(1 << 20), b""))
-
-
-def _checked(path: Path, dialect: _Dialect, field: str) -> _Dialect:
-    """The dialect, or the one with backslashes if only that one fits and nothing else is written with a backslash.
-    Raises DataError if neither fits."""
-    if _is_strict(path, dialect.separator) or (problem := _first_problem(path, dialect)) is None:
-        return dialect
-    escaped = _Dialect(dialect.separator, quoted=True, escaped=True)
-    with path.open("rb") as file:
-        ambiguous = any(_BACKSLASH_ELSEWHERE.search(line) for line in file)
-    if ambiguous or _first_problem(path, escaped) is not None:
-        raise _unreadable(path, problem, field)
-    return escaped
-
-
-def _is_strict(path: Path, separator: str) -> bool:
-    """True if each quote opens a field, closes one, or is doubled within one.
-
-    Quotes open and close in turn, and a doubled one does both. So an opening quote has a separator or a quote before
-    it, and a closing one has such a byte behind it."""
-    edges = np.zeros(256, bool)
-    edges[[ord(byte) for byte in f'{separator}\r\n"']] = True
-    inside, at_edge, closed = False, True, False  # of the byte before
-    with path.open("rb") as file:
-        if file.read(3) != b"\xef\xbb\xbf":
-            file.seek(0)
-        while block := file.read(_BLOCK):
-            content = np.frombuffer(block, np.uint8)
-            quotes = np.flatnonzero(content == ord('"'))
-            closing, opening = (quotes[0::2], quotes[1::2]) if inside else (quotes[1::2], quotes[0::2])
-            if closed and not edges[content[0]]:
-                return False
-            before = edges[content[opening - 1]]
-            if len(opening) and opening[0] == 0:
-                before[0] = at_edge
-            behind = edges[content[np.minimum(closing + 1, len(content) - 1)]]  # of the last byte: itself, a quote
-            if not (before.all() and behind.all()):
-                return False
-            closed = len(closing) > 0 and closing[-1] == len(content) - 1
-            inside, at_edge = inside != bool(len(quotes) % 2), bool(edges[content[-1]])
-    return not inside
-
-
-def _unreadable(path: Path, problem: str, field: str) -> DataError:
-    return DataError(field, f"{path} cannot be read ({problem})", _FIX)
-
-
-def _first_problem(path: Path, dialect: _Dialect) -> str | None:
-    """The first line that breaks the rules, counted from 1, and how; None if there is none."""
-    with _lines(path) as lines, _any_field_size():
-        reader, line, width = dialect.reader(lines), 1, 0
+def _by_python(
+    text: TextFile, dialect: Dialect, header: list[str], columns: list[str], skip: int
+) -> Iterator[pa.Table]:
+    """The rows behind the first `skip`. The dialect fits the file."""
+    rows = islice((row for row in dialect.reader(text.lines()) if row), skip, None)
+    while True:
+        with any_field_size():
+            chunk = list(islice(rows, _PYTHON_ROWS))
+        if not chunk:
+            return
+        fields = dict(zip(header, zip(*chunk, strict=True), strict=True))
         try:
-            for row in reader:
-                if row and len(row) != width:
-                    if width:
-                        return f"line {line} has {len(row)} fields, the header has {width}"
-                    width = len(row)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            if "unexpected end" in str(error):
-                return f"line {line}: a quoted field is never closed"
-            return f"line {line}: a quote within a quoted field is not doubled"
-    return None
+            yield pa.table({column: _texts(fields[column]) for column in columns})
+        except UnicodeDecodeError as error:
+            raise text.not_decodable() from error
 
 
-@contextmanager
-def _lines(path: Path) -> Iterator[Iterator[str]]:
-    """The lines of a text file with their ends, one character per byte, without a byte order mark."""
-    with path.open("rb") as file:
-        marked = file.read(3) == b"\xef\xbb\xbf"
-    with path.open(encoding="latin-1", newline="") as file:
-        if marked:
-            file.seek(3)
-        yield file
-
-
-@contextmanager
-def _any_field_size() -> Iterator[None]:
-    before = csv.field_size_limit(_LARGEST_BLOCK)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+def _texts(fields: tuple[str, ...]) -> pa.Array:
+    return pa.array([field.encode("latin-1").decode() or None for field in fields], pa.string())

@@ -32,11 +32,14 @@ class EvalCases:
             raise broken_cases(f"{count} users, {len(self.history_end)} histories and {len(self.offsets)} offsets")
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.item_idx) or (np.diff(self.offsets) < 1).any():
             raise broken_cases(f"{len(self.item_idx)} relevant items do not give each of {count} cases at least one")
-        keys = self.case * (int(self.item_idx.max(initial=0)) + 1) + self.item_idx
-        if len(np.unique(keys)) < len(keys):
+        if len(self.item_idx) > count and self._has_repeats():
             raise broken_cases("an item is relevant twice in one case")
         if count and self.history_end.min() < 1:
             raise broken_cases("a case has no history")
+
+    def _has_repeats(self) -> bool:
+        keys = self.case * (int(self.item_idx.max(initial=0)) + 1) + self.item_idx
+        return len(np.unique(keys)) < len(keys)
 
     def __len__(self) -> int:
         return len(self.user_idx)

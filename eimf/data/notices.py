@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 
 from eimf import schema
+from eimf.data.event_log import EventLog
 
 _NOTHING = ("nan", "null", "none", "n/a", "<na>", "nat", "\\n", "undefined")
 """What programs write for a missing value, in lower case."""
@@ -22,17 +24,25 @@ _YEAR_5000 = 95_617_584_000
 _SHOWN = 40
 
 
-def notices(events: pl.DataFrame, items: pl.DataFrame) -> Iterator[str]:
-    """Lines about the events and items that are used, with the columns that `eimf.data.read` returns."""
-    for column, kind in ((schema.USER_ID, "user"), (schema.ITEM_ID, "item")):
-        ids = events[column].unique()
-        yield from _outer_spaces(ids, kind)
-        yield from _names_of_nothing(events[column], ids, kind)
-        yield from _floats(ids, kind)
-    yield from _mixed_units(events[schema.ORDER], "dataset.columns.order")
-    yield from _far_future(events[schema.TIMESTAMP])
-    if items[schema.TITLE].null_count() == len(items):
-        yield "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title"
+def notices(log: EventLog, rows: np.ndarray, items: pl.DataFrame) -> Iterator[str]:
+    """Lines about the used `rows` of the log, and about the items."""
+    for column, ids, kind in ((log.user, log.user_ids, "user"), (log.item, log.item_ids, "item")):
+        counts = np.bincount(column[rows], minlength=len(ids))
+        used = ids.filter(pl.Series(counts > 0))
+        yield from _outer_spaces(used, kind)
+        yield from _names_of_nothing(used, counts[counts > 0], kind)
+        yield from _floats(used, kind)
+    yield from _mixed_units(log.order[rows], "dataset.columns.order")
+    if log.timestamp is not None:
+        yield from _far_future(log.timestamp[rows])
+    yield from _no_titles(items)
+
+
+def _no_titles(items: pl.DataFrame) -> Iterator[str]:
+    if items[schema.METADATA].null_count() == len(items):
+        yield "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
+    elif items[schema.TITLE].null_count() == len(items):
+        yield "no item has a title: people and an LLM see the other texts; dataset.columns.title names a column of titles"
 
 
 def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
@@ -44,10 +54,9 @@ def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
         yield f"{len(twins)} {kind} ids differ from another only by outer spaces, such as {_short(twins[0])}"
 
 
-def _names_of_nothing(column: pl.Series, ids: pl.Series, kind: str) -> Iterator[str]:
-    for name in ids.filter(ids.str.to_lowercase().is_in(_NOTHING)).sort():
-        count = (column == name).sum()
-        yield f"{count} events have the {kind} id {name!r}: leave them out if it stands for a missing id"
+def _names_of_nothing(ids: pl.Series, counts: np.ndarray, kind: str) -> Iterator[str]:
+    for place in np.flatnonzero(ids.str.to_lowercase().is_in(_NOTHING).to_numpy()):
+        yield f"{counts[place]} events have the {kind} id {ids[int(place)]!r}: leave them out if it stands for a missing id"
 
 
 def _floats(ids: pl.Series, kind: str) -> Iterator[str]:
@@ -56,14 +65,14 @@ def _floats(ids: pl.Series, kind: str) -> Iterator[str]:
         yield f"{len(floats)} {kind} ids look like rounded numbers, such as {_short(floats[0])}: write all their digits"
 
 
-def _mixed_units(values: pl.Series, field: str) -> Iterator[str]:
-    counts = {unit: int(values.is_between(*bounds).sum()) for unit, bounds in _BANDS.items()}
+def _mixed_units(values: np.ndarray, field: str) -> Iterator[str]:
+    counts = {unit: int(((values >= low) & (values <= high)).sum()) for unit, (low, high) in _BANDS.items()}
     units = [f"{count} in {unit}" for unit, count in counts.items() if count]
     if len(units) > 1 and sum(counts.values()) >= _IN_BANDS * len(values):
         yield f"{field}: times of different units? {', '.join(units)}; they are sorted as numbers"
 
 
-def _far_future(seconds: pl.Series) -> Iterator[str]:
+def _far_future(seconds: np.ndarray) -> Iterator[str]:
     if count := int((seconds > _YEAR_5000).sum()):
         yield f"dataset.columns.timestamp: {count} of {len(seconds)} times are after the year 5000; write seconds"
 

@@ -4,26 +4,29 @@ import re
 
 import polars as pl
 
-from eimf.errors import DataError
+from eimf.errors import DataError, on_one_line
 
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
 _MORE_THAN_MICROSECONDS = r"\.\d{7,}"
-_PER_SECOND = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DAY = 86400.0
 
 
-def exact_numbers(values: pl.Series, field: str) -> pl.Series:
+def exact_numbers(values: pl.Series, field: str, *, dates: bool | None = None, form: str | None = None) -> pl.Series:
     """Integers, decimals, floats or dates; null for a missing value and for one that is neither number nor date.
 
     Text of integers becomes Int64 or UInt64. Text of dates in ISO 8601 becomes UTC (assumed if it names no zone), in
-    nanoseconds if one has more than six decimals, otherwise in microseconds. Raises DataError on other types.
+    nanoseconds if one has more than six decimals, otherwise in microseconds. `dates` tells whether text holds dates; by
+    default the first value does. `form` is how dates are written, as for strptime. Raises DataError on other types.
     """
     kind = values.dtype
     if kind == pl.Null:
         return values.cast(pl.Int64)
+    if kind == pl.String and form is not None:
+        return _dates_of_form(values, form, field)
     if kind == pl.String:
-        return _dates(values) if _first_is_date(values) else _numbers(values)
+        return _dates(values) if (first_is_date(values) if dates is None else dates) else _numbers(values)
     if kind.is_float():
         return values.set(~values.is_finite(), None)
     if kind == pl.UInt64:
@@ -36,7 +39,8 @@ def exact_numbers(values: pl.Series, field: str) -> pl.Series:
     raise DataError(field, problem, "name a column of numbers, of dates, or of text that holds them")
 
 
-def _first_is_date(values: pl.Series) -> bool:
+def first_is_date(values: pl.Series) -> bool:
+    """True if the first text is a date in ISO 8601."""
     first = values.drop_nulls().head(1).to_list()
     return bool(first) and re.match(_ISO_DATE, first[0]) is not None
 
@@ -66,24 +70,32 @@ def _dates(text: pl.Series) -> pl.Series:
     return dates.dt.replace_time_zone(None)
 
 
-def as_order(numbers: pl.Series, field: str) -> pl.Series:
-    """Keys to sort by; dates become integers of their unit.
+def _dates_of_form(text: pl.Series, form: str, field: str) -> pl.Series:
+    try:
+        dates = text.str.to_datetime(form, time_unit="us", strict=False)
+    except pl.exceptions.PolarsError as error:
+        problem = f"dates cannot be read as {form!r} ({on_one_line(error)})"
+        raise DataError(field, problem, 'write table.date_format like "%d/%m/%Y %H:%M"') from error
+    return dates.dt.replace_time_zone(None)
 
-    Raises DataError on floats so large that they have lost digits.
-    """
+
+def as_order(numbers: pl.Series, field: str) -> pl.Series:
+    """Keys to sort by: numbers or dates. Raises DataError on floats so large that they have lost digits."""
     if numbers.dtype in (pl.Date, pl.Datetime):
-        return numbers.to_physical().cast(pl.Int64)
+        return numbers
     if has_lost_digits(numbers):
         problem = f"column {numbers.name!r}: {lost_digits(numbers.dtype)}"
         raise DataError(field, problem, "write all of them as integers, or as integers in text")
     return numbers.cast(pl.Float64) if numbers.dtype.is_float() else numbers
 
 
-def as_seconds(numbers: pl.Series) -> pl.Series:
-    """Seconds, or since 1970, as float64."""
+def as_seconds(numbers: pl.Series, unit: str = "s") -> pl.Series:
+    """Seconds of numbers in this unit (s, ms, us or ns), or of dates since 1970, as float64."""
     if isinstance(numbers.dtype, pl.Datetime):
         return numbers.to_physical() / _PER_SECOND[numbers.dtype.time_unit]
-    return numbers.to_physical() * _DAY if numbers.dtype == pl.Date else numbers.cast(pl.Float64)
+    if numbers.dtype == pl.Date:
+        return numbers.to_physical() * _DAY
+    return numbers.cast(pl.Float64) / _PER_SECOND[unit]
 
 
 def check_digits(values: pl.Series, numbers: pl.Series, field: str) -> None:
@@ -124,15 +136,16 @@ def lost_digits(kind: pl.DataType) -> str:
     return f"floats of {'2^24' if kind == pl.Float32 else '2^53'} or more have lost digits"
 
 
-def check_usable(values: pl.Series, numbers: pl.Series, field: str) -> None:
-    """Raise DataError with the first value that is not a number, and the reason, if there is one."""
+def check_usable(values: pl.Series, numbers: pl.Series, field: str, first_row: int = 0) -> None:
+    """Raise DataError with the first value that is not a number, and the reason, if there is one. `first_row` is the row
+    of the first value in its file."""
     bad = numbers.is_null()
     if not bad.any():
         return
     row = int(bad.arg_max() or 0)
     reason, hint = _reason(values, row)
-    problem = f"column {values.name!r}, row {row + 1} below the header: {reason}"
-    raise DataError(field, problem, f'{hint}, or set dataset.bad_rows="reject" to leave such rows out')
+    problem = f"column {values.name!r}, row {first_row + row + 1} below the header: {reason}"
+    raise DataError(field, problem, f'{hint}, or set cleaning.bad_rows="reject" to leave such rows out')
 
 
 def _reason(values: pl.Series, row: int) -> tuple[str, str]:
@@ -140,7 +153,7 @@ def _reason(values: pl.Series, row: int) -> tuple[str, str]:
     value = values[row]
     # Only texts: polars panics on times that Python does not have.
     first = values.drop_nulls().head(1).to_list() if values.dtype == pl.String else []
-    if not isinstance(value, str) or not _first_is_date(values) or value == first[0]:
+    if not isinstance(value, str) or not first_is_date(values) or value == first[0]:
         hint = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
         return f"{value!r} is neither a number nor a date", hint
     zones = [re.search(_ZONE, text[10:]) is not None for text in (value, first[0])]

@@ -1,8 +1,8 @@
 """The common traits of a catalogue's items, by name: decades, brands, categories, kinds of thing, series.
 
 A closed vocabulary (`prompt.vocabulary`) offers the LLM phrases made of these. All of it comes from the item table's
-titles and texts: `eimf.data.prepare` joined the text columns by ` | `, so a part of a text is a year, a brand, a
-category, or a path of categories (`Beauty > Skin Care`). This is our decision, and English in its function words only.
+titles and metadata: `eimf.data.item_text` joined the text columns by ` | `, so a part is a year, a brand, a category,
+or a path of categories (`Beauty > Skin Care`). This is our decision, and English in its function words only.
 """
 
 import re
@@ -67,12 +67,12 @@ class Catalogue:
 
 
 def read_catalogue(
-    titles: Sequence[str | None], texts: Sequence[str], item_idx: np.ndarray, offsets: np.ndarray
+    titles: Sequence[str | None], metadata: Sequence[str | None], item_idx: np.ndarray, offsets: np.ndarray
 ) -> Catalogue:
-    """The catalogue of items 1..N with these titles and texts. `item_idx` [E] and `offsets` [U + 1] are the users'
+    """The catalogue of items 1..N with these titles and metadata. `item_idx` [E] and `offsets` [U + 1] are the users'
     training events: they tell how common a trait is, and which words of titles people follow."""
     names = [title or "" for title in titles]
-    tags, levels = _tags(names, texts)
+    tags, levels = _tags(names, [text or "" for text in metadata])
     brands = _brands(names, tags, levels)
     items: list[dict[Trait, str]] = []
     rest: list[str] = []
@@ -89,7 +89,7 @@ def read_catalogue(
     for item, kinds, series in zip(items, *title_phrases(rest, item_idx, offsets), strict=True):
         item |= {Trait(KIND, name): spelling for name, spelling in kinds.items()}
         item |= {Trait(SERIES, name): spelling for name, spelling in series.items()}
-    return _catalogue(items, np.bincount(item_idx, minlength=len(texts) + 1)[1:] + 0.5)
+    return _catalogue(items, np.bincount(item_idx, minlength=len(names) + 1)[1:] + 0.5)
 
 
 def _catalogue(items: Sequence[dict[Trait, str]], weight: np.ndarray) -> Catalogue:

@@ -57,12 +57,12 @@ def _batch(histories: Histories, cases: EvalCases, case: np.ndarray, max_length:
     case_row, relevant = flat_ranges(cases.offsets[case], np.diff(cases.offsets)[case])
     return EvalBatch(
         case=torch.from_numpy(case),
-        item_idx=torch.from_numpy(pad_windows(histories.item_idx, index)),
+        item_idx=torch.from_numpy(pad_windows(histories.item_idx, index).astype(np.int64)),
         times=None if times is None else torch.from_numpy(times),
         lengths=torch.from_numpy(np.minimum(history_end, max_length)),
         relevant=torch.from_numpy(relevant),
         case_row=torch.from_numpy(case_row),
-        relevant_item_idx=torch.from_numpy(cases.item_idx[relevant]),
+        relevant_item_idx=torch.from_numpy(cases.item_idx[relevant].astype(np.int64)),
         history_row=torch.from_numpy(history_row),
-        history_item_idx=torch.from_numpy(histories.item_idx[event_index]),
+        history_item_idx=torch.from_numpy(histories.item_idx[event_index].astype(np.int64)),
     )

@@ -12,7 +12,6 @@ import hashlib
 import json
 import mmap
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from eimf.errors import ArtifactError, describe_validation_error
+from eimf.npy import LARGEST_HEADER, parse_header
 from eimf.serving import manifest as names
 from eimf.serving.cold_start import ColdStart
 from eimf.serving.labels import NO_LABEL, Labels
@@ -36,9 +36,6 @@ LONGEST_LINE = 1 << 16
 _BLOCK = 1 << 20
 _LARGEST_NUMBER = 1e12
 """Of either sign: the product of two vectors of such numbers is a float32."""
-_HEADER = re.compile(rb"\{'descr': '([<|=>\w]+)', 'fortran_order': False, 'shape': \(([0-9, ]{0,60})\), \} *\n")
-"""What numpy writes before an array, in all of its versions."""
-_MAGIC = b"\x93NUMPY\x01\x00"
 
 
 @dataclass(frozen=True)
@@ -271,18 +268,15 @@ class _Reader:
 
     def _begin(self, name: str, kind: str, shape: tuple[int, ...]) -> int:
         """Where the numbers of an array begin. Raises ArtifactError if its header or its size is of another array."""
-        head = os.pread(self._open(name), 1 << 10, 0)
-        begin = len(_MAGIC) + 2 + int.from_bytes(head[len(_MAGIC) : len(_MAGIC) + 2], "little")
-        header = _HEADER.fullmatch(head[len(_MAGIC) + 2 : begin])
-        if not head.startswith(_MAGIC) or begin > len(head) or header is None:
+        header = parse_header(os.pread(self._open(name), LARGEST_HEADER, 0))
+        if header is None:
             raise self.refusal(name, "is not an array that EIMF wrote")
-        actual = header[1].decode(), tuple(int(part) for part in header[2].split(b",") if part.strip())
-        if actual != (kind, shape):
-            problem = f"an array of type {actual[0]:.10} and shape {list(actual[1])[:4]}"
+        if (header.kind, header.shape) != (kind, shape):
+            problem = f"an array of type {header.kind:.10} and shape {list(header.shape)[:4]}"
             raise self.refusal(name, f"{problem}, not {kind} {list(shape)}")
-        if self._size(name) != begin + np.dtype(kind).itemsize * int(np.prod(shape, dtype=object)):
+        if self._size(name) != header.begin + np.dtype(kind).itemsize * int(np.prod(shape, dtype=object)):
             raise self.refusal(name, "its size is not that of its numbers")
-        return begin
+        return header.begin
 
 
 def _described(error: ValidationError) -> str:

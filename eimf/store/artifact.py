@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eimf.errors import ArtifactError, on_one_line
 from eimf.store import keys
+from eimf.store.arrays import map_array, write_array
 from eimf.store.files import (
     file_lock,
     fsync,
@@ -93,6 +95,11 @@ class Artifact:
             raise ArtifactError(str(path), f"no column {min(missing)!r}", BUILD_AGAIN)
         return table
 
+    def array(self, name: str, dtype: type[np.number]) -> np.ndarray:
+        """A one-dimensional array of this artifact, `name` without its ending: mapped into memory and read-only.
+        Raises ArtifactError if it is damaged or not of this type."""
+        return map_array(self.file(f"{name}.npy"), dtype, BUILD_AGAIN)
+
     def parent(self, kind: str) -> str:
         """Key of the artifact of this kind that it was built from. Raises ArtifactError if there is none."""
         key = self.manifest.parents.get(kind)
@@ -125,6 +132,11 @@ class Staging:
         """Write one Parquet file (zstd), `name` without its ending."""
         pq.write_table(table, self.folder / f"{name}.parquet", compression="zstd")
         self._rows[f"{name}.parquet"] = table.num_rows
+
+    def write_array(self, name: str, array: np.ndarray) -> None:
+        """Write one array as an `.npy` file, `name` without its ending, for `Artifact.array`."""
+        write_array(self.folder / f"{name}.npy", array)
+        self._rows[f"{name}.npy"] = len(array)
 
     def entries(self) -> dict[str, FileEntry]:
         """Size, rows and sha256 of every file, flushed to disk."""

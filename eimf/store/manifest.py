@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eimf.errors import ArtifactError
 from eimf.store import keys
 
-FORMAT = 3
+FORMAT = 4
 NAME = "manifest.json"
 BUILD_AGAIN = "remove the folder of this artifact, and build it again"
 _LARGEST = 16 << 20
@@ -41,7 +41,7 @@ class FileEntry(BaseModel):
     size: Annotated[int, Field(ge=0)]
     """Bytes."""
     rows: Annotated[int, Field(ge=0)] | None = None
-    """Rows, for a Parquet file."""
+    """Rows of a Parquet file, numbers of an array."""
 
 
 class Signed(BaseModel):

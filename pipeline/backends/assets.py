@@ -21,6 +21,7 @@ from eimf.errors import MissingError, ModelError
 from eimf.store import keys
 from eimf.store.files import fsync, remove_stale_dirs, remove_stale_files, temporary_dir, write_atomic
 from pipeline.console import info
+from pipeline.paths import local_path
 
 SCHEME = "asset:"
 
@@ -103,14 +104,6 @@ def cache_folder() -> Path:
         return Path.home() / ".cache" / "eimf"
     except RuntimeError as error:  # a user without a name, as in some containers
         raise MissingError("EIMF_CACHE", "not set, and this user has no home folder", "name a folder in it") from error
-
-
-def local_path(spec: str, folder: Path) -> Path:
-    """A path relative to `folder`, or to a home folder if it begins with `~` or `~USER`."""
-    try:
-        return folder / Path(spec).expanduser()
-    except (RuntimeError, ValueError):  # no such user, or no possible name
-        return folder / spec
 
 
 def take_note(note: Path, content: bytes) -> None:

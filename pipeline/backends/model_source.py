@@ -7,8 +7,9 @@ from pathlib import Path
 
 from eimf.errors import MissingError, ModelError, UserError
 from eimf.store import keys
-from pipeline.backends.assets import SCHEME, asset_folder, cache_folder, find_asset, local_path, take_note
+from pipeline.backends.assets import SCHEME, asset_folder, cache_folder, find_asset, take_note
 from pipeline.console import info
+from pipeline.paths import local_path
 
 _LARGE = 16 << 20
 _COMMIT = re.compile("[0-9a-f]{40}")

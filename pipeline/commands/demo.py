@@ -60,7 +60,7 @@ def run_demo(recipe: Recipe, store: Store, bundle: Path) -> None:
 def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     """Print the typical users of the largest clusters: the latest titles that the LLM was shown, and the interests that
     it inferred, with the titles it gave as evidence."""
-    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
+    titles = schema.display_names(artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA]))
     ids = artifacts["dataset"].table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
     clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
     cluster_of = dict(_pairs(artifacts["typical_users"].table("typical_users"), schema.USER, schema.CLUSTER))

@@ -6,45 +6,34 @@ from typing import TYPE_CHECKING
 
 from eimf import schema
 from eimf.config import CleaningSettings, DatasetSettings, SplitSettings, TextSettings
-from eimf.data.files import check_file
-from eimf.store import keys
 from eimf.store.artifact import Staging
-from pipeline.backends.assets import SCHEME, data_file, find_asset
 from pipeline.console import info
+from pipeline.recipe import Recipe
+from pipeline.stages.raw_files import raw_identity, resolve_files
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
     from eimf.data.prepare import Prepared
 
+_TELL_TIES = 0.01
+"""Share of tied neighbors from which on a line is printed."""
 
-def dataset_stage(
-    settings: DatasetSettings, cleaning: CleaningSettings, split: SplitSettings, text: TextSettings, folder: Path
-) -> Stage:
-    """Keyed by the content of both raw files, and by every setting of how they are read; relative paths start at
-    `folder`. Raises DataError if a file is not there."""
+
+def dataset_stage(recipe: Recipe) -> Stage:
+    """Keyed by the content of the raw files, and by every setting of how they are read. Raises DataError if a file is
+    not there."""
+    settings = recipe.dataset
+    parts = {"cleaning": recipe.cleaning, "split": recipe.split, "text": recipe.text}
     configuration = {
-        "interactions": _source(settings.interactions, folder, "dataset.interactions"),
-        "items": _source(settings.items, folder, "dataset.items"),
-        "dataset": settings.model_dump(mode="json", exclude={"name", "interactions", "items"}),
-        "cleaning": cleaning.model_dump(mode="json"),
-        "split": split.model_dump(mode="json"),
-        "text": text.model_dump(mode="json"),
+        "files": raw_identity(settings, recipe.folder),
+        "dataset": settings.model_dump(mode="json", exclude={"name", "format", "path", "interactions", "items"}),
+        **{name: part.model_dump(mode="json") for name, part in parts.items()},
     }
-    return Stage(1, "dataset", 4, (), configuration, partial(_build_dataset, settings, cleaning, split, text, folder))
+    build = partial(_build, settings, recipe.cleaning, recipe.split, recipe.text, recipe.folder)
+    return Stage(1, "dataset", 4, (), configuration, build)
 
 
-def _source(spec: str | None, folder: Path, field: str) -> str:
-    """The identity of a raw file: that of its asset, or the sha256 of its bytes."""
-    assert spec is not None
-    if spec.startswith(SCHEME):
-        name, _, file = spec.removeprefix(SCHEME).partition("/")
-        return f"{find_asset(name, field).identity} {file}"
-    path = data_file(spec, folder, field)
-    check_file(path, field)
-    return f"sha256:{keys.file_digest(path)}"
-
-
-def _build_dataset(
+def _build(
     settings: DatasetSettings,
     cleaning: CleaningSettings,
     split: SplitSettings,
@@ -53,52 +42,63 @@ def _build_dataset(
     artifacts: Artifacts,
     staging: Staging,
 ) -> Summary:
-    """Read, check and number the raw files; print each notice. Returns the counts."""
+    """Read, clean, number and split the raw files; print each notice. Returns the counts."""
+    from eimf.data.order import Ties
     from eimf.data.prepare import prepare
-    from eimf.data.read import read_events, read_items
+    from eimf.data.read import item_columns, read_items, reader_of
 
-    columns = settings.columns
-    assert settings.interactions is not None and settings.items is not None
-    events_file = data_file(settings.interactions, folder, "dataset.interactions")
-    items_file = data_file(settings.items, folder, "dataset.items")
-    names = (columns.user or "user_id", columns.item or "item_id", columns.order or "order", columns.timestamp)
-    texts = text.columns or ("title", "categories", "brand")
+    raw = resolve_files(settings, folder)
+    items, names = None, []
+    if raw.item_files:
+        columns, names = item_columns(raw.item_format, raw.item_files, settings, text.columns)
+        items = read_items(raw.item_format, raw.item_files, columns, names, settings.table)
+    events = reader_of(raw.format, settings, cleaning.bad_rows).read(raw.event_files)
     ready = prepare(
-        read_events(events_file, *names, bad_rows=cleaning.bad_rows),
-        read_items(items_file, columns.item_key or "item_id", columns.title or "title", texts),
-        bad_rows=cleaning.bad_rows,
-        min_events=cleaning.min_events,
-        max_chars=text.max_chars,
-        remove_html=text.clean_html,
+        events,
+        items,
+        cleaning=cleaning,
         split=split,
+        text=text,
+        text_columns=tuple(names),
+        ties=Ties(settings.ties_seed if settings.ties == "shuffled" else None),
     )
-    for notice in ready.notices:
-        info(f"       note: {notice}")
-    staging.write_table("events", ready.events)
-    staging.write_table("eval_cases", ready.eval_cases)
-    staging.write_table("items", ready.items)
-    staging.write_table("users", ready.users)
-    staging.write_table("rejected", ready.rejected)
-    return _counts(ready)
+    _write(ready, staging)
+    summary = {**_counts(ready), "protocol": split.protocol, "format": raw.format.name, "notices": list(ready.notices)}
+    _tell(ready, settings.ties)
+    return summary
+
+
+def _write(ready: "Prepared", staging: Staging) -> None:
+    staging.write_array("item_idx", ready.item_idx)
+    if ready.timestamps is not None:
+        staging.write_array("timestamp", ready.timestamps)
+    for name in ("users", "items", "eval_cases", "cleaning"):
+        staging.write_table(name, getattr(ready, name))
+    if ready.removed is not None:
+        staging.write_table("removed", ready.removed)
 
 
 def _counts(ready: "Prepared") -> Summary:
     """How many users, items and events there are, were left out or cleaned, and how many test targets are repeats."""
-    from eimf.data.histories import read_histories
-
-    num_users, num_items = ready.users.num_rows, ready.items.num_rows
-    histories = read_histories(ready.events, ready.eval_cases, num_users=num_users, num_items=num_items)
+    histories = ready.histories()
     repeated = histories.repeated(histories.cases[schema.TEST])
     return {
-        "users": num_users,
-        "items": num_items,
-        "events": ready.events.num_rows,
-        "rejected": ready.num_bad_rows,
-        "short_users": ready.num_short_users,
-        "cleaned": ready.num_cleaned_items,
-        "untitled": ready.items[schema.TITLE].null_count,
+        "users": histories.num_users,
+        "items": histories.num_items,
+        "events": len(histories.item_idx),
+        **ready.counts,
         "test_targets": len(repeated),
         "repeated_targets": int(repeated.sum()),
-        **ready.split_counts,
-        "notices": list(ready.notices),
     }
+
+
+def _tell(ready: "Prepared", ties: str) -> None:
+    """Print what a user should know of the data."""
+    for notice in ready.notices:
+        info(f"       note: {notice}")
+    if ready.counts["tied"] >= _TELL_TIES:
+        order = "in the order of the file" if ties == "file" else "shuffled"
+        share = f"{100 * ready.counts['tied']:.0f} %"
+        info(
+            f"       note: {share} of neighboring events of a user have the same time; they are {order} (dataset.ties)"
+        )

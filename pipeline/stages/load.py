@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from eimf.data.histories import Histories, read_histories
+from eimf.data.histories import Histories
+from pipeline.histories import read_dataset
 from pipeline.stages.stage import Artifacts
 
 if TYPE_CHECKING:
@@ -24,11 +25,5 @@ def supervision_of(artifacts: Artifacts, histories: Histories) -> "Supervision |
 
 
 def histories_of(artifacts: Artifacts) -> Histories:
-    """The events and evaluation cases of the `dataset` artifact. Loads no torch: stage one reads them too."""
-    dataset = artifacts["dataset"]
-    return read_histories(
-        dataset.table("events"),
-        dataset.table("eval_cases"),
-        num_users=int(dataset.summary_number("users")),
-        num_items=int(dataset.summary_number("items")),
-    )
+    """The events and evaluation cases of the `dataset` artifact, as `read_dataset` reads them."""
+    return read_dataset(artifacts["dataset"])

@@ -94,12 +94,13 @@ def _build_closed(
 
 
 def _prompt_histories(settings: PromptSettings, artifacts: Artifacts) -> "tuple[dict[int, PromptHistory], int]":
-    """What each typical user's prompt shows, and how many users have no title. Raises DataError if all have none."""
+    """What each typical user's prompt shows, and how many users have no item with a name. Raises DataError if all have
+    none."""
     from eimf.esim.prompt import prompt_history
     from pipeline.stages.load import histories_of
 
     train = histories_of(artifacts).training()
-    titles = artifacts["dataset"].table("items", [schema.TITLE])[schema.TITLE].to_pylist()
+    titles = schema.display_names(artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA]))
     typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
     histories = {}
     for user in typical:
@@ -108,7 +109,7 @@ def _prompt_histories(settings: PromptSettings, artifacts: Artifacts) -> "tuple[
         if history is not None:
             histories[user] = history
     if not histories:
-        problem = f"no typical user of {len(typical)} has an item with a title in training"
+        problem = f"no typical user of {len(typical)} has an item with a title or another text in training"
         raise DataError("dataset.columns.title", problem, "name a column with titles: the LLM reads them")
     return histories, len(typical) - len(histories)
 
@@ -124,9 +125,9 @@ def _catalogue(artifacts: Artifacts) -> "Catalogue":
     from pipeline.stages.load import histories_of
 
     train = histories_of(artifacts).training()
-    items = artifacts["dataset"].table("items", [schema.TITLE, schema.TEXT])
-    titles, texts = (items[name].to_pylist() for name in (schema.TITLE, schema.TEXT))
-    return read_catalogue(titles, texts, train.item_idx, train.offsets)
+    items = artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA])
+    titles, metadata = (items[name].to_pylist() for name in (schema.TITLE, schema.METADATA))
+    return read_catalogue(titles, metadata, train.item_idx, train.offsets)
 
 
 def _offers(

@@ -14,6 +14,7 @@ from pipeline.recipe import Recipe
 from pipeline.stages.checkpoint import checkpoint_stage
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.gain_test import GainDecision, decision_of
+from pipeline.stages.item_table import require_item_table, require_texts
 from pipeline.stages.lockfile import read_lock, save_lock, settings_behind
 from pipeline.stages.metrics import metrics_stage
 from pipeline.stages.signal_check import find_signal_check, run_signal_check
@@ -97,8 +98,8 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store
         if not decision.passes:
             heads = heads.without_interests()
             artifacts = _of_source(heads.source, artifacts, store)
-    job = TrainingJob(recipe.model, heads, recipe.train, recipe.keep_seen, recipe.runtime)
-    metrics = metrics_stage(recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime)
+    job = TrainingJob(recipe.model, heads, recipe.train, recipe.evaluate.keep_seen, recipe.runtime)
+    metrics = metrics_stage(recipe.evaluate, recipe.runtime)
     return ResolvedTraining(label_of(job, decision), artifacts, job, decision, checkpoint_stage(job), metrics)
 
 
@@ -112,6 +113,8 @@ def _stage_two_artifacts(
     dataset: Artifact | None, recipe: Recipe, store: Store, esim_key: str | None
 ) -> dict[str, Artifact]:
     dataset = dataset or _missing(recipe, store, "dataset")
+    if recipe.heads.source is not None:
+        require_texts(dataset, f"the preset {recipe.heads.preset}")
     given, source = _given_esim(esim_key, dataset, store) if esim_key else None, recipe.heads.source
     if source is None:
         return {"dataset": dataset}
@@ -136,10 +139,12 @@ def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artif
     """The dataset of the raw files if they are present, so that a changed file is noticed; else that of the lock. With
     `build`, stage 1 runs if the raw files are present and the store lacks their dataset."""
     try:
-        stage = dataset_stage(recipe.dataset, recipe.cleaning, recipe.split, recipe.text, recipe.folder)
+        stage = dataset_stage(recipe)
     except DataError:  # a training node
         return read_lock(store, settings_behind(recipe, "dataset"))
     dataset = find(stage, store, {})
+    if dataset is None and recipe.heads.source is not None:
+        require_item_table(recipe, f"the preset {recipe.heads.preset}")
     if dataset is None and build:
         dataset, _ = find_or_build(stage, store, {})
         save_lock(store, settings_behind(recipe, "dataset"), dataset)

@@ -12,6 +12,7 @@ from pipeline.recipe import Recipe
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.esim import esim_stage
 from pipeline.stages.interests import interests_stage
+from pipeline.stages.item_table import require_item_table, require_texts
 from pipeline.stages.lockfile import STAGE_TWO_KINDS, save_lock, settings_behind
 from pipeline.stages.requests import requests_stage
 from pipeline.stages.stage import Stage, find_or_build
@@ -22,6 +23,7 @@ from pipeline.stages.users import clusters_stage, typical_users_stage, user_vect
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
     """Stages 1 to 9. Returns every artifact by kind."""
     store.remove_stale()
+    require_item_table(recipe, "stage one")
     with closing(engines or engines_of(recipe, store)) as engines:
         check_chosen_backbone(recipe.model)
         # All configurations first: a wrong model or template fails before minutes are spent.
@@ -32,6 +34,8 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
         for stage in stages:
             artifacts[stage.kind], is_new = find_or_build(stage, store, artifacts)
             built |= {stage.kind} if is_new else set()
+            if stage.kind == "dataset":
+                require_texts(artifacts["dataset"], "stage one")
             if stage.kind in STAGE_TWO_KINDS:
                 save_lock(store, settings_behind(recipe, stage.kind), artifacts[stage.kind])
     requests = artifacts["interests"].summary_number("llm_requests") if "interests" in built else 0
@@ -45,7 +49,7 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
     template = load_template(recipe.prompt.template, recipe.folder)
     runtime = recipe.runtime
     return [
-        dataset_stage(recipe.dataset, recipe.cleaning, recipe.split, recipe.text, recipe.folder),
+        dataset_stage(recipe),
         item_vectors_stage(engines, runtime.encode_batch_size),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),

@@ -22,7 +22,8 @@ def write_real(folder: Path, target: Path) -> None:
     events = read_events(folder / "interactions.parquet", "user_id", "item_id", "order", None)
     items = read_items(folder / "items.parquet", "item_id", "title", ("title",))
     ready = prepare(events, items, bad_rows="reject", min_events=3, max_chars=300)
-    _write(ready.events[schema.USER].to_numpy(), ready.events[schema.ITEM].to_numpy(), target)
+    users = np.arange(ready.users.num_rows)
+    _write(np.repeat(users, np.diff(ready.offsets)), ready.item_idx, target)
 
 
 def write_generated(items: int, users: int, mean_length: int, target: Path, seed: int = 2026) -> None:
@@ -56,7 +57,7 @@ def _write(user_idx: np.ndarray, item_idx: np.ndarray, target: Path) -> None:
 def read_histories(path: Path | str) -> Histories:
     """What `write_real` or `write_generated` wrote, split leave-one-out."""
     events = pq.read_table(path)
-    user_idx, item_idx = (events[name].to_numpy().astype(np.int64) for name in (schema.USER, schema.ITEM))
+    user_idx, item_idx = (events[name].to_numpy() for name in (schema.USER, schema.ITEM))
     offsets = np.searchsorted(user_idx, np.arange(int(user_idx[-1]) + 2))
     split = leave_one_out(item_idx, offsets)
     return Histories(item_idx, offsets, split.num_train, int(item_idx.max()), cases=split.cases)

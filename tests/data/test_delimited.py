@@ -6,15 +6,23 @@ import random
 
 import pytest
 
-from eimf.data.files import read_columns
-from eimf.errors import DataError
+from eimf.config import TableSettings
+from eimf.data.delimited import read_delimited
+from eimf.data.formats.table import read_table
+from eimf.data.source import RawFile
+from eimf.data.text_file import Layout
+from eimf.errors import DataError, SettingError
+
+Rows = list[tuple[str | None, ...]]
 
 
-def read(tmp_path, content: str | bytes, name: str = "f.csv") -> list[tuple[str | None, ...]]:
+def read(tmp_path, content: str | bytes, name: str = "f.csv", **table) -> Rows:
     """The columns `a` and `b` of a file, row by row."""
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    table = read_columns(tmp_path / name, "dataset.items", [("s", "a"), ("s", "b")])
-    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    file = RawFile(name, tmp_path / name)
+    return [
+        row for frame in read_table(file, ["a", "b"], TableSettings(**table), "dataset.items") for row in frame.rows()
+    ]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -80,12 +88,26 @@ def test_empty_lines_are_no_rows(tmp_path):
 
 
 def test_encodings_and_long_fields(tmp_path):
-    with pytest.raises(DataError, match=r"cannot be read \(.*UTF8.*; give .* a CSV or TSV file in UTF-8"):
-        read(tmp_path, "a,b\ni0,é\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"cannot be read \(.*utf-8"):
+    for content, line in (("a,b\ni0,é\n", 2), ("a,é\n", 1), ('a,b\r\ni0,"x\r\ny"\r\ni1,"é"\r\n', 4)):
+        with pytest.raises(DataError, match=rf"\(line {line} is not utf-8 text\); set dataset\.table\.encoding"):
+            read(tmp_path, content.encode("latin-1"))
+    content = 'a,b\ni0,é\ni1,"ß ""x"""\n'
+    for encoding in ("latin-1", "utf-16", "utf-16-le", "cp1252", "utf-8-sig"):
+        assert read(tmp_path, content.encode(encoding), encoding=encoding) == [("i0", "é"), ("i1", 'ß "x"')]
+    with pytest.raises(DataError, match=r"\(line 1 is not utf-8 text\)"):
         read(tmp_path, "a,b\ni0,x\n".encode("utf-16"))
-    long = "x" * 9_000_000
-    assert read(tmp_path, f'a,b\ni0,"{long}"\n') == [("i0", long)]
+    with pytest.raises(DataError, match=r"\(line 3 is not cp1252 text\)"):
+        read(tmp_path, b"a,b\ni0,\xe9\ni1,\x81\n", encoding="cp1252")
+    for encoding in ("utf-9", "base64"):
+        with pytest.raises(SettingError, match=rf"dataset\.table\.encoding: '{encoding}' is no encoding"):
+            read(tmp_path, "a,b\n", encoding=encoding)
+
+
+@pytest.mark.parametrize("content", ['a,b\ni0,"{long}"\ni1,y', "a,b\ni0,{long}\n\ni1,y\n", 'a,b\ni0,{long}"\ni1,y\n'])
+def test_fields_longer_than_what_is_parsed_at_a_time(tmp_path, content):
+    long = "x" * 1_500_000
+    rows = read(tmp_path, content.format(long=long))
+    assert [rows[0][1].strip('"') == long, rows[1:]] == [True, [("i1", "y")]]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -101,8 +123,57 @@ def test_every_file_is_read_as_pythons_strict_reader_reads_it(tmp_path, seed):
         assert all(len(row) == 2 for row in wanted)
     except (csv.Error, AssertionError):
         wanted = None
-    if not wanted:
-        with pytest.raises(DataError):
-            read(tmp_path, content)
-    else:
-        assert read(tmp_path, content) == [(a or None, b or None) for a, b in wanted]
+    (tmp_path / "f.csv").write_text(content)
+    for block in (1, 7, 64):
+        frames = read_delimited(RawFile("f.csv", tmp_path / "f.csv"), ["a", "b"], Layout(","), "dataset.items", block)
+        if wanted is None:
+            with pytest.raises(DataError):
+                list(frames)
+        else:
+            rows = [row for frame in frames for row in frame.rows()]
+            assert rows == [(a or None, b or None) for a, b in wanted]
+
+
+ROWS = [("1", "x y"), ("2", None), ("ü", "a:b")]
+
+
+@pytest.mark.parametrize("separator", ["::", ";", "|", " \u00a6 ", "12345678"])
+def test_separators_of_one_to_eight_characters(tmp_path, separator):
+    lines = [separator.join(field or "" for field in row) for row in [("a", "b"), *ROWS]]
+    for content in ("\n".join(lines), "\r\n".join(lines) + "\r\n"):
+        assert read(tmp_path, content, "f.dat", separator=separator) == ROWS
+    bare = "\n".join(lines[1:])
+    assert read(tmp_path, bare, "f.dat", separator=separator, header=("a", "b")) == ROWS
+    quoted = f'"a"{separator}b\n"1"{separator}"x{separator}y"\n'
+    assert read(tmp_path, quoted, "f.txt", separator=separator) == [("1", f"x{separator}y")]
+
+
+def test_files_without_a_header(tmp_path):
+    assert read(tmp_path, "1,x\n2,y", header=("a", "b")) == [("1", "x"), ("2", "y")]
+    assert read(tmp_path, '1,"x"\n\n2,5" disk', header=("a", "b")) == [("1", "x"), ("2", '5" disk')]
+    with pytest.raises(DataError, match="line 2 has 3 fields, 2 columns are named"):
+        read(tmp_path, "1,x\n2,y,z", header=("a", "b"))
+    with pytest.raises(
+        DataError, match=r"line 1 has 1 fields, 2 columns are named \(should dataset\.table\.separator be ';'\?\)"
+    ):
+        read(tmp_path, "1;x\n2;y", header=("a", "b"))
+
+
+@pytest.mark.parametrize("separator", ["::", "\t", ";", "|"])
+def test_a_wrong_separator_is_named(tmp_path, separator):
+    with pytest.raises(DataError, match=r"its header is one column, .*: the separator is not ','") as error:
+        read(tmp_path, f"a{separator}b\n1{separator}2\n")
+    assert f"set dataset.table.separator, perhaps to {separator!r}" in str(error.value)
+
+
+def test_columns_that_are_not_there_or_there_twice(tmp_path):
+    with pytest.raises(DataError, match=r"f\.csv has no column 'b'; name one of 'a', 'c'"):
+        read(tmp_path, "a,c\n1,2\n")
+    with pytest.raises(DataError, match=r"2 columns of .* are called 'b'"):
+        read(tmp_path, "a,b,b\n1,2,3\n")
+    assert read(tmp_path, "c,a,c,b\n1,2,3,4\n") == [("2", "4")]
+    with pytest.raises(DataError, match=r"set dataset\.table\.separator if it is delimited text"):
+        read(tmp_path, "a b\n", "f.txt")
+    for separator in ('"', "a\n"):
+        with pytest.raises(SettingError, match=r"dataset\.table\.separator"):
+            read(tmp_path, "a b\n", separator=separator)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eimf import schema
 from eimf.data.eval_cases import EvalCases, eval_cases_table
-from eimf.data.histories import Histories, read_histories, training_mask
+from eimf.data.histories import Histories, read_histories
 from eimf.errors import DataError
 from tests import world as planted
 from tests.strategies import any_histories
@@ -49,27 +49,41 @@ def test_cases_that_do_not_fit_the_events_are_refused(user_idx, history_end, ite
         Histories(np.array([1, 2, 3, 1]), np.array([0, 3, 4]), np.array([2, 0]), 3, cases={schema.TEST: cases})
 
 
-def events(user_idx: list[int], train: list[bool]) -> pa.Table:
-    count = len(user_idx)
-    return pa.table([user_idx, [1] * count, [None] * count, train], schema=schema.EVENTS)
+def users(num_events: list[int], num_train: list[int]) -> pa.Table:
+    count = len(num_events)
+    ids = [f"u{number}" for number in range(count)]
+    return pa.table([range(count), ids, num_events, num_train], schema=schema.USER_IDS)
 
 
 @pytest.mark.parametrize(
-    ("user_idx", "train", "problem"),
+    ("num_events", "num_train", "problem"),
     [
-        ([0, 0, 0], [True, False, True], "a training event comes after one that is not"),
-        ([0, 0, 1, 0], [True] * 4, "the events are not those of users 0 to 1 in turn"),
-        ([0, 2], [True] * 2, "the events are not those of users 0 to 1 in turn"),
-        ([], [], "the events are not those of users 0 to 1 in turn"),
+        ([2, 2], [1, 1], "offsets of 2 users do not span the 3 events"),
+        ([4, -1], [1, 1], "user 1 has -1 events"),
+        ([2, 1], [1, 2], "user 1 has 1 events, 2 of them for training"),
+        ([], [], "offsets of 0 users do not span the 3 events"),
     ],
 )
-def test_events_that_are_not_in_order_are_refused(user_idx, train, problem):
+def test_users_that_do_not_fit_the_events_are_refused(num_events, num_train, problem):
     with pytest.raises(DataError, match=f"histories: {problem}"):
-        read_histories(events(user_idx, train), NO_CASES, num_users=2, num_items=5)
+        read_histories(np.array([1, 2, 3], np.int32), users(num_events, num_train), NO_CASES, num_items=3)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_timestamp_that_is_no_time_is_refused(wrong):
+    arrays = np.array([1, 2, 3], np.int32), users([3], [1]), NO_CASES
+    with pytest.raises(DataError, match="histories: a timestamp is not a finite number"):
+        read_histories(*arrays, num_items=3, timestamps=np.array([1.0, 2.0, wrong]))
+
+
+def test_no_event_at_all_is_refused():
+    with pytest.raises(DataError, match="histories: there is no event"):
+        read_histories(np.array([], np.int32), users([0], [0]), NO_CASES, num_items=3)
 
 
 def test_users_and_items_without_events_are_counted():
-    data = read_histories(events([1, 1, 3], [True, True, False]), NO_CASES, num_users=5, num_items=4)
+    table = users([0, 2, 0, 1, 0], [0, 2, 0, 0, 0])
+    data = read_histories(np.ones(3, np.int32), table, NO_CASES, num_items=4)
     assert (data.num_users, data.num_items) == (5, 4)
     assert data.offsets.tolist() == [0, 0, 2, 2, 3, 3] and data.num_train.tolist() == [0, 2, 0, 0, 0]
     assert data.frequency().tolist() == [2, 0, 0, 0]
@@ -115,19 +129,24 @@ def test_slices_of_the_flat_arrays_are_the_lists_of_each_user(lists, random):
 @given(any_histories())
 def test_the_tables_of_a_dataset_are_read_back_as_they_were(data):
     count = len(data.item_idx)
-    user_idx = np.repeat(np.arange(data.num_users), np.diff(data.offsets))
-    columns = (user_idx, data.item_idx, np.arange(count, dtype=float), training_mask(data.offsets, data.num_train))
-    table = pa.table(list(columns), names=schema.EVENTS.names).cast(schema.EVENTS)
-    read = read_histories(table, eval_cases_table(data.cases), num_users=data.num_users, num_items=data.num_items)
+    table = users(np.diff(data.offsets).tolist(), data.num_train.tolist())
+    arrays = {"num_items": data.num_items, "timestamps": np.arange(count, dtype=float)}
+    read = read_histories(data.item_idx.astype(np.int32), table, eval_cases_table(data.cases), **arrays)
     for name in ("item_idx", "offsets", "num_train"):
         assert getattr(read, name).tolist() == getattr(data, name).tolist()
     assert read.timestamps.tolist() == list(range(count))
     lists = [data.item_idx[begin:end].tolist() for begin, end in pairwise(data.offsets)]
     training = [items[:-2] for items in lists]
     assert read.frequency().tolist() == [sum(row.count(n) for row in training) for n in range(1, read.num_items + 1)]
-    owner, event = read.training_events()
-    assert read.item_idx[event].tolist() == list(chain(*training))
-    assert owner.tolist() == [user for user, row in enumerate(training) for _ in row]
+    for size in (1, 7, 1 << 20):
+        blocks = list(read.training_blocks(size))
+        assert list(chain(*(users for users, _, _ in blocks))) == list(range(read.num_users))
+        owner = [users.start + row for users, rows, _ in blocks for row in rows.tolist()]
+        assert owner == [user for user, row in enumerate(training) for _ in row]
+        assert [read.item_idx[event].tolist() for _, _, event in blocks] == [
+            list(chain(*(training[user] for user in users))) for users, _, _ in blocks
+        ]
+        assert all(len(event) <= size or len(users) == 1 for users, _, event in blocks)
     for split, held_out in ((schema.VALID, 2), (schema.TEST, 1)):
         cases = read.cases[split]
         assert cases.item_idx.tolist() == [items[-held_out] for items in lists]

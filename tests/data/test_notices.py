@@ -1,15 +1,24 @@
 """Odd data are taken as they are, with a line that says so."""
 
+import numpy as np
 import polars as pl
 import pytest
 
+from eimf.data.event_log import read_log
 from eimf.data.notices import notices
 
 
 def lines(user=("u",) * 4, item=("a",) * 4, order=(1, 2, 3, 4), timestamp=(None,) * 4) -> list[str]:
     events = pl.DataFrame({"user_id": user, "item_id": item, "order": order})
-    events = events.with_columns(pl.Series("timestamp", timestamp, pl.Float64))
-    return list(notices(events, pl.DataFrame({"title": ["x"]})))
+    log = read_log([events.with_columns(pl.Series("timestamp", timestamp, pl.Float64))])
+    return list(notices(log, np.arange(len(log)), pl.DataFrame({"title": ["x"], "metadata": ["x"]})))
+
+
+def test_data_without_titles_get_a_notice():
+    log = read_log([pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "order": [1]})])
+    assert list(notices(log, np.arange(1), pl.DataFrame({"title": [None], "metadata": [None]}))) == [
+        "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
+    ]
 
 
 def test_ordinary_data_has_no_notices():

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from eimf.data.numbers import as_order, as_seconds, check_digits, check_usable, exact_numbers
+from eimf.data.order_keys import join_orders
 from eimf.errors import DataError
 
 NEW_YEAR = 1704067200
@@ -14,7 +15,8 @@ BIG = 2**62
 
 
 def order(values, dtype=None) -> list:
-    return as_order(exact_numbers(pl.Series("n", values, dtype), "f"), "f").to_list()
+    keys = as_order(exact_numbers(pl.Series("n", values, dtype), "f"), "f")
+    return (keys.to_physical() if keys.dtype.is_temporal() else keys).to_list()
 
 
 def seconds(values, dtype=None) -> list:
@@ -145,3 +147,21 @@ def test_a_value_that_is_neither_number_nor_date_is_named(values, problem):
 def test_other_types_are_refused(values):
     with pytest.raises(DataError, match=r"dataset\.columns\.order: column 'n' of type .* cannot be used"):
         exact_numbers(pl.Series("n", values), "dataset.columns.order")
+
+
+def test_keys_of_chunks_are_joined_without_the_loss_of_a_digit():
+    def joined(*chunks: pl.Series) -> list:
+        return join_orders(chunks).tolist()
+
+    assert joined(pl.Series([BIG + 1, None]), pl.Series([BIG], dtype=pl.Int64)) == [BIG + 1, 0, BIG]
+    assert joined(pl.Series([1]), pl.Series([1.5])) == [1, 1.5]
+    assert joined(pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Series([3])) == [2**64 - 1, 3]
+    times = pl.Series(["2024-01-01"]).str.to_date()
+    assert joined(times) == [NEW_YEAR // 86400]
+    # Nanoseconds in one chunk only: all become nanoseconds.
+    assert joined(times.cast(pl.Datetime("ns")), times.cast(pl.Datetime("us"))) == [NEW_YEAR * 10**9] * 2
+    assert joined(pl.Series([Decimal("2.5"), Decimal("1.5")]), pl.Series([Decimal("1.50")])) == [2, 1, 1]
+    with pytest.raises(DataError, match="integers next to fractions: floats of 2.53 or more have lost digits"):
+        joined(pl.Series([BIG + 1]), pl.Series([1.5]))
+    with pytest.raises(DataError, match="integers below 0 and above 2.63"):
+        joined(pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Series([-3]))

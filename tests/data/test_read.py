@@ -13,10 +13,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eimf.data.files import read_columns
-from eimf.data.read import read_events, read_items
+from eimf.config import ColumnSettings, DatasetSettings, TableSettings
+from eimf.data import read
+from eimf.data.formats.table import TABLE_FORMAT as TABLE
+from eimf.data.source import open_source
 from eimf.errors import DataError
 from tests import world as planted
+
+
+def read_events(path, user, item, order, timestamp=None, bad_rows="stop") -> pl.DataFrame:
+    """The events of a table, dates as the integers that they are sorted by."""
+    columns = ColumnSettings(user=user, item=item, order=order, timestamp=timestamp)
+    reader = read.reader_of(TABLE, DatasetSettings(name="t", columns=columns), bad_rows)
+    events = pl.concat(reader.read(open_source(path, "dataset.interactions").files))
+    order = events["order"]
+    keys = order.to_physical() if order.dtype.is_temporal() else order
+    return events.drop("file").with_columns(keys).with_row_index("row")
+
+
+def read_items(path, key, title, text) -> pl.DataFrame:
+    columns = read.chosen_columns(TABLE, ColumnSettings(item_key=key, title=title))
+    return read.read_items(TABLE, open_source(path, "dataset.items").files, columns, text, TableSettings())
 
 
 def events_of(path, **columns) -> pl.DataFrame:
@@ -56,12 +73,12 @@ def test_list_columns_and_a_column_of_our_own_name(tmp_path):
     ("content", "message"),
     [
         ("user_id,item_id,order\n", "holds no rows"),
-        ("", "holds no rows"),
-        ("user_id,item_id,when\nu,a,1\n", "dataset.columns.order: 'order' is not a column of dataset.interactions"),
+        ("", "is empty"),
+        ("user_id,item_id,when\nu,a,1\n", r"dataset.columns.order: .* has no column 'order'; name one of 'item_id', 'user_id', 'when', or set dataset.file"),
         ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is neither a number"),
         (
             "user_id,item_id,order,order\nu,a,1,2\n",
-            "order: 2 columns of dataset.interactions are called 'order'; rename",
+            "dataset.interactions: 2 columns of .* are called 'order'; rename",
         ),
     ],
 )
@@ -78,7 +95,7 @@ def test_ids_that_are_missing_and_whole_numbers_with_gaps(tmp_path):
     assert events["item_id"].to_list() == ["a", None, None]
     parts = pl.DataFrame({"i": [1.5, 2.0], "t": ["one", "two"]})
     parts.write_parquet(tmp_path / "items.parquet")
-    assert read_items(tmp_path / "items.parquet", "i", "t", ("t",))["item_id"].to_list() == ["1.5", "2.0"]
+    assert read_items(tmp_path / "items.parquet", "i", "t", ("t",))["item_id"].to_list() == ["1.5", "2"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +126,7 @@ def test_ids_of_any_type_are_the_text_they_stand_for(tmp_path, values, wanted):
         ),
         (pa.array([-(2.0**53), 1, None]), r"ids as floats of 2\^53 or more have lost digits"),
         (pa.array([2.0**24, 1, 0], pa.float32()), r"ids as floats of 2\^24 or more have lost digits"),
-        (pa.array([[1], [2], [3]]), r"of type List\(Int64\) holds no ids"),
+        (pa.array([[[1]], [[2]], [[3]]]), r"of type List\(.*\) holds no ids"),
         (pa.array([{"a": 1}] * 3), r"of type Struct.* holds no ids"),
         (pa.array([b"\xff", b"a", b"b"]), r"of type binary cannot be used \(.*UTF8"),
     ],
@@ -118,7 +135,7 @@ def test_ids_of_any_type_are_the_text_they_stand_for(tmp_path, values, wanted):
 def test_ids_that_cannot_be_told_apart_or_read_are_refused(tmp_path, values, problem):
     for setting, column in (("user", "user_id"), ("item", "item_id")):
         path = write(tmp_path / "e.parquet", **{column: values})
-        with pytest.raises(DataError, match=rf"dataset\.columns\.{setting}: column '{column}'.*{problem}"):
+        with pytest.raises(DataError, match=rf"dataset\.(columns\.{setting}|interactions): .*column '{column}'.*{problem}"):
             events_of(path)
 
 
@@ -133,14 +150,13 @@ def test_times_of_any_zone_are_utc_whether_they_are_needed_or_not(tmp_path, zone
 def test_values_that_polars_panics_on_are_refused_in_one_line(tmp_path):
     zoned = pa.array([[0, 1]], pa.list_(pa.timestamp("us", "+05:30")))
     pq.write_table(pa.table({"item_id": ["a"], "title": zoned}), tmp_path / "i.parquet")
-    with pytest.raises(DataError, match=r"dataset\.columns\.title: column 'title' of type list.* cannot be used"):
+    with pytest.raises(DataError, match=r"dataset\.items: .*column 'title' of type list.*; give numbers or text"):
         read_items(tmp_path / "i.parquet", "item_id", "title", ("title",))
 
 
 def test_other_columns_are_not_read(tmp_path):
     odd = {"none": pa.nulls(3), "nested": pa.array([[{"a": [1]}]] * 3), "bytes": pa.array([b"\xff"] * 3)}
     assert events_of(write(tmp_path / "e.parquet", **odd))["order"].to_list() == [1, 2, 3]
-    assert read_columns(tmp_path / "e.parquet", "f", [("s", "order")]).column_names == ["order"]
 
 
 def test_row_groups_without_rows_and_names_with_dots(tmp_path):
@@ -154,7 +170,7 @@ def test_row_groups_without_rows_and_names_with_dots(tmp_path):
         events_of(tmp_path / "empty.parquet", user="user.id")
 
 
-@pytest.mark.parametrize("cut", [0, 4, 300, -8, -1])
+@pytest.mark.parametrize("cut", [4, 300, -8, -1])
 def test_a_parquet_file_that_is_cut_cannot_be_read(tmp_path, cut):
     path = write(tmp_path / "e.parquet")
     path.write_bytes(path.read_bytes()[:cut])
@@ -182,17 +198,17 @@ def test_paths_that_are_not_files(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         events_of(tmp_path / "odd.parquet")
     (tmp_path / "e.xlsx").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"the ending '\.xlsx'; use one of \.parquet, \.csv, \.tsv"):
+    with pytest.raises(DataError, match=r"the ending '\.xlsx'; use one of \.parquet, "):
         events_of(tmp_path / "e.xlsx")
     (tmp_path / "events.parquet").mkdir()
-    with pytest.raises(DataError, match=r"events\.parquet is a folder; give the path of one"):
+    with pytest.raises(DataError, match=r"events\.parquet holds no visible file"):
         events_of(tmp_path / "events.parquet")
 
 
 def test_a_row_without_a_time_is_an_error_or_has_no_order(tmp_path):
     (tmp_path / "e.csv").write_text("user_id,item_id,order,at\nu,a,1,5\nu,b,soon,6\nu,c,,7\nu,d,4,\n")
     names = (tmp_path / "e.csv", "user_id", "item_id", "order")
-    with pytest.raises(DataError, match=r"row 2 below the header: 'soon' .*, or set dataset\.bad_rows"):
+    with pytest.raises(DataError, match=r"row 2 below the header: 'soon' .*, or set cleaning\.bad_rows"):
         read_events(*names, None)
     assert read_events(*names, None, "reject")["order"].to_list() == [1, None, None, 4]
     both = read_events(*names, "at", "reject")

@@ -87,18 +87,18 @@ def test_verify_and_status_go_on_beyond_a_damaged_manifest(tmp_path, world_folde
 
 
 def test_artifacts_of_the_format_before_are_not_damage_and_their_replies_are_used(tmp_path, world_folder, capsys):
-    """As after an update: format 2, other keys."""
+    """As after an update: another format, other keys."""
     store, recipe = Store(tmp_path), planted.recipe(world_folder)
     run_esim(recipe, store)
     for path in store.root.glob("*/*/manifest.json"):
-        path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 2'))
+        path.write_text(path.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT - 1}'))
         path.parent.rename(path.parent.with_name("0" * 64))
     shutil.rmtree(store.root / "refs")
     assert run_esim(recipe, store)["interests"].summary_number("llm_requests") == 0
     capsys.readouterr()
     run_verify(store)
     lines = capsys.readouterr().out.splitlines()
-    (told,) = [line for line in lines if "format 2 of the store" in line]
+    (told,) = [line for line in lines if f"format {FORMAT - 1} of the store" in line]
     assert told.startswith("9 artifacts of another format, such as ")
     assert lines[-1].startswith("13 of 13 are intact")
 

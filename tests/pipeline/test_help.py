@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli import run
 from pipeline.cli_examples import EXAMPLES
-from tests.command_lines import COMMANDS, PROGRAM, ROOT, TARGETS, VARIABLES, check
+from tests.command_lines import COMMANDS, GROUPS, PROGRAM, ROOT, TARGETS, VARIABLES, check
 
 
 def page(capsys, *words: str) -> str:
@@ -18,21 +18,24 @@ def page(capsys, *words: str) -> str:
 
 def test_the_program_lists_every_command_with_its_whole_summary(capsys):
     text = page(capsys)
-    for name, command in COMMANDS.items():
+    texts = {"": text, **{group: page(capsys, group) for group in GROUPS}}
+    for typed, command in {**COMMANDS, **GROUPS}.items():
+        group, _, name = typed.rpartition(" ")
         summary = command.help.split("\n\n")[0]
-        assert re.search(rf"^  {name} +{re.escape(summary)}$", text, re.MULTILINE)
+        assert re.search(rf"^  {name} +{re.escape(summary)}$", texts[group], re.MULTILINE)
         assert summary.endswith(".") and summary[0].isupper()
     assert run([]) == 2 and capsys.readouterr().out == text == page(capsys)
 
 
 def test_commands_are_those_of_the_readme():
     wanted = "demo esim train evaluate recommend export serve sweep check backbones status verify recipe"
-    assert list(COMMANDS) == wanted.split() and EXAMPLES.keys() == {"eimf", *COMMANDS}
+    assert list(COMMANDS) == [*wanted.split(), "data formats", "data card"]
+    assert EXAMPLES.keys() == {"eimf", *GROUPS, *COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_page_explains_every_argument_and_option(name, capsys):
-    text = page(capsys, name)
+    text = page(capsys, *name.split())
     assert f"Usage: eimf {name} [OPTIONS]" in text
     assert max(map(len, text.splitlines())) <= 100
     for parameter in COMMANDS[name].params:
@@ -72,6 +75,8 @@ def test_the_check_of_examples_refuses_what_does_not_exist():
         "eimf train --datasets x",
         "eimf train -S train.rl=1",
         "eimf recommend",
+        "eimf data",
+        "eimf data format",
         "make esmi",
         "make train BACKBON=sasrec",
         "make train SET=train.lr=fast",

@@ -145,7 +145,7 @@ def test_items_that_a_user_has_had_do_not_count(world):
     text = supervision.item_text_vectors.clone()
     text[item - 1] = supervision.interest_vectors[supervision.cluster[0], 0]
     changed = check_signal(replace(supervision, item_text_vectors=text), histories, seed=0)[1][LLM].auc
-    row, event = histories.training_events()
+    row, event = histories.first_events(np.arange(histories.num_users), histories.num_train)
     had = torch.zeros(USERS, dtype=torch.bool)
     had[row[histories.item_idx[event] == item]] = True
     usual = check_signal(supervision, histories, seed=0)[1][LLM].auc

@@ -206,20 +206,19 @@ def changed(table: pa.Table, name: str, values: list[Any] | None, kind: pa.DataT
 
 def test_tables_of_other_columns_types_and_values_are_refused(trained):
     _, dataset = trained
-    events, cases = dataset.table("events"), dataset.table("eval_cases")
-    count, sizes = events.num_rows, {"num_users": 1, "num_items": 1}
-    for name, values, kind, part in (
-        (schema.TRAIN, None, None, "has no column train"),
-        (schema.ITEM, [1.5] * count, pa.float64(), "has double, not int32"),
-        (schema.ITEM, ["i"] * count, pa.string(), "has string, not int32"),
-        (schema.ITEM, [None, *[1] * (count - 1)], None, "has 1 empty cells"),
-    ):
-        with pytest.raises(ArtifactError, match=part):
-            read_histories(changed(events, name, values, kind), cases, **sizes)
-    with pytest.raises(ArtifactError, match="has no column history_end"):
-        read_histories(events, changed(cases, schema.HISTORY_END, None), num_users=100, num_items=100)
     histories = histories_of({"dataset": dataset})
     users, items = histories.num_users, histories.num_items
+    table, cases = dataset.table("users"), dataset.table("eval_cases")
+    for name, values, kind, part in (
+        (schema.NUM_TRAIN, None, None, "has no column num_train"),
+        (schema.NUM_EVENTS, [1.5] * users, pa.float64(), "has double, not int32"),
+        (schema.NUM_EVENTS, ["i"] * users, pa.string(), "has string, not int32"),
+        (schema.NUM_EVENTS, [None, *[1] * (users - 1)], None, "has 1 empty cells"),
+    ):
+        with pytest.raises(ArtifactError, match=part):
+            read_histories(histories.item_idx, changed(table, name, values, kind), cases, num_items=items)
+    with pytest.raises(ArtifactError, match="has no column history_end"):
+        read_histories(histories.item_idx, table, changed(cases, schema.HISTORY_END, None), num_items=items)
     vectors = pa.array([[0.6, 0.8]] * items, schema.vector_type(2))
     texts = pa.table([pa.array(range(1, items + 1), pa.int32()), vectors], schema=schema.item_vectors(2))
     text_only_supervision(texts, histories)

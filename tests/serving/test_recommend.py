@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -40,10 +41,10 @@ def served(request, tmp_path_factory, world_folder) -> tuple[Recommender, Artifa
 def histories(dataset: Artifact) -> dict[int, list[tuple[str, float]]]:
     """Every user's events in order: item id and time."""
     names = dataset.table("items")[schema.ITEM_ID].to_pylist()
-    events: dict[int, list[tuple[str, float]]] = {}
-    for row in dataset.table("events").to_pylist():
-        events.setdefault(row[schema.USER], []).append((names[row[schema.ITEM] - 1], row[schema.TIMESTAMP]))
-    return events
+    flat = histories_of({"dataset": dataset})
+    times = [None] * len(flat.item_idx) if flat.timestamps is None else flat.timestamps.tolist()
+    events = [(names[item - 1], time) for item, time in zip(flat.item_idx.tolist(), times, strict=True)]
+    return {user: events[begin:end] for user, (begin, end) in enumerate(pairwise(flat.offsets.tolist()))}
 
 
 def ids_of(answer: Recommendations) -> list[str]:

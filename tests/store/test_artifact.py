@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -36,6 +37,21 @@ def test_an_artifact_reads_back_as_written(tmp_path):
     assert artifact.manifest.files["numbers.parquet"].rows == 3
     assert store.listing() == [("numbers", KEY)]
     assert store.get("numbers", KEY[:4]).key == KEY
+
+
+def test_an_array_is_mapped_after_its_sha256_was_checked(tmp_path):
+    store = Store(tmp_path)
+    with store.staging(KEY) as staging:
+        staging.write_array("numbers", np.arange(5, dtype=np.int32))
+        artifact = store.commit(staging, "numbers", KEY, 1, {}, RECORD)
+    assert artifact.array("numbers", np.int32).tolist() == list(range(5))
+    assert artifact.manifest.files["numbers.npy"].rows == 5
+    with pytest.raises(ArtifactError, match=r"numbers\.npy: an array of type <i4.*, not of type <f8; remove"):
+        artifact.array("numbers", np.float64)
+    path = artifact.folder / "numbers.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ArtifactError, match=r"numbers\.npy: damaged"):
+        Store(tmp_path).get("numbers", KEY).array("numbers", np.int32)
 
 
 def test_an_artifact_does_not_exist_before_it_is_committed(tmp_path):
@@ -227,7 +243,7 @@ def test_an_artifact_of_the_format_before_is_refused_in_one_line_and_left_as_it_
     facts = values.pop("summary")
     path.write_text(json.dumps({**values, "format": 2, "facts": facts}))
     before = {file: file.read_bytes() for file in path.parent.iterdir()}
-    with pytest.raises(ArtifactError, match="format 2 of the store, this version reads 3; build it again") as error:
+    with pytest.raises(ArtifactError, match="format 2 of the store, this version reads 4; build it again") as error:
         store.get("numbers", KEY)
     assert "\n" not in str(error.value)
     build(store, OTHER)

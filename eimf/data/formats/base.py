@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
 from eimf.data.source import RawFile, Source
+from eimf.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,17 +61,38 @@ class Format:
     recognizes: Callable[[Source], bool]
     file_order: bool = False
     time_unit: str = "s"
+    items_from_events: bool = False
+    """The files of events say what the items are: `read_items` reads them, each item once."""
+    names: Callable[[RawFile, TableSettings, str], Sequence[str]] | None = None
+    """The names of the columns of a file; None if those of `columns` are always there."""
     notes: tuple[str, ...] = field(default=())
     """Lines about the format for `eimf data formats`, such as which cleaning its papers use."""
 
     def event_files(self, source: Source) -> tuple[RawFile, ...]:
-        """The files with events, in order: those of the first pattern that matches."""
-        return _first_match(source, self.events)
+        """The files with events, in order: those of the first pattern that matches, without files of items (unless the
+        same pattern names both)."""
+        item_files = source.find([pattern for pattern in self.items if pattern not in self.events])
+        events = (source.find((pattern,)) for pattern in self.events)
+        return next((files for matches in events if (files := _without(matches, item_files))), ())
 
     def item_files(self, source: Source) -> tuple[RawFile, ...]:
         """The files with items, in order; empty if there are none."""
-        return _first_match(source, self.items)
+        if self.items_from_events:
+            return self.event_files(source)
+        return next((files for pattern in self.items if (files := source.find((pattern,)))), ())
 
 
-def _first_match(source: Source, patterns: tuple[str, ...]) -> tuple[RawFile, ...]:
-    return next((files for pattern in patterns if (files := source.find((pattern,)))), ())
+def _without(files: tuple[RawFile, ...], others: tuple[RawFile, ...]) -> tuple[RawFile, ...]:
+    return tuple(file for file in files if file not in others)
+
+
+def choose_columns(names: Sequence[str], columns: Sequence[str], file: RawFile, field: str) -> list[str]:
+    """`columns` without repeats. Raises DataError unless each of them is exactly one of the file's `names`."""
+    for column in columns:
+        count = list(names).count(column)
+        if count == 0:
+            hint = f"name one of {', '.join(map(repr, sorted(set(names))))}"
+            raise DataError(field, f"{file.label} has no column {column!r}", hint)
+        if count > 1:
+            raise DataError(field, f"{count} columns of {file.label} are called {column!r}", "rename all but one")
+    return list(dict.fromkeys(columns))

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from eimf import schema
 from eimf.store.artifact import Store
 from pipeline.cli import app
+from pipeline.histories import read_dataset
 from pipeline.serving import load_recommender
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
@@ -31,10 +33,8 @@ def test_one_switch_keeps_seen_items_in_validation_test_and_serving(store, world
     )
     said = capsys.readouterr().out.splitlines()
     dataset = store.get("dataset", kept.checkpoint.manifest.parents["dataset"])
-    events = dataset.table("events").to_pylist()
-    items: dict[int, list[int]] = {}
-    for row in events:
-        items.setdefault(row["user_idx"], []).append(row["item_idx"])
+    histories = read_dataset(dataset)
+    items = {user: each.tolist() for user, each in enumerate(np.split(histories.item_idx, histories.offsets[1:-1]))}
     repeats = {user for user, each in items.items() if each[-1] in each[:-1]}
     assert dataset.manifest.summary["repeated_targets"] == len(repeats)
     # Told once, of the training that leaves them out.

@@ -148,10 +148,8 @@ def test_the_share_of_users_is_capped_and_a_given_number_is_not(world_folder, st
 def test_clusters_and_interests_are_the_planted_groups(world_folder, store):
     artifacts = esim(store, world_folder)
     groups = planted.item_groups(artifacts["dataset"].table("items"))
-    events = artifacts["dataset"].table("events")
-    pairs: dict[int, set[int]] = {}
-    for user, item in zip(events[schema.USER].to_pylist(), events[schema.ITEM].to_pylist(), strict=True):
-        pairs.setdefault(user, set()).add(int(groups[item]))
+    histories = histories_of(artifacts)
+    pairs = [set(groups[items].tolist()) for items in np.split(histories.item_idx, histories.offsets[1:-1])]
     clusters = artifacts["clusters"].table("clusters")[schema.CLUSTER].to_pylist()
     # 15 pairs of 6 groups, 15 clusters: most users share the cluster of a typical user with the same pair; k-means may
     # split one pair and merge two others. By chance it would be 1 in 15.

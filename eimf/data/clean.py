@@ -1,0 +1,131 @@
+"""The steps of cleaning, in order: each leaves out events and says why (`Reason`).
+
+1. types: ids, times and other columns that are missing or unusable (found when the rows are read)
+2. items: events of items without a row in the item table
+3. event types: those that are not asked for
+4. rating: too low
+5. period: before or after the one asked for
+6. new items: items that are older than asked for
+7. repeated events: the same user, item and order as an earlier row
+8. duplicates: further events of a user with the same item, if only one is wanted
+9. long histories: cut or left out
+10. short histories: users and items with too few events, in turn until all have enough
+
+Shapes: E rows of the log, S sorted events, U users, N items.
+"""
+
+import numpy as np
+
+from eimf.config import CleaningSettings
+from eimf.data.core import iterated_core
+from eimf.data.event_log import EventLog
+from eimf.data.order import Ties, sort_log, user_blocks
+from eimf.data.reasons import Reason
+from eimf.data.times import seconds_of
+from eimf.errors import SettingError
+
+
+def clean(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings, ties: Ties) -> np.ndarray:
+    """The rows of the events that are used, user by user in order, [S] int64; `log.reason` of the others says why not.
+
+    `known_items` [N] bool: items with a row in the item table; None without one. Raises SettingError if a setting needs
+    a column that the log lacks.
+    """
+    mark_rows(log, known_items, settings)
+    rows = sort_log(log, ties)
+    for block in user_blocks(log.user[rows]):
+        _mark_within_users(log, rows[block], settings)
+    rows = _kept(log, rows)
+    lost = iterated_core(log.user[rows], log.item[rows], settings.min_events, settings.min_item_events)
+    log.reason[rows] = lost
+    return _kept(log, rows)
+
+
+def mark_rows(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings) -> None:
+    """Steps 2 to 6, which need no order."""
+    if known_items is not None:
+        log.mark(_of_each(~known_items, log.item), Reason.NO_ITEM_ROW)
+    if settings.event_types:
+        if log.event_type is None or log.event_types is None:
+            raise _needs("event_types", "event_type")
+        wanted = log.event_types.is_in(list(settings.event_types)).to_numpy()
+        log.mark(_of_each(~wanted, log.event_type), Reason.EVENT_TYPE)
+    if settings.min_rating is not None:
+        if log.rating is None:
+            raise _needs("min_rating", "rating")
+        log.mark(log.rating < settings.min_rating, Reason.LOW_RATING)
+    _mark_times(log, settings)
+
+
+def _mark_times(log: EventLog, settings: CleaningSettings) -> None:
+    bounds = {name: getattr(settings, name) for name in ("since", "until", "items_since")}
+    seconds = {name: seconds_of(time, f"cleaning.{name}") for name, time in bounds.items() if time is not None}
+    if not seconds:
+        return
+    if log.timestamp is None:
+        raise _needs(next(iter(seconds)), "timestamp")
+    if "since" in seconds:
+        log.mark(log.timestamp < seconds["since"], Reason.TOO_EARLY)
+    if "until" in seconds:
+        log.mark(log.timestamp >= seconds["until"], Reason.TOO_LATE)
+    if "items_since" in seconds:
+        early = (log.item >= 0) & (log.reason == Reason.KEPT) & (log.timestamp < seconds["items_since"])
+        old = np.bincount(log.item[early], minlength=len(log.item_ids)) > 0
+        log.mark(_of_each(old, log.item), Reason.OLD_ITEM)
+
+
+def _of_each(flags: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The flag of each code, [E] bool; False for a missing one."""
+    return np.append(flags, False)[codes]  # type: ignore[no-any-return]
+
+
+def _needs(setting: str, column: str) -> SettingError:
+    problem = f"the events have no {column.replace('_', ' ')}"
+    return SettingError(f"cleaning.{setting}", problem, f"name the column in dataset.columns.{column}, or leave it out")
+
+
+def _mark_within_users(log: EventLog, rows: np.ndarray, settings: CleaningSettings) -> None:
+    """Steps 7 to 9 for sorted events of whole users."""
+    user, item, order = log.user[rows], log.item[rows], log.order[rows]
+    tied = np.flatnonzero((user[1:] == user[:-1]) & (order[1:] == order[:-1]))
+    if len(tied):
+        tied = np.union1d(tied, tied + 1)
+        repeated = tied[~_is_first(item[tied], order[tied], user[tied])]
+        log.reason[rows[repeated]] = Reason.REPEATED
+        rows = _kept(log, rows)
+    if settings.duplicates != "keep":
+        by_preference = rows[::-1] if settings.duplicates == "last" else rows
+        further = ~_is_first(log.item[by_preference], log.user[by_preference])
+        log.reason[by_preference[further]] = Reason.DUPLICATE
+        rows = _kept(log, rows)
+    if settings.max_events is not None:
+        _, begin, count = np.unique(log.user[rows], return_index=True, return_counts=True)
+        too_long = np.repeat(count > settings.max_events, count)
+        if settings.long_histories == "cut":
+            too_long &= np.arange(len(rows)) < np.repeat(begin + count - settings.max_events, count)
+        log.reason[rows[too_long]] = Reason.LONG_HISTORY
+
+
+def _is_first(*keys: np.ndarray) -> np.ndarray:
+    """Whether each entry is the first with these keys, [n] bool."""
+    order = np.lexsort(keys)
+    same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
+    first = np.ones(len(order), bool)
+    first[order[1:][same]] = False
+    return first
+
+
+def _kept(log: EventLog, rows: np.ndarray) -> np.ndarray:
+    kept = log.reason[rows] == Reason.KEPT
+    return rows if kept.all() else rows[kept]
+
+
+def tied_share(log: EventLog, rows: np.ndarray) -> float:
+    """Share of neighbors, two events of a user one after the other, that have the same order; `rows` as from `clean`."""
+    neighbors = tied = 0
+    for block in user_blocks(log.user[rows]):
+        user, order = log.user[rows[block]], log.order[rows[block]]
+        same_user = user[1:] == user[:-1]
+        neighbors += int(same_user.sum())
+        tied += int((same_user & (order[1:] == order[:-1])).sum())
+    return tied / neighbors if neighbors else 0.0

@@ -1,0 +1,108 @@
+"""Which raw files a recipe names, which format they have, and what identifies them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eimf.config import DatasetSettings
+from eimf.data.formats.base import Format
+from eimf.data.formats.registry import FORMATS, TABLE, find_format
+from eimf.data.source import RawFile, Source, open_source
+from eimf.errors import DataError, SettingError
+from eimf.store import keys
+from pipeline.backends.assets import SCHEME, data_file, find_asset
+
+_PATH, _EVENTS, _ITEMS = "dataset.path", "dataset.interactions", "dataset.items"
+
+
+@dataclass(frozen=True)
+class RawData:
+    """The files that stage one reads, and the format of each kind; without an item table `item_files` is empty."""
+
+    format: Format
+    event_files: tuple[RawFile, ...]
+    item_format: Format
+    item_files: tuple[RawFile, ...]
+
+
+def raw_identity(settings: DatasetSettings, folder: Path) -> dict[str, str | None]:
+    """What identifies the raw data in the key of a dataset: the formats, and the content of the files. Assets are not
+    fetched for it. Raises DataError and SettingError as `resolve_files`."""
+    specs = {"events": settings.interactions or settings.path, "items": settings.items or settings.path}
+    assets = {kind: _asset_identity(spec, kind) for kind, spec in specs.items() if spec and spec.startswith(SCHEME)}
+    if len(assets) == sum(spec is not None for spec in specs.values()) and "events" in assets:
+        return {"format": settings.format, "events": assets["events"], "items": assets.get("items")}
+    raw = resolve_files(settings, folder)
+    return {
+        "format": raw.format.name,
+        "item_format": raw.item_format.name,
+        "events": assets.get("events") or files_identity(raw.event_files),
+        "items": assets.get("items") or files_identity(raw.item_files),
+    }
+
+
+def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
+    """The files with events and items, and their formats. `dataset.path` has both; `dataset.interactions` and
+    `dataset.items` take precedence. Relative paths start at `folder`.
+
+    Files of these two that the format of the path does not know by name are recognized by themselves, and an item table
+    of one's own is a table. Raises SettingError if neither path nor interactions is set, and DataError for files that
+    are not there.
+    """
+    path = _source(settings.path, folder, _PATH)
+    events, items = _source(settings.interactions, folder, _EVENTS), _source(settings.items, folder, _ITEMS)
+    whole = path or events
+    if whole is None:
+        raise SettingError(_EVENTS, "neither dataset.path nor dataset.interactions is set", "name the files of events")
+    kind = find_format(settings.format, whole)
+    if events:
+        event_format, event_files = _named_events(kind, events, settings.format)
+    else:
+        event_format, event_files = kind, _events_of(kind, whole, settings.format)
+    if items is None:
+        from_path = kind.item_files(path) if path else ()
+        item_files = event_files if event_format.items_from_events else from_path
+        return RawData(event_format, event_files, event_format if event_format.items_from_events else kind, item_files)
+    known = kind.item_files(items) if kind.name != TABLE else ()
+    return RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files)
+
+
+def files_identity(files: Sequence[RawFile]) -> str | None:
+    """sha256 over the bytes on the disk, of several files with their names; of one file over its bytes only. None for
+    no file."""
+    if not files:
+        return None
+    digests = {path: keys.file_digest(path) for path in {file.path for file in files}}
+    if len(files) == 1 and files[0].member is None:
+        return f"sha256:{digests[files[0].path]}"
+    return f"sha256:{keys.digest([[file.name, file.member, digests[file.path]] for file in files])}"
+
+
+def _asset_identity(spec: str, kind: str) -> str:
+    name, _, file = spec.removeprefix(SCHEME).partition("/")
+    return f"{find_asset(name, _EVENTS if kind == 'events' else _ITEMS).identity} {file}"
+
+
+def _source(spec: str | None, folder: Path, field: str) -> Source | None:
+    return None if spec is None else open_source(data_file(spec, folder, field), field)
+
+
+def _named_events(kind: Format, source: Source, asked: str) -> tuple[Format, tuple[RawFile, ...]]:
+    """The event files that `dataset.interactions` names, with their format: all of them, unless the format knows which
+    ones hold events."""
+    if asked == "auto" and not kind.event_files(source):
+        kind = find_format(asked, source)
+    known = kind.event_files(source) if kind.name != TABLE else ()
+    return kind, known or source.files
+
+
+def _events_of(kind: Format, source: Source, asked: str) -> tuple[RawFile, ...]:
+    """The event files of a whole dataset; a single file is one. Raises DataError if there is none."""
+    files = kind.event_files(source) or (source.files if len(source.files) == 1 else ())
+    if not files:
+        others = [name for name in FORMATS if name != TABLE]
+        unlike = f"looks like none of {', '.join(others)}, and " if asked == "auto" else ""
+        problem = f"{source.label} {unlike}has no events of a {kind.name}, in {' or '.join(kind.events)}"
+        hint = f"`eimf data formats` lists the files of each; choose by dataset.format, or name yours in {_EVENTS}"
+        raise DataError(source.field, problem, hint)
+    return files
