@@ -96,7 +96,9 @@ def nothing_left(log: EventLog, known_ids: list[str], min_events: int, min_item_
         earlier = np.where(log.reason == Reason.FEW_USER_EVENTS, 0, log.reason)
         problem += f" (left out before: {_counts(earlier, bad_only=False)}{_example_id(log, known_ids)})"
     hint = "give longer histories: one event to train on, one to validate and one to test"
-    return DataError(_FIELD, problem, hint if min_events <= 3 else "give longer histories, or lower cleaning.min_events")
+    return DataError(
+        _FIELD, problem, hint if min_events <= 3 else "give longer histories, or lower cleaning.min_events"
+    )
 
 
 def _counts(reasons: np.ndarray, *, bad_only: bool = True) -> str:

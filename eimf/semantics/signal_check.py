@@ -27,7 +27,7 @@ from eimf.metrics import paired_difference
 from eimf.retrieval import nearest_rows
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_vectors import mean_text_vectors, user_text_vectors
+from eimf.semantics.text_vectors import mean_text_vectors, user_text_blocks
 
 LLM, HISTORY = "llm", "history"
 """Sources in addition to the controls: the LLM's interests, and the mean text of the items in the case's history, which
@@ -58,8 +58,7 @@ def check_signal(
     the controls, the items, and the halves of the users."""
     generator = torch.Generator().manual_seed(seed)
     cases = histories.cases[schema.VALID]
-    people = _history_texts(supervision, histories, cases)
-    case_cluster = _clusters_of(supervision, histories, cases, people)
+    case_cluster = _clusters_of(supervision, histories, cases)
     of_case, item_idx = torch.from_numpy(cases.case), torch.from_numpy(cases.item_idx)
     sampled = (case_cluster[of_case] >= 0).nonzero()[:, 0]
     if len(sampled) > max_targets:
@@ -74,7 +73,7 @@ def check_signal(
     negatives = torch.multinomial(popularity, len(users) * num_negatives, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), negatives.view(-1, num_negatives)], dim=1)  # [R, 1 + n]
     sources = [_by_case(apply_control(supervision, name, histories, seed), case_cluster) for name in names]
-    sources.append(_history_source(supervision, people))
+    sources.append(_history_source(supervision, histories, cases, case.unique()))
     distinct, number = users.unique(return_inverse=True)
     half = (torch.randperm(len(distinct), generator=generator) < len(distinct) // 2)[number]
     blocks = zip(case.split(_BLOCK), candidates.split(_BLOCK), strict=True)
@@ -147,25 +146,32 @@ def _at_best_weight(auc_by_weight: Tensor, half: Tensor) -> Tensor:
     return torch.where(half, auc_by_weight[:, best[0]], auc_by_weight[:, best[1]])
 
 
-def _history_texts(supervision: Supervision, histories: Histories, cases: EvalCases) -> Tensor:
-    """Mean text [V, S] of the history of each case."""
-    case, event = histories.first_events(cases.user_idx, cases.history_end)
-    return mean_text_vectors(supervision.item_text_vectors, histories.item_idx[event], case, len(cases))
+def _history_texts(supervision: Supervision, histories: Histories, cases: EvalCases, case: np.ndarray) -> Tensor:
+    """Mean text of the history of each `case` [.], [., S]."""
+    row, event = histories.first_events(cases.user_idx[case], cases.history_end[case])
+    return mean_text_vectors(supervision.item_text_vectors, histories.item_idx[event], row, len(case))
 
 
-def _clusters_of(supervision: Supervision, histories: Histories, cases: EvalCases, people: Tensor) -> Tensor:
+def _clusters_of(supervision: Supervision, histories: Histories, cases: EvalCases) -> Tensor:
     """The cluster [V] of each case: that of its user or, without training events, the nearest one with interests to the
-    case's text in `people` [V, S]; -1 if there is none."""
+    mean text of the case's history; -1 if there is none."""
     cluster = supervision.cluster[cases.user_idx]
-    new = torch.from_numpy(np.flatnonzero(histories.num_train[cases.user_idx] == 0))
-    members = (supervision.cluster >= 0).nonzero()[:, 0]
-    if len(new) and len(members):
-        texts = user_text_vectors(supervision.item_text_vectors, histories)[members]
-        sums = texts.new_zeros(len(supervision.interest_mask), texts.shape[1])
-        centroids = F.normalize(sums.index_add(0, supervision.cluster[members], texts), dim=1)
-        occupied = supervision.cluster[members].unique()
-        cluster[new] = occupied[nearest_rows(people[new], centroids[occupied], 1)[0][:, 0]]
+    new, occupied = np.flatnonzero(histories.num_train[cases.user_idx] == 0), supervision.cluster.unique()
+    occupied = occupied[occupied >= 0]
+    if len(new) and len(occupied):
+        texts, centroids = _history_texts(supervision, histories, cases, new), _centroids(supervision, histories)
+        cluster[new] = occupied[nearest_rows(texts, centroids[occupied], 1)[0][:, 0]]
     return cluster
+
+
+def _centroids(supervision: Supervision, histories: Histories) -> Tensor:
+    """Mean text [C, S] of the users of each cluster, as unit vectors."""
+    table = supervision.item_text_vectors
+    sums = table.new_zeros(len(supervision.interest_mask), table.shape[1])
+    for users, texts in user_text_blocks(table, histories):
+        cluster = supervision.cluster[users.start : users.stop]
+        sums.index_add_(0, cluster[cluster >= 0], texts[cluster >= 0])
+    return F.normalize(sums, dim=1)
 
 
 def _by_case(supervision: Supervision, case_cluster: Tensor) -> Supervision:
@@ -173,10 +179,12 @@ def _by_case(supervision: Supervision, case_cluster: Tensor) -> Supervision:
     return replace(supervision, cluster=case_cluster)
 
 
-def _history_source(supervision: Supervision, people: Tensor) -> Supervision:
-    """Every case is a cluster with one interest: the mean text of its history."""
-    numbers = torch.arange(len(people))
-    return replace(supervision, interest_vectors=people.unsqueeze(1), interest_id=numbers.unsqueeze(1), cluster=numbers)
+def _history_source(supervision: Supervision, histories: Histories, cases: EvalCases, case: Tensor) -> Supervision:
+    """Each `case` [.] is a cluster with one interest: the mean text of its history. The other cases have none."""
+    texts = _history_texts(supervision, histories, cases, case.numpy())
+    numbers, cluster = torch.arange(len(case)), torch.full((len(cases),), -1)
+    cluster[case] = numbers
+    return replace(supervision, interest_vectors=texts.unsqueeze(1), interest_id=numbers.unsqueeze(1), cluster=cluster)
 
 
 def _scores(text: Tensor, source: Supervision, case: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ def tag(_name: str, *children: str, **attributes: str | float | bool | None) -> 
     """An element. A child that is no Markup is escaped, with its control characters written out. An attribute that is
     None or false is left out, and one that is true has no value; `class_` is `class`, and `_` is written `-`. Numbers
     have one decimal."""
-    written = "".join(f" {_attribute(key, value)}" for key, value in attributes.items() if not (value is None or value is False))
+    written = "".join(
+        f" {_attribute(key, value)}" for key, value in attributes.items() if not (value is None or value is False)
+    )
     if _name in _VOID:
         return Markup(f"<{_name}{written}>")
     return Markup(f"<{_name}{written}>{join(*children)}</{_name}>")
