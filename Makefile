@@ -101,7 +101,7 @@ sweep: $(VENV)/.core ## run the trainings of a PLAN and compare them in a table
 signal-check: $(VENV)/.core ## check whether the interests predict what users do next, without training
 	@$(EIMF) check $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
 
-card: $(VENV)/.core ## describe the dataset in the terminal and as a page: CARD=card.html
+card: $(VENV)/.data ## describe the dataset in the terminal and as a page
 	@$(EIMF) data card $(RECIPE_ARGS) --output "$$CARD"
 
 backbones: $(VENV)/.core ## list the backbones and their options
@@ -157,6 +157,7 @@ help: ## print this list
 	@sed -n 's/^#: /  /p' $(MAKEFILE_LIST)
 	@echo; echo 'Examples:'
 	@echo '  make demo'
+	@echo '  make card RECIPE=my.toml'
 	@echo '  make esim RECIPE=my.toml'
 	@echo '  make train RECIPE=my.toml BACKBONE=comirec-sa SET="train.seed=1 train.lr=5e-4"'
 	@echo '  make export RECIPE=my.toml BACKBONE=comirec-sa'
@@ -170,6 +171,11 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 	@echo 'installing what training needs'
 	@$(PIP) '$(TORCH)'
 	@$(PIP) -e '.[train]'
+	@touch $@
+
+$(VENV)/.data: $(VENV)/.core
+	@echo 'installing the data tools'
+	@$(PIP) -e '.[data]'
 	@touch $@
 
 $(VENV)/.export: $(VENV)/.core

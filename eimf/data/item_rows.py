@@ -44,7 +44,8 @@ def items_of_events(item_ids: pl.Series) -> CheckedItems:
     """The items of events without an item table: ids only."""
     no_text = pl.lit(None, pl.String)
     items = pl.DataFrame({schema.ITEM_ID: item_ids}).with_columns(no_text.alias(schema.TITLE))
-    return CheckedItems(items, items.clear().with_columns(no_text.alias(schema.REASON)))
+    no_row = pl.lit(None, pl.Int64).alias(schema.ROW)
+    return CheckedItems(items, items.clear().with_columns(no_text.alias(schema.REASON), no_row))
 
 
 def check_items(items: pl.DataFrame, bad_rows: str) -> CheckedItems:

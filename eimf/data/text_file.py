@@ -89,6 +89,8 @@ class TextFile:
             except UnicodeDecodeError as error:
                 before = error.object[: error.start].decode(self.layout.encoding, "ignore")
                 line += len(_NEWLINE.findall(before))
+            except UnicodeError:  # UTF-16 without a byte order mark
+                pass
         problem = f"line {line} is not {self.layout.encoding} text"
         return self.unreadable(problem, "set dataset.table.encoding to the encoding of the file, such as latin-1")
 

@@ -24,8 +24,8 @@ _MAX_INTERESTS = 256
 class Supervision:
     """`item_text_vectors` [N, S] are x_i; `interest_vectors` [C, M, S] is Z, `interest_id` [C, M] names the LLM's
     interests (rows of the `interests` artifact), -1 if a cluster has fewer; `cluster` [U], -1 if the user has no
-    training event, or the cluster no interests; `last_prompted_position` [U], the last position of a user's history that was in a prompt, -1 for
-    most users."""
+    training event, or the user's cluster no interests; `last_prompted_position` [U], the last position of a user's
+    history that was in a prompt, -1 for most users."""
 
     item_text_vectors: Tensor
     interest_vectors: Tensor

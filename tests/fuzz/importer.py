@@ -1,269 +1,245 @@
-"""Hostile raw files: whatever is in them, the importer prepares them or raises one UserError."""
+"""Hostile raw data: whatever is in the files and the recipe, stage one's first stage builds a sound dataset, or raises
+one UserError and writes nothing."""
 
-import csv
-import io
+import json
 import random
-from collections.abc import Callable
-from decimal import Decimal
+import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
-from eimf.data.prepare import prepare
-from eimf.data.read import read_events, read_items
+from eimf import schema
 from eimf.errors import UserError
-
-NAMES = ("user_id", "item_id", "order", "title")
-_TEXT = (
-    "",
-    " ",
-    "a",
-    "a ",
-    "nan",
-    "NULL",
-    '"',
-    'x"y',
-    "two\nlines",
-    "a,b",
-    "a\tb",
-    "\\",
-    '\\"',
-    "é",
-    "😀",
-    "\0",
-    "\x1b[2J",
-    "<b>",
-    "&amp;",
-    "&#0;",
-    "<|im_end|>",
-    "\r",
-    "x" * 3000,
-    "1e999",
-    "--",
-    "=1+1",
-    "\ufeff",
-    "٣",
-)
-_TIMES = (
-    "2024-01-01",
-    "2024-01-01T10:00:00Z",
-    "2024-01-01 10:00:00.123456789",
-    "2024-13-45",
-    "9999-12-31T23:59:59",
-    "0001-01-01",
-    "01/02/2024",
-    "1700000000",
-    "1.7e9",
-    "-5",
-    "inf",
-    str(2**62),
-    str(2**64),
-    "1.5",
-)
-_ZONES = (None, "UTC", "+05:30", "-00:01", "Europe/Berlin", "Nowhere/Land")
-_NUMBERS = (0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 1_700_000_000, 1_700_000_000_000)
+from eimf.store.artifact import Artifact, Store
+from pipeline.histories import read_dataset
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.stages.dataset import dataset_stage
+from pipeline.stages.stage import find_or_build
+from tests.fuzz._raw_files import Settings, Table, damage, write_movielens, write_recbole, write_table
+from tests.fuzz._raw_values import odd, title
 
 
 def run_one(rng: random.Random, folder: Path) -> str:
-    """Import one pair of hostile files, written to `folder`: "ok", or the text of the UserError."""
-    count = rng.choice((1, 12, 12, 40, 40))
+    """Import one case, written to `folder`: "ok", or the text of the UserError."""
+    raw = folder / "raw"
+    raw.mkdir()
+    store = Store(folder / "store")
     try:
-        events = _write(rng, folder / "events", _events(rng, count))
-        items = _write(rng, folder / "items", _items(rng))
-        bad_rows = rng.choice(("stop", "reject", "reject"))
-        timestamp = rng.choice((None, "order", "title"))
-        frames = (
-            read_events(events, "user_id", "item_id", "order", timestamp, bad_rows=bad_rows),
-            read_items(items, "item_id", "title", ("title", "user_id")),
-        )
-        prepared = prepare(*frames, bad_rows=bad_rows, min_events=3, max_chars=300)
-    except UserError as error:
-        return str(error)
+        settings = _write(rng, raw)
+        if rng.random() < 0.2:
+            damage(rng, raw)
+        before = _content(raw)
+        with redirect_stdout(StringIO()):
+            try:
+                recipe = _recipe(folder / "raw.toml", settings)
+                dataset, _ = find_or_build(dataset_stage(recipe), store, {})
+            except UserError as error:
+                assert not [path for path in store.root.rglob("*.parquet")], "something was written"
+                return str(error)
+            finally:
+                assert _content(raw) == before, "a raw file was changed"
+        check(dataset, recipe)
+        return "ok"
     finally:
-        for path in folder.iterdir():
-            path.unlink()
-    assert len(prepared.item_idx) + prepared.rejected.num_rows >= len(frames[0])
-    return "ok"
+        shutil.rmtree(raw)
+        shutil.rmtree(store.root, ignore_errors=True)
 
 
-def _events(rng: random.Random, count: int) -> dict[str, Any]:
+def check(dataset: Artifact, recipe: Recipe) -> None:
+    """Assert what is true of every dataset."""
+    histories = read_dataset(dataset)
+    users, items, steps = (dataset.table(name).to_pydict() for name in ("users", "items", "cleaning"))
+    used = len(histories.item_idx)
+    for table, name in ((users, schema.USER_ID), (items, schema.ITEM_ID)):
+        assert table[name] == sorted(set(table[name])) and None not in table[name], name
+    assert set(histories.item_idx.tolist()) == set(items[schema.ITEM]) == set(range(1, histories.num_items + 1))
+    assert users[schema.NUM_EVENTS] == np.diff(histories.offsets).tolist()
+    _check_steps(steps, used, histories.num_users, histories.num_items)
+    if recipe.cleaning.keep_removed:
+        removed = [row for row in zip(steps[schema.REASON], steps[schema.NUM_REMOVED], strict=True) if row[0]]
+        named = dataset.table("removed")[schema.REASON].to_pylist()
+        left_out = {reason: count for reason, count in removed if reason != "item without a used event"}
+        assert {reason: named.count(reason) for reason in named} == left_out
+    assert min(users[schema.NUM_EVENTS]) >= recipe.cleaning.min_events
+    assert np.bincount(histories.item_idx)[1:].min() >= recipe.cleaning.min_item_events
+    for text in items[schema.TEXT]:
+        assert text and len(text) <= recipe.text.max_chars and text == " ".join(text.split(" ")), text
+    _check_split(histories)
+
+
+def _check_steps(steps: dict[str, list[Any]], events: int, users: int, items: int) -> None:
+    """No row is lost between those that were read, removed and used."""
+    for file, used in (("interactions", events), ("items", items)):
+        rows = [row for row, name in enumerate(steps[schema.FILE]) if name == file]
+        column = schema.EVENTS_LEFT if file == "interactions" else schema.ITEMS_LEFT
+        left = [steps[column][row] for row in rows]
+        assert left == (left[0] - np.cumsum([steps[schema.NUM_REMOVED][row] for row in rows])).tolist()
+        assert not rows or left[-1] == used, (file, left, used)
+    last = [row for row, name in enumerate(steps[schema.FILE]) if name == "interactions"][-1]
+    assert (steps[schema.USERS_LEFT][last], steps[schema.ITEMS_LEFT][last]) == (users, items)
+
+
+def _check_split(histories: Any) -> None:
+    """Training, validation and test of a user have no event in common, and a case predicts what comes after its
+    history."""
+    begin = {}
+    for split in (schema.VALID, schema.TEST):
+        cases = histories.cases[split]
+        assert len(cases) and len(set(cases.user_idx.tolist())) == len(cases)
+        for case, user in enumerate(cases.user_idx.tolist()):
+            relevant = cases.item_idx[cases.offsets[case] : cases.offsets[case + 1]].tolist()
+            history_end = int(cases.history_end[case])
+            events = histories.item_idx[histories.offsets[user] : histories.offsets[user + 1]].tolist()
+            assert history_end >= max(histories.num_train[user], 1)
+            assert relevant and len(set(relevant)) == len(relevant) and set(relevant) <= set(events[history_end:])
+            begin.setdefault(user, []).append((history_end, split, relevant, events))
+    for parts in begin.values():
+        if len(parts) == 2:  # the validation ends where the test begins
+            (valid, _, relevant, events), (test, *_) = parts
+            assert valid < test and set(relevant) <= set(events[valid:test])
+
+
+def _write(rng: random.Random, raw: Path) -> Settings:
+    """Write the files of a case. Returns the settings of its recipe."""
+    count = rng.choice((1, 12, 40, 80, 80))
+    events, items = _events(rng, count), _items(rng)
+    settings = {**_cleaning(rng), **_split(rng), **_text(rng), "dataset.name": "fuzz"}
+    if rng.random() < 0.1:
+        settings["dataset.path"] = "."
+        rng.choice((write_movielens, write_recbole))(raw, events, items)
+        return settings
+    settings |= _columns(rng, settings)
+    if rng.random() < 0.06:
+        events = _sequences(rng, events, settings)
+    write_table(rng, raw, "event", events, settings)
+    if rng.random() < 0.9:
+        write_table(rng, raw, "item", items, settings)
+    return settings
+
+
+def _events(rng: random.Random, count: int) -> Table:
     """Columns of events: mostly of few users and items, some of them odd."""
-    columns = {
-        "user_id": [f"u{rng.randrange(3)}" for _ in range(count)],
+    orders = sorted(rng.randrange(1_700_000_000, 1_700_000_000 + 4 * count) for _ in range(count))
+    rng.shuffle(orders)
+    table: Table = {
+        "user_id": [f"u{rng.randrange(1 + count // 7)}" for _ in range(count)],
         "item_id": [f"i{rng.randrange(6)}" for _ in range(count)],
-        "order": list(range(count)),
-        "title": [f"{number}" for number in range(count)],
+        "order": orders,
+        "rating": [rng.randrange(1, 6) for _ in range(count)],
+        "kind": [rng.choice(("view", "buy", "buy")) for _ in range(count)],
+        "part": [rng.choice(("train", "train", "valid", "test")) for _ in range(count)],
     }
-    for name in rng.sample(NAMES, rng.choice((0, 0, 1, 1, 2))):
-        columns[name] = _odd(rng, columns[name])
-    return columns
+    for name in rng.sample(list(table), rng.choice((0, 0, 0, 1, 1, 2))):
+        table[name] = odd(rng, table[name])
+    return table
 
 
-def _items(rng: random.Random) -> dict[str, Any]:
+def _items(rng: random.Random) -> Table:
     ids = [f"i{number}" for number in range(6)]
-    columns = {name: list(ids) for name in NAMES} | {"title": [rng.choice(_TEXT) for _ in ids]}
-    for name in rng.sample(NAMES, rng.choice((0, 0, 1))):
-        columns[name] = _odd(rng, columns[name])
-    return columns
+    table: Table = {
+        "item_id": ids,
+        "title": [title(rng) for _ in ids],
+        "categories": [rng.choice((None, "Toys", "Games")) for _ in ids],
+    }
+    for name in rng.sample(list(table), rng.choice((0, 0, 0, 0, 1))):
+        table[name] = odd(rng, table[name])
+    return table
 
 
-def _odd(rng: random.Random, values: list[Any]) -> list[Any] | pa.Array:
-    """A column of another kind, or the same one with a few odd values."""
-    if rng.random() < 0.4:
-        pool = rng.choice((_TEXT, _TIMES, _NUMBERS, (None,)))
-        return [rng.choice(pool) if rng.random() < 0.3 else value for value in values]
-    return rng.choice(_COLUMNS)(rng, len(values))
+def _sequences(rng: random.Random, events: Table, settings: Settings) -> Table:
+    """One user per row."""
+    settings["dataset.table.sequence_separator"] = " "
+    users = sorted(set(map(str, events["user_id"] if isinstance(events["user_id"], list) else ["u0", "u1", "u2"])))
+    lists = [" ".join(f"i{rng.randrange(6)}" for _ in range(rng.randrange(8))) for _ in users]
+    return {"user_id": users, "item_id": lists}
 
 
-def _integers(rng: random.Random, count: int) -> pa.Array:
-    kind = rng.choice((pa.int8(), pa.uint8(), pa.int64(), pa.uint64(), pa.bool_()))
-    return pa.array([rng.randrange(2) if rng.random() < 0.9 else None for _ in range(count)], pa.int64()).cast(kind)
-
-
-def _large(rng: random.Random, count: int) -> pa.Array:
-    return pa.array([rng.choice(_NUMBERS) for _ in range(count)], pa.int64())
-
-
-def _floats(rng: random.Random, count: int) -> pa.Array:
-    kind = rng.choice((pa.float16(), pa.float32(), pa.float64()))
-    pool = [0.0, 1.5, 2.0**53, float("nan"), float("inf"), 1e300, None, 3.0]
-    return pa.array([rng.choice(pool[: rng.choice((2, 8))]) for _ in range(count)], pa.float64()).cast(kind, safe=False)
-
-
-def _decimals(rng: random.Random, count: int) -> pa.Array:
-    kind = rng.choice((pa.decimal128(38, 4), pa.decimal128(9, 2), pa.decimal256(70, 10)))
-    return pa.array([Decimal(rng.randrange(10**4)) / 4 for _ in range(count)], kind)
-
-
-def _clocks(rng: random.Random, count: int) -> pa.Array:
-    if rng.random() < 0.3:
-        kind: Any = rng.choice((pa.date32(), pa.date64(), pa.time32("s"), pa.time64("ns"), pa.duration("us")))
-        widths = {pa.date32(): 9999, pa.time32("s"): 86_400}
-        numbers = [rng.randrange(widths.get(kind, 86_400_000)) for _ in range(count)]
-        if kind == pa.date64():
-            numbers = [number // 86_400_000 * 86_400_000 for number in numbers]
-        narrow = pa.int32() if kind in widths else pa.int64()
-        return pa.array(numbers, narrow).cast(kind)
-    kind = pa.timestamp(rng.choice(("s", "ms", "us", "ns")), rng.choice(_ZONES))
-    numbers = [number // 2000 if kind.unit == "s" else number for number in _NUMBERS]  # Parquet has no seconds
-    return pa.array([rng.choice((*numbers, None)) for _ in range(count)], pa.int64()).view(kind)
-
-
-def _nested(rng: random.Random, count: int) -> pa.Array:
-    pool: list[list[Any]] = [
-        [["a", None], [], None, ["b"]],
-        [[["a"], []], [[]], None],
-        [{"x": 1, "y": "a"}, None],
-        [[{"x": 1}], []],
-    ]
-    values = rng.choice(pool)
-    return pa.array([rng.choice(values) for _ in range(count)] or [None])
-
-
-def _binary(rng: random.Random, count: int) -> pa.Array:
-    pool = (b"a", b"\xff\xfe", b"i1", None)
-    kind = rng.choice((pa.binary(), pa.large_binary(), pa.large_string()))
-    return pa.array([rng.choice(pool[:1] if kind == pa.large_string() else pool) for _ in range(count)], kind)
-
-
-def _coded(rng: random.Random, count: int) -> pa.Array:
-    return pa.array([rng.choice(("i0", "i1", "u1")) for _ in range(count)]).dictionary_encode()
-
-
-def _texts(rng: random.Random, count: int) -> pa.Array:
-    pool = rng.choice((_TEXT, _TIMES))
-    return pa.array([rng.choice(pool) for _ in range(count)], pa.string())
-
-
-_COLUMNS: tuple[Callable[[random.Random, int], pa.Array], ...] = (
-    _integers,
-    _large,
-    _floats,
-    _decimals,
-    _clocks,
-    _nested,
-    _binary,
-    _coded,
-    _texts,
-    lambda _, count: pa.nulls(count),
-)
-
-
-def _write(rng: random.Random, stem: Path, columns: dict[str, Any]) -> Path:
-    if rng.random() < 0.5:
-        path = stem.with_suffix(".parquet")
-        _write_parquet(rng, path, columns)
-    else:
-        path = stem.with_suffix(rng.choice((".csv", ".csv", ".tsv", ".inter")))
-        path.write_bytes(_text_file(rng, path.suffix, columns))
-    if rng.random() < 0.25:
-        path.write_bytes(_damaged(rng, path.read_bytes()))
-    return path
-
-
-def _write_parquet(rng: random.Random, path: Path, columns: dict[str, Any]) -> None:
-    arrays = [values if isinstance(values, pa.Array) else _array(values) for values in columns.values()]
-    names = [*columns, rng.choice(NAMES) if rng.random() < 0.04 else "other"]
-    table = pa.Table.from_arrays([*arrays, _odd_array(rng, len(arrays[0]))], names=names)
+def _columns(rng: random.Random, others: Settings) -> Settings:
+    """What the columns are; mostly those that `others` need."""
+    settings: Settings = {"dataset.ties": rng.choice(("file", "shuffled"))}
+    needs_time = others["split.protocol"] == "temporal" or any(name.endswith(("since", "until")) for name in others)
+    if rng.random() < (0.95 if needs_time else 0.3):
+        settings["dataset.columns.timestamp"] = rng.choice(("order",) * 9 + ("rating", "nothing"))
+    if rng.random() < 0.1:
+        settings["dataset.file_order"] = True
+    if rng.random() < 0.1:
+        settings["dataset.time_unit"] = rng.choice(("s", "ms", "us", "ns"))
     if rng.random() < 0.03:
-        table = table.select(rng.sample(range(table.num_columns), 4))
-    options = {"compression": rng.choice(("none", "snappy", "zstd")), "write_page_checksum": rng.random() < 0.3}
-    pq.write_table(table, path, row_group_size=rng.choice((1, 7, 1000)), **options)
+        settings["dataset.table.date_format"] = rng.choice(("%Y", "%d/%m/%Y", "%Q", ""))
+    needed = {
+        "rating": ("rating", "cleaning.min_rating" in others),
+        "event_type": ("kind", "cleaning.event_types" in others),
+        "split": ("part", others["split.protocol"] == "given"),
+    }
+    for name, (column, is_needed) in needed.items():
+        if rng.random() < (0.95 if is_needed else 0.2):
+            settings[f"dataset.columns.{name}"] = column
+    return settings
 
 
-def _odd_array(rng: random.Random, count: int) -> pa.Array:
-    return rng.choice(_COLUMNS)(rng, count)
+def _cleaning(rng: random.Random) -> Settings:
+    pool: dict[str, tuple[Any, ...]] = {
+        "event_types": (["buy"], ["buy", "view"], ["buy", "x"]),
+        "min_rating": (2, 2.5, 9, -1),
+        "since": (1_700_000_010, 1_700_000_020.5, "2023-11-14", "2023-11-14T22:13:40Z", "then"),
+        "until": (1_700_000_100, "2024-01-01"),
+        "items_since": (1_700_000_000, 1_700_000_001, 1_700_000_010),
+        "duplicates": ("first", "last"),
+        "max_events": (3, 4, 5),
+        "long_histories": ("cut", "drop"),
+        "min_events": (1, 2, 3, 4, 4),
+        "min_item_events": (1, 2, 3, 5),
+        "keep_removed": (True,),
+    }
+    chosen = [name for name in pool if rng.random() < 0.1]
+    bad_rows = {"cleaning.bad_rows": rng.choice(("stop", "reject", "reject"))}
+    return bad_rows | {f"cleaning.{name}": rng.choice(pool[name]) for name in chosen}
 
 
-def _array(values: list[Any]) -> pa.Array:
-    """As text, if the values are of several kinds."""
+def _split(rng: random.Random) -> Settings:
+    protocol = rng.choice(("leave-one-out",) * 3 + ("user-split", "temporal", "given"))
+    pool: dict[str, tuple[Any, ...]] = {
+        "seed": (1, 2),
+        "shuffle": (False,),
+        "valid_share": (0.1, 0.3, 0.49),
+        "test_share": (0.1, 0.3, 0.49),
+        "history_share": (0.01, 0.5, 0.99),
+        "valid_from": (1_700_000_050, "2023-11-14T22:14:20Z"),
+        "test_from": (1_700_000_100, "soon"),
+        "cold_items": ("drop",),
+        "max_cases": (1, 3),
+    }
+    chosen = [name for name in pool if rng.random() < 0.2]
+    return {"split.protocol": protocol} | {f"split.{name}": rng.choice(pool[name]) for name in chosen}
+
+
+def _text(rng: random.Random) -> Settings:
+    templates = ("{title}", "{title} [in {categories}]", "{categories}", "[{title}]") * 3
+    templates += ("{x}", "{title", "[{title}]]", "{{}}", " ")
+    pool: dict[str, tuple[Any, ...]] = {
+        "columns": (["title"], *[["title", "categories"]] * 8, ["title", "nothing"]),
+        "template": templates,
+        "fallback": ("none",),
+        "max_chars": (1, 5),
+        "clean_html": (False,),
+    }
+    chosen = [name for name in pool if rng.random() < 0.15]
+    return {f"text.{name}": rng.choice(pool[name]) for name in chosen}
+
+
+def _recipe(path: Path, settings: Settings) -> Recipe:
+    """The recipe of a file with these settings; relative paths start in the folder `raw` beside it."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    path = path.parent / "raw" / path.name
+    path.write_text("\n".join(lines))
     try:
-        return pa.array(values)
-    except (pa.ArrowException, OverflowError):
-        return pa.array([None if value is None else str(value) for value in values])
+        return load_recipe("", path, [])
+    finally:
+        path.unlink()
 
 
-def _text_file(rng: random.Random, ending: str, columns: dict[str, Any]) -> bytes:
-    separator = "," if ending == ".csv" else "\t"
-    values = [_printed(column) for column in columns.values()]
-    rows = [list(columns), *map(list, zip(*values, strict=True))]
-    for row in rows[1:]:
-        if rng.random() < 0.02:
-            row[rng.randrange(len(row)) :] = rng.choice(([], ["a"] * 5))
-    if rng.random() < 0.2:  # as a careless program would
-        return "\n".join(separator.join(map(str, row)) for row in rows).encode(errors="replace")
-    text, escape = io.StringIO(), rng.random() < 0.2
-    quoting = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-    ends = rng.choice(("\n", "\r\n", "\n\n", "\r"))
-    writer = csv.writer(
-        text,
-        delimiter=separator,
-        quoting=quoting,
-        lineterminator=ends,
-        doublequote=not escape,
-        escapechar="\\" if escape else None,
-    )
-    writer.writerows(rows)
-    return text.getvalue().encode(rng.choice(("utf-8",) * 20 + ("utf-8-sig", "utf-16", "latin-1")), errors="replace")
-
-
-def _printed(column: list[Any] | pa.Array) -> list[Any]:
-    """Values as Python writes them; times as numbers, for Python does not know every zone and year."""
-    if isinstance(column, list):
-        return column
-    if pa.types.is_temporal(column.type):
-        column = column.view(pa.int32() if column.type.bit_width == 32 else pa.int64())
-    return column.to_pylist()
-
-
-def _damaged(rng: random.Random, data: bytes) -> bytes:
-    """Cut, or with some bits or bytes changed."""
-    if not data or rng.random() < 0.3:
-        return data[: rng.randrange(len(data) + 1)]
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 3, 20))):
-        at = rng.randrange(len(changed))
-        changed[at] = changed[at] ^ (1 << rng.randrange(8)) if rng.random() < 0.8 else rng.randrange(256)
-    return bytes(changed)
+def _content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

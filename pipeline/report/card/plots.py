@@ -160,4 +160,6 @@ def _path(points: Iterable[tuple[float, float]]) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
+    """The beginning and the end of a longer text: of a path of categories, the last ones tell most."""
+    begin = length // 3
+    return text if len(text) <= length else f"{text[:begin]}\N{HORIZONTAL ELLIPSIS}{text[begin + 1 - length :]}"

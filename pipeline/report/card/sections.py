@@ -87,7 +87,8 @@ def _order(dataset: DescribedDataset) -> Iterator[str]:
     if card.tied_share is None:
         yield "Ties: not known."
     else:
-        yield f"Ties: {percent(card.tied_share)} of neighboring events of a user have the same order."
+        unseen = "" if card.timeline else " A column that counts events hides equal times."
+        yield f"Ties: {percent(card.tied_share)} of neighboring events of a user have the same order.{unseen}"
     yield f"Repeats: {percent(card.repeat_share)} of the events have an item that the user had before."
 
 
@@ -183,8 +184,9 @@ def _cleaning(dataset: DescribedDataset) -> Section:
 
 
 def _step_name(step: CleaningStep) -> str:
-    reason = f"{step.step}: {step.reason}" if step.reason else step.step
-    return f"{reason} (item table)" if step.file == "items" else reason
+    if step.reason:
+        return f"{step.step}: {step.reason}"
+    return f"{step.step} (item table)" if step.file == "items" else step.step
 
 
 def _step_counts(step: CleaningStep) -> tuple[str, ...]:

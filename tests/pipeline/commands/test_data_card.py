@@ -41,16 +41,19 @@ def test_json_of_a_new_dataset_is_alone_too(tmp_path, world_folder, capsys):
     assert json.loads(captured.out)["name"] == world_folder.name and "built   1 dataset" in captured.err
 
 
-def test_without_raw_files_the_lock_file_says_which_dataset(built, tmp_path, capsys):
+def test_without_raw_files_the_lock_file_says_which_dataset(tmp_path, capsys):
     folder = planted.world().write(tmp_path / "data")
-    arguments = ["data", "card", "-d", str(folder), "-s", str(built)]
-    assert run(arguments) == 0
+    recipe = tmp_path / "my.toml"
+    files = 'interactions = "data/interactions.parquet"\nitems = "data/items.parquet"\n'
+    recipe.write_text(f'[dataset]\nname = "mine"\n{files}')
+    assert run(["data", "card", "-r", str(recipe), "-s", str(tmp_path / "store")]) == 0
     for file in folder.iterdir():
         file.unlink()
     capsys.readouterr()
-    assert run(arguments) == 0 and "SIZE" in capsys.readouterr().out
-    assert run([*arguments[:-1], str(tmp_path / "other")]) == 2
-    assert "interactions" in capsys.readouterr().err and not (tmp_path / "other" / "dataset").exists()
+    assert run(["data", "card", "-r", str(recipe), "-s", str(tmp_path / "store")]) == 0
+    assert capsys.readouterr().out.startswith("mine  dataset ")
+    assert run(["data", "card", "-r", str(recipe), "-s", str(tmp_path / "other")]) == 2
+    assert "dataset.interactions: no file" in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(
