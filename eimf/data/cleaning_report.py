@@ -24,8 +24,8 @@ def step_rows(log: EventLog) -> Iterator[tuple[str, str, str, int, int, int, int
     for reason in Reason:
         if reason != Reason.KEPT and counts[reason]:
             total -= int(counts[reason])
-            left = (int((last > reason).sum()) for last in (users, items))
-            yield (reason.step, reason.text, "interactions", int(counts[reason]), total, *left)
+            users_left, items_left = int((users > reason).sum()), int((items > reason).sum())
+            yield (reason.step, reason.text, "interactions", int(counts[reason]), total, users_left, items_left)
 
 
 def _sides(log: EventLog) -> tuple[tuple[np.ndarray, int], ...]:
@@ -125,4 +125,5 @@ def _example_id(log: EventLog, known_ids: list[str]) -> str:
     missing = np.flatnonzero(log.reason == Reason.NO_ITEM_ROW)
     if not len(missing) or not known_ids:
         return ""
-    return f", an item of the events is {log.item_ids[int(log.item[missing[0]])]!r}, the item table begins with {known_ids[0]!r}"
+    unknown = log.item_ids[int(log.item[missing[0]])]
+    return f", an item of the events is {unknown!r}, the item table begins with {known_ids[0]!r}"
