@@ -86,5 +86,6 @@ def _training(run: Run, size: float, options: argparse.Namespace) -> str:
     return (
         f"training on {size:g} million events, SASRec with a sampled loss, {options.steps} steps of an epoch of "
         f"{run.said['targets_per_epoch']:,} targets, and a save of its state: peak {run.peak_mb:,.0f} MB; "
-        f"{seconds['load']:.1f} s to load, {seconds['first_step']:.1f} s to the first step, then {run.said['targets'] / seconds['steps']:,.0f} targets/s"
+        f"{seconds['load']:.1f} s to load, {seconds['first_step']:.1f} s to the first step, then "
+        f"{run.said['targets'] / seconds['steps']:,.0f} targets/s"
     )
