@@ -19,6 +19,8 @@ PROCESSES ?=
 CHECKPOINT ?=
 #: BUNDLE=bundle         folder of the bundle that is exported or served
 BUNDLE   ?= bundle
+#: CARD=card.html        page that `make card` writes
+CARD     ?= card.html
 #: PLAN=study.toml       plan of `make sweep`
 PLAN     ?=
 #: WORKERS=2             trainings that `make sweep` runs at a time, one CPU thread each
@@ -27,6 +29,8 @@ WORKERS  ?=
 DATA     ?=
 #: SETS="ml-1m beauty"   data sets of `make bench`: folders below DATA, 100k-items, 1m-items
 SETS     ?=
+#: SIZES="1 3 10"        millions of events of `make bench-data`
+SIZES    ?= 1 3 10
 #: PYTHON=python3        Python interpreter for a new environment
 PYTHON   ?= python3
 #: VENV=.venv            folder of that environment
@@ -45,7 +49,7 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
 # Neither make nor the shell interprets what a user passes: every value goes through the environment and is one quoted word
 # of a command.
-GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES CHECKPOINT BUNDLE PLAN WORKERS DATA SETS
+GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES CHECKPOINT BUNDLE CARD PLAN WORKERS DATA SETS SIZES
 define literally
 override $(1) := $$(value $(1))
 endef
@@ -62,7 +66,7 @@ TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim train evaluate export serve sweep signal-check backbones status verify test test-gpu parity fuzz lint check format bench bench-serving clean
+.PHONY: help demo esim train evaluate export serve sweep signal-check card backbones status verify test test-gpu parity fuzz lint check format bench bench-data bench-serving clean
 .DEFAULT_GOAL := help
 # Two installs at a time would break an environment.
 .NOTPARALLEL:
@@ -96,6 +100,9 @@ sweep: $(VENV)/.core ## run the trainings of a PLAN and compare them in a table
 
 signal-check: $(VENV)/.core ## check whether the interests predict what users do next, without training
 	@$(EIMF) check $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
+
+card: $(VENV)/.data ## describe the dataset in the terminal and as a page
+	@$(EIMF) data card $(RECIPE_ARGS) --output "$$CARD"
 
 backbones: $(VENV)/.core ## list the backbones and their options
 	@$(EIMF) backbones
@@ -134,11 +141,14 @@ bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## measure sp
 	@$(BIN)/python tests/bench/run.py --recbole $(VENV)-recbole/bin/python --rectools $(VENV)-rectools/bin/python \
 		$(if $(DATA),--data "$$DATA") $(if $(SETS),--sets "$$SETS") $(BENCH_ARGS)
 
+bench-data: $(VENV)/.dev $(VENV)-pandas/.done ## measure the dataset stage at SIZES beside pandas; BENCH_ARGS="--workdir folder --keep --train"
+	@$(BIN)/python -m tests.bench.dataset --sizes "$$SIZES" --pandas $(VENV)-pandas/bin/python $(BENCH_ARGS)
+
 bench-serving: $(VENV)/.dev ## measure how fast a bundle is served; BENCH_ARGS=--llm after `make esim`
 	@$(BIN)/python tests/bench/serving.py $(BENCH_ARGS)
 
 clean: ## remove environments and caches; keeps the store
-	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools $(VENV)-parity .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+	rm -rf $(VENV) $(VENV)-recbole $(VENV)-rectools $(VENV)-pandas $(VENV)-parity .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
 
 help: ## print this list
 	@echo 'Usage: make TARGET [VARIABLE=value]...'
@@ -147,6 +157,7 @@ help: ## print this list
 	@sed -n 's/^#: /  /p' $(MAKEFILE_LIST)
 	@echo; echo 'Examples:'
 	@echo '  make demo'
+	@echo '  make card RECIPE=my.toml'
 	@echo '  make esim RECIPE=my.toml'
 	@echo '  make train RECIPE=my.toml BACKBONE=comirec-sa SET="train.seed=1 train.lr=5e-4"'
 	@echo '  make export RECIPE=my.toml BACKBONE=comirec-sa'
@@ -160,6 +171,11 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 	@echo 'installing what training needs'
 	@$(PIP) '$(TORCH)'
 	@$(PIP) -e '.[train]'
+	@touch $@
+
+$(VENV)/.data: $(VENV)/.core
+	@echo 'installing the data tools'
+	@$(PIP) -e '.[data]'
 	@touch $@
 
 $(VENV)/.export: $(VENV)/.core
@@ -188,6 +204,12 @@ $(VENV)-parity/.done: tests/parity/requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-parity
 	@$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) '$(TORCH)'
 	@$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[dev]' -r $<
+	@touch $@
+
+$(VENV)-pandas/.done: tests/bench/pandas.txt
+	@echo 'installing pandas into $(VENV)-pandas'
+	@$(PYTHON) -m venv $(VENV)-pandas
+	@$(VENV)-pandas/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r $<
 	@touch $@
 
 $(VENV)-%/.done: tests/bench/%.txt

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import typer
 
+from eimf.errors import SettingError
 from pipeline import cli_options as options
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
@@ -30,3 +32,23 @@ def formats(names: options.FormatNames = None) -> None:
     from pipeline.report.formats import show_formats
 
     show_formats(names or [])
+
+
+@command(rich_help_panel=_COMMANDS, epilog=EXAMPLES["data card"])
+def card(
+    key: options.DatasetKey = None, dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None,
+    store: options.StoreFolder = Path("artifacts"), settings: options.Settings = None, output: options.CardPage = None,
+    as_json: options.AsJson = False,
+) -> None:  # fmt: skip
+    """Describe a dataset: size, popularity, drift, split, titles.
+
+    Builds the dataset if the store lacks it. The page is one file with plots that needs no network: mail it, print it,
+    or keep it with the results.
+    """
+    from eimf.store.artifact import Store
+    from pipeline.commands.data_card import run_card
+    from pipeline.recipe import load_recipe
+
+    if key is not None and (dataset != "ml-100k" or recipe or settings):
+        raise SettingError("data card", "a key together with options of a dataset", "give one of them")
+    run_card(Store(store), key or load_recipe(dataset, recipe, settings or []), output, as_json)

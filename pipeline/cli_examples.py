@@ -82,7 +82,10 @@ $ eimf backbones
 $ eimf train -b sasrec -S model.options.sasrec.layers=3""",
     "data": """\
 # Every format that can be read
-$ eimf data formats""",
+$ eimf data formats
+
+# What your data is like, in the terminal and as a page
+$ eimf data card -r my.toml -o card.html""",
     "data formats": """\
 # All of them
 $ eimf data formats
@@ -92,6 +95,15 @@ $ eimf data formats movielens
 
 # Choose it for files of other names
 $ eimf recipe -r my.toml -S dataset.format=movielens""",
+    "data card": """\
+# MovieLens-100K
+$ eimf data card
+
+# Your own recipe, and a page to show to others
+$ eimf data card -r my.toml -o card.html
+
+# A dataset in the store, as JSON
+$ eimf data card 0123456789ab --json""",
     "status": """\
 # A store elsewhere
 $ eimf status -s /data/artifacts""",

@@ -110,6 +110,15 @@ Settings = Annotated[
     ),
 ]
 FormatNames = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Formats to list.  [default: all]")]
+DatasetKey = Annotated[
+    str | None,
+    typer.Argument(metavar="KEY", help="Key of a dataset in the store.  [default: that of --dataset or --recipe]"),
+]
+CardPage = Annotated[
+    Path | None,
+    _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="Write a page with plots too: card.html."),
+]
+AsJson = Annotated[bool, _option("--json", panel=_OUTPUT, help="Print every figure as JSON instead.")]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan: recipes, backbones, seeds, variants.")]
 Results = Annotated[
     Path | None,

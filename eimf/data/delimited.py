@@ -14,9 +14,10 @@ from pyarrow import csv as arrow_csv
 
 from eimf.config import TableSettings
 from eimf.data.formats.base import CHUNK_ROWS, Reader, choose_columns
-from eimf.data.quotes import FIX, Dialect, any_field_size, find_dialect, first_problem, malformed, separator_hint
+from eimf.data.quotes import FIX, Dialect, any_field_size, find_dialect, first_problem, likely_separator, malformed
 from eimf.data.source import RawFile
 from eimf.data.text_file import BLOCK, STAND_IN, Layout, TextFile
+from eimf.errors import on_one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _PARSED_AT_A_TIME = 1 << 20
 """Bytes that a thread of Arrow parses at a time."""
 _START = 1 << 12
+"""Bytes in which a header is looked for."""
 _PYTHON_ROWS = 100_000
 """Rows of a chunk that Python parses."""
 
@@ -40,9 +42,7 @@ def read_delimited(
     import polars as pl
 
     text = TextFile(file, layout, field, block)
-    header = _header(text)
-    if len(header) == 1 and header[0] not in columns and (hint := separator_hint(header, text)):
-        raise text.unreadable(f"its header is one column{hint}", f"columns are {', '.join(columns)}")
+    header = column_names(file, layout, field)
     wanted = choose_columns(header, columns, file, field)
     for table in _tables(text, header, wanted):
         frame = pl.DataFrame(table)
@@ -52,8 +52,14 @@ def read_delimited(
 
 
 def column_names(file: RawFile, layout: Layout, field: str) -> list[str]:
-    """The names of all columns. Raises DataError if the file is empty or its header cannot be read."""
-    return _header(TextFile(file, layout, field))
+    """The names of all columns. Raises DataError if the file is empty, its header cannot be read, or is a single column
+    with another common separator in its name."""
+    text = TextFile(file, layout, field, _START)
+    header = _header(text)
+    if len(header) == 1 and (likely := likely_separator(header[0])):
+        problem = f"its header is one column, {header[0]!r}: the separator is not {layout.separator!r}"
+        raise text.unreadable(problem, f"set dataset.table.separator, perhaps to {likely!r}")
+    return header
 
 
 def reader_of_layout(layout: Layout) -> Reader:
@@ -127,9 +133,7 @@ def _parse(rows: bytes, text: TextFile, dialect: Dialect, header: list[str], col
             return pa.table({column: pa.array([], pa.string()) for column in columns})
         if "UTF8" in str(error):
             raise text.not_decodable() from error
-        if problem := first_problem(text, dialect):
-            raise malformed(text, problem) from error
-        raise
+        raise malformed(text, first_problem(text, dialect) or on_one_line(error)) from error
 
 
 def _by_arrow(rows: bytes, dialect: Dialect, header: list[str], columns: list[str], at_a_time: int) -> pa.Table:

@@ -3,7 +3,7 @@
 Shapes: E events of all users, U users, N items, R relevant items of all cases.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +11,11 @@ import pyarrow as pa
 
 from eimf import schema
 from eimf.data.eval_cases import EvalCases, broken_cases, read_eval_cases
-from eimf.data.windows import flat_ranges
+from eimf.data.windows import flat_ranges, row_blocks
 from eimf.errors import DataError
+
+BLOCK_EVENTS = 1 << 20
+"""Events that are worked on at a time: memory does not grow with their number."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,16 @@ class Histories:
             raise _broken(f"user {user} has {lengths[user]} events, {self.num_train[user]} of them for training")
         if self.timestamps is not None and len(self.timestamps) != events:
             raise _broken(f"{len(self.timestamps)} timestamps of {events} events")
-        if _outside(self.item_idx, 1, self.num_items):
-            raise _broken(f"the items are not 1 to {self.num_items}")
+        for start in range(0, events, BLOCK_EVENTS):
+            self._check_events(slice(start, start + BLOCK_EVENTS))
         for cases in self.cases.values():
             self._check(cases, lengths)
+
+    def _check_events(self, block: slice) -> None:
+        if _outside(self.item_idx[block], 1, self.num_items):
+            raise _broken(f"the items are not 1 to {self.num_items}")
+        if self.timestamps is not None and not np.isfinite(self.timestamps[block]).all():
+            raise _broken("a timestamp is not a finite number")
 
     def _check(self, cases: EvalCases, lengths: np.ndarray) -> None:
         if _outside(cases.user_idx, 0, self.num_users - 1) or _outside(cases.item_idx, 1, self.num_items):
@@ -63,14 +72,18 @@ class Histories:
         """Events that an epoch predicts: every training event but a user's first."""
         return int((self.num_train - 1).clip(0).sum())
 
+    def training_blocks(self, events: int = BLOCK_EVENTS) -> Iterator[tuple[range, np.ndarray, np.ndarray]]:
+        """The training events of all users in order, at most `events` or one user's at a time: the users of a block,
+        and flat for each of their S events the row in these users, and the index in `item_idx`."""
+        for block in row_blocks(self.num_train, events):
+            yield range(block.start, block.stop), *flat_ranges(self.offsets[block], self.num_train[block])
+
     def frequency(self) -> np.ndarray:
         """How often each item occurs in training, [N]."""
-        _, event_index = self.training_events()
-        return np.bincount(self.item_idx[event_index], minlength=self.num_items + 1)[1:]
-
-    def training_events(self) -> tuple[np.ndarray, np.ndarray]:
-        """All training events, flat: the user_idx of each, and its index in `item_idx`."""
-        return self.first_events(np.arange(self.num_users), self.num_train)
+        count = np.zeros(self.num_items + 1, np.int64)
+        for _, _, event_index in self.training_blocks():
+            count += np.bincount(self.item_idx[event_index], minlength=len(count))
+        return count[1:]
 
     def first_events(self, user_idx: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first `count` [B] events of each user [B], flat [S]: the row in `user_idx` of each, and its index in
@@ -79,17 +92,25 @@ class Histories:
 
     def training(self) -> "Histories":
         """The same users with their training events only, without cases."""
-        _, event_index = self.training_events()
         offsets = np.concatenate([[0], np.cumsum(self.num_train)])
-        timestamps = None if self.timestamps is None else self.timestamps[event_index]
-        return Histories(self.item_idx[event_index], offsets, self.num_train, self.num_items, timestamps)
+        item_idx = np.empty(int(offsets[-1]), self.item_idx.dtype)
+        timestamps = None if self.timestamps is None else np.empty(len(item_idx))
+        for users, _, event_index in self.training_blocks():
+            block = slice(offsets[users.start], offsets[users.stop])
+            item_idx[block] = self.item_idx[event_index]
+            if timestamps is not None and self.timestamps is not None:
+                timestamps[block] = self.timestamps[event_index]
+        return Histories(item_idx, offsets, self.num_train, self.num_items, timestamps)
 
     def repeated(self, cases: EvalCases) -> np.ndarray:
         """Whether each relevant item is in the history of its case, [R] bool."""
-        case = cases.case
-        relevant, event_index = self.first_events(cases.user_idx[case], cases.history_end[case])
-        same = self.item_idx[event_index] == cases.item_idx[relevant]
-        return np.bincount(relevant[same], minlength=len(case)) > 0
+        case, result = cases.case, np.zeros(len(cases.item_idx), bool)
+        length = cases.history_end[case]
+        for block in row_blocks(length, BLOCK_EVENTS):
+            relevant, event_index = self.first_events(cases.user_idx[case[block]], length[block])
+            same = self.item_idx[event_index] == cases.item_idx[block][relevant]
+            result[block.start + relevant[same]] = True
+        return result
 
 
 def _outside(values: np.ndarray, low: int, high: int) -> bool:

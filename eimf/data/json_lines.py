@@ -73,6 +73,12 @@ def read_literal_lines(
     return _frames(file, columns, field, optional, {}, _LITERAL)
 
 
+def json_fields(file: RawFile, field: str) -> list[str]:
+    """Names of the fields in the first lines, sorted."""
+    block = next((block for _, block in _blocks(file, field)), b"")
+    return _names(_sample(block, _JSON))
+
+
 def first_fields(file: RawFile) -> set[str]:
     """Names of the fields in a file's first line; empty if it is neither JSON nor a Python dictionary."""
     with file.open() as stream:
@@ -114,23 +120,20 @@ def _frames(
 def _blocks(file: RawFile, field: str) -> Iterator[tuple[int, bytes]]:
     """Whole lines, about `BLOCK` bytes of them, and the number of the first one, counted from 1."""
     with file.open() as stream:
-        number, rest = 1, b""
-        while data := stream.read(BLOCK):
-            if number == 1 and not rest:
-                data = data.removeprefix(_BYTE_ORDER_MARK)
-            end = data.rfind(b"\n") + 1
+        number, rest, data = 1, b"", stream.read(BLOCK).removeprefix(_BYTE_ORDER_MARK)
+        while data:
+            following = stream.read(BLOCK)
+            end = data.rfind(b"\n") + 1 if following else len(data)
             if end:
-                lines = rest + data[:end]
+                lines, rest = rest + data[:end], b""
                 if not lines.isspace():
                     yield number, lines
                 number += lines.count(b"\n")
-                rest = b""
             rest += data[end:]
             if len(rest) > BLOCK:
                 problem = f"line {number:,} of {file.label} is longer than {BLOCK >> 20} MiB"
                 raise DataError(field, problem, "give a file with one object per line")
-        if rest.strip():
-            yield number, rest
+            data = following
 
 
 def _sample(block: bytes, syntax: _Syntax) -> list[dict[str, Any]]:
@@ -147,12 +150,16 @@ def _sample(block: bytes, syntax: _Syntax) -> list[dict[str, Any]]:
 
 
 def _check_fields(sample: list[dict[str, Any]], columns: Sequence[str], file: RawFile, field: str) -> None:
-    names = {name for line in sample for name in line}
+    names = _names(sample)
     for column in columns:
         if sample and column not in names:
             lines = "the first line" if len(sample) == 1 else f"the first {len(sample):,} lines"
             problem = f"{column!r} is not a field of {file.label} in {lines}"
-            raise DataError(field, problem, f"name one of {sorted(names)}")
+            raise DataError(field, problem, f"name one of {', '.join(map(repr, names))}")
+
+
+def _names(sample: list[dict[str, Any]]) -> list[str]:
+    return sorted({name for line in sample for name in line})
 
 
 def _type(values: list[Any]) -> "pl.DataType":

@@ -33,7 +33,7 @@ def leave_one_out(offsets: np.ndarray) -> Division:
     than three events: one for each part."""
     length = np.diff(offsets)
     if (short := length < FEWEST).any():
-        problem = f"leave-one-out needs {FEWEST} events of each user, but {int(short.sum())} have fewer"
+        problem = f"leave-one-out needs {FEWEST} events of each user, but {int(short.sum())} of {len(short)} have fewer"
         raise DataError("split.protocol", problem, f"set cleaning.min_events to {FEWEST}, or use another protocol")
     users = np.arange(len(length))
     held_out = {schema.VALID: HeldOut(users, length - 2, length - 1), schema.TEST: HeldOut(users, length - 1, length)}

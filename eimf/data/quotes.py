@@ -18,7 +18,7 @@ from eimf.errors import DataError
 
 FIX = "give as many fields in each row as the header has, and double a quote within a quoted field"
 _BACKSLASH_ELSEWHERE = re.compile(rb'\\(?![\\"])')
-_COMMON_SEPARATORS = ("::", "\t", ";", "|", ",", " ")
+_COMMON_SEPARATORS = ("::", "\t", ";", "|", ",")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def first_problem(text: TextFile, dialect: Dialect) -> str | None:
                 if row and len(row) != width:
                     if width:
                         expected = f"{width} columns are named" if header else f"the header has {width}"
-                        return f"line {line} has {len(row)} fields, {expected}{separator_hint(row, text)}"
+                        return f"line {line} has {len(row)} fields, {expected}{_separator_hint(row)}"
                     width = len(row)
                 line = reader.line_num + 1
         except csv.Error as error:
@@ -96,12 +96,14 @@ def first_problem(text: TextFile, dialect: Dialect) -> str | None:
     return None
 
 
-def separator_hint(row: list[str], text: TextFile) -> str:
-    """What the separator may be, if a row is one field that contains another common one; empty otherwise."""
-    likely = next((separator for separator in _COMMON_SEPARATORS if len(row) == 1 and separator in row[0]), None)
-    if likely is None:
-        return ""
-    return f"; the separator is {text.layout.separator!r}, but it may be {likely!r}: set dataset.table.separator"
+def likely_separator(line: str) -> str | None:
+    """A common separator that the line contains, blanks aside."""
+    return next((separator for separator in _COMMON_SEPARATORS if separator in line), None)
+
+
+def _separator_hint(row: list[str]) -> str:
+    likely = likely_separator(row[0]) if len(row) == 1 else None
+    return f" (should dataset.table.separator be {likely!r}?)" if likely else ""
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from eimf.data.source import RawFile
 from eimf.errors import DataError, on_one_line
 
 BadRows = Literal["stop", "reject"]
+_OPTIONAL = ("timestamp", "rating", "event_type", "split")
 
 
 def chosen_columns(format: Format, settings: ColumnSettings) -> Columns:
@@ -44,6 +45,8 @@ class EventReader:
     bad_rows: BadRows = "stop"
     file_order: bool = False
     time_unit: str = "s"
+    optional: frozenset[str] = frozenset()
+    """Which of `columns` are not read if no file has them: those that the format names, not the settings."""
     _has_dates: dict[str, bool] = field(default_factory=dict)
     """Whether a text column has dates, by its name: the first file's first value tells."""
     _rows: int = 0
@@ -55,8 +58,8 @@ class EventReader:
         A value that is missing or unusable is null. With `bad_rows="stop"`, or if a whole first chunk is like that, an
         unusable order, time or rating raises DataError.
         """
+        self._check_columns(files)
         for file in files:
-            self._check_columns(file)
             row = 0
             for raw in self._raw(file):
                 yield self._typed(raw, file.name, row)
@@ -82,16 +85,21 @@ class EventReader:
     def _wanted(self) -> list[str]:
         return list(dict.fromkeys(self._named().values()))
 
-    def _check_columns(self, file: RawFile) -> None:
-        """Raise DataError that names the setting of a column that the file lacks, and the columns that it has."""
+    def _check_columns(self, files: Sequence[RawFile]) -> None:
+        """Leave out optional columns that no file has. Raise DataError that names the setting of a column that a file
+        lacks, and the columns that it has."""
         if self.format.names is None:
             return
-        names = self.format.names(file, self.table, "dataset.interactions")
-        for setting, column in self._named().items():
-            if column not in names:
-                hint = f"name one of {', '.join(map(repr, sorted(set(names))))}"
-                hint += ", or set dataset.file_order=true if the rows are in order" if setting == "order" else ""
-                raise DataError(f"dataset.columns.{setting}", f"{file.label} has no column {column!r}", hint)
+        names = {file: self.format.names(file, self.table, "dataset.interactions") for file in files}
+        known = set().union(*names.values())
+        absent = {setting for setting, column in self._named().items() if column not in known}
+        self.columns = replace(self.columns, **dict.fromkeys(absent & self.optional))
+        for file in files:
+            for setting, column in self._named().items():
+                if column not in names[file]:
+                    hint = f"name one of {', '.join(map(repr, sorted(set(names[file]))))}"
+                    hint += ", or set dataset.file_order=true if the rows are in order" if setting == "order" else ""
+                    raise DataError(f"dataset.columns.{setting}", f"{file.label} has no column {column!r}", hint)
 
     def _typed(self, raw: pl.DataFrame, file: str, row: int) -> pl.DataFrame:
         columns = self.columns
@@ -259,4 +267,5 @@ def reader_of(format: Format, settings: DatasetSettings, bad_rows: BadRows) -> E
         bad_rows,
         file_order=in_order if settings.file_order is None else settings.file_order,
         time_unit=settings.time_unit or format.time_unit,
+        optional=frozenset(role for role in _OPTIONAL if getattr(settings.columns, role) is None),
     )

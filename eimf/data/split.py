@@ -38,7 +38,7 @@ def split_events(
 ) -> Split:
     """Split by the protocol of the settings; `eimf.data.protocols` has their rules.
 
-    `item_idx` [E] and `times` [E] seconds, if there are any, are those of all events; `offsets` [U + 1] tell the users'.
+    `item_idx` [E] and, if there are any, `times` [E] in seconds are those of all events; `offsets` [U + 1] tell whose.
     `given` [E] is 0 for training, 1 for validation and 2 for test, if the files say so; each user's events are sorted
     by it first. `first_row` [U] is the row of each user's first event in the files. Raises SettingError or DataError if
     the protocol needs what is not there, or leaves a part empty.

@@ -1,7 +1,9 @@
-"""Windows of flat arrays as padded rows: the most recent entries, in order, with padding at the end.
+"""Windows of flat arrays as padded rows: the most recent entries, in order, with padding at the end. And blocks of rows.
 
 Shapes: B rows, T the longest window.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,3 +26,14 @@ def flat_ranges(begin: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.nd
     """The entries begin..begin+count-1 of every row [B], one after the other: the row of each and its index, [S]."""
     row = np.repeat(np.arange(len(begin)), count)
     return row, np.repeat(begin - np.cumsum(count) + count, count) + np.arange(len(row))
+
+
+def row_blocks(count: np.ndarray, size: int) -> Iterator[slice]:
+    """All rows [B] in consecutive blocks whose `count` add up to at most `size`; a row with more is a block of its
+    own."""
+    ends, start = np.cumsum(count), 0
+    while start < len(ends):
+        before = ends[start] - count[start]
+        stop = max(start + 1, int(np.searchsorted(ends, before + size, side="right")))
+        yield slice(start, stop)
+        start = stop

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from eimf.backbones.base import Backbone
 from eimf.config import AlignmentSettings, HeadSettings, SmoothingSettings
-from eimf.data.histories import Histories
+from eimf.data.histories import BLOCK_EVENTS, Histories
 from eimf.losses.soft_labels import SoftLabels
 from eimf.semantics.controls import apply_control
 from eimf.semantics.heads import EimfHeads
@@ -121,7 +121,16 @@ def _neighbors(
         user_decay = frequency_decay(histories.num_train)
         user = neighbors_of(user_text_vectors(texts, histories), texts, user_decay, device=device)
     if smoothing.interest:
-        event_decay = item_decay[torch.from_numpy(histories.item_idx.astype(np.int64)) - 1]  # [E]
         neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
+        event_decay = _of_events(item_decay, histories)
         interest = InterestNeighbors(nearest_interests(supervision, histories), neighbors, event_decay)
     return item, user, interest
+
+
+def _of_events(values: Tensor, histories: Histories) -> Tensor:
+    """The one of the `values` [N] of items that belongs to the item of each event, [E]."""
+    of_events = values.new_empty(len(histories.item_idx))
+    for start in range(0, len(of_events), BLOCK_EVENTS):
+        item_idx = torch.from_numpy(histories.item_idx[start : start + BLOCK_EVENTS].astype(np.int64))
+        of_events[start : start + BLOCK_EVENTS] = values[item_idx - 1]
+    return of_events

@@ -1,15 +1,16 @@
 """The signal check: how well interests predict what users do next, without any training.
 
 An item's score for a user is the largest cosine between the item's text and the interests of the user's cluster. A
-user without training events (user-split holds some out) is in no cluster: as in serving, the history of the case decides
-which of the clusters with interests is nearest to it. The
-AUC of a target, a validation item, is the probability that it scores above an item drawn by popularity, ties counted
-half: .5 if the interests say nothing. As in the rankings, items of the user's history do not count. A model with
-item texts has the user's own history already, so each source is also added to that: history + w source, where w is the
-best weight for the other half of the users. Our decision; it takes seconds, so LLMs and prompts can be compared before
-a training is spent on them. A very large number of targets is sampled. Test items are not looked at.
+user without training events, as user-split holds them out, is in no cluster; the history of the case then decides which
+of the clusters with interests is nearest. The AUC of a target, a validation item, is the probability that it scores
+above an item drawn by popularity, ties counted half: .5 if the interests say nothing. As in the rankings, items of the
+user's history do not count. A model with item texts has the user's own history already, so each source is also added to
+that: history + w source, where w is the best weight for the other half of the users. Our decision; it takes seconds, so
+LLMs and prompts can be compared before a training is spent on them. A very large number of targets is sampled. Test
+items are not looked at.
 
-Shapes: V validation cases, R sampled targets, n items drawn for each, C clusters, M interests of a cluster, S text width, W weights.
+Shapes: V validation cases, R sampled targets, n items drawn for each, C clusters, M interests of a cluster, S text
+width, W weights.
 """
 
 from dataclasses import dataclass, replace
@@ -89,9 +90,20 @@ def check_signal(
     return users, {**auc_by_source, HISTORY: SourceAUC(auc[-1], auc[-1])}
 
 
+def mean_by_user(auc_by_source: dict[str, SourceAUC], users: Tensor) -> dict[str, SourceAUC]:
+    """The mean over the targets of each user, for targets of `users` [R]: a user's targets are not independent, and
+    under some protocols there are many."""
+    _, row, count = users.unique(return_inverse=True, return_counts=True)
+
+    def mean(values: Tensor) -> Tensor:
+        return values.new_zeros(len(count)).index_add(0, row, values) / count
+
+    return {name: SourceAUC(mean(part.auc), mean(part.auc_with_history)) for name, part in auc_by_source.items()}
+
+
 def signal_gain(auc_by_source: dict[str, SourceAUC], source: str = LLM) -> tuple[float, float]:
-    """What a source adds to the AUC of the history: the mean over targets, and its standard error; no gain if there
-    are fewer than two."""
+    """What a source adds to the AUC of the history, from AUCs of users: the mean, and its standard error; no gain if
+    there are fewer than two."""
     history, with_source = auc_by_source[HISTORY].auc, auc_by_source[source].auc_with_history
     return paired_difference(history, with_source)[:2] if len(history) > 1 else (0.0, 0.0)
 
@@ -110,19 +122,20 @@ def auc_table(auc_by_source: dict[str, SourceAUC], users: Tensor) -> pa.Table:
     )
 
 
-def read_auc_table(table: pa.Table) -> dict[str, SourceAUC]:
-    """The AUCs by source that `auc_table` has written."""
+def read_auc_table(table: pa.Table) -> tuple[Tensor, dict[str, SourceAUC]]:
+    """The users of the targets and the AUCs by source that `auc_table` has written."""
     source = table[schema.SOURCE].to_numpy()
     columns = [table[name].to_numpy() for name in (schema.AUC, schema.AUC_WITH_HISTORY)]
     names = dict.fromkeys(source.tolist())
-    return {name: SourceAUC(*(torch.from_numpy(column[source == name]) for column in columns)) for name in names}
+    users = torch.from_numpy(table[schema.USER].to_numpy()[source == next(iter(names), LLM)])
+    return users, {name: SourceAUC(*(torch.from_numpy(column[source == name]) for column in columns)) for name in names}
 
 
 def _block_aucs(
     sources: list[Supervision], histories: Histories, cases: EvalCases, case: Tensor, candidates: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """AUCs of a block of targets, each of a `case` [.] and with candidates [., 1 + n]: of the last source, the history, plus each of WEIGHTS
-    times every other one, [sources - 1, ., W]; and of every source by itself, [sources, .]."""
+    """AUCs of a block of targets, each of a `case` [.] and with candidates [., 1 + n]: of the last source, the history,
+    plus each of WEIGHTS times every other one, [sources - 1, ., W]; and of every source by itself, [sources, .]."""
     counted = ~_not_counted(histories, cases, case, candidates)
     text = sources[-1].item_text_vectors[candidates - 1]  # [., 1 + n, S]
     *scores, history = (_scores(text, source, case) for source in sources)

@@ -24,8 +24,8 @@ _MAX_INTERESTS = 256
 class Supervision:
     """`item_text_vectors` [N, S] are x_i; `interest_vectors` [C, M, S] is Z, `interest_id` [C, M] names the LLM's
     interests (rows of the `interests` artifact), -1 if a cluster has fewer; `cluster` [U], -1 if the user has no
-    training event, or the cluster no interests; `last_prompted_position` [U], the last position of a user's history that was in a prompt, -1 for
-    most users."""
+    training event, or the user's cluster no interests; `last_prompted_position` [U], the last position of a user's
+    history that was in a prompt, -1 for most users."""
 
     item_text_vectors: Tensor
     interest_vectors: Tensor
@@ -54,22 +54,26 @@ class Supervision:
 
 def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
     """For every event, which of the C * M interests may supervise it: of the user's cluster, the one nearest to the
-    event's item. -1 if there is none, and for held-out events: [E]."""
-    user, event = histories.training_events()
-    nearest, mask = torch.full((len(histories.item_idx),), -1), supervision.interest_mask
-    for start in range(0, len(event), _BLOCK_EVENTS):
-        block = slice(start, start + _BLOCK_EVENTS)
-        block_user, block_event = torch.from_numpy(user[block]), torch.from_numpy(event[block])
-        position = block_event - torch.from_numpy(histories.offsets)[block_user]
-        cluster = supervision.clusters_for(block_user, position)
-        row = cluster.clamp(min=0)
-        item_row = torch.from_numpy(histories.item_idx[event[block]].astype(np.int64)) - 1
-        interests = supervision.interest_vectors.index_select(0, row)  # [., M, S]
-        text = supervision.item_text_vectors.index_select(0, item_row)
-        match = torch.bmm(interests, text.unsqueeze(2)).squeeze(2)  # [., M]
-        best = match.masked_fill(~mask[row], -torch.inf).argmax(dim=1)
-        nearest[block_event] = torch.where(cluster >= 0, row * interests.shape[1] + best, -1)
+    event's item. -1 if there is none, and for held-out events: [E] int32."""
+    nearest = torch.full((len(histories.item_idx),), -1, dtype=torch.int32)
+    for users, user_row, event in histories.training_blocks():
+        for start in range(0, len(event), _BLOCK_EVENTS):
+            block = slice(start, start + _BLOCK_EVENTS)
+            nearest[event[block]] = _nearest(supervision, histories, users.start + user_row[block], event[block])
     return nearest
+
+
+def _nearest(supervision: Supervision, histories: Histories, user_idx: np.ndarray, event: np.ndarray) -> Tensor:
+    """The same for some training events [S] of these users [S], int32."""
+    user, position = torch.from_numpy(user_idx), torch.from_numpy(event - histories.offsets[user_idx])
+    cluster = supervision.clusters_for(user, position)
+    row = cluster.clamp(min=0)
+    item_row = torch.from_numpy(histories.item_idx[event].astype(np.int64)) - 1
+    interests = supervision.interest_vectors.index_select(0, row)  # [S, M, .]
+    text = supervision.item_text_vectors.index_select(0, item_row)
+    match = torch.bmm(interests, text.unsqueeze(2)).squeeze(2)  # [S, M]
+    best = match.masked_fill(~supervision.interest_mask[row], -torch.inf).argmax(dim=1)
+    return torch.where(cluster >= 0, row * interests.shape[1] + best, -1).int()
 
 
 def read_supervision(item_vectors: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories) -> Supervision:

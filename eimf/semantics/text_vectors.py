@@ -17,8 +17,11 @@ _BLOCK_EVENTS = 2**16
 
 def user_text_vectors(item_text_vectors: Tensor, histories: Histories) -> Tensor:
     """Mean text [U, S] of every user's training items, as unit vectors."""
-    user, event = histories.training_events()
-    return mean_text_vectors(item_text_vectors, histories.item_idx[event], user, histories.num_users)
+    vectors = item_text_vectors.new_zeros(histories.num_users, item_text_vectors.shape[1])
+    for users, row, event in histories.training_blocks():
+        block = slice(users.start, users.stop)
+        vectors[block] = mean_text_vectors(item_text_vectors, histories.item_idx[event], row, len(users))
+    return vectors
 
 
 def mean_text_vectors(item_text_vectors: Tensor, item_idx: np.ndarray, group: np.ndarray, num_groups: int) -> Tensor:
@@ -28,5 +31,5 @@ def mean_text_vectors(item_text_vectors: Tensor, item_idx: np.ndarray, group: np
     group_row = torch.from_numpy(group)
     for start in range(0, len(item_idx), _BLOCK_EVENTS):  # never the texts of all events at once
         block = slice(start, start + _BLOCK_EVENTS)
-        total.index_add_(0, group_row[block], item_text_vectors[item_idx[block] - 1])
+        total.index_add_(0, group_row[block], item_text_vectors[item_idx[block].astype(np.int64) - 1])
     return F.normalize(total, dim=1)

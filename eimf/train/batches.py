@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from eimf.data.histories import Histories
-from eimf.data.windows import pad_windows, window_index
+from eimf.data.windows import flat_ranges, pad_windows, window_index
 
 
 @dataclass(frozen=True)
 class Windows:
     """Stretches of training histories, [W] each: `user_idx`; `begin`, index of the first input among all events;
     `length`, the number of inputs. The target of an input is the event after it. The first `overlap` inputs have no
-    loss: they only give the later ones a past."""
+    loss: they only give the later ones a past. All are int32 but `begin`, int64: there may be as many as users."""
 
     user_idx: np.ndarray
     begin: np.ndarray
@@ -41,12 +41,12 @@ def cut_windows(histories: Histories, max_length: int, overlap: int, rng: np.ran
     step = max_length - overlap
     shift = np.where(targets > max_length, rng.integers(1, step + 1, len(targets)), np.minimum(targets, max_length))
     more = -(-np.maximum(targets - shift, 0) // step)  # windows after the first
-    user_idx = np.repeat(np.arange(len(targets)), np.where(targets > 0, more + 1, 0))
-    number = np.arange(len(user_idx)) - np.searchsorted(user_idx, user_idx)
+    user_idx, number = flat_ranges(np.zeros_like(targets), np.where(targets > 0, more + 1, 0))  # number: of the user's
     start = np.where(number == 0, 0, shift[user_idx] + (number - 1) * step)
     end = np.minimum(shift[user_idx] + number * step, targets[user_idx])
     past = np.minimum(start, overlap)
-    return Windows(user_idx, histories.offsets[user_idx] + start - past, end - start + past, past)
+    begin, length = histories.offsets[user_idx] + start - past, end - start + past
+    return Windows(user_idx.astype(np.int32), begin, length.astype(np.int32), past.astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -103,19 +103,20 @@ class Batches:
     ) -> None:
         """Of each batch, this process takes the windows of its `rank` among `size`."""
         order = np.argsort(-(windows.length + rng.random(len(windows.length))), kind="stable")  # longest first
-        length, groups, start = windows.length[order], [], 0
+        length, ends, start = windows.length[order], [0], 0
         while start < len(order):
-            end = start + max(1, batch_positions // int(length[start]))
-            groups.append(order[start:end])
-            start = end
-        self._groups = [groups[number] for number in rng.permutation(len(groups))]
+            start += max(1, batch_positions // int(length[start]))
+            ends.append(start)
+        self._order, self._ends, self._numbers = order.astype(np.int32), ends, rng.permutation(len(ends) - 1)
         self._histories, self._windows, self._rank, self._size = histories, windows, rank, size
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self._numbers)
 
     def __getitem__(self, number: int) -> Batch:
-        windows, parts = self._windows, [self._groups[number][rank :: self._size] for rank in range(self._size)]
+        windows, group = self._windows, self._numbers[number]
+        chosen = self._order[self._ends[group] : self._ends[group + 1]]
+        parts = [chosen[rank :: self._size] for rank in range(self._size)]
         counts = [int((windows.length[part] - windows.overlap[part]).sum()) for part in parts]
         return _batch(self._histories, windows, parts[self._rank], counts)
 
@@ -135,7 +136,7 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
         slot=torch.from_numpy(np.flatnonzero(supervised)),
         target_row=torch.from_numpy(next_item_idx[supervised] - 1),
         event_index=torch.from_numpy(event_index),
-        user_idx=torch.from_numpy(user_idx),
+        user_idx=torch.from_numpy(user_idx.astype(np.int64)),
         position=torch.from_numpy(event_index - histories.offsets[user_idx]),
         counts=counts,
     )

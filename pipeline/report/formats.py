@@ -1,11 +1,15 @@
-"""The formats of raw data: what each looks for, and what its columns are called."""
+"""The formats of raw data: which files each looks for, and what their columns are called."""
 
+import textwrap
 from dataclasses import fields
 
-from eimf.data.formats.base import Columns, Format
+from eimf.data.formats.base import Format
 from eimf.data.formats.registry import FORMATS
 from eimf.errors import SettingError
 from pipeline.console import info
+
+_WIDTH, _NAME, _LABEL = 100, 15, 8
+_UNITS = {"ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 
 def show_formats(names: list[str]) -> None:
@@ -13,29 +17,35 @@ def show_formats(names: list[str]) -> None:
     for name in names:
         if name not in FORMATS:
             raise SettingError("name", f"no format {name!r}", f"use one of {list(FORMATS)}")
-    for kind in [FORMATS[name] for name in names] or FORMATS.values():
-        info("\n".join(format_lines(kind)))
-    info("choose by --set dataset.format=NAME; columns by --set dataset.columns.SETTING=COLUMN")
+    for name in names or FORMATS:
+        info(describe_format(FORMATS[name]))
+    info("choose by --set dataset.format=NAME, other columns by --set dataset.columns.SETTING=COLUMN")
 
 
-def format_lines(kind: Format) -> list[str]:
-    """A format in some lines: its name, files, columns by setting, and notes."""
-    items = ", ".join(kind.items) or "none: items have no text"
-    order = ["order: that of the rows"] if kind.file_order else []
-    unit = [f"numbers in timestamp are in {kind.time_unit}"] if kind.columns.timestamp else []
-    lines = [
-        f"events  {', '.join(kind.events)}",
-        f"items   {items}",
-        f"columns {' '.join(columns_by_setting(kind.columns))}",
-        *order,
-        *unit,
-        *kind.notes,
+def describe_format(kind: Format) -> str:
+    """A format in some lines: what it is, its files, columns and notes."""
+    parts = [
+        ("events", ", ".join(kind.events)),
+        ("items", ", ".join(kind.items) or "none: items have no text"),
+        ("columns", " ".join(columns_by_setting(kind))),
+        ("text", ", ".join(kind.columns.text)),
+        ("order", "that of the rows" if kind.file_order else ""),
+        ("times", f"in {_UNITS[kind.time_unit]}" if kind.time_unit in _UNITS else ""),
+        *(("note", note) for note in kind.notes),
     ]
-    return [f"{kind.name:<15} {kind.about}", *(f"{'':<15} {line}" for line in lines)]
+    lines = [_indented(f"{kind.name:<{_NAME}}", kind.about)]
+    lines += [_indented(f"{'':<{_NAME}}{label:<{_LABEL}}", text) for label, text in parts if text]
+    return "\n".join(lines)
 
 
-def columns_by_setting(columns: Columns) -> list[str]:
+def columns_by_setting(kind: Format) -> list[str]:
     """`setting=column` of every column that the format has."""
-    pairs = [(field.name, getattr(columns, field.name)) for field in fields(columns) if field.name != "text"]
-    text = [f"text={','.join(columns.text)}"] if columns.text else []
-    return [f"{setting}={column}" for setting, column in pairs if column] + text
+    absent = {"text"} if kind.items else {"text", "item_key", "title"}
+    pairs = [(field.name, getattr(kind.columns, field.name)) for field in fields(kind.columns)]
+    return [f"{setting}={column}" for setting, column in pairs if column and setting not in absent]
+
+
+def _indented(label: str, text: str) -> str:
+    """The text behind the label, in lines of one width."""
+    indent = " " * len(label)
+    return textwrap.fill(text, _WIDTH, initial_indent=label, subsequent_indent=indent, break_on_hyphens=False)

@@ -10,9 +10,10 @@ _NOTE = "AUC of the validation item against items drawn by popularity; history: 
 
 def signal_check_table(check: Artifact) -> Table:
     """One row per source: its mean AUC over users, the LLM's AUC minus that, and its gain over the user's history."""
-    from eimf.semantics.signal_check import HISTORY, LLM, read_auc_table
+    from eimf.semantics.signal_check import HISTORY, LLM, mean_by_user, read_auc_table
 
-    auc_by_source = read_auc_table(check.table("auc"))
+    users, auc_by_target = read_auc_table(check.table("auc"))
+    auc_by_source = mean_by_user(auc_by_target, users)
     llm, history = auc_by_source[LLM].auc, auc_by_source[HISTORY].auc
     rows = []
     for name, source in auc_by_source.items():

@@ -99,4 +99,6 @@ def _tell(ready: "Prepared", ties: str) -> None:
     if ready.counts["tied"] >= _TELL_TIES:
         order = "in the order of the file" if ties == "file" else "shuffled"
         share = f"{100 * ready.counts['tied']:.0f} %"
-        info(f"       note: {share} of neighboring events of a user have the same time; they are {order} (dataset.ties)")
+        info(
+            f"       note: {share} of neighboring events of a user have the same time; they are {order} (dataset.ties)"
+        )

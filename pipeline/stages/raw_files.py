@@ -45,20 +45,26 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
     """The files with events and items, and their formats. `dataset.path` has both; `dataset.interactions` and
     `dataset.items` take precedence. Relative paths start at `folder`.
 
-    Files of `dataset.items` that the format does not know by name are a table: an item table of one's own. Raises
-    SettingError if neither path nor interactions is set, and DataError for files that are not there.
+    Files of these two that the format of the path does not know by name are recognized by themselves, and an item table
+    of one's own is a table. Raises SettingError if neither path nor interactions is set, and DataError for files that
+    are not there.
     """
     path = _source(settings.path, folder, _PATH)
-    events, items = (_source(settings.interactions, folder, _EVENTS), _source(settings.items, folder, _ITEMS))
-    main = path or events
-    if main is None:
+    events, items = _source(settings.interactions, folder, _EVENTS), _source(settings.items, folder, _ITEMS)
+    whole = path or events
+    if whole is None:
         raise SettingError(_EVENTS, "neither dataset.path nor dataset.interactions is set", "name the files of events")
-    kind = find_format(settings.format, main)
-    event_files = _named_events(kind, events) if events else _events_of(kind, main, settings.format)
+    kind = find_format(settings.format, whole)
+    if events:
+        event_format, event_files = _named_events(kind, events, settings.format)
+    else:
+        event_format, event_files = kind, _events_of(kind, whole, settings.format)
     if items is None:
-        return RawData(kind, event_files, kind, kind.item_files(path) if path else ())
+        from_path = kind.item_files(path) if path else ()
+        item_files = event_files if event_format.items_from_events else from_path
+        return RawData(event_format, event_files, event_format if event_format.items_from_events else kind, item_files)
     known = kind.item_files(items) if kind.name != TABLE else ()
-    return RawData(kind, event_files, kind if known else FORMATS[TABLE], known or items.files)
+    return RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files)
 
 
 def files_identity(files: Sequence[RawFile]) -> str | None:
@@ -81,10 +87,13 @@ def _source(spec: str | None, folder: Path, field: str) -> Source | None:
     return None if spec is None else open_source(data_file(spec, folder, field), field)
 
 
-def _named_events(kind: Format, source: Source) -> tuple[RawFile, ...]:
-    """The event files that a setting names: all of them, unless the format knows which ones hold events."""
+def _named_events(kind: Format, source: Source, asked: str) -> tuple[Format, tuple[RawFile, ...]]:
+    """The event files that `dataset.interactions` names, with their format: all of them, unless the format knows which
+    ones hold events."""
+    if asked == "auto" and not kind.event_files(source):
+        kind = find_format(asked, source)
     known = kind.event_files(source) if kind.name != TABLE else ()
-    return known or source.files
+    return kind, known or source.files
 
 
 def _events_of(kind: Format, source: Source, asked: str) -> tuple[RawFile, ...]:

@@ -29,7 +29,7 @@ def run_signal_check(store: Store, artifacts: Artifacts, runtime: RuntimeSetting
 
 def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging) -> Summary:
     prepare_torch(runtime)
-    from eimf.semantics.signal_check import auc_table, check_signal, signal_gain
+    from eimf.semantics.signal_check import auc_table, check_signal, mean_by_user, signal_gain
     from pipeline.stages.load import histories_of, supervision_of
 
     histories = histories_of(artifacts)
@@ -37,5 +37,10 @@ def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging:
     assert supervision is not None, "an esim artifact is among the parents"
     users, auc_by_source = check_signal(supervision, histories, _SEED)
     staging.write_table("auc", auc_table(auc_by_source, users))
-    mean, standard_error = signal_gain(auc_by_source)
-    return {"users": len(users), "gain": round(mean, 6), "standard_error": round(standard_error, 6)}
+    mean, standard_error = signal_gain(mean_by_user(auc_by_source, users))
+    return {
+        "users": len(users.unique()),
+        "targets": len(users),
+        "gain": round(mean, 6),
+        "standard_error": round(standard_error, 6),
+    }

@@ -35,9 +35,11 @@ def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
     from pipeline.stages.load import histories_of
 
     histories = histories_of(artifacts)
-    of_user, event_index = histories.training_events()
     item_vectors = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
-    vectors = mean_unit_vectors(item_vectors, histories.item_idx[event_index] - 1, of_user, histories.num_users)
+    vectors = np.zeros((histories.num_users, item_vectors.shape[1]), np.float32)
+    for users, row, event_index in histories.training_blocks():
+        means = mean_unit_vectors(item_vectors, histories.item_idx[event_index] - 1, row, len(users))
+        vectors[users.start : users.stop] = means
     user_idx, table_schema = np.arange(len(vectors), dtype=np.int32), schema.user_vectors(vectors.shape[1])
     staging.write_table("vectors", pa.table([user_idx, to_column(vectors)], schema=table_schema))
     return {"users": len(vectors)}

@@ -69,6 +69,13 @@ def test_users_that_do_not_fit_the_events_are_refused(num_events, num_train, pro
         read_histories(np.array([1, 2, 3], np.int32), users(num_events, num_train), NO_CASES, num_items=3)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_timestamp_that_is_no_time_is_refused(wrong):
+    arrays = np.array([1, 2, 3], np.int32), users([3], [1]), NO_CASES
+    with pytest.raises(DataError, match="histories: a timestamp is not a finite number"):
+        read_histories(*arrays, num_items=3, timestamps=np.array([1.0, 2.0, wrong]))
+
+
 def test_no_event_at_all_is_refused():
     with pytest.raises(DataError, match="histories: there is no event"):
         read_histories(np.array([], np.int32), users([0], [0]), NO_CASES, num_items=3)
@@ -131,9 +138,15 @@ def test_the_tables_of_a_dataset_are_read_back_as_they_were(data):
     lists = [data.item_idx[begin:end].tolist() for begin, end in pairwise(data.offsets)]
     training = [items[:-2] for items in lists]
     assert read.frequency().tolist() == [sum(row.count(n) for row in training) for n in range(1, read.num_items + 1)]
-    owner, event = read.training_events()
-    assert read.item_idx[event].tolist() == list(chain(*training))
-    assert owner.tolist() == [user for user, row in enumerate(training) for _ in row]
+    for size in (1, 7, 1 << 20):
+        blocks = list(read.training_blocks(size))
+        assert list(chain(*(users for users, _, _ in blocks))) == list(range(read.num_users))
+        owner = [users.start + row for users, rows, _ in blocks for row in rows.tolist()]
+        assert owner == [user for user, row in enumerate(training) for _ in row]
+        assert [read.item_idx[event].tolist() for _, _, event in blocks] == [
+            list(chain(*(training[user] for user in users))) for users, _, _ in blocks
+        ]
+        assert all(len(event) <= size or len(users) == 1 for users, _, event in blocks)
     for split, held_out in ((schema.VALID, 2), (schema.TEST, 1)):
         cases = read.cases[split]
         assert cases.item_idx.tolist() == [items[-held_out] for items in lists]

@@ -11,13 +11,13 @@ from eimf.data.notices import notices
 def lines(user=("u",) * 4, item=("a",) * 4, order=(1, 2, 3, 4), timestamp=(None,) * 4) -> list[str]:
     events = pl.DataFrame({"user_id": user, "item_id": item, "order": order})
     log = read_log([events.with_columns(pl.Series("timestamp", timestamp, pl.Float64))])
-    return list(notices(log, np.arange(len(log)), pl.DataFrame({"title": ["x"]})))
+    return list(notices(log, np.arange(len(log)), pl.DataFrame({"title": ["x"], "metadata": ["x"]})))
 
 
 def test_data_without_titles_get_a_notice():
     log = read_log([pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "order": [1]})])
-    assert list(notices(log, np.arange(1), pl.DataFrame({"title": [None]}))) == [
-        "every title is null: an LLM has nothing to read; name a column with titles in dataset.columns.title"
+    assert list(notices(log, np.arange(1), pl.DataFrame({"title": [None], "metadata": [None]}))) == [
+        "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
     ]
 
 

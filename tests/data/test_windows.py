@@ -1,8 +1,10 @@
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eimf.data.windows import flat_ranges, pad_windows, window_index
+from eimf.data.windows import flat_ranges, pad_windows, row_blocks, window_index
 
 RANGES = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 10)), max_size=8)
 
@@ -25,3 +27,12 @@ def test_flat_ranges_are_the_ranges_one_after_the_other(ranges):
     begin, count = (np.array([pair[part] for pair in ranges], dtype=np.int64) for part in (0, 1))
     row, index = flat_ranges(begin, count)
     assert list(zip(row, index, strict=True)) == [(r, b + i) for r, (b, n) in enumerate(ranges) for i in range(n)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 20))
+def test_blocks_hold_all_rows_in_order_and_are_as_large_as_they_may_be(counts, size):
+    blocks = [counts[block] for block in row_blocks(np.array(counts, dtype=np.int64), size)]
+    assert [count for block in blocks for count in block] == counts
+    assert all(sum(block) <= size or len(block) == 1 for block in blocks)
+    assert all(sum(block) + after[0] > size for block, after in pairwise(blocks))

@@ -136,9 +136,9 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
     raw = planted.world()
     empty = planted.World(raw.interactions.clear(), raw.items).write(tmp_path / "empty")
     refused(esim(empty, store), "dataset.interactions", "holds no rows", "at least one row")
-    (empty / "items.parquet").unlink()
-    refused(esim(empty, store), "dataset.items", "no file", "items.parquet", "give the path")
-    refused(esim(tmp_path / "none", store), "dataset", "neither a known dataset nor a folder")
+    none = esim(world_folder, store, "dataset.items=none.parquet")
+    refused(none, "dataset.items", "no file or folder", "none.parquet", "give a file, a folder")
+    refused(esim(tmp_path / "none", store), "dataset", "neither a known dataset nor a file or folder")
     recipe = eimf("esim", "--recipe", str(tmp_path / "none.toml"), "--store", str(store.root))
     refused(recipe, "recipe", "none.toml", "give the path of a TOML recipe")
     assert content(store.root) == before

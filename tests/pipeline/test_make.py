@@ -31,7 +31,7 @@ def place(tmp_path):
     for name in ("eimf", "torchrun", "python"):
         (tmp_path / ".venv" / "bin" / name).write_text(RECORDER)
         (tmp_path / ".venv" / "bin" / name).chmod(0o755)
-    for mark in (".core", ".esim", ".export", ".serve", ".dev"):
+    for mark in (".core", ".data", ".esim", ".export", ".serve", ".dev"):
         (tmp_path / ".venv" / mark).write_text("")
     return tmp_path
 
@@ -59,6 +59,8 @@ def test_every_variable_is_one_word(place, value):
     assert words == ["export", "--store", "artifacts", "--output", value, "--", value]
     words = called(place, "export", f"DATASET={value}", "BACKBONE=")
     assert words == ["export", "--dataset", value, "--store", "artifacts", "--output", "bundle"]
+    words = called(place, "card", f"RECIPE={value}", f"CARD={value}")
+    assert words == ["data", "card", "--recipe", value, "--store", "artifacts", "--output", value]
     assert called(place, "serve", f"BUNDLE={value}") == ["serve", "--", value]
     subprocess.run(["make", "-n", "status", f"STORE={value}"], cwd=place, capture_output=True, check=True)
     assert called(place, "status", f"STORE={value}") == ["status", "--store", value]

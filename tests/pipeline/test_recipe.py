@@ -125,8 +125,8 @@ def test_paths_start_at_the_recipes_folder_and_a_broken_recipe_is_named(tmp_path
     (tmp_path / "r.toml").write_text("[dataset\n")
     with pytest.raises(SettingError, match="is not TOML"):
         load_recipe("ml-100k", tmp_path / "r.toml", [])
-    (tmp_path / "r.toml").write_text('[dataset]\nname = "x"\nitems = "i.parquet"\n')
-    with pytest.raises(SettingError, match=r"dataset\.interactions: missing"):
+    (tmp_path / "r.toml").write_text('[dataset]\nitems = "i.parquet"\n')
+    with pytest.raises(SettingError, match=r"dataset\.name: missing"):
         load_recipe("ml-100k", tmp_path / "r.toml", [])
 
 
@@ -269,12 +269,47 @@ def test_names_of_files_that_cannot_be_are_not_there():
     long = "x" * 5000
     with pytest.raises(SettingError, match=r"recipe: no file x.*; give the path of a TOML recipe"):
         load_recipe("", Path(long), [])
-    with pytest.raises(SettingError, match="is neither a known dataset nor a folder"):
+    with pytest.raises(SettingError, match="is neither a known dataset nor a file or folder; use one of"):
         load_recipe(long, None, [])
     with pytest.raises(SettingError, match="plan: no file"):
         read_plan(Path(f"{long}.toml"))
     with pytest.raises(SettingError, match="folder: unknown setting in --set"):
         load_recipe("ml-100k", None, ["folder.x=1"])
+
+
+def dataset_of(path: Path) -> tuple[dict[str, str], Path]:
+    """The name and files of the dataset that a path becomes, and where they start."""
+    recipe = load_recipe(str(path), None, [])
+    return recipe.dataset.model_dump(include={"name", "path", "interactions", "items"}, exclude_none=True), recipe.folder
+
+
+def test_a_dataset_is_a_folder_an_archive_or_a_file(tmp_path, monkeypatch):
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    assert dataset_of(folder) == ({"name": "my-data", "path": "."}, folder)
+    (folder / "items.parquet").touch()
+    assert dataset_of(folder)[0] == {"name": "my-data", "path": "."}
+    (folder / "interactions.parquet").touch()
+    both = {"name": "my-data", "interactions": "interactions.parquet", "items": "items.parquet"}
+    assert dataset_of(folder) == (both, folder)
+    (folder / "items.parquet").unlink()
+    assert dataset_of(folder)[0] == {"name": "my-data", "interactions": "interactions.parquet"}
+    for file, name in {"ml-1m.zip": "ml-1m", "sales.csv.gz": "sales", "yelp.tar": "yelp"}.items():
+        (folder / file).touch()
+        assert dataset_of(folder / file) == ({"name": name, "path": file}, folder)
+    in_zip = ({"name": "ratings", "path": "ml-1m.zip/ml/ratings.dat"}, folder)
+    assert dataset_of(folder / "ml-1m.zip/ml/ratings.dat") == in_zip
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert dataset_of(Path("ml-1m.zip")) == dataset_of(Path("~/my data/ml-1m.zip")) == dataset_of(folder / "ml-1m.zip")
+    assert dataset_of(Path("../my data")) == dataset_of(folder)
+
+
+@pytest.mark.parametrize("path", ["none", "none.zip/x.csv", "~nobody/x", "a\0b", "x" * 300 + ".zip/y", "x/" * 3000])
+def test_a_path_that_is_not_there_says_what_is_possible(path):
+    hint = r"use one of \['ml-100k'\], or a folder, zip or file of a format: `eimf data formats` lists them"
+    with pytest.raises(SettingError, match=f"dataset: .* is neither a known dataset nor a file or folder; {hint}"):
+        load_recipe(path, None, [])
 
 
 def test_a_folder_of_a_long_name_gives_its_data_a_shorter_one(tmp_path):

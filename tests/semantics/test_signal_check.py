@@ -14,12 +14,16 @@ from eimf.semantics.signal_check import (
     LLM,
     SourceAUC,
     _at_best_weight,
+    _clusters_of,
+    _history_texts,
     auc_table,
     check_signal,
+    mean_by_user,
     read_auc_table,
     signal_gain,
 )
 from eimf.semantics.supervision import Supervision
+from eimf.semantics.text_vectors import user_text_vectors
 from tests.meaning import TOPICS, USERS, planted_meaning
 from tests.world import leave_one_out
 
@@ -58,10 +62,35 @@ def test_a_gain_is_a_mean_over_users_with_its_standard_error():
     assert signal_gain(one_user) == (0, 0)  # one user says nothing about the spread
 
 
+def test_the_targets_of_a_user_count_as_one():
+    history, both = torch.tensor([0.5, 0.1, 0.2]).double(), torch.tensor([0.6, 0.4, 0.9]).double()
+    by_user = mean_by_user({HISTORY: SourceAUC(history, both)}, torch.tensor([7, 2, 7]))
+    assert by_user[HISTORY].auc.tolist() == pytest.approx([0.1, (0.5 + 0.2) / 2])  # users 2 and 7
+    assert by_user[HISTORY].auc_with_history.tolist() == pytest.approx([0.4, (0.6 + 0.9) / 2])
+
+
+def test_held_out_users_are_in_the_cluster_that_is_nearest_to_their_history(world):
+    """As user-split holds them out: half of the users without a training event, judged by the history of their case.
+    Nothing changes, since their clusters are those of the topic that their titles have."""
+    supervision, histories = world
+    cases, held_out = histories.cases[schema.VALID], np.arange(USERS) % (2 * TOPICS) < TOPICS
+    unseen = replace(histories, num_train=np.where(held_out, 0, histories.num_train))
+    lost = replace(supervision, cluster=torch.where(torch.from_numpy(held_out), -1, supervision.cluster))
+    people = _history_texts(lost, unseen, cases)
+    assert torch.equal(people, user_text_vectors(supervision.item_text_vectors, histories))
+    assert torch.equal(_clusters_of(lost, unseen, cases, people), supervision.cluster)
+    auc = check_signal(lost, unseen, seed=0)[1]
+    assert auc[LLM].auc.mean() > 0.9 and auc[HISTORY].auc.mean() < 0.6
+    # A case's own target, and what comes after its history, changes nothing.
+    item_idx = histories.item_idx.copy()
+    item_idx[histories.offsets[1:] - 1] = 1
+    assert torch.equal(_history_texts(lost, replace(unseen, item_idx=item_idx), cases), people)
+
+
 def test_the_table_gives_back_what_was_written(world):
     users, auc_by_source = check_signal(*world, seed=0)
-    back = read_auc_table(auc_table(auc_by_source, users))
-    assert back.keys() == auc_by_source.keys()
+    back_users, back = read_auc_table(auc_table(auc_by_source, users))
+    assert back_users.tolist() == users.tolist() and back.keys() == auc_by_source.keys()
     for name, source in auc_by_source.items():
         assert torch.equal(back[name].auc, source.auc)
         assert torch.equal(back[name].auc_with_history, source.auc_with_history)
@@ -116,7 +145,7 @@ def test_items_that_a_user_has_had_do_not_count(world):
     text = supervision.item_text_vectors.clone()
     text[item - 1] = supervision.interest_vectors[supervision.cluster[0], 0]
     changed = check_signal(replace(supervision, item_text_vectors=text), histories, seed=0)[1][LLM].auc
-    row, event = histories.training_events()
+    row, event = histories.first_events(np.arange(histories.num_users), histories.num_train)
     had = torch.zeros(USERS, dtype=torch.bool)
     had[row[histories.item_idx[event] == item]] = True
     usual = check_signal(supervision, histories, seed=0)[1][LLM].auc

@@ -86,7 +86,7 @@ def test_the_mass_of_a_user_goes_to_the_items_nearest_to_its_mean_text():
 def test_the_mass_decays_with_the_training_events_of_the_item_or_user():
     supervision, histories = planted_meaning()
     side = side_information(supervision, histories, item=0.3, user=0.2, interest=0.1)
-    user, event = histories.training_events()
+    user, event = histories.first_events(np.arange(histories.num_users), histories.num_train)
     item = histories.item_idx[event]
     n_item = np.array([(item == other).sum() for other in range(1, histories.num_items + 1)])[item - 1]
     labels = side.soft_labels(*(torch.from_numpy(part) for part in (item - 1, user, event)))

@@ -75,7 +75,7 @@ class Prefixes:
     """Every training event but a user's first, with what came before it."""
 
     def __init__(self, histories: Histories) -> None:
-        row, event = histories.training_events()
+        row, event = histories.first_events(np.arange(histories.num_users), histories.num_train)
         before = event - histories.offsets[row]
         self.items, self.target = histories.item_idx, event[before > 0]  # places in items [P]
         self.shown = before[before > 0].clip(max=LENGTH)  # [P]

@@ -76,8 +76,7 @@ class Study:
             mean = (table[items[np.where(shown, seen, 0)]] * shown[:, :, None]).sum(axis=1) / self.cases.length[:, None]
             other = {"history alone": part[-1]}
         else:
-            _, events = self.model.histories.training_events()
-            mean = np.tile(table[items[events]].mean(axis=0), (len(self.cases), 1))
+            mean = np.tile(table[self.model.histories.training().item_idx].mean(axis=0), (len(self.cases), 1))
             other = {"fitted, without names": as_array(self.built.weights.unnamed)}
         rows = {"all-time popularity": part[1], "recent popularity": part[0]}
         result = {name: figures(self.with_weights(weights)) for name, weights in rows.items()}

@@ -61,19 +61,24 @@ class Format:
     recognizes: Callable[[Source], bool]
     file_order: bool = False
     time_unit: str = "s"
+    items_from_events: bool = False
+    """The files of events say what the items are: `read_items` reads them, each item once."""
     names: Callable[[RawFile, TableSettings, str], Sequence[str]] | None = None
     """The names of the columns of a file; None if those of `columns` are always there."""
     notes: tuple[str, ...] = field(default=())
     """Lines about the format for `eimf data formats`, such as which cleaning its papers use."""
 
     def event_files(self, source: Source) -> tuple[RawFile, ...]:
-        """The files with events, in order: those of the first pattern that matches, without item files."""
-        item_files = source.find(self.items)
+        """The files with events, in order: those of the first pattern that matches, without files of items (unless the
+        same pattern names both)."""
+        item_files = source.find([pattern for pattern in self.items if pattern not in self.events])
         events = (source.find((pattern,)) for pattern in self.events)
         return next((files for matches in events if (files := _without(matches, item_files))), ())
 
     def item_files(self, source: Source) -> tuple[RawFile, ...]:
         """The files with items, in order; empty if there are none."""
+        if self.items_from_events:
+            return self.event_files(source)
         return next((files for pattern in self.items if (files := source.find((pattern,)))), ())
 
 

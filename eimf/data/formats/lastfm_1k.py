@@ -61,12 +61,13 @@ LASTFM_1K = Format(
     name="lastfm_1k",
     about="Last.fm 1K: songs played by 992 people; titles are artist and track",
     events=(_FILE,),
-    items=(_FILE,),
+    items=(),
     columns=Columns(
         user="user", item="item", order="time", timestamp="time", item_key="item", title="title", text=("title",)
     ),
     read_events=_read_plays,
     read_items=_read_tracks,
     recognizes=_recognizes,
+    items_from_events=True,
     notes=("Songs are played again and again: see evaluate.keep_seen, or use cleaning.duplicates=first.",),
 )

@@ -48,19 +48,19 @@ class _AtomicFile:
 
     def names(self) -> list[str]:
         """All columns that may be asked for."""
-        names = [*self.typed, *self.typed.values(), "split"]
-        names += [name.removesuffix(_LIST) for name in self.typed if name.endswith(_LIST)]
-        if "timestamp" in self.typed or any(name.endswith(_LIST) for name in self.typed):
-            names.append("order")
-        if title := next((name for name in _TITLES if name in self.typed), None):
-            names.append("title" if title != "title" else "")
-        return sorted({*names} - {""})
+        sequences = {name.removesuffix(_LIST) for name in self.typed if name.endswith(_LIST)}
+        names = {*self.typed, *self.typed.values(), *sequences, "split"}
+        if sequences or "timestamp" in self.typed:
+            names.add("order")
+        if not self.typed.keys().isdisjoint(_TITLES):
+            names.add("title")
+        return sorted(names)
 
     def read(self, columns: Sequence[str]) -> "Iterator[pl.DataFrame]":
         """Columns of the file by their names with or without types."""
-        typed = {self.typed.get(column, column): column for column in dict.fromkeys(columns)}
-        for frame in read_delimited(self.file, list(typed), _LAYOUT, self.field):
-            yield frame.rename(typed)
+        typed = {column: self.typed.get(column, column) for column in columns}
+        for frame in read_delimited(self.file, list(typed.values()), _LAYOUT, self.field):
+            yield frame.select(frame[name].alias(column) for column, name in typed.items())
 
 
 def _open(file: RawFile, field: str) -> _AtomicFile:
@@ -80,9 +80,10 @@ def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, fi
 
 def _rows(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFrame]":
 
-    raw = ["timestamp" if column == "order" else column for column in columns if column != "split"]
+    no_order = "order" in columns and "order" not in atomic.typed
+    raw = ["timestamp" if no_order and column == "order" else column for column in columns if column != "split"]
     for frame in atomic.read(raw):
-        yield frame.with_columns(order="timestamp") if "order" in columns else frame
+        yield frame.with_columns(order="timestamp") if no_order else frame
 
 
 def _sequences(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFrame]":

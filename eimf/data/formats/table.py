@@ -8,7 +8,7 @@ from eimf.config import TableSettings
 from eimf.data.delimited import column_names, read_delimited
 from eimf.data.formats.base import Columns, Format
 from eimf.data.formats.parquet import parquet_columns, read_parquet
-from eimf.data.json_lines import first_fields, read_json_lines
+from eimf.data.json_lines import json_fields, read_json_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 from eimf.errors import DataError
@@ -35,12 +35,12 @@ def read_table(file: RawFile, columns: Sequence[str], table: TableSettings, fiel
 
 
 def table_columns(file: RawFile, table: TableSettings, field: str) -> list[str]:
-    """The names of a table's columns; of JSON lines those of the first line."""
+    """The names of a table's columns; of JSON lines those in the first lines."""
     ending = _ending(file)
     if ending in _PARQUET:
         return parquet_columns(file, field)
     if ending in _JSON_LINES:
-        return sorted(first_fields(file))
+        return json_fields(file, field)
     return column_names(file, _layout(file, table, field), field)
 
 

@@ -2,24 +2,23 @@
 
 import gzip
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, SplitSettings
-from eimf.data.formats.base import Format
 from eimf.data.formats.registry import find_format
 from eimf.data.prepare import Prepared, prepare
-from eimf.data.read import chosen_columns, read_items, reader_of, text_columns
-from eimf.data.source import Source, open_source
+from eimf.data.read import item_columns, read_items, reader_of
+from eimf.data.source import Source
+from tests.data.formats.reading import write_files
 
 
-def write_source(folder: Path, files: dict[str, str]) -> Source:
-    """The files, those that end in .gz compressed."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
-    return open_source(folder, "dataset.path")
+def write_source(folder: Path, files: Mapping[str, str | bytes]) -> Source:
+    """A source of these files, which are written, text in UTF-8; those that end in .gz compressed."""
+    contents = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
+    return write_files(
+        folder, {name: gzip.compress(data) if name.endswith(".gz") else data for name, data in contents.items()}
+    )
 
 
 def import_source(
@@ -27,22 +26,18 @@ def import_source(
     columns: ColumnSettings = ColumnSettings(),  # noqa: B008
     cleaning: CleaningSettings = CleaningSettings(),  # noqa: B008
     split: SplitSettings = SplitSettings(),  # noqa: B008
+    **dataset: object,
 ) -> Prepared:
     """The data set of a source whose format is recognized."""
-    settings = DatasetSettings(name="fixture", path=source.label, columns=columns)
+    settings = DatasetSettings.model_validate({"name": "fixture", "path": source.label, "columns": columns, **dataset})
     kind = find_format("auto", source)
     files = kind.item_files(source)
-    names = text_columns(kind, files, None, settings.table) if files else []
-    items = read_items(kind, files, chosen_columns(kind, columns), names, settings.table) if files else None
+    items, names = None, []
+    if files:
+        chosen, names = item_columns(kind, files, settings, None)
+        items = read_items(kind, files, chosen, names, settings.table)
     events = reader_of(kind, settings, cleaning.bad_rows).read(kind.event_files(source))
     return prepare(events, items, cleaning=cleaning, split=split, text_columns=tuple(names))
-
-
-def raw_rows(kind: Format, source: Source, columns: Sequence[str]) -> list[tuple]:
-    """These columns of the events as the format reads them."""
-    table = DatasetSettings(name="fixture", path="x").table
-    frames = (frame for file in kind.event_files(source) for frame in kind.read_events(file, columns, table, "f"))
-    return [row for frame in frames for row in frame.rows()]
 
 
 def histories(prepared: Prepared) -> dict[str, list[str]]:

@@ -4,16 +4,16 @@ import pytest
 
 from eimf.config import CleaningSettings
 from eimf.data.formats.amazon_2018 import AMAZON_2018
-from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events, recognized
 
 EVENTS = [
-    ("A1V6B6TNIC10QE", "0143026860", 1.0, 1424304000),
-    ("A1V6B6TNIC10QE", "B00006IDL8", 5.0, 1418860800),
-    ("A2F5GHSXFQ0W6J", "B00006IDL8", 4.0, 1408752000),
-    ("A1V6B6TNIC10QE", "B01HJHA7GI", 4.0, 1448752000),
-    ("A2F5GHSXFQ0W6J", "0143026860", 4.0, 1408838400),
-    ("A2F5GHSXFQ0W6J", "B01HJHA7GI", 3.0, 1400000000),
+    ("A10USERONE00", "0000000017", 1.0, 1424304000),
+    ("A10USERONE00", "B0EXAMPLE1", 5.0, 1418860800),
+    ("A20USERTWO00", "B0EXAMPLE1", 4.0, 1408752000),
+    ("A10USERONE00", "B0EXAMPLE2", 4.0, 1448752000),
+    ("A20USERTWO00", "0000000017", 4.0, 1408838400),
+    ("A20USERTWO00", "B0EXAMPLE2", 3.0, 1400000000),
 ]
 
 
@@ -28,11 +28,12 @@ def review(user: str, item: str, rating: float, time: int) -> str:
 REVIEWS = "".join(review(*event) for event in EVENTS)
 RATINGS = "".join(f"{item},{user},{rating},{time}\n" for user, item, rating, time in EVENTS)
 METADATA = r"""
-{"category": [], "tech1": "", "description": ["Loud 'N Clear&trade;"], "title": "Loud &#39;N Clear&trade; <span class=\"a-size\">Amplifier</span>", "also_buy": [], "brand": "idea village", "rank": "2,938,573 in Beauty & Personal Care (", "details": {"ASIN: ": "0143026860"}, "price": "", "asin": "0143026860"}
-{"category": ["Beauty", "Nails & Tools"], "title": "Nail\nFile", "rank": [">#1 in Beauty"], "asin": "B00006IDL8"}
-{"category": ["Beauty"], "title": "", "brand": "Oribe", "asin": "B01HJHA7GI"}
-{"category": ["Beauty"], "title": "", "brand": "Oribe", "asin": "B01HJHA7GI"}
-"""
+{"category": [], "tech1": "", "description": ["Loud"], "title": "Loud &#39;N <span class=\"a-size\">Clear</span>",
+ "also_buy": [], "brand": "ear & co", "rank": "2,938,573 in Beauty (", "details": {"ASIN: ": "x"}, "asin": "0000000017"}
+{"category": ["Beauty", "Nails & Tools"], "title": "Nail\nFile", "rank": [">#1 in Beauty"], "asin": "B0EXAMPLE1"}
+{"category": ["Beauty"], "title": "", "brand": "Combs", "asin": "B0EXAMPLE2"}
+{"category": ["Beauty"], "title": "", "brand": "Combs", "asin": "B0EXAMPLE2"}
+""".replace(",\n", ",").lstrip()
 
 
 @pytest.mark.parametrize(
@@ -40,18 +41,18 @@ METADATA = r"""
     [{"All_Beauty_5.json.gz": REVIEWS, "All_Beauty.json": "{}"}, {"Movies.json": REVIEWS}, {"Beauty.csv": RATINGS}],
 )
 def test_events_are_those_of_the_file(tmp_path, files):
-    source = write_source(tmp_path, {**files, "meta_All_Beauty.json.gz": METADATA.lstrip()})
-    assert find_format("auto", source) is AMAZON_2018
-    rows = raw_rows(AMAZON_2018, source, ["reviewerID", "asin", "overall", "unixReviewTime"])
+    source = write_source(tmp_path, {**files, "meta_All_Beauty.json.gz": METADATA})
+    assert recognized(source) == ["amazon_2018"]
+    rows = read_events(AMAZON_2018, source, "reviewerID", "asin", "overall", "unixReviewTime")
     assert [(user, item, float(rating), int(time)) for user, item, rating, time in rows] == EVENTS
 
 
 def test_a_category_is_imported(tmp_path):
-    source = write_source(tmp_path, {"All_Beauty_5.json.gz": REVIEWS, "meta_All_Beauty.json.gz": METADATA.lstrip()})
+    source = write_source(tmp_path, {"All_Beauty_5.json.gz": REVIEWS, "meta_All_Beauty.json.gz": METADATA})
     prepared = import_source(source, cleaning=CleaningSettings(bad_rows="reject"))  # an item is there twice
     assert histories(prepared) == expected_histories((user, item, time) for user, item, _, time in EVENTS)
     assert texts(prepared) == {
-        "0143026860": "Loud 'N Clear\u2122 Amplifier | idea village",
-        "B00006IDL8": "Nail File | Beauty, Nails & Tools",
-        "B01HJHA7GI": "Beauty | Oribe",
+        "0000000017": "Loud 'N Clear | ear & co",
+        "B0EXAMPLE1": "Nail File | Beauty, Nails & Tools",
+        "B0EXAMPLE2": "Beauty | Combs",
     }

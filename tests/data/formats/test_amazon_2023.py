@@ -4,23 +4,25 @@ import pytest
 
 from eimf.config import SplitSettings
 from eimf.data.formats.amazon_2023 import AMAZON_2023
-from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events, recognized
 
-USERS = ("AGKHLEW2SOWHNMFQIJGBECAF7INQ", "AFKZENTNBQ7A7V7UXW5JJI6UGRYQ")
+USERS = ("AEXAMPLEUSERONE0000000000000", "AEXAMPLEUSERTWO0000000000000")
 EVENTS = [  # of the second user, the last two events are less than a second apart
-    (USERS[0], "B00YQ6X8EO", 5.0, 1588687728923),
-    (USERS[0], "B07J3GH1W1", 4.0, 1589665266052),
-    (USERS[1], "B07J3GH1W1", 1.0, 1589665266052),
-    (USERS[0], "B0719KWG8H", 5.0, 1589665266053),
-    (USERS[1], "B0719KWG8H", 2.0, 1600000000999),
-    (USERS[1], "B00YQ6X8EO", 2.0, 1600000000998),
+    (USERS[0], "B0PARENT01", 5.0, 1588687728923),
+    (USERS[0], "B0PARENT02", 4.0, 1589665266052),
+    (USERS[1], "B0PARENT02", 1.0, 1589665266052),
+    (USERS[0], "B0PARENT03", 5.0, 1589665266053),
+    (USERS[1], "B0PARENT03", 2.0, 1600000000999),
+    (USERS[1], "B0PARENT01", 2.0, 1600000000998),
 ]
 METADATA = r"""
-{"main_category": "All Beauty", "title": "Howard LC0008 Leather Conditioner, 8-Ounce", "average_rating": 4.8, "features": [], "price": null, "images": [{"thumb": "http://x", "variant": "MAIN"}], "store": "Howard Products", "categories": [], "details": {"UPC": "617390882781"}, "parent_asin": "B00YQ6X8EO", "bought_together": null}
-{"main_category": "All Beauty", "title": "Yes to Tomatoes", "average_rating": 4.5, "price": 9.99, "store": null, "categories": ["Beauty", "Skin Care"], "details": {}, "parent_asin": "B07J3GH1W1"}
-{"main_category": null, "title": "", "price": "from 5.00", "categories": ["Hair"], "parent_asin": "B0719KWG8H"}
-"""
+{"main_category": "All Beauty", "title": "Leather Care, 8 Ounce", "average_rating": 4.8, "features": [], "price": null,
+ "images": [{"thumb": "x"}], "store": "Saddlers", "categories": [], "details": {}, "parent_asin": "B0PARENT01"}
+{"main_category": "All Beauty", "title": "Tomato Mask", "categories": ["Beauty", "Skin Care"], "store": null,
+ "details": {}, "parent_asin": "B0PARENT02", "bought_together": null}
+{"main_category": null, "title": "", "price": "from 5.00", "categories": ["Hair"], "parent_asin": "B0PARENT03"}
+""".replace(",\n", ",").lstrip()
 HEADER = "user_id,parent_asin,rating,timestamp"
 
 
@@ -32,7 +34,7 @@ def review(user: str, item: str, rating: float, time: int) -> str:
 
 
 def csv(events: list[tuple], history: bool = False) -> str:
-    rows = [",".join(map(str, event)) + (",B00YQ6X8EO B07J3GH1W1" if history else "") for event in events]
+    rows = [",".join(map(str, event)) + (",B0PARENT01 B0PARENT02" if history else "") for event in events]
     return "\n".join([HEADER + (",history" if history else ""), *rows]) + "\n"
 
 
@@ -43,18 +45,18 @@ REVIEWS = "".join(review(*event) for event in EVENTS)
     "files", [{"All_Beauty.jsonl.gz": REVIEWS}, {"All_Beauty.csv": csv(EVENTS), "Movies_and_TV.jsonl": REVIEWS}]
 )
 def test_a_category_is_imported(tmp_path, files):
-    source = write_source(tmp_path, {**files, "meta_All_Beauty.jsonl": METADATA.lstrip()})
-    assert find_format("auto", source) is AMAZON_2023
-    rows = raw_rows(AMAZON_2023, source, ["user_id", "parent_asin", "rating", "timestamp", "split"])
+    source = write_source(tmp_path, {**files, "meta_All_Beauty.jsonl": METADATA})
+    assert recognized(source) == ["amazon_2023"]
+    rows = read_events(AMAZON_2023, source, "user_id", "parent_asin", "rating", "timestamp", "split")
     read = [(user, item, float(rating), int(time)) for user, item, rating, time, _ in rows]
     assert read == EVENTS and {row[-1] for row in rows} == {"train"}
     prepared = import_source(source)
     assert histories(prepared) == expected_histories((user, item, time) for user, item, _, time in EVENTS)
     assert prepared.timestamps.max() == pytest.approx(1600000000.999, abs=1e-4)  # seconds
     assert texts(prepared) == {
-        "B00YQ6X8EO": "Howard LC0008 Leather Conditioner, 8-Ounce | Howard Products",
-        "B07J3GH1W1": "Yes to Tomatoes | Beauty, Skin Care",
-        "B0719KWG8H": "Hair",
+        "B0PARENT01": "Leather Care, 8 Ounce | Saddlers",
+        "B0PARENT02": "Tomato Mask | Beauty, Skin Care",
+        "B0PARENT03": "Hair",
     }
 
 
@@ -62,8 +64,8 @@ def test_the_files_of_a_split_say_the_split(tmp_path):
     """The last event of each user is in the test file, the one before it in the validation file."""
     parts = {"train": [EVENTS[0], EVENTS[2]], "valid": [EVENTS[1], EVENTS[5]], "test": [EVENTS[3], EVENTS[4]]}
     source = write_source(tmp_path, {f"All_Beauty.{part}.csv.gz": csv(rows, True) for part, rows in parts.items()})
-    assert find_format("auto", source) is AMAZON_2023
-    rows = raw_rows(AMAZON_2023, source, ["split", "user_id", "parent_asin"])
+    assert recognized(source) == ["amazon_2023"]
+    rows = read_events(AMAZON_2023, source, "split", "user_id", "parent_asin")
     assert sorted(rows) == sorted((part, *event[:2]) for part, events in parts.items() for event in events)
     prepared = import_source(source, split=SplitSettings(protocol="given"))
     assert prepared.num_train.tolist() == [1, 1]

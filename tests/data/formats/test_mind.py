@@ -5,19 +5,19 @@ import pytest
 from eimf.config import CleaningSettings, ColumnSettings
 from eimf.data.formats import mind
 from eimf.data.formats.mind import MIND
-from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import histories, import_source, raw_rows, texts, write_source
+from tests.data.formats.importing import histories, import_source, texts, write_source
+from tests.data.formats.reading import read_events, recognized
 
 BEHAVIORS = [  # id, user, time, history, impressions; the rows are in no order
-    ("1", "U13740", "11/11/2019 9:05:58 AM", "N55189 N42782 N55189", "N55689-1 N35729-0"),
-    ("2", "U91836", "11/12/2019 6:11:30 PM", "", "N20678-0 N39317-1"),
-    ("3", "U13740", "11/9/2019 12:10:30 AM", "N55189 N42782 N55189", "N39317-1 N42782-0 N20678-1"),
-    ("4", "U91836", "11/12/2019 6:11:31 AM", "", "N55189-1 N42782-1"),
+    ("1", "U10001", "11/11/2019 9:05:58 AM", "N55189 N42782 N55189", "N55689-1 N35729-0"),
+    ("2", "U20002", "11/12/2019 6:11:30 PM", "", "N20678-0 N39317-1"),
+    ("3", "U10001", "11/9/2019 12:10:30 AM", "N55189 N42782 N55189", "N39317-1 N42782-0 N20678-1"),
+    ("4", "U20002", "11/12/2019 6:11:31 AM", "", "N55189-1 N42782-1"),
 ]
 NEWS = [
     ("N55189", "tv", "tvnews", "'Wheel' Guest's \"Joke"),
-    ("N42782", "sports", "mlb", "Three takeaways"),
-    ("N55689", "sports", "nfl", "Charles Rogers"),
+    ("N42782", "sports", "mlb", "Three lessons"),
+    ("N55689", "sports", "nfl", "A quarterback"),
     ("N39317", "news", "newsus", "Report: police"),
     ("N20678", "health", "weightloss", "50 Foods"),
 ]
@@ -46,13 +46,13 @@ def expected_events(rows: list[tuple]) -> list[tuple]:
 def test_the_history_counts_once_and_clicks_follow_it_by_time(tmp_path, monkeypatch, rows):
     monkeypatch.setattr(mind, "_ROWS", rows)
     source = write_source(tmp_path, FILES)
-    assert find_format("auto", source) is MIND
-    read = raw_rows(MIND, source, ["user_id", "news_id", "order", "event"])
+    assert recognized(source) == ["mind"]
+    read = read_events(MIND, source, "user_id", "news_id", "order", "event")
     assert sorted(read) == sorted(expected_events(BEHAVIORS)) and len(read) == 3 + 6
     prepared = import_source(source)
     assert histories(prepared) == {
-        "U13740": ["N55189", "N42782", "N55189", "N39317", "N20678", "N55689"],
-        "U91836": ["N55189", "N42782", "N39317"],
+        "U10001": ["N55189", "N42782", "N55189", "N39317", "N20678", "N55689"],
+        "U20002": ["N55189", "N42782", "N39317"],
     }
     assert texts(prepared)["N55189"] == "'Wheel' Guest's \"Joke | tv | tvnews"
 
@@ -61,21 +61,21 @@ def test_clicks_have_times(tmp_path):
     """With the column of times the history, which has none, is rejected."""
     columns, cleaning = ColumnSettings(timestamp="time"), CleaningSettings(bad_rows="reject")
     prepared = import_source(write_source(tmp_path, FILES), columns=columns, cleaning=cleaning)
-    assert histories(prepared)["U13740"] == ["N39317", "N20678", "N55689"]
+    assert histories(prepared)["U10001"] == ["N39317", "N20678", "N55689"]
     assert prepared.timestamps.min() == seconds("11/9/2019 12:10:30 AM")
 
 
 def test_unlabelled_impressions_hold_no_clicks(tmp_path):
     source = write_source(tmp_path, {"behaviors.tsv": "1\tU1\t11/22/2019 9:05:58 AM\tN1 N2\tN3 N4\n"})
-    assert raw_rows(MIND, source, ["news_id", "event"]) == [("N1", "history"), ("N2", "history")]
+    assert read_events(MIND, source, "news_id", "event") == [("N1", "history"), ("N2", "history")]
 
 
 def test_users_of_two_files_have_their_history_once(tmp_path):
     dev = {name.replace("train", "dev"): content for name, content in FILES.items()}
-    later = [("9", "U91836", "11/15/2019 6:11:30 PM", "N55189", "N55689-1")]
+    later = [("9", "U20002", "11/15/2019 6:11:30 PM", "N55189", "N55689-1")]
     dev["MINDsmall_dev/behaviors.tsv"] = "".join("\t".join(row) + "\n" for row in [BEHAVIORS[0], *later])
     prepared = import_source(write_source(tmp_path, {**FILES, **dev}), cleaning=CleaningSettings(bad_rows="reject"))
     assert histories(prepared) == {
-        "U13740": ["N55189", "N42782", "N55189", "N39317", "N20678", "N55689"],
-        "U91836": ["N55189", "N55189", "N42782", "N39317", "N55689"],  # the longer history of the second file first
+        "U10001": ["N55189", "N42782", "N55189", "N39317", "N20678", "N55689"],
+        "U20002": ["N55189", "N55189", "N42782", "N39317", "N55689"],  # the longer history of the second file first
     }

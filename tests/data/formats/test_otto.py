@@ -5,16 +5,18 @@ import pytest
 from eimf.config import CleaningSettings
 from eimf.data.formats import otto
 from eimf.data.formats.otto import OTTO
-from eimf.data.formats.registry import find_format
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, raw_rows, write_source
+from tests.data.formats.importing import expected_histories, histories, import_source, write_source
+from tests.data.formats.reading import read_events, recognized
 
 SESSIONS = r"""
-{"session":0,"events":[{"aid":1517085,"ts":1659304800025,"type":"clicks"},{"aid":1563459,"ts":1659304904511,"type":"clicks"},{"aid":1309446,"ts":1659367439426,"type":"carts"},{"aid":16246,"ts":1659367719997,"type":"orders"}]}
-{"session":1,"events":[{"aid":424964,"ts":1659304800025,"type":"carts"},{"aid":1517085,"ts":1659369893840,"type":"clicks"},{"aid":1517085,"ts":1659369893841,"type":"clicks"}]}
-{"session":2,"events":[{"aid":16246,"ts":1659304800025,"type":"clicks"}]}
+{"session":0,"events":[{"aid":1500001,"ts":1659300000025,"type":"clicks"},{"aid":1500002,"ts":1659300100511,"type":"clicks"},
+{"aid":1300003,"ts":1659300200426,"type":"carts"},{"aid":16004,"ts":1659300300997,"type":"orders"}]}
+{"session":1,"events":[{"aid":420005,"ts":1659300000025,"type":"carts"},{"aid":1500001,"ts":1659300000840,"type":"clicks"},
+{"aid":1500001,"ts":1659300000841,"type":"clicks"}]}
+{"session":2,"events":[{"aid":16004,"ts":1659300000025,"type":"clicks"}]}
 {"session":3,"events":[]}
-""".lstrip()
+""".replace(",\n", ",").lstrip()
 EVENTS = [
     (line["session"], event["aid"], event["ts"], event["type"])
     for line in map(json.loads, SESSIONS.splitlines())
@@ -24,11 +26,11 @@ EVENTS = [
 
 def test_the_data_is_imported(tmp_path):
     source = write_source(tmp_path, {"otto-recsys-train.jsonl": SESSIONS, "otto-recsys-test.jsonl": "{}\n"})
-    assert find_format("auto", source) is OTTO
-    assert raw_rows(OTTO, source, ["session", "aid", "ts", "type"]) == EVENTS
+    assert recognized(source) == ["otto"]
+    assert read_events(OTTO, source, "session", "aid", "ts", "type") == EVENTS
     prepared = import_source(source)
     assert histories(prepared) == expected_histories((str(session), str(aid), ts) for session, aid, ts, _ in EVENTS)
-    assert prepared.timestamps.min() == pytest.approx(1659304800.025, abs=1e-4)  # seconds
+    assert prepared.timestamps.min() == pytest.approx(1659300000.025, abs=1e-4)  # seconds
 
 
 def test_types_of_events_can_be_chosen(tmp_path):
@@ -49,10 +51,10 @@ def test_long_sessions_are_cut_into_chunks(tmp_path, monkeypatch):
     frames = list(OTTO.read_events(file, ["aid"], None, "dataset.path"))
     assert [len(frame) for frame in frames] == [100, 100, 50, 4, 3, 1]  # a session at a time
     with pytest.raises(DataError, match="has no column 'item'; name one of 'aid', 'session', 'ts', 'type'"):
-        raw_rows(OTTO, source, ["item"])
+        read_events(OTTO, source, "item")
 
 
 def test_events_of_another_kind_are_named_by_their_line(tmp_path):
     source = write_source(tmp_path, {"train.jsonl": SESSIONS + '{"session":4,"events":["x"]}\n'})
-    with pytest.raises(DataError, match="line 5 of .* is not an object like those before it"):
-        raw_rows(OTTO, source, ["aid"])
+    with pytest.raises(DataError, match=r"line 5 of .* is not an object like those before it"):
+        read_events(OTTO, source, "aid")

@@ -2,24 +2,29 @@
 
 import pytest
 
+from eimf.data.formats.registry import find_format
 from eimf.data.formats.sasrec_text import SASREC_TEXT
-from tests.data.formats.reading import read_events, recognized, write_files
+from eimf.data.formats.table import TABLE_FORMAT
+from tests.data.formats.importing import expected_histories, histories, import_source, write_source
+from tests.data.formats.reading import read_events
 
-EVENTS = [("1", "10"), ("1", "3"), ("1", "10"), ("2", "3"), ("11", "7")]
+EVENTS = [("1", "10"), ("1", "3"), ("1", "10"), ("2", "3"), ("11", "7"), ("11", "8"), ("11", "3"), ("11", "10")]
 CONTENT = "".join(f"{user} {item}\n" for user, item in EVENTS)
 
 
-def test_every_line_is_read_in_order(tmp_path):
-    source = write_files(tmp_path, {"Beauty.txt": CONTENT})
-    assert recognized(source) == ["sasrec_text"]
+def test_every_line_is_an_event_in_order(tmp_path):
+    source = write_source(tmp_path, {"Beauty.txt": CONTENT})
+    assert find_format("auto", source) is SASREC_TEXT
     assert read_events(SASREC_TEXT, source, "user", "item") == EVENTS
-    assert SASREC_TEXT.file_order and SASREC_TEXT.item_files(source) == ()
+    data = import_source(source)
+    assert histories(data) == expected_histories((*event, place) for place, event in enumerate(EVENTS))
+    assert data.timestamps is None and data.items["title"].null_count == len(data.items)
 
 
 def test_a_file_longer_than_what_is_looked_at(tmp_path):
     lines = [(str(user), str(item)) for user in range(1, 60) for item in range(1, 30)]
-    source = write_files(tmp_path, {"x.txt": "\n".join(map(" ".join, lines))})
-    assert recognized(source) == ["sasrec_text"]
+    source = write_source(tmp_path, {"x.txt.gz": "\n".join(map(" ".join, lines))})
+    assert find_format("auto", source) is SASREC_TEXT
     assert read_events(SASREC_TEXT, source, "user", "item") == lines
 
 
@@ -36,4 +41,4 @@ def test_a_file_longer_than_what_is_looked_at(tmp_path):
     ids=str,
 )
 def test_other_text_is_not_taken_for_it(tmp_path, files):
-    assert recognized(write_files(tmp_path, files)) == []
+    assert find_format("auto", write_source(tmp_path, files)) is TABLE_FORMAT

@@ -48,12 +48,18 @@ def test_without_titles_the_plain_backbone_is_trained_and_the_llm_is_what_misses
         run_esim(planted.recipe(folder), store)
 
 
-def test_a_folder_in_the_place_of_a_file_is_said_to_be_one(store, tmp_path):
-    # F5
-    folder = planted.world(users=20).write(tmp_path / "parts")
-    (folder / "interactions.parquet").rename(tmp_path / "part-0.parquet")
+def test_a_folder_of_parts_is_read_as_one_table(store, tmp_path):
+    raw = planted.world(users=20)
+    folder = raw.write(tmp_path / "parts")
+    whole = run_esim(planted.recipe(folder), store)["dataset"]
+    (folder / "interactions.parquet").unlink()
     (folder / "interactions.parquet").mkdir()
-    with pytest.raises(
-        DataError, match=r"dataset\.interactions: .*interactions\.parquet is a folder; give the path of one"
-    ):
+    with pytest.raises(DataError, match=r"dataset\.interactions: .*interactions\.parquet holds no visible file"):
         run_esim(planted.recipe(folder), store)
+    for part, rows in enumerate((raw.interactions[:99], raw.interactions[99:])):
+        rows.write_parquet(folder / "interactions.parquet" / f"part-{part}.parquet")
+    (folder / "interactions.parquet" / "_SUCCESS").touch()
+    parts = run_esim(planted.recipe(folder), store)["dataset"]
+    assert parts.key != whole.key
+    for table in ("users", "items", "eval_cases"):
+        assert parts.table(table).equals(whole.table(table))

@@ -1,0 +1,1 @@
+"""The data card: what a dataset is like, in figures."""

@@ -1,0 +1,1 @@
+"""The data card for people: in a terminal, and as a page."""

@@ -1,0 +1,61 @@
+"""A dataset with its figures, and how numbers are written on its card."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from eimf.data.card.sheet import DataCard
+
+
+@dataclass(frozen=True)
+class DescribedDataset:
+    """What a card is about. `created` is when the artifact was built, as ISO 8601; `command` makes this card again."""
+
+    name: str
+    key: str
+    created: str
+    protocol: str
+    notices: tuple[str, ...]
+    command: str
+    card: DataCard
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for `json.dumps`."""
+        return asdict(self)
+
+
+def count(number: float) -> str:
+    """A whole number with separators."""
+    return f"{number:,.0f}"
+
+
+def mean(number: float) -> str:
+    """A mean or a quantile: with one decimal, unless it is whole or large."""
+    return count(number) if number >= 1000 or number == int(number) else f"{number:.1f}"
+
+
+def percent(share: float | None) -> str:
+    """A share with three digits, as a percentage that no line break divides; a dash if there is none."""
+    return "-" if share is None else f"{100 * share:.3g}\N{NO-BREAK SPACE}%"
+
+
+def points(share: float | None) -> str:
+    """A share in a column of percentages: two decimals, no sign."""
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def date(seconds: float | None) -> str:
+    """The day of a time in seconds since 1970, or the number itself if no calendar has it; a dash if there is none."""
+    if seconds is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    except (OverflowError, OSError, ValueError):
+        return f"{seconds:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest unit."""
+    units = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
+    name, size = next((unit for unit in units if seconds >= 2 * unit[1]), ("seconds", 1))
+    return f"{mean(round(seconds / size, 1))} {name}"
