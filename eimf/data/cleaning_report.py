@@ -24,8 +24,8 @@ def step_rows(log: EventLog) -> Iterator[tuple[str, str, str, int, int, int, int
     for reason in Reason:
         if reason != Reason.KEPT and counts[reason]:
             total -= int(counts[reason])
-            left = (int((last > reason).sum()) for last in (users, items))
-            yield (reason.step, reason.text, "interactions", int(counts[reason]), total, *left)
+            users_left, items_left = int((users > reason).sum()), int((items > reason).sum())
+            yield (reason.step, reason.text, "interactions", int(counts[reason]), total, users_left, items_left)
 
 
 def _sides(log: EventLog) -> tuple[tuple[np.ndarray, int], ...]:
@@ -96,7 +96,9 @@ def nothing_left(log: EventLog, known_ids: list[str], min_events: int, min_item_
         earlier = np.where(log.reason == Reason.FEW_USER_EVENTS, 0, log.reason)
         problem += f" (left out before: {_counts(earlier, bad_only=False)}{_example_id(log, known_ids)})"
     hint = "give longer histories: one event to train on, one to validate and one to test"
-    return DataError(_FIELD, problem, hint if min_events <= 3 else "give longer histories, or lower cleaning.min_events")
+    return DataError(
+        _FIELD, problem, hint if min_events <= 3 else "give longer histories, or lower cleaning.min_events"
+    )
 
 
 def _counts(reasons: np.ndarray, *, bad_only: bool = True) -> str:
@@ -123,4 +125,5 @@ def _example_id(log: EventLog, known_ids: list[str]) -> str:
     missing = np.flatnonzero(log.reason == Reason.NO_ITEM_ROW)
     if not len(missing) or not known_ids:
         return ""
-    return f", an item of the events is {log.item_ids[int(log.item[missing[0]])]!r}, the item table begins with {known_ids[0]!r}"
+    unknown = log.item_ids[int(log.item[missing[0]])]
+    return f", an item of the events is {unknown!r}, the item table begins with {known_ids[0]!r}"

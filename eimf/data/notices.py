@@ -42,7 +42,7 @@ def _no_titles(items: pl.DataFrame) -> Iterator[str]:
     if items[schema.METADATA].null_count() == len(items):
         yield "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
     elif items[schema.TITLE].null_count() == len(items):
-        yield "no item has a title: people and an LLM see the other texts; dataset.columns.title names a column of titles"
+        yield "no item has a title: people and an LLM see the other texts; dataset.columns.title names the titles"
 
 
 def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
@@ -56,7 +56,8 @@ def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
 
 def _names_of_nothing(ids: pl.Series, counts: np.ndarray, kind: str) -> Iterator[str]:
     for place in np.flatnonzero(ids.str.to_lowercase().is_in(_NOTHING).to_numpy()):
-        yield f"{counts[place]} events have the {kind} id {ids[int(place)]!r}: leave them out if it stands for a missing id"
+        events = f"{counts[place]} events have the {kind} id {ids[int(place)]!r}"
+        yield f"{events}: leave them out if it stands for a missing id"
 
 
 def _floats(ids: pl.Series, kind: str) -> Iterator[str]:

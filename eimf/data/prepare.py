@@ -159,7 +159,9 @@ def _arrow(frame: pl.DataFrame, target: pa.Schema) -> pa.Table:
 
 
 def _table(columns: list[object], target: pa.Schema) -> pa.Table:
-    return pa.table([pa.array(values).cast(kind) for values, kind in zip(columns, target.types, strict=True)], schema=target)
+    return pa.table(
+        [pa.array(values).cast(kind) for values, kind in zip(columns, target.types, strict=True)], schema=target
+    )
 
 
 def _rows(rows: list[tuple[object, ...]], target: pa.Schema) -> pa.Table:
