@@ -32,7 +32,11 @@ def test_it_says_when_a_picked_name_counts(named, said):
 
 @pytest.mark.parametrize(
     ("titles", "said"),
-    [(["a", "b"], "of all items"), ([None, None], "none: items are shown by their ids"), (["a", None], "of 1 of 2 items")],
+    [
+        (["a", "b"], "of all items"),
+        ([None, None], "none: items are shown by their ids"),
+        (["a", None], "of 1 of 2 items"),
+    ],
 )
 def test_it_says_how_many_items_have_a_title(titles, said):
     part = ColdStartPart(unnamed=UNNAMED, named=(UNNAMED,) * 5)

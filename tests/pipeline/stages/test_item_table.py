@@ -46,17 +46,19 @@ def test_a_plain_preset_trains_and_recommends_without_an_item_table(folder):
 @pytest.mark.parametrize("preset", ["init", "text", "paper", "modern"])
 def test_presets_that_read_texts_are_refused_without_an_item_table(folder, preset):
     store = Store(folder / "store")
-    with pytest.raises(DataError, match=rf"dataset\.items: there is no item table, and the preset {preset} reads texts; name"):
+    with pytest.raises(
+        DataError, match=rf"dataset\.items: there is no item table, and the preset {preset} reads texts;"
+    ):
         run_train(recipe(folder, f'heads.preset="{preset}"'), store)
     assert not list(store.root.glob("*/*/manifest.json"))
 
 
 def test_stage_one_is_refused_before_a_model_is_looked_for(folder):
     store, missing = Store(folder / "store"), f'llm.model="{folder}/nothing"'
-    with pytest.raises(DataError, match=r"dataset\.items: there is no item table, and stage one reads texts; name a table"):
+    with pytest.raises(DataError, match=r"dataset\.items: there is no item table, and stage one reads texts; name"):
         run_esim(recipe(folder, "llm.backend=vllm", missing), store)
     nameless = planted.world(users=20).items.select("item_id")
-    with pytest.raises(DataError, match=r"dataset\.items: no item has a title or another text, and stage one reads texts"):
+    with pytest.raises(DataError, match=r"dataset\.items: no item has a title or another text, and stage one"):
         run_esim(recipe(folder, items=nameless), store)
     with pytest.raises(DataError, match="no item has a title or another text, and the preset text reads texts"):
         run_train(recipe(folder, 'heads.preset="text"', items=nameless), store)
