@@ -221,10 +221,17 @@ def ids_of(values: pl.Series, setting: str) -> pl.Series:
         if has_lost_digits(values):
             problem = f"column {values.name!r}: ids as {lost_digits(kind)}"
             raise DataError(setting, problem, "write them as integers or text")
-        text = _whole_numbers(values).cast(pl.String)
+        text = _whole_numbers(_dates_as_text(values)).cast(pl.String)
         if not ((text < "!") | (text > "~")).any():  # none begins with a space, of ASCII or not
             return text
         return text.set(text.str.strip_chars() == "", None)
+
+
+def _dates_as_text(values: pl.Series) -> pl.Series:
+    """Dates and times as text, by Arrow: polars panics on those outside its calendar. Other types as they are."""
+    if not isinstance(values.dtype, (pl.Date, pl.Datetime, pl.Time)):
+        return values
+    return pl.Series(values.name, values.to_arrow().cast("string"))
 
 
 def _whole_numbers(values: pl.Series) -> pl.Series:
@@ -252,7 +259,7 @@ def text_of(values: pl.Series, setting: str) -> pl.Series:
         if isinstance(values.dtype, (pl.Struct, pl.Binary)):
             problem = f"column {values.name!r} of type {values.dtype} is not text"
             raise DataError(setting, problem, "name a column of text")
-        text = values.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
+        text = _dates_as_text(values).cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
         return text.set(text == "", None)
 
 

@@ -96,6 +96,8 @@ def test_encodings_and_long_fields(tmp_path):
         assert read(tmp_path, content.encode(encoding), encoding=encoding) == [("i0", "é"), ("i1", 'ß "x"')]
     with pytest.raises(DataError, match=r"\(line 1 is not utf-8 text\)"):
         read(tmp_path, "a,b\ni0,x\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"\(line 1 is not utf-16 text\)"):  # no byte order mark
+        read(tmp_path, "a,b\ni0,x\n".encode("utf-16-le"), encoding="utf-16")
     with pytest.raises(DataError, match=r"\(line 3 is not cp1252 text\)"):
         read(tmp_path, b"a,b\ni0,\xe9\ni1,\x81\n", encoding="cp1252")
     for encoding in ("utf-9", "base64"):

@@ -262,6 +262,7 @@ def test_given_parts_are_predicted_from_all_before_them():
             "split.valid_share: the validation b",
         ),
         ({"protocol": "temporal", "valid_from": 4, "test_from": 9}, {"times": ["123", "456"]}, "split.valid_from: the"),
+        ({"protocol": "temporal", "test_from": 9}, {"times": ["123", "456"]}, "split.test_from: the test of"),
         ({"protocol": "temporal", "valid_from": "soon"}, {"times": ["123", "456"]}, "split.valid_from: 'soon' is no"),
         (
             {"protocol": "temporal", "valid_from": 0, "test_from": 2},
