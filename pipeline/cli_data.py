@@ -1,4 +1,4 @@
-"""The commands of `eimf data`: about raw data, before anything is trained."""
+"""The group of commands `data`: about raw data, before anything is trained."""
 
 from __future__ import annotations
 
