@@ -103,7 +103,8 @@ def test_ids_that_are_written_otherwise_in_the_two_files(tmp_path, store):
     number = pl.col("item_id").str.slice(1).cast(pl.Int64)
     floats = raw.interactions.with_columns(number.cast(pl.Float64))
     folder = planted.World(floats, raw.items).write(tmp_path / "text")
-    parts = ("left after the step 'items': item without a row", "', the item table begins with 'i000'", "dataset.columns.item_key")
+    reason = "left after the step 'items': item without a row"
+    parts = (reason, "', the item table begins with 'i000'", "dataset.columns.item_key")
     refused(esim(folder, store, "cleaning.bad_rows=reject"), *parts)
     # An integer column that had a gap once is floats, and means the same ids.
     folder = planted.World(floats, raw.items.with_columns(number)).write(tmp_path / "floats")
