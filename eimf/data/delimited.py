@@ -142,6 +142,8 @@ def _parse(rows: bytes, text: TextFile, dialect: Dialect, header: list[str], col
 
 
 def _by_arrow(rows: bytes, dialect: Dialect, header: list[str], columns: list[str], at_a_time: int) -> pa.Table:
+    if rows.startswith(codecs.BOM_UTF8):  # Arrow would skip it, but it is not at the beginning of the file
+        rows = b"\n" + rows
     return arrow_csv.read_csv(
         pa.BufferReader(rows),
         read_options=arrow_csv.ReadOptions(block_size=min(at_a_time, len(rows)), column_names=header),

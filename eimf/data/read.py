@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -93,7 +93,8 @@ class EventReader:
         names = {file: self.format.names(file, self.table, "dataset.interactions") for file in files}
         known = set().union(*names.values())
         absent = {setting for setting, column in self._named().items() if column not in known}
-        self.columns = replace(self.columns, **dict.fromkeys(absent & self.optional))
+        left_out: dict[str, Any] = dict.fromkeys(absent & self.optional)
+        self.columns = replace(self.columns, **left_out)
         for file in files:
             for setting, column in self._named().items():
                 if column not in names[file]:

@@ -56,15 +56,16 @@ class TextFile:
     def blocks(self) -> Iterator[bytes]:
         """The text in UTF-8 without a byte order mark, with `layout.byte` between fields, in blocks that end where a
         line ends. UTF-8 is not checked. Raises DataError if the bytes do not fit another encoding."""
-        separator, rest = self.layout.separator.encode(), b""
-        for number, block in enumerate(self._utf8()):
-            pending = rest + (block.removeprefix(codecs.BOM_UTF8) if number == 0 else block)
+        separator, rest, start = self.layout.separator.encode(), b"", codecs.BOM_UTF8
+        for block in self._utf8():
+            pending = rest + block
             end = pending.rfind(b"\n") + 1 or pending.rfind(b"\r", 0, -1) + 1
             rest = pending[end:]
             if end:
-                yield self._with_byte(pending[:end], separator)
+                yield self._with_byte(pending[:end].removeprefix(start), separator)
+                start = b""
         if rest:
-            yield self._with_byte(rest, separator)
+            yield self._with_byte(rest.removeprefix(start), separator)
 
     def lines(self) -> Iterator[str]:
         """The lines of the blocks with their ends, one character per byte."""

@@ -148,6 +148,13 @@ def test_separators_of_one_to_eight_characters(tmp_path, separator):
     assert read(tmp_path, quoted, "f.txt", separator=separator) == [("1", f"x{separator}y")]
 
 
+@pytest.mark.parametrize("block", [1, 8, 1000])
+def test_a_byte_order_mark_is_skipped_at_the_start_only(tmp_path, block):
+    (tmp_path / "f.csv").write_text("\ufeffa,b\n\ufeff1,x\n2,y\n", encoding="utf-8")
+    frames = read_delimited(RawFile("f.csv", tmp_path / "f.csv"), ["a", "b"], Layout(","), "dataset.items", block)
+    assert [row for frame in frames for row in frame.rows()] == [("\ufeff1", "x"), ("2", "y")]
+
+
 def test_files_without_a_header(tmp_path):
     assert read(tmp_path, "1,x\n2,y", header=("a", "b")) == [("1", "x"), ("2", "y")]
     assert read(tmp_path, '1,"x"\n\n2,5" disk', header=("a", "b")) == [("1", "x"), ("2", '5" disk')]

@@ -91,26 +91,29 @@ def _sequences(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFram
     training file the longest is all of it, in the others only the value after it is new."""
     import polars as pl
 
+    from eimf.data.sequences import explode_sequences
+
     lists = [column for column in columns if atomic.is_sequence(column)]
     users = [column for column in columns if column not in (*lists, "order", "split")]
-    last = [column for column in lists if column in atomic.typed]
+    raw = [name for column in lists for name in (column + _LIST, column) if name in atomic.typed]
     rows = (
-        frame.with_columns(
-            pl.concat_str(column + _LIST, *[column] * (column in last), separator=" ", ignore_nulls=True)
-            .str.split(" ")
-            .alias(column)
-            for column in lists
-        ).with_columns(pl.col(lists[0]).list.len().cast(pl.Int64).alias(_LENGTH))
-        for frame in atomic.read([*users, *(column + _LIST for column in lists), *last])
+        frame.with_columns(_whole_sequence(column, atomic) for column in lists).with_columns(
+            pl.col(lists[0]).list.len().cast(pl.Int64).alias(_LENGTH)
+        )
+        for frame in atomic.read([*users, *raw])
     )
-    if atomic.part == "train":
-        rows = _longest(rows, users)
-    else:
-        rows = (frame.with_columns(pl.col(lists).list.tail(1)) for frame in rows)
     position = pl.int_ranges(pl.col(_LENGTH) - pl.col(lists[0]).list.len(), pl.col(_LENGTH))
-    for frame in rows:
-        for part in frame.iter_slices(10_000):
-            yield part.with_columns(order=position).explode([*lists, "order"])
+    for frame in _longest(rows, users) if atomic.part == "train" else rows:
+        new = frame if atomic.part == "train" else frame.with_columns(pl.col(lists).list.tail(1))
+        events = new.select(*users, *lists, position.alias("order"))
+        yield from explode_sequences(events, lists[0], None)
+
+
+def _whole_sequence(column: str, atomic: _AtomicFile) -> "pl.Expr":
+    import polars as pl
+
+    parts = [name for name in (column + _LIST, column) if name in atomic.typed]
+    return pl.concat_str(parts, separator=" ", ignore_nulls=True).str.split(" ").alias(column)
 
 
 def _longest(rows: "Iterable[pl.DataFrame]", users: list[str]) -> "Iterator[pl.DataFrame]":

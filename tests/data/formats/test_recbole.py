@@ -87,6 +87,9 @@ def test_times_of_sequences_go_with_their_items(tmp_path):
     source = write_source(tmp_path, {"x.inter": lines(header, [("s", "a b", "10 20", "c", "30")])})
     wanted = [("s", "a", "10"), ("s", "b", "20"), ("s", "c", "30")]
     assert read_events(RECBOLE, source, "session_id", "item_id", "timestamp") == wanted
+    cut = write_source(tmp_path / "cut", {"x.inter": lines(header, [("s", "a b", "10", "c", "30")])})
+    with pytest.raises(DataError, match="lists of different lengths"):
+        read_events(RECBOLE, cut, "session_id", "item_id", "timestamp")
 
 
 def test_a_tab_separated_file_of_that_ending_without_types_is_a_table(tmp_path):
