@@ -98,8 +98,8 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store
         if not decision.passes:
             heads = heads.without_interests()
             artifacts = _of_source(heads.source, artifacts, store)
-    job = TrainingJob(recipe.model, heads, recipe.train, recipe.evaluate.keep_seen, recipe.runtime)
-    metrics = metrics_stage(recipe.evaluate, recipe.runtime)
+    job = TrainingJob(recipe.model, heads, recipe.train, recipe.keep_seen, recipe.runtime)
+    metrics = metrics_stage(recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime)
     return ResolvedTraining(label_of(job, decision), artifacts, job, decision, checkpoint_stage(job), metrics)
 
 

@@ -30,11 +30,19 @@ def left(events: EventLog, known: tuple[str, ...] | None = None, **chosen) -> li
     """The events that remain: user, item, day."""
     known_items = None if known is None else np.isin(events.item_ids.to_numpy(), known)
     rows = clean(events, known_items, CleaningSettings(bad_rows="reject", min_events=1, **chosen), Ties())
-    return [(events.user_ids[int(events.user[row])], events.item_ids[int(events.item[row])], int(events.order[row])) for row in rows]
+    return [
+        (events.user_ids[int(events.user[row])], events.item_ids[int(events.item[row])], int(events.order[row]))
+        for row in rows
+    ]
 
 
 def test_event_types_ratings_and_periods():
-    events = [("u", "a", 0, 5.0, "view"), ("u", "b", 1, 2.0, "buy"), ("u", "c", 2, 4.0, "buy"), ("v", "a", 3, 4.5, "cart")]
+    events = [
+        ("u", "a", 0, 5.0, "view"),
+        ("u", "b", 1, 2.0, "buy"),
+        ("u", "c", 2, 4.0, "buy"),
+        ("v", "a", 3, 4.5, "cart"),
+    ]
     assert left(log(*events), event_types=("buy",)) == [("u", "b", 1), ("u", "c", 2)]
     assert left(log(*events), min_rating=4) == [("u", "a", 0), ("u", "c", 2), ("v", "a", 3)]
     assert left(log(*events), since="1970-01-02", until="1970-01-03T00:00:00Z") == [("u", "b", 1)]
@@ -45,12 +53,20 @@ def test_event_types_ratings_and_periods():
 
 
 def test_the_first_reason_counts_and_every_row_is_counted_once():
-    events = log(("u", "a", 0, 1.0, "view"), ("u", "b", 1, 1.0, "buy"), (None, "c", 2, 5.0, "view"), ("u", "z", 1, 5.0, "view"))
+    events = log(
+        ("u", "a", 0, 1.0, "view"), ("u", "b", 1, 1.0, "buy"), (None, "c", 2, 5.0, "view"), ("u", "z", 1, 5.0, "view")
+    )
     left(events, known=("a", "b"), event_types=("buy",), min_rating=2)
     kinds = [Reason.EVENT_TYPE, Reason.LOW_RATING, Reason.MISSING_ID, Reason.NO_ITEM_ROW]
     assert events.reason.tolist() == kinds
     # read: 4 events, user u, items a, b, c, z; then step by step.
-    assert [row[3:] for row in step_rows(events)] == [(0, 4, 1, 4), (1, 3, 1, 3), (1, 2, 1, 2), (1, 1, 1, 1), (1, 0, 0, 0)]
+    assert [row[3:] for row in step_rows(events)] == [
+        (0, 4, 1, 4),
+        (1, 3, 1, 3),
+        (1, 2, 1, 2),
+        (1, 1, 1, 1),
+        (1, 0, 0, 0),
+    ]
 
 
 def test_duplicates_keep_the_first_or_the_last():
@@ -73,12 +89,12 @@ def test_long_histories_are_cut_or_left_out():
 
 
 @settings(max_examples=60)
-@given(
-    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40), st.integers(1, 4), st.integers(1, 4)
-)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40), st.integers(1, 4), st.integers(1, 4))
 def test_the_core_is_the_largest_fixed_point(pairs, min_user, min_item):
     user, item = (np.array([pair[side] for pair in pairs], np.int32) for side in (0, 1))
-    kept = [pair for pair, reason in zip(pairs, iterated_core(user, item, min_user, min_item), strict=True) if not reason]
+    kept = [
+        pair for pair, reason in zip(pairs, iterated_core(user, item, min_user, min_item), strict=True) if not reason
+    ]
     # A plain loop in the other order: users first.
     expected = pairs
     while True:
@@ -91,7 +107,9 @@ def test_the_core_is_the_largest_fixed_point(pairs, min_user, min_item):
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3)), min_size=1, max_size=30), st.sampled_from(["i8", "f8"]))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3)), min_size=1, max_size=30), st.sampled_from(["i8", "f8"])
+)
 def test_packed_keys_sort_like_several_keys(pairs, kind):
     frame = pl.DataFrame({"user_id": [str(user) for user, _ in pairs], "item_id": ["a"] * len(pairs)})
     frame = frame.with_columns(pl.Series("order", np.array([order for _, order in pairs], kind)))
@@ -102,8 +120,14 @@ def test_packed_keys_sort_like_several_keys(pairs, kind):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"event_types": ("buy",)}, "cleaning.event_types: the events have no event type; name the column in dataset.col"),
-        ({"min_rating": 3}, "cleaning.min_rating: the events have no rating; name the column in dataset.columns.rating"),
+        (
+            {"event_types": ("buy",)},
+            "cleaning.event_types: the events have no event type; name the column in dataset.col",
+        ),
+        (
+            {"min_rating": 3},
+            "cleaning.min_rating: the events have no rating; name the column in dataset.columns.rating",
+        ),
         ({"since": "2020-01-01"}, "cleaning.since: the events have no timestamp; name the column"),
         ({"until": "yesterday"}, "cleaning.until: 'yesterday' is no date; write a date such as 2026-01-31"),
     ],

@@ -57,7 +57,9 @@ def histories(data: Prepared) -> dict[str, list[str]]:
     ],
 )
 def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):
-    with pytest.raises(DataError, match=rf'{reason}: 1; the first is row 4 below.*cleaning\.bad_rows="reject"') as error:
+    with pytest.raises(
+        DataError, match=rf'{reason}: 1; the first is row 4 below.*cleaning\.bad_rows="reject"'
+    ) as error:
         ready(*GOOD, bad)
     assert len(str(error.value)) < 300
     data = ready(*GOOD, bad, bad_rows="reject")
@@ -117,7 +119,9 @@ def test_an_error_about_unknown_items_shows_ids_of_both_files():
     rows = [("u", f"00{number}", number) for number in range(3)]
     table = items(*((str(number), "x") for number in range(3)))
     for bad_rows in ("stop", "reject"):
-        with pytest.raises(DataError, match=r"without a row: 3.*, an item of the events is '000', the item .* '0'; name"):
+        with pytest.raises(
+            DataError, match=r"without a row: 3.*, an item of the events is '000', the item .* '0'; name"
+        ):
             ready(*rows, table=table, bad_rows=bad_rows)
 
 

@@ -74,12 +74,12 @@ def test_list_columns_and_a_column_of_our_own_name(tmp_path):
     [
         ("user_id,item_id,order\n", "holds no rows"),
         ("", "is empty"),
-        ("user_id,item_id,when\nu,a,1\n", r"dataset.columns.order: .* has no column 'order'; name one of 'item_id', 'user_id', 'when', or set dataset.file"),
-        ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is neither a number"),
         (
-            "user_id,item_id,order,order\nu,a,1,2\n",
-            "dataset.interactions: 2 columns of .* are called 'order'; rename",
+            "user_id,item_id,when\nu,a,1\n",
+            r"dataset.columns.order: .* has no column 'order'; name one of .*'when', or set dataset.file_order=true",
         ),
+        ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is neither a number"),
+        ("user_id,item_id,order,order\nu,a,1,2\n", "dataset.interactions: 2 columns of .* are called 'order'; rename"),
     ],
 )
 def test_unreadable_events_name_the_field(tmp_path, content, message):
@@ -135,7 +135,9 @@ def test_ids_of_any_type_are_the_text_they_stand_for(tmp_path, values, wanted):
 def test_ids_that_cannot_be_told_apart_or_read_are_refused(tmp_path, values, problem):
     for setting, column in (("user", "user_id"), ("item", "item_id")):
         path = write(tmp_path / "e.parquet", **{column: values})
-        with pytest.raises(DataError, match=rf"dataset\.(columns\.{setting}|interactions): .*column '{column}'.*{problem}"):
+        with pytest.raises(
+            DataError, match=rf"dataset\.(columns\.{setting}|interactions): .*column '{column}'.*{problem}"
+        ):
             events_of(path)
 
 

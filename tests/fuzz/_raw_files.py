@@ -58,7 +58,12 @@ def write_movielens(folder: Path, events: Table, items: Table) -> None:
 
 def write_recbole(folder: Path, events: Table, items: Table) -> None:
     """`x.inter` and `x.item`: atomic files, with the type of each column in the header."""
-    heads = {"user_id": "user_id:token", "item_id": "item_id:token", "rating": "rating:float", "order": "timestamp:float"}
+    heads = {
+        "user_id": "user_id:token",
+        "item_id": "item_id:token",
+        "rating": "rating:float",
+        "order": "timestamp:float",
+    }
     _write_tabs(folder / "x.inter", {head: events[name] for name, head in heads.items()})
     heads = {"item_id": "item_id:token", "title": "title:token_seq", "categories": "categories:token_seq"}
     _write_tabs(folder / "x.item", {head: items[name] for name, head in heads.items()})
@@ -116,7 +121,9 @@ def _delimited(rng: random.Random, kind: str, table: Table, settings: Settings) 
         rng.choice(rows)[rng.randrange(len(table)) :] = rng.choice(([], ["a"] * 5))
     if kind == "item" and rng.random() < 0.1 and "dataset.table.header" not in settings:
         settings["dataset.table.header"] = rows.pop(0)
-    encoding = settings.setdefault("dataset.table.encoding", rng.choice(("utf-8",) * 8 + ("latin-1", "utf-16", "cp1252")))
+    encoding = settings.setdefault(
+        "dataset.table.encoding", rng.choice(("utf-8",) * 8 + ("latin-1", "utf-16", "cp1252"))
+    )
     if rng.random() < 0.05:
         encoding = rng.choice(("utf-8-sig", "latin-1", "utf-16"))
     return ending, _text(rng, rows, separator, bare=ending == ".inter").encode(encoding, errors="replace")

@@ -156,8 +156,6 @@ def printed(column: list[Any] | pa.Array) -> list[Any]:
     return column.to_pylist()
 
 
-
-
 def odd_array(rng: random.Random, count: int) -> pa.Array:
     """A column of any kind."""
     return rng.choice(_COLUMNS)(rng, count)

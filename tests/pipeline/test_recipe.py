@@ -280,7 +280,9 @@ def test_names_of_files_that_cannot_be_are_not_there():
 def dataset_of(path: Path) -> tuple[dict[str, str], Path]:
     """The name and files of the dataset that a path becomes, and where they start."""
     recipe = load_recipe(str(path), None, [])
-    return recipe.dataset.model_dump(include={"name", "path", "interactions", "items"}, exclude_none=True), recipe.folder
+    return recipe.dataset.model_dump(
+        include={"name", "path", "interactions", "items"}, exclude_none=True
+    ), recipe.folder
 
 
 def test_a_dataset_is_a_folder_an_archive_or_a_file(tmp_path, monkeypatch):

@@ -79,7 +79,6 @@ def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, fi
 
 
 def _rows(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFrame]":
-
     no_order = "order" in columns and "order" not in atomic.typed
     raw = ["timestamp" if no_order and column == "order" else column for column in columns if column != "split"]
     for frame in atomic.read(raw):
@@ -96,12 +95,9 @@ def _sequences(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFram
     lists = [column for column in columns if atomic.is_sequence(column)]
     users = [column for column in columns if column not in (*lists, "order", "split")]
     raw = [name for column in lists for name in (column + _LIST, column) if name in atomic.typed]
-    rows = (
-        frame.with_columns(_whole_sequence(column, atomic) for column in lists).with_columns(
-            pl.col(lists[0]).list.len().cast(pl.Int64).alias(_LENGTH)
-        )
-        for frame in atomic.read([*users, *raw])
-    )
+    sequences = [_whole_sequence(column, atomic) for column in lists]
+    length = pl.col(lists[0]).list.len().cast(pl.Int64).alias(_LENGTH)
+    rows = (frame.select(*users, *sequences).with_columns(length) for frame in atomic.read([*users, *raw]))
     position = pl.int_ranges(pl.col(_LENGTH) - pl.col(lists[0]).list.len(), pl.col(_LENGTH))
     for frame in _longest(rows, users) if atomic.part == "train" else rows:
         new = frame if atomic.part == "train" else frame.with_columns(pl.col(lists).list.tail(1))
@@ -123,7 +119,9 @@ def _longest(rows: "Iterable[pl.DataFrame]", users: list[str]) -> "Iterator[pl.D
     longest = None
     for frame in rows:
         both = frame if longest is None else pl.concat([longest, frame])
-        longest = both.sort(_LENGTH, descending=True, maintain_order=True).unique(users, keep="first")
+        longest = both.sort(_LENGTH, descending=True, maintain_order=True).unique(
+            users, keep="first", maintain_order=True
+        )
     if longest is not None:
         yield longest
 
@@ -134,9 +132,7 @@ def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, fie
     title = next((name for name in _TITLES if name in atomic.typed), "title")
     source = [title if column == "title" else column for column in wanted]
     for frame in atomic.read(source):
-        yield frame.with_columns(frame[name].alias(column) for name, column in zip(source, wanted, strict=True)).select(
-            wanted
-        )
+        yield frame.select(frame[name].alias(column) for name, column in zip(source, wanted, strict=True))
 
 
 def _names(file: RawFile, table: TableSettings, field: str) -> list[str]:
