@@ -47,7 +47,7 @@ def read_delimited(
     wanted = choose_columns(header, columns, file, field)
     for table in _tables(text, header, wanted):
         frame = pl.DataFrame(table)
-        if layout.byte == STAND_IN and layout.quoted:
+        if layout.is_replaced and layout.quoted:
             frame = frame.with_columns(pl.all().str.replace_all(STAND_IN, layout.separator, literal=True))
         yield from frame.iter_slices(CHUNK_ROWS)
 

@@ -26,7 +26,7 @@ class Layout:
     quoted: bool = True
 
     def __post_init__(self) -> None:
-        if set(self.separator) & set('\r\n"'):
+        if set(self.separator) & set('\r\n"\0'):
             raise SettingError("dataset.table.separator", f"{self.separator!r} is not allowed", "use another separator")
         try:
             "x".encode(self.encoding)
@@ -35,9 +35,14 @@ class Layout:
             raise SettingError("dataset.table.encoding", f"{self.encoding!r} is no encoding", hint) from error
 
     @property
+    def is_replaced(self) -> bool:
+        """Whether the separator has several bytes, so another one takes its place."""
+        return len(self.separator.encode()) > 1
+
+    @property
     def byte(self) -> str:
         """The separator in the blocks: one character of ASCII."""
-        return self.separator if len(self.separator.encode()) == 1 else STAND_IN
+        return STAND_IN if self.is_replaced else self.separator
 
     @property
     def is_utf8(self) -> bool:
@@ -108,7 +113,7 @@ class TextFile:
                 raise self.not_decodable() from error
 
     def _with_byte(self, block: bytes, separator: bytes) -> bytes:
-        if self.layout.byte != STAND_IN:
+        if not self.layout.is_replaced:
             return block
         if STAND_IN.encode() in block:
             hint = "remove it, or use a separator of one character"
