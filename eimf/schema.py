@@ -120,7 +120,7 @@ null. `text` is what the encoder reads; it never is."""
 
 def display_names(items: pa.Table) -> list[str | None]:
     """What people and an LLM see of each item: its title, else its metadata; None for an item that has neither."""
-    return pc.coalesce(items[TITLE], items[METADATA]).to_pylist()  # type: ignore[no-any-return]
+    return pc.coalesce(items[TITLE], items[METADATA]).to_pylist()
 
 
 USER_IDS = pa.schema([(USER, pa.int32()), (USER_ID, pa.string()), (NUM_EVENTS, pa.int32()), (NUM_TRAIN, pa.int32())])

@@ -76,7 +76,7 @@ def _mark_times(log: EventLog, settings: CleaningSettings) -> None:
 
 def _of_each(flags: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The flag of each code, [E] bool; False for a missing one."""
-    return np.append(flags, False)[codes]  # type: ignore[no-any-return]
+    return np.append(flags, False)[codes]
 
 
 def _needs(setting: str, column: str) -> SettingError:
@@ -121,7 +121,7 @@ def _kept(log: EventLog, rows: np.ndarray) -> np.ndarray:
 
 
 def tied_share(log: EventLog, rows: np.ndarray) -> float:
-    """Share of neighbors, two events of a user one after the other, that have the same order; `rows` as from `clean`."""
+    """Share of neighbors (two events of a user, one after the other) with the same order; `rows` are from `clean`."""
     neighbors = tied = 0
     for block in user_blocks(log.user[rows]):
         user, order = log.user[rows[block]], log.order[rows[block]]

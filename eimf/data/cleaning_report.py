@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from eimf import schema
+from eimf.config import CleaningSettings
 from eimf.data.event_log import EventLog
 from eimf.data.reasons import LONGEST_ID, Reason
 from eimf.errors import DataError
@@ -24,8 +26,8 @@ def step_rows(log: EventLog) -> Iterator[tuple[str, str, str, int, int, int, int
     for reason in Reason:
         if reason != Reason.KEPT and counts[reason]:
             total -= int(counts[reason])
-            left = (int((last > reason).sum()) for last in (users, items))
-            yield (reason.step, reason.text, "interactions", int(counts[reason]), total, *left)
+            users_left, items_left = int((users > reason).sum()), int((items > reason).sum())
+            yield (reason.step, reason.text, "interactions", int(counts[reason]), total, users_left, items_left)
 
 
 def _sides(log: EventLog) -> tuple[tuple[np.ndarray, int], ...]:
@@ -65,8 +67,8 @@ def _texts(values: list[str], index: np.ndarray) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string())).cast(pa.string())
 
 
-def stop_on_bad_rows(log: EventLog, known_ids: list[str]) -> None:
-    """Raise DataError with the first bad event, if there is one. `known_ids` are some ids of the item table."""
+def stop_on_bad_rows(log: EventLog, known_ids: pl.Series) -> None:
+    """Raise DataError with the first bad event, if there is one. `known_ids` are the ids of the item table."""
     bad = np.isin(log.reason, [reason for reason in Reason if reason.is_bad])
     if not bad.any():
         return
@@ -78,7 +80,7 @@ def stop_on_bad_rows(log: EventLog, known_ids: list[str]) -> None:
     raise DataError(_FIELD, problem, hint)
 
 
-def nothing_left(log: EventLog, known_ids: list[str], min_events: int, min_item_events: int) -> DataError:
+def nothing_left(log: EventLog, known_ids: pl.Series, settings: CleaningSettings) -> DataError:
     """The error if no event is left: says what each step left out."""
     reasons = _counts(log.reason, bad_only=False)
     few = int(np.isin(log.reason, [Reason.FEW_USER_EVENTS, Reason.FEW_ITEM_EVENTS]).sum())
@@ -87,8 +89,10 @@ def nothing_left(log: EventLog, known_ids: list[str], min_events: int, min_item_
         problem = f"none of {len(log)} events is left after the step {last.step!r}: {reasons}"
         hint = _SAME_IDS if last == Reason.NO_ITEM_ROW else f"check the column and the settings of {last.step!r}"
         return DataError(_FIELD, f"{problem}{_example_id(log, known_ids)}", hint)
-    if min_item_events > 1:
-        problem = f"no event is left in which users have {min_events} events and items {min_item_events}: {reasons}"
+    min_events = settings.min_events
+    if settings.min_item_events > 1:
+        least = f"users have {min_events} events and items {settings.min_item_events}"
+        problem = f"no event is left in which {least}: {reasons}"
         return DataError(_FIELD, problem, "lower cleaning.min_events or cleaning.min_item_events, or give more data")
     longest = int(np.bincount(log.user[log.reason == Reason.FEW_USER_EVENTS]).max())
     problem = f"users need {min_events} events, and the longest history has {longest}"
@@ -96,7 +100,9 @@ def nothing_left(log: EventLog, known_ids: list[str], min_events: int, min_item_
         earlier = np.where(log.reason == Reason.FEW_USER_EVENTS, 0, log.reason)
         problem += f" (left out before: {_counts(earlier, bad_only=False)}{_example_id(log, known_ids)})"
     hint = "give longer histories: one event to train on, one to validate and one to test"
-    return DataError(_FIELD, problem, hint if min_events <= 3 else "give longer histories, or lower cleaning.min_events")
+    return DataError(
+        _FIELD, problem, hint if min_events <= 3 else "give longer histories, or lower cleaning.min_events"
+    )
 
 
 def _counts(reasons: np.ndarray, *, bad_only: bool = True) -> str:
@@ -118,9 +124,10 @@ def _describe(log: EventLog, row: int) -> str:
     return f"{where}, user {user}, item {item}"
 
 
-def _example_id(log: EventLog, known_ids: list[str]) -> str:
+def _example_id(log: EventLog, known_ids: pl.Series) -> str:
     """How the item table's ids look, if events name items that it does not have."""
     missing = np.flatnonzero(log.reason == Reason.NO_ITEM_ROW)
-    if not len(missing) or not known_ids:
+    if not len(missing) or not len(known_ids):
         return ""
-    return f", an item of the events is {log.item_ids[int(log.item[missing[0]])]!r}, the item table begins with {known_ids[0]!r}"
+    unknown = log.item_ids[int(log.item[missing[0]])]
+    return f", an item of the events is {unknown!r}, the item table begins with {known_ids[0]!r}"

@@ -1,4 +1,4 @@
-"""From ids to numbers, chunk by chunk: the texts of a column are never in memory all at once, only the distinct ones."""
+"""From ids to numbers, chunk by chunk: only the distinct texts of a column are in memory."""
 
 import numpy as np
 import polars as pl
@@ -34,8 +34,8 @@ class IdCodes:
 
 
 def rank_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
-    """The ids in the order of their text, and the place of each given id in it, [n + 1] int32; the last entry is MISSING
-    and so is the place of code MISSING."""
+    """The ids in the order of their text, and the place of each given id in that order, [n + 1] int32. The last entry
+    is MISSING, the place of code MISSING."""
     order = ids.arg_sort().to_numpy()
     place = np.full(len(ids) + 1, MISSING, np.int32)
     place[order] = np.arange(len(ids), dtype=np.int32)

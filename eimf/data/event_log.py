@@ -30,8 +30,8 @@ class RawFileRows:
 class EventLog:
     """`user` and `item` [E] int32: places in `user_ids` and `item_ids`, which are sorted by text; -1 for a missing id.
     `order` [E]: int64, uint64 or float64. `reason` [E] uint8 (`Reason`) is changed by the steps of cleaning. The other
-    columns are None if the data has none: `timestamp` [E] float64 in seconds, `rating` [E] float32, `event_type` [E] int32
-    (places in `event_types`), `split` [E] int8 (0 train, 1 valid, 2 test)."""
+    columns are None if the data has none: `timestamp` [E] float64 in seconds, `rating` [E] float32, `event_type` [E]
+    int32 (places in `event_types`), `split` [E] int8 (0 train, 1 valid, 2 test)."""
 
     user: np.ndarray
     item: np.ndarray

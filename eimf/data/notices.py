@@ -24,8 +24,8 @@ _YEAR_5000 = 95_617_584_000
 _SHOWN = 40
 
 
-def notices(log: EventLog, rows: np.ndarray, items: pl.DataFrame) -> Iterator[str]:
-    """Lines about the used `rows` of the log, and about the items."""
+def event_notices(log: EventLog, rows: np.ndarray) -> Iterator[str]:
+    """Lines about the used `rows` of the log."""
     for column, ids, kind in ((log.user, log.user_ids, "user"), (log.item, log.item_ids, "item")):
         counts = np.bincount(column[rows], minlength=len(ids))
         used = ids.filter(pl.Series(counts > 0))
@@ -35,14 +35,14 @@ def notices(log: EventLog, rows: np.ndarray, items: pl.DataFrame) -> Iterator[st
     yield from _mixed_units(log.order[rows], "dataset.columns.order")
     if log.timestamp is not None:
         yield from _far_future(log.timestamp[rows])
-    yield from _no_titles(items)
 
 
-def _no_titles(items: pl.DataFrame) -> Iterator[str]:
+def item_notices(items: pl.DataFrame) -> Iterator[str]:
+    """Lines about the used items."""
     if items[schema.METADATA].null_count() == len(items):
         yield "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
     elif items[schema.TITLE].null_count() == len(items):
-        yield "no item has a title: people and an LLM see the other texts; dataset.columns.title names a column of titles"
+        yield "no item has a title: people and an LLM see the other texts; dataset.columns.title names the titles"
 
 
 def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
@@ -56,7 +56,8 @@ def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
 
 def _names_of_nothing(ids: pl.Series, counts: np.ndarray, kind: str) -> Iterator[str]:
     for place in np.flatnonzero(ids.str.to_lowercase().is_in(_NOTHING).to_numpy()):
-        yield f"{counts[place]} events have the {kind} id {ids[int(place)]!r}: leave them out if it stands for a missing id"
+        events = f"{counts[place]} events have the {kind} id {ids[int(place)]!r}"
+        yield f"{events}: leave them out if it stands for a missing id"
 
 
 def _floats(ids: pl.Series, kind: str) -> Iterator[str]:

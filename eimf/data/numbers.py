@@ -137,8 +137,8 @@ def lost_digits(kind: pl.DataType) -> str:
 
 
 def check_usable(values: pl.Series, numbers: pl.Series, field: str, first_row: int = 0) -> None:
-    """Raise DataError with the first value that is not a number, and the reason, if there is one. `first_row` is the row
-    of the first value in its file."""
+    """Raise DataError with the first value that is not a number, and the reason, if there is one. `first_row` is the
+    row of the first value in its file."""
     bad = numbers.is_null()
     if not bad.any():
         return

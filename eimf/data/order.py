@@ -26,9 +26,8 @@ class Ties:
 
 
 def sort_log(log: EventLog, ties: Ties) -> np.ndarray:
-    """The rows of the events without a reason against them, user by user in order, [S] int64. A user's events are sorted
-    by split, if there is one, then by `order`; ties by the row, or by a hash of user, item, order and seed.
-    """
+    """The rows of the events without a reason against them, user by user in order, [S] int64. A user's events are
+    sorted by split, if there is one, then by `order`; ties by the row, or by a hash of user, item, order and seed."""
     rows, ends = _partitions(log)
     starts = np.concatenate([[0], ends[:-1]])
 

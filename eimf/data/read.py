@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -30,14 +30,14 @@ _OPTIONAL = ("timestamp", "rating", "event_type", "split")
 
 def chosen_columns(format: Format, settings: ColumnSettings) -> Columns:
     """The format's columns, with those that the settings name."""
-    named = {name: value for name, value in settings.model_dump().items() if value is not None}
+    named: dict[str, Any] = {name: value for name, value in settings.model_dump().items() if value is not None}
     return replace(format.columns, **named)
 
 
 @dataclass
 class EventReader:
-    """Reads the events of a format. `columns` as from `chosen_columns`; without an order, or with `file_order`, the rows
-    are in order. `time_unit` is that of numeric timestamps."""
+    """Reads the events of a format. `columns` as from `chosen_columns`; without an order, or with `file_order`, the
+    rows are in order. `time_unit` is that of numeric timestamps."""
 
     format: Format
     columns: Columns

@@ -1,4 +1,4 @@
-"""Windows of flat arrays as padded rows: the most recent entries, in order, with padding at the end. And blocks of rows.
+"""Windows of flat arrays as padded rows: the most recent entries, in order, padding at the end. And blocks of rows.
 
 Shapes: B rows, T the longest window.
 """

@@ -48,7 +48,8 @@ def _build(
     from eimf.data.read import item_columns, read_items, reader_of
 
     raw = resolve_files(settings, folder)
-    items, names = None, []
+    items = None
+    names: list[str] = []
     if raw.item_files:
         columns, names = item_columns(raw.item_format, raw.item_files, settings, text.columns)
         items = read_items(raw.item_format, raw.item_files, columns, names, settings.table)

@@ -76,7 +76,7 @@ def test_list_columns_and_a_column_of_our_own_name(tmp_path):
         ("", "is empty"),
         (
             "user_id,item_id,when\nu,a,1\n",
-            r"dataset.columns.order: .* has no column 'order'; name one of 'item_id', 'user_id', 'when', or set dataset.file",
+            r"dataset.columns.order: .* has no column 'order'; name one of .*'when', or set dataset.file_order=true",
         ),
         ("user_id,item_id,order\nu,a,monday\n", "row 1 below the header: 'monday' is neither a number"),
         ("user_id,item_id,order,order\nu,a,1,2\n", "dataset.interactions: 2 columns of .* are called 'order'; rename"),

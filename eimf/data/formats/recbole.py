@@ -94,7 +94,7 @@ def _sequences(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFram
     lists = [column for column in columns if atomic.is_sequence(column)]
     users = [column for column in columns if column not in (*lists, "order", "split")]
     last = [column for column in lists if column in atomic.typed]
-    rows = (
+    rows: Iterator[pl.DataFrame] = (
         frame.with_columns(
             pl.concat_str(column + _LIST, *[column] * (column in last), separator=" ", ignore_nulls=True)
             .str.split(" ")

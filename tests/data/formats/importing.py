@@ -23,9 +23,9 @@ def write_source(folder: Path, files: Mapping[str, str | bytes]) -> Source:
 
 def import_source(
     source: Source,
-    columns: ColumnSettings = ColumnSettings(),  # noqa: B008
-    cleaning: CleaningSettings = CleaningSettings(),  # noqa: B008
-    split: SplitSettings = SplitSettings(),  # noqa: B008
+    columns: ColumnSettings = ColumnSettings(),
+    cleaning: CleaningSettings = CleaningSettings(),
+    split: SplitSettings = SplitSettings(),
     **dataset: object,
 ) -> Prepared:
     """The data set of a source whose format is recognized."""
