@@ -1,5 +1,5 @@
 # `make help` explains every target (the text after ##, in groups that ##@ begins) and every variable (#:).
-#: DATASET=ml-100k       built-in dataset, or a folder with interactions.parquet and items.parquet
+#: DATASET=ml-100k       built-in dataset, or a folder, zip or file of a format (eimf data formats)
 DATASET  ?= ml-100k
 #: RECIPE=my.toml        recipe of your own data, used instead of DATASET
 RECIPE   ?=
