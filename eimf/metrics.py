@@ -21,7 +21,11 @@ def per_case(name: str, ranks: Tensor, case: Tensor, num_cases: int, k: int) -> 
     hit_rate  1 if there is a hit, else 0
     mrr       1 / rank of the best hit, 0 without one
 
-    Raises ValueError for another name.
+    The relevant items of a case are distinct, and there is at least one. All count in n: also those beyond the first k,
+    those that may not be recommended (`schema.NEVER`) and those without a training event. So with more than k relevant
+    items no list has recall 1, while the best one has NDCG 1; a list that is shorter than k is one with misses at its
+    end. With one relevant item, recall is hit_rate. A mean over cases gives every case the same weight, however many
+    items are relevant in it. Raises ValueError for another name.
     """
     hit = (ranks <= k).double()
     relevant = torch.bincount(case, minlength=num_cases).double()

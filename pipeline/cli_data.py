@@ -1,4 +1,4 @@
-"""The commands of `eimf data`: about raw data, before anything is trained."""
+"""The commands of the group `data`: about raw data, before anything is trained."""
 
 from __future__ import annotations
 

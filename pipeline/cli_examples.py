@@ -21,8 +21,8 @@ $ eimf demo -s /tmp/demo""",
 # MovieLens-100K
 $ eimf esim
 
-# A folder with interactions.parquet and items.parquet
-$ eimf esim -d path/to/folder
+# A dataset as it was published: a folder, a zip or a file
+$ eimf esim -d path/to/ml-1m.zip
 
 # Your own recipe, with another LLM
 $ eimf esim -r my.toml -S llm.model=/models/some-instruct-model""",

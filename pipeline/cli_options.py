@@ -12,11 +12,11 @@ _ADDRESS, _LOAD = "Address", "Load"
 
 
 def _dataset_names(incomplete: str) -> list[str]:
-    """What a shell offers after --dataset: built-in recipes and folders."""
+    """What a shell offers after --dataset: built-in recipes, folders and files."""
     from pipeline.recipe import built_in_recipes
 
-    folders = [f"{path}/" for path in Path().glob(f"{incomplete}*") if path.is_dir()] if incomplete else []
-    return [name for name in built_in_recipes() if name.startswith(incomplete)] + folders
+    paths = [f"{path}/" if path.is_dir() else str(path) for path in Path().glob(f"{incomplete}*")] if incomplete else []
+    return [name for name in built_in_recipes() if name.startswith(incomplete)] + paths
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,9 +57,9 @@ Dataset = Annotated[
         "--dataset",
         "-d",
         panel=_DATA,
-        metavar="NAME|FOLDER",
+        metavar="NAME|PATH",
         autocompletion=_dataset_names,
-        help="Built-in dataset, or folder with interactions.parquet and items.parquet.",
+        help="Built-in dataset, or a folder, zip or file: `eimf data formats` lists what it may hold.",
     ),
 ]
 RecipeFile = Annotated[

@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from eimf.metrics import PER_CASE, coverage, gini, paired_difference, per_case
+from eimf.schema import NEVER
 
 
 def one(name: str, ranks: list[int], k: int) -> float:
@@ -26,6 +27,17 @@ def test_ndcg_keeps_rank_and_its_ideal_is_cut_at_k_and_at_the_relevant():
     assert one("ndcg", [1, 3], 10) < one("ndcg", [1, 2], 10)
     assert one("ndcg", [1, 2, 3], 2) == pytest.approx(1)  # ideal over min(2, 3) places
     assert one("ndcg", [2], 10) == pytest.approx((1 / math.log2(3)) / (1 / math.log2(2)))
+
+
+def test_items_that_are_never_recommended_count_as_misses():
+    assert one("recall", [1, NEVER], 10) == 1 / 2
+    assert one("ndcg", [1, NEVER], 10) == pytest.approx(1 / (1 + 1 / math.log2(3)))
+    assert [one(name, [NEVER], 10_000) for name in PER_CASE] == [0, 0, 0, 0]
+
+
+def test_more_relevant_items_than_places():
+    assert one("recall", [1, 2, 3], 2) == 2 / 3  # not min(2, 3) below the line
+    assert one("recall", [1], 1) == one("hit_rate", [1], 1) == one("mrr", [1], 1) == one("ndcg", [1], 1) == 1
 
 
 def plain(name: str, relevant: list[int], k: int) -> float:

@@ -235,6 +235,7 @@ def test_slices_by_hand():
         "all": [True, True, True],
         "head target": [True, False, False],
         "tail target": [False, True, True],
+        "cold target": [False, True, False],  # item 1 is in no training history
         "long history": [False, False, True],
         "short history": [True, True, False],
         "new target": [False, True, False],

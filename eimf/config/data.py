@@ -40,14 +40,14 @@ class TableSettings(HashedSettings):
     """How the text files of a table are written. Ignored by Parquet files and by formats that know it."""
 
     separator: str | None = Field(default=None, min_length=1, max_length=8)
-    """Between fields; by default a comma in .csv and a tab in .tsv files."""
+    """Between fields; by default, and in .csv and .tsv files without it, a comma in .csv and a tab in .tsv files."""
     header: Names | None = None
-    """Names of the columns, for files without a header."""
+    """Names of the columns of the events, for files without a header. An item table has one."""
     encoding: str = "utf-8"
     """Of the text, as Python names it, such as latin-1."""
     date_format: str | None = None
     """How dates are written, such as "%d/%m/%Y %H:%M"; by default as in ISO 8601."""
-    sequence_separator: str | None = Field(default=None, max_length=8)
+    sequence_separator: str | None = Field(default=None, min_length=1, max_length=8)
     """For tables with one user per row: what separates the items in the item column, in order. A column of lists needs
     none."""
 

@@ -81,6 +81,9 @@ def _zip_members(path: Path, field: str) -> list[str]:
         if entry.flag_bits & 1:
             problem = f"{path}: {entry.filename} is encrypted"
             raise DataError(field, problem, "decrypt the file first: there is no setting for a password")
+    if sum(entry.compress_size for entry in entries) > path.stat().st_size:
+        hint = "do not unpack it: such an archive is made to fill a disk"
+        raise DataError(field, f"{path}: its files overlap", hint)
     return _visible([entry.filename for entry in entries if not entry.is_dir()], path, field)
 
 

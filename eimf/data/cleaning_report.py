@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from eimf import schema
+from eimf.config import CleaningSettings
 from eimf.data.event_log import EventLog
 from eimf.data.reasons import LONGEST_ID, Reason
 from eimf.errors import DataError
@@ -65,8 +67,8 @@ def _texts(values: list[str], index: np.ndarray) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string())).cast(pa.string())
 
 
-def stop_on_bad_rows(log: EventLog, known_ids: list[str]) -> None:
-    """Raise DataError with the first bad event, if there is one. `known_ids` are some ids of the item table."""
+def stop_on_bad_rows(log: EventLog, known_ids: pl.Series) -> None:
+    """Raise DataError with the first bad event, if there is one. `known_ids` are the ids of the item table."""
     bad = np.isin(log.reason, [reason for reason in Reason if reason.is_bad])
     if not bad.any():
         return
@@ -78,7 +80,7 @@ def stop_on_bad_rows(log: EventLog, known_ids: list[str]) -> None:
     raise DataError(_FIELD, problem, hint)
 
 
-def nothing_left(log: EventLog, known_ids: list[str], min_events: int, min_item_events: int) -> DataError:
+def nothing_left(log: EventLog, known_ids: pl.Series, settings: CleaningSettings) -> DataError:
     """The error if no event is left: says what each step left out."""
     reasons = _counts(log.reason, bad_only=False)
     few = int(np.isin(log.reason, [Reason.FEW_USER_EVENTS, Reason.FEW_ITEM_EVENTS]).sum())
@@ -87,8 +89,10 @@ def nothing_left(log: EventLog, known_ids: list[str], min_events: int, min_item_
         problem = f"none of {len(log)} events is left after the step {last.step!r}: {reasons}"
         hint = _SAME_IDS if last == Reason.NO_ITEM_ROW else f"check the column and the settings of {last.step!r}"
         return DataError(_FIELD, f"{problem}{_example_id(log, known_ids)}", hint)
-    if min_item_events > 1:
-        problem = f"no event is left in which users have {min_events} events and items {min_item_events}: {reasons}"
+    min_events = settings.min_events
+    if settings.min_item_events > 1:
+        least = f"users have {min_events} events and items {settings.min_item_events}"
+        problem = f"no event is left in which {least}: {reasons}"
         return DataError(_FIELD, problem, "lower cleaning.min_events or cleaning.min_item_events, or give more data")
     longest = int(np.bincount(log.user[log.reason == Reason.FEW_USER_EVENTS]).max())
     problem = f"users need {min_events} events, and the longest history has {longest}"
@@ -120,10 +124,10 @@ def _describe(log: EventLog, row: int) -> str:
     return f"{where}, user {user}, item {item}"
 
 
-def _example_id(log: EventLog, known_ids: list[str]) -> str:
+def _example_id(log: EventLog, known_ids: pl.Series) -> str:
     """How the item table's ids look, if events name items that it does not have."""
     missing = np.flatnonzero(log.reason == Reason.NO_ITEM_ROW)
-    if not len(missing) or not known_ids:
+    if not len(missing) or not len(known_ids):
         return ""
     unknown = log.item_ids[int(log.item[missing[0]])]
     return f", an item of the events is {unknown!r}, the item table begins with {known_ids[0]!r}"

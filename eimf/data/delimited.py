@@ -4,6 +4,7 @@ Blocks of whole rows are parsed by Arrow. A file with a quote within a bare fiel
 parsed by Python, which is slower.
 """
 
+import codecs
 import csv
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -71,17 +72,21 @@ def reader_of_layout(layout: Layout) -> Reader:
     return read
 
 
-def first_line(file: RawFile) -> str:
-    """The first line of a file without its end: to recognize a format by."""
-    return next(iter(first_lines(file)), "")
+def first_line(file: RawFile, encoding: str = "latin-1") -> str:
+    """The first line of a file without its end, as much of it as is in the first 4 KiB: to recognize a format by."""
+    return next(iter(_first_text(file, encoding).splitlines()), "")
 
 
 def first_lines(file: RawFile) -> list[str]:
     """The lines in the first 4 KiB of a file, without the last one if it goes on, one character per byte."""
+    text = _first_text(file, "latin-1")
+    lines = text.splitlines()
+    return lines[:-1] if len(text) == _START else lines
+
+
+def _first_text(file: RawFile, encoding: str) -> str:
     with file.open() as stream:
-        start = stream.read(_START)
-    lines = start.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
-    return lines[:-1] if len(start) == _START else lines
+        return stream.read(_START).removeprefix(codecs.BOM_UTF8).decode(encoding, "replace")
 
 
 def _header(text: TextFile) -> list[str]:

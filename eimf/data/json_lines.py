@@ -5,12 +5,14 @@ a column of lists. Every other field is text, as it was written: ids that are so
 all text, integers keep every digit, an object is its JSON. Whole numbers lose their decimals (`5.0` is `5`).
 """
 
+import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eimf.data.formats.base import CHUNK_ROWS
+from eimf.config import TableSettings
+from eimf.data.formats.base import CHUNK_ROWS, Reader, first_bytes
 from eimf.data.python_literals import literal_to_json, literals_to_json
 from eimf.data.source import RawFile
 from eimf.errors import DataError, on_one_line
@@ -26,7 +28,6 @@ _SAMPLE = 1000
 """Lines by which the fields are checked."""
 _FIRST = 1 << 20
 """Bytes of the first line that are looked at to recognize a format."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,13 @@ class _Syntax:
 
 
 def _checked(line: bytes) -> bytes:
+    """The line, if it is a JSON object."""
     try:
-        json.loads(line.decode())
+        value = json.loads(line.decode())
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"it is a {type(value).__name__}")
     return line
 
 
@@ -73,6 +77,24 @@ def read_literal_lines(
     return _frames(file, columns, field, optional, {}, _LITERAL)
 
 
+def json_reader(optional: Sequence[str] = ()) -> Reader:
+    """`read_json_lines` as the reader of a format."""
+
+    def read(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
+        return read_json_lines(file, columns, field, optional)
+
+    return read
+
+
+def literal_reader(optional: Sequence[str] = ()) -> Reader:
+    """`read_literal_lines` as the reader of a format."""
+
+    def read(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
+        return read_literal_lines(file, columns, field, optional)
+
+    return read
+
+
 def json_fields(file: RawFile, field: str) -> list[str]:
     """Names of the fields in the first lines, sorted."""
     block = next((block for _, block in _blocks(file, field)), b"")
@@ -81,14 +103,12 @@ def json_fields(file: RawFile, field: str) -> list[str]:
 
 def first_fields(file: RawFile) -> set[str]:
     """Names of the fields in a file's first line; empty if it is neither JSON nor a Python dictionary."""
-    with file.open() as stream:
-        line = stream.read(_FIRST).removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0]
+    line = first_bytes(file, _FIRST).partition(b"\n")[0]
     for syntax in (_JSON, _LITERAL):
         try:
-            value = json.loads(syntax.line_to_json(line))
+            return set(json.loads(syntax.line_to_json(line)))
         except ValueError:
             continue
-        return set(value) if isinstance(value, dict) else set()
     return set()
 
 
@@ -120,7 +140,7 @@ def _frames(
 def _blocks(file: RawFile, field: str) -> Iterator[tuple[int, bytes]]:
     """Whole lines, about `BLOCK` bytes of them, and the number of the first one, counted from 1."""
     with file.open() as stream:
-        number, rest, data = 1, b"", stream.read(BLOCK).removeprefix(_BYTE_ORDER_MARK)
+        number, rest, data = 1, b"", stream.read(BLOCK).removeprefix(codecs.BOM_UTF8)
         while data:
             following = stream.read(BLOCK)
             end = data.rfind(b"\n") + 1 if following else len(data)
@@ -141,11 +161,9 @@ def _sample(block: bytes, syntax: _Syntax) -> list[dict[str, Any]]:
     sample = []
     for line in block[: 1 << 22].split(b"\n", _SAMPLE)[:_SAMPLE]:
         try:
-            value = json.loads(syntax.line_to_json(line))
+            sample.append(json.loads(syntax.line_to_json(line)))
         except ValueError:
             continue
-        if isinstance(value, dict):
-            sample.append(value)
     return sample
 
 
@@ -182,7 +200,7 @@ class _Block:
     content: bytes
 
     def error(self, index: int, problem: str) -> DataError:
-        problem = f"line {self.number + index:,} of {self.label} is {problem}"
+        problem = f"line {self.number + index:,} of {self.label} {problem}"
         return DataError(self.field, problem, "give a whole file with one object per line")
 
 
@@ -198,11 +216,11 @@ def _parsed(block: _Block, schema: Mapping[str, "pl.DataType"], syntax: _Syntax)
             try:
                 lines[index] = syntax.line_to_json(line)
             except ValueError as error:
-                raise block.error(index, f"not a {syntax.name} ({on_one_line(error)})") from error
+                raise block.error(index, f"is not a {syntax.name} ({on_one_line(error)})") from error
     frame = _parse(b"\n".join(lines), schema)
     if isinstance(frame, str):
         index, reason = _first_refused(lines, schema)
-        raise block.error(index, f"not an object like those before it ({reason})")
+        raise block.error(index, f"cannot be read ({reason})")
     return frame
 
 

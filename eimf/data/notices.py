@@ -24,8 +24,8 @@ _YEAR_5000 = 95_617_584_000
 _SHOWN = 40
 
 
-def notices(log: EventLog, rows: np.ndarray, items: pl.DataFrame) -> Iterator[str]:
-    """Lines about the used `rows` of the log, and about the items."""
+def event_notices(log: EventLog, rows: np.ndarray) -> Iterator[str]:
+    """Lines about the used `rows` of the log."""
     for column, ids, kind in ((log.user, log.user_ids, "user"), (log.item, log.item_ids, "item")):
         counts = np.bincount(column[rows], minlength=len(ids))
         used = ids.filter(pl.Series(counts > 0))
@@ -35,10 +35,10 @@ def notices(log: EventLog, rows: np.ndarray, items: pl.DataFrame) -> Iterator[st
     yield from _mixed_units(log.order[rows], "dataset.columns.order")
     if log.timestamp is not None:
         yield from _far_future(log.timestamp[rows])
-    yield from _no_titles(items)
 
 
-def _no_titles(items: pl.DataFrame) -> Iterator[str]:
+def item_notices(items: pl.DataFrame) -> Iterator[str]:
+    """Lines about the used items."""
     if items[schema.METADATA].null_count() == len(items):
         yield "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
     elif items[schema.TITLE].null_count() == len(items):

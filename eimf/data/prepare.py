@@ -12,20 +12,14 @@ import pyarrow as pa
 
 from eimf import schema
 from eimf.config import CleaningSettings, SplitSettings, TextSettings
-from eimf.data.clean import clean, tied_share
-from eimf.data.cleaning_report import nothing_left, removed_table, step_rows, stop_on_bad_rows
 from eimf.data.eval_cases import eval_cases_table
-from eimf.data.event_log import EventLog, read_log
 from eimf.data.histories import Histories, read_histories
-from eimf.data.item_rows import CheckedItems, check_items, items_of_events
 from eimf.data.item_text import item_texts
-from eimf.data.notices import notices
+from eimf.data.notices import item_notices
 from eimf.data.order import Ties
-from eimf.data.split import Split, split_events
+from eimf.data.select import Selected, select_events
+from eimf.data.split import split_events
 from eimf.data.text_template import parse_template
-
-_EXAMPLES = 1
-"""Ids of the item table that an error shows."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Prepared:
 
 
 def prepare(
-    events: Iterable[pl.DataFrame] | EventLog,
+    events: Iterable[pl.DataFrame],
     items: pl.DataFrame | None,
     *,
     cleaning: CleaningSettings = CleaningSettings(),
@@ -74,96 +68,34 @@ def prepare(
     """
     if text.template is not None:
         parse_template(text.template, text_columns)  # before anything is read
-    log = events if isinstance(events, EventLog) else read_log(events)
-    checked = check_items(items, cleaning.bad_rows) if items is not None else items_of_events(log.item_ids)
-    known = log.item_ids.is_in(checked.usable[schema.ITEM_ID].implode()).to_numpy() if items is not None else None
-    examples = checked.usable[schema.ITEM_ID].head(_EXAMPLES).to_list()
-    rows = clean(log, known, cleaning, ties)
-    if cleaning.bad_rows == "stop":
-        stop_on_bad_rows(log, examples)
-    if not len(rows):
-        raise nothing_left(log, examples, cleaning.min_events, cleaning.min_item_events)
-    return _assemble(log, rows, checked, cleaning, split, text, text_columns)
-
-
-def _assemble(
-    log: EventLog,
-    rows: np.ndarray,
-    checked: CheckedItems,
-    cleaning: CleaningSettings,
-    split: SplitSettings,
-    text: TextSettings,
-    text_columns: tuple[str, ...],
-) -> Prepared:
-    user_ids, offsets = _users(log, rows)
-    item_ids, item_idx = _items(log, rows)
-    used = pl.DataFrame({schema.ITEM_ID: item_ids}).join(checked.usable, on=schema.ITEM_ID, how="left")
-    texts = item_texts(used, text_columns, text)
-    item_table = texts.items.with_columns(pl.int_range(1, len(used) + 1, dtype=pl.Int32).alias(schema.ITEM))
-    timestamps = None if log.timestamp is None else log.timestamp[rows]
-    parts = _split(log, rows, item_idx, offsets, timestamps, split)
-    lengths = np.diff(offsets)
-    user_table = [np.arange(len(lengths)), user_ids.to_arrow(), lengths, parts.num_train]
+    used = select_events(events, items, cleaning, ties)
+    parts = split_events(
+        used.item_idx, used.offsets, split, times=used.timestamps, given=used.given, first_row=used.first_row
+    )
+    texts = item_texts(used.items, text_columns, text)
+    item_table = texts.items.with_columns(pl.int_range(1, len(used.items) + 1, dtype=pl.Int32).alias(schema.ITEM))
+    counts = {"removed": used.num_removed, "tied": round(used.tied, 4)}
+    counts |= {"cleaned": texts.cleaned, "cut": texts.cut, "untitled": texts.untitled}
     return Prepared(
-        item_idx=item_idx,
-        offsets=offsets,
+        item_idx=used.item_idx,
+        offsets=used.offsets,
         num_train=parts.num_train,
-        timestamps=timestamps,
+        timestamps=used.timestamps,
         eval_cases=eval_cases_table(parts.cases),
         items=_arrow(item_table, schema.ITEMS),
-        users=_table(user_table, schema.USER_IDS),
-        cleaning=_rows([*checked.step_rows(len(item_ids)), *step_rows(log)], schema.CLEANING),
-        removed=pa.concat_tables([removed_table(log), checked.removed()]) if cleaning.keep_removed else None,
-        counts={
-            "removed": int((log.reason != 0).sum()) + checked.num_bad,
-            "tied": round(tied_share(log, rows), 4),
-            "cleaned": texts.cleaned,
-            "cut": texts.cut,
-            "untitled": texts.untitled,
-            **parts.counts,
-        },
-        notices=tuple(notices(log, rows, item_table)),
+        users=_users(used, parts.num_train),
+        cleaning=used.cleaning,
+        removed=used.removed,
+        counts=counts | parts.counts,
+        notices=(*used.notices, *item_notices(item_table)),
     )
 
 
-def _users(log: EventLog, rows: np.ndarray) -> tuple[pl.Series, np.ndarray]:
-    """The ids of the used users, sorted by text, and the offsets of their events, [U + 1]."""
-    counts = np.bincount(log.user[rows], minlength=len(log.user_ids))
-    used = np.flatnonzero(counts)
-    return log.user_ids.gather(used), np.concatenate([[0], np.cumsum(counts[used])])
-
-
-def _items(log: EventLog, rows: np.ndarray) -> tuple[pl.Series, np.ndarray]:
-    """The ids of the used items, sorted by text, and the item_idx of each used event, [E] int32."""
-    item = log.item[rows]
-    used = np.bincount(item, minlength=len(log.item_ids)) > 0
-    number = np.cumsum(used, dtype=np.int32)
-    return log.item_ids.gather(np.flatnonzero(used)), number[item]
-
-
-def _split(
-    log: EventLog,
-    rows: np.ndarray,
-    item_idx: np.ndarray,
-    offsets: np.ndarray,
-    timestamps: np.ndarray | None,
-    settings: SplitSettings,
-) -> Split:
-    given = None if log.split is None else log.split[rows]
-    first_row = np.minimum.reduceat(rows, offsets[:-1])
-    return split_events(item_idx, offsets, settings, times=timestamps, given=given, first_row=first_row)
+def _users(used: Selected, num_train: np.ndarray) -> pa.Table:
+    lengths = np.diff(used.offsets)
+    frame = pl.DataFrame({schema.USER_ID: used.user_ids, schema.NUM_EVENTS: lengths, schema.NUM_TRAIN: num_train})
+    return _arrow(frame.with_columns(pl.int_range(len(frame)).alias(schema.USER)), schema.USER_IDS)
 
 
 def _arrow(frame: pl.DataFrame, target: pa.Schema) -> pa.Table:
     return frame.select(target.names).to_arrow().cast(target)
-
-
-def _table(columns: list[object], target: pa.Schema) -> pa.Table:
-    return pa.table(
-        [pa.array(values).cast(kind) for values, kind in zip(columns, target.types, strict=True)], schema=target
-    )
-
-
-def _rows(rows: list[tuple[object, ...]], target: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True)
-    return pa.table([list(column) for column in columns], schema=target)

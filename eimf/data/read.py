@@ -93,7 +93,8 @@ class EventReader:
         names = {file: self.format.names(file, self.table, "dataset.interactions") for file in files}
         known = set().union(*names.values())
         absent = {setting for setting, column in self._named().items() if column not in known}
-        self.columns = replace(self.columns, **dict.fromkeys(absent & self.optional))
+        left_out: dict[str, Any] = dict.fromkeys(absent & self.optional)
+        self.columns = replace(self.columns, **left_out)
         for file in files:
             for setting, column in self._named().items():
                 if column not in names[file]:
@@ -155,7 +156,7 @@ def read_items(
     frames = [
         _typed_items(raw, columns, text)
         for file in files
-        for raw in format.read_items(file, wanted, table, "dataset.items")
+        for raw in format.read_items(file, wanted, _of_items(table), "dataset.items")
     ]
     if not sum(map(len, frames)):
         names = ", ".join(file.label for file in files)
@@ -184,10 +185,15 @@ def item_columns(
     columns = chosen_columns(format, settings.columns)
     if format.names is None:
         return columns, list(columns.text if text is None else text)
-    names = set.intersection(*(set(format.names(file, settings.table, "dataset.items")) for file in files))
+    names = set.intersection(*(set(format.names(file, _of_items(settings.table), "dataset.items")) for file in files))
     if settings.columns.title is None and columns.title not in names:
         columns = replace(columns, title=None)
     return columns, [name for name in columns.text if name in names] if text is None else list(text)
+
+
+def _of_items(table: TableSettings) -> TableSettings:
+    """How item tables are written: as the events, but with a header."""
+    return table.model_copy(update={"header": None})
 
 
 @contextmanager

@@ -156,22 +156,18 @@ def _on_disk(paths: Iterable[Path], folder: Path, field: str) -> list[RawFile]:
 
 def _in_archive(archive: Path, wanted: str, field: str) -> list[RawFile]:
     """The members that `wanted` names: one, all below a folder, or those that match a glob; by default all."""
-    members = list_members(archive, field)
-    chosen = [name for name in members if not wanted or name == wanted or name.startswith(f"{wanted}/")]
-    chosen = chosen or [name for name in members if _matches(name, wanted)]
-    if not chosen:
+    members = {member.replace("\\", "/").removeprefix("./"): member for member in list_members(archive, field)}
+    names = [name for name in members if not wanted or name == wanted or name.startswith(f"{wanted}/")]
+    names = names or [name for name in members if _matches(name, wanted)]
+    if not names:
         problem = f"{archive} has no file {wanted}" if wanted else f"{archive} holds no file"
-        raise DataError(field, problem, f"it holds {members[:20]}" if members else "give another one")
-    return [RawFile(_member_name(name), archive, name, field) for name in chosen]
-
-
-def _member_name(member: str) -> str:
-    return without_compression(member.replace("\\", "/").removeprefix("./"))
+        raise DataError(field, problem, f"it holds {list(members)[:20]}" if members else "give another one")
+    return [RawFile(without_compression(name), archive, members[name], field) for name in names]
 
 
 def _matches(name: str, pattern: str) -> bool:
     """Whether a member matches a glob part by part."""
-    parts, wanted = PurePosixPath(name).parts, PurePosixPath(pattern).parts
+    parts, wanted = name.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 

@@ -80,11 +80,11 @@ class LimitedStream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill the beginning of `buffer`; returns the number of bytes, 0 at the end."""
         with reading(self._label, self._field):
-            data = self._stream.read(len(buffer))
+            data = self._stream.read(min(len(buffer), BUFFER))
         buffer[: len(data)] = data
         self._count += len(data)
         if self._count > self._limit:
-            problem = f"{self._label} holds more than {self._limit:,} bytes, {MAX_RATIO} times its size on the disk"
+            problem = f"{self._label} holds more than {self._limit:,} bytes, over {MAX_RATIO} times its size on the disk"
             raise DataError(self._field, problem, "decompress it yourself if you trust it")
         return len(data)
 

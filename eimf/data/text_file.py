@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eimf.data.source import RawFile
 from eimf.errors import DataError, SettingError
 
-BLOCK = 1 << 25
+BLOCK = 1 << 24
 STAND_IN = "\x1f"
 """The byte (unit separator) that replaces a separator of several bytes."""
 _NEWLINE = re.compile(r"\r\n?|\n")

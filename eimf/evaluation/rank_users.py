@@ -143,8 +143,8 @@ def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ..
 
 
 def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
-    """Groups of relevant items, [R] bool: all; by whether the item is a head item; by whether the history of its case
-    is longer than the median; by whether it is in that history."""
+    """Groups of relevant items, [R] bool: all; by whether the item is a head item, or a cold one without any training
+    event; by whether the history of its case is longer than the median; by whether it is in that history."""
     cases, frequency = ranking.cases, histories.frequency()
     head = np.zeros(histories.num_items, bool)
     head[np.argsort(-frequency, kind="stable")[: max(1, round(HEAD_SHARE * histories.num_items))]] = True
@@ -155,6 +155,7 @@ def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
         "all": torch.ones(len(cases.item_idx), dtype=torch.bool),
         "head target": popular,
         "tail target": ~popular,
+        "cold target": torch.from_numpy(frequency == 0)[cases.item_idx - 1],
         "long history": long,
         "short history": ~long,
         "new target": ~repeated,

@@ -105,4 +105,4 @@ def _measured(metrics: Mapping[str, Any]) -> str:
         cells = [f"{values[name, k]:.4f}" if (name, k) in values else "" for k in cutoffs]
         lines += [f"| {name} | {' | '.join(cells)} |"] if any(cells) else []
     cases = max(row["cases"] for row in rows)
-    return "\n".join([f"On {cases:,} test events that the training has not seen, among all items:", "", *lines])
+    return "\n".join([f"On {cases:,} test cases that the training has not seen, among all items:", "", *lines])

@@ -86,8 +86,9 @@ def build_cold_start(model: Model, texts: Texts | None) -> BuiltColdStart:
 
 
 def one_step_earlier(histories: Histories) -> Histories:
-    """The histories without each user's last training event, which is still there to be shown: their validation events
-    lie as far behind the training events as the test events do in `histories`."""
+    """The histories without each user's last training event, which is still there to be shown. After leave-one-out,
+    their validation events lie as far behind the training events as the test events do in `histories`; under the other
+    protocols the validation comes after, or is of other users, as it is."""
     cases = {split: cases for split, cases in histories.cases.items() if split == schema.VALID}
     return replace(histories, num_train=np.maximum(histories.num_train - 1, 0), cases=cases)
 

@@ -9,8 +9,8 @@ that: history + w source, where w is the best weight for the other half of the u
 LLMs and prompts can be compared before a training is spent on them. A very large number of targets is sampled. Test
 items are not looked at.
 
-Shapes: V validation cases, R sampled targets, n items drawn for each, C clusters, M interests of a cluster, S text
-width, W weights.
+Shapes: R sampled targets, V people who have them, n items drawn for each target, C clusters, M interests of a cluster,
+S text width, W weights.
 """
 
 from dataclasses import dataclass, replace
@@ -19,16 +19,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from eimf import schema
-from eimf.data.eval_cases import EvalCases
 from eimf.data.histories import Histories
 from eimf.metrics import paired_difference
-from eimf.retrieval import nearest_rows
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
+from eimf.semantics.people import People, people_of
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_vectors import mean_text_vectors, user_text_blocks
 
 LLM, HISTORY = "llm", "history"
 """Sources in addition to the controls: the LLM's interests, and the mean text of the items in the case's history, which
@@ -59,13 +56,13 @@ def check_signal(
     the controls, the items, and the halves of the users."""
     generator = torch.Generator().manual_seed(seed)
     cases = histories.cases[schema.VALID]
-    case_cluster = _clusters_of(supervision, histories, cases)
     of_case, item_idx = torch.from_numpy(cases.case), torch.from_numpy(cases.item_idx)
-    sampled = (case_cluster[of_case] >= 0).nonzero()[:, 0]
+    sampled = _has_cluster(supervision, histories)[cases.user_idx[cases.case]].nonzero()[:, 0]
     if len(sampled) > max_targets:
         sampled = sampled[torch.randperm(len(sampled), generator=generator)[:max_targets]].sort().values
-    case, target = of_case[sampled], item_idx[sampled]
-    users = torch.from_numpy(cases.user_idx)[case]
+    chosen, person = of_case[sampled].unique(return_inverse=True)
+    people = people_of(supervision, histories, cases.user_idx[chosen.numpy()], cases.history_end[chosen.numpy()])
+    users, target = torch.from_numpy(people.user_idx)[person], item_idx[sampled]
     names = [LLM, *(name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision))]
     if not len(users):
         empty = torch.zeros(0, dtype=torch.float64)
@@ -73,15 +70,15 @@ def check_signal(
     popularity = torch.from_numpy(histories.frequency()).double()
     negatives = torch.multinomial(popularity, len(users) * num_negatives, replacement=True, generator=generator) + 1
     candidates = torch.cat([target.unsqueeze(1), negatives.view(-1, num_negatives)], dim=1)  # [R, 1 + n]
-    sources = [_by_case(apply_control(supervision, name, histories, seed), case_cluster) for name in names]
-    sources.append(_history_source(supervision, histories, cases, case.unique()))
+    sources = [_of_people(apply_control(supervision, name, histories, seed), people) for name in names]
+    sources.append(_history_source(supervision, people))
     distinct, number = users.unique(return_inverse=True)
     half = (torch.randperm(len(distinct), generator=generator) < len(distinct) // 2)[number]
-    blocks = zip(case.split(_BLOCK), candidates.split(_BLOCK), strict=True)
+    blocks = zip(person.split(_BLOCK), candidates.split(_BLOCK), strict=True)
     # [sources - 1, R, W] and [sources, R]: the scores themselves are held for one block of targets only.
     auc_by_weight, auc = (
         torch.cat(parts, dim=1)
-        for parts in zip(*(_block_aucs(sources, histories, cases, *block) for block in blocks), strict=True)
+        for parts in zip(*(_block_aucs(sources, histories, people, *block) for block in blocks), strict=True)
     )
     auc_by_source = {
         name: SourceAUC(auc[number], _at_best_weight(auc_by_weight[number], half)) for number, name in enumerate(names)
@@ -131,25 +128,26 @@ def read_auc_table(table: pa.Table) -> tuple[Tensor, dict[str, SourceAUC]]:
 
 
 def _block_aucs(
-    sources: list[Supervision], histories: Histories, cases: EvalCases, case: Tensor, candidates: Tensor
+    sources: list[Supervision], histories: Histories, people: People, person: Tensor, candidates: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """AUCs of a block of targets, each of a `case` [.] and with candidates [., 1 + n]: of the last source, the history,
-    plus each of WEIGHTS times every other one, [sources - 1, ., W]; and of every source by itself, [sources, .]."""
-    counted = ~_not_counted(histories, cases, case, candidates)
+    """AUCs of a block of targets, each of a `person` [.] and with candidates [., 1 + n]: of the last source, the
+    history, plus each of WEIGHTS times every other one, [sources - 1, ., W]; and of every source by itself,
+    [sources, .]."""
+    counted = ~_not_counted(histories, people, person, candidates)
     text = sources[-1].item_text_vectors[candidates - 1]  # [., 1 + n, S]
-    *scores, history = (_scores(text, source, case) for source in sources)
+    *scores, history = (_scores(text, source, person) for source in sources)
     by_weight = [
         torch.stack([_auc(history + weight * score, counted) for weight in WEIGHTS], dim=1) for score in scores
     ]
     return torch.stack(by_weight), torch.stack([_auc(score, counted) for score in (*scores, history)])
 
 
-def _not_counted(histories: Histories, cases: EvalCases, case: Tensor, candidates: Tensor) -> Tensor:
+def _not_counted(histories: Histories, people: People, person: Tensor, candidates: Tensor) -> Tensor:
     """Which of each target's candidates [., 1 + n] are not negatives: the target itself, and items of the history."""
-    row, event = histories.first_events(cases.user_idx[case.numpy()], cases.history_end[case.numpy()])
+    row, event = histories.first_events(people.user_idx[person.numpy()], people.history_end[person.numpy()])
     num_codes = histories.num_items + 1
     history_codes = torch.from_numpy(row * num_codes + histories.item_idx[event])
-    candidate_codes = torch.arange(len(case)).unsqueeze(1) * num_codes + candidates
+    candidate_codes = torch.arange(len(person)).unsqueeze(1) * num_codes + candidates
     return torch.isin(candidate_codes, history_codes) | (candidates == candidates[:, :1])
 
 
@@ -159,50 +157,27 @@ def _at_best_weight(auc_by_weight: Tensor, half: Tensor) -> Tensor:
     return torch.where(half, auc_by_weight[:, best[0]], auc_by_weight[:, best[1]])
 
 
-def _history_texts(supervision: Supervision, histories: Histories, cases: EvalCases, case: np.ndarray) -> Tensor:
-    """Mean text of the history of each `case` [.], [., S]."""
-    row, event = histories.first_events(cases.user_idx[case], cases.history_end[case])
-    return mean_text_vectors(supervision.item_text_vectors, histories.item_idx[event], row, len(case))
+def _has_cluster(supervision: Supervision, histories: Histories) -> Tensor:
+    """Whether each user has interests, [U] bool: those of the cluster, or of one that `people_of` finds."""
+    is_new = torch.from_numpy(histories.num_train == 0) & bool((supervision.cluster >= 0).any())
+    return (supervision.cluster >= 0) | is_new
 
 
-def _clusters_of(supervision: Supervision, histories: Histories, cases: EvalCases) -> Tensor:
-    """The cluster [V] of each case: that of its user or, without training events, the nearest one with interests to the
-    mean text of the case's history; -1 if there is none."""
-    cluster = supervision.cluster[cases.user_idx]
-    new, occupied = np.flatnonzero(histories.num_train[cases.user_idx] == 0), supervision.cluster.unique()
-    occupied = occupied[occupied >= 0]
-    if len(new) and len(occupied):
-        texts, centroids = _history_texts(supervision, histories, cases, new), _centroids(supervision, histories)
-        cluster[new] = occupied[nearest_rows(texts, centroids[occupied], 1)[0][:, 0]]
-    return cluster
+def _of_people(supervision: Supervision, people: People) -> Supervision:
+    """The supervision with people in the place of its users."""
+    return replace(supervision, cluster=people.cluster)
 
 
-def _centroids(supervision: Supervision, histories: Histories) -> Tensor:
-    """Mean text [C, S] of the users of each cluster, as unit vectors."""
-    table = supervision.item_text_vectors
-    sums = table.new_zeros(len(supervision.interest_mask), table.shape[1])
-    for users, texts in user_text_blocks(table, histories):
-        cluster = supervision.cluster[users.start : users.stop]
-        sums.index_add_(0, cluster[cluster >= 0], texts[cluster >= 0])
-    return F.normalize(sums, dim=1)
+def _history_source(supervision: Supervision, people: People) -> Supervision:
+    """Every person is a cluster with one interest: the mean text of the history."""
+    numbers = torch.arange(len(people.texts))
+    interests = people.texts.unsqueeze(1)
+    return replace(supervision, interest_vectors=interests, interest_id=numbers.unsqueeze(1), cluster=numbers)
 
 
-def _by_case(supervision: Supervision, case_cluster: Tensor) -> Supervision:
-    """The supervision with cases [V] in the place of its users."""
-    return replace(supervision, cluster=case_cluster)
-
-
-def _history_source(supervision: Supervision, histories: Histories, cases: EvalCases, case: Tensor) -> Supervision:
-    """Each `case` [.] is a cluster with one interest: the mean text of its history. The other cases have none."""
-    texts = _history_texts(supervision, histories, cases, case.numpy())
-    numbers, cluster = torch.arange(len(case)), torch.full((len(cases),), -1)
-    cluster[case] = numbers
-    return replace(supervision, interest_vectors=texts.unsqueeze(1), interest_id=numbers.unsqueeze(1), cluster=cluster)
-
-
-def _scores(text: Tensor, source: Supervision, case: Tensor) -> Tensor:
-    """Scores of the candidates of each `case` [.] with texts [., 1 + n, S]: [., 1 + n]."""
-    cluster = source.cluster[case]
+def _scores(text: Tensor, source: Supervision, person: Tensor) -> Tensor:
+    """Scores of the candidates of each `person` [.] with texts [., 1 + n, S]: [., 1 + n]."""
+    cluster = source.cluster[person]
     cosines = text @ source.interest_vectors[cluster].mT  # [., 1 + n, M]
     return cosines.masked_fill(~source.interest_mask[cluster].unsqueeze(1), -torch.inf).amax(dim=2)
 

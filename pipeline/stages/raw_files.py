@@ -59,10 +59,10 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
         event_format, event_files = _named_events(kind, events, settings.format)
     else:
         event_format, event_files = kind, _events_of(kind, whole, settings.format)
+    if items is None and event_format.items_from_events:
+        return RawData(event_format, event_files, event_format, event_files)
     if items is None:
-        from_path = kind.item_files(path) if path else ()
-        item_files = event_files if event_format.items_from_events else from_path
-        return RawData(event_format, event_files, event_format if event_format.items_from_events else kind, item_files)
+        return RawData(event_format, event_files, kind, kind.item_files(path) if path else ())
     known = kind.item_files(items) if kind.name != TABLE else ()
     return RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files)
 

@@ -5,6 +5,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from copy import copy
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,7 +86,7 @@ def test_bytes_that_changed_are_noticed_by_their_checksum(tmp_path):
 
 
 BOMB = bytes(FREE_BYTES + 1)
-HOLDS = rf"holds more than {FREE_BYTES:,} bytes, {MAX_RATIO} times its size on the disk; decompress it yourself"
+HOLDS = rf"holds more than {FREE_BYTES:,} bytes, over {MAX_RATIO} times its size on the disk; decompress it yourself"
 
 
 def test_a_bomb_is_refused_when_it_has_been_read_up_to_the_limit(tmp_path):
@@ -114,6 +115,15 @@ def test_sizes_in_headers_are_not_believed(tmp_path):
     header.type, header.size = tarfile.XHDTYPE, 1 << 32
     (tmp_path / "a.tgz").write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
     refused(tmp_path / "a.tgz", "cannot be read .*a header of 4,294,967,296 bytes")
+
+
+def test_members_that_share_their_bytes_are_no_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", TEXT)
+        again = copy(archive.getinfo("a.csv"))
+        again.filename = "b.csv"
+        archive.filelist.append(again)
+    refused(tmp_path / "a.zip", r"a\.zip: its files overlap; do not unpack it")
 
 
 def test_an_encrypted_member_and_a_method_that_is_unknown(tmp_path):

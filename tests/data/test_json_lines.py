@@ -55,8 +55,8 @@ def test_lists_of_any_depth_stay_lists(tmp_path):
         ('{"a": 1}\n\n{"a": 2\n{"a": 3}\n', "line 3 of {} is not a JSON object (Expecting ',' delimiter"),
         ('{"a": 1}\n{"a": "lon', "line 2 of {} is not a JSON object (Unterminated string"),
         ('{"a": 1}\n{"a": 1} {"a": 2}\n', "line 2 of {} is not a JSON object (Extra data"),
-        ('{"a": 1}\n[2]\n', "line 2 of {} is not an object like those before it"),
-        ('{"a": 1}\n{"a": NaN}\n', "line 2 of {} is not an object like those before it"),
+        ('{"a": 1}\n[2]\n', "line 2 of {} is not a JSON object (it is a list)"),
+        ('{"a": 1}\n{"a": NaN}\n', "line 2 of {} cannot be read ("),
         (b'{"a": 1}\n{"a": "\xff"}\n', "line 2 of {} is not a JSON object ('utf-8' codec can't decode"),
         ('{"a": 1}\n{"b": ' + "[" * 100_000 + "}\n", "line 2 of {} is not a JSON object (nested too deeply"),
         ("{'a': 1}\n", "line 1 of {} is not a JSON object (Expecting property name"),
@@ -108,11 +108,12 @@ def test_python_literals_are_read_as_python_reads_them(tmp_path):
     [
         ("{'a': 'trunc", "unterminated string literal"),
         ("{'a': __import__('os').system('touch x')}", "something in it is not a constant"),
-        ("{'a': " + "-" * 100_000 + "1}", "nested too deeply"),
+        ("{'a': " + "-" * 10_000 + "1}", "nested too deeply"),
         ("{'a': " + "[" * 100_000 + "}", "too many nested parentheses"),
         ("{'a': {1, 2}}", "Object of type set"),
         ("{'a': b'x'}", "Object of type bytes"),
-        ("['a']", "a list"),
+        ("['a']", "it is a list"),
+        ("{'a': (" + "1," * 200_000 + ")}", "longer than 256 KiB"),
     ],
 )
 def test_a_line_that_is_no_plain_dictionary_is_named(tmp_path, line, reason):
@@ -135,6 +136,11 @@ def test_rewritten_literals_are_what_the_parser_reads(dictionaries):
         if rb"\U" not in line:  # JSON has no such escape
             assert json.loads(rewritten) == value
         assert json.loads(literal_to_json(line)) == value
+
+
+def test_a_long_line_needs_no_parser(tmp_path):
+    line = "{'a': [" + "1, " * 100_000 + "None]}\n"
+    assert len(rows(raw(tmp_path, line + "{'a': ('exotic',)}"), "a", literal=True)[0][0]) == 100_001
 
 
 def test_an_escape_that_json_reads_otherwise_is_left_to_the_parser(tmp_path):

@@ -5,20 +5,22 @@ import polars as pl
 import pytest
 
 from eimf.data.event_log import read_log
-from eimf.data.notices import notices
+from eimf.data.notices import event_notices, item_notices
 
 
 def lines(user=("u",) * 4, item=("a",) * 4, order=(1, 2, 3, 4), timestamp=(None,) * 4) -> list[str]:
     events = pl.DataFrame({"user_id": user, "item_id": item, "order": order})
     log = read_log([events.with_columns(pl.Series("timestamp", timestamp, pl.Float64))])
-    return list(notices(log, np.arange(len(log)), pl.DataFrame({"title": ["x"], "metadata": ["x"]})))
+    return list(event_notices(log, np.arange(len(log))))
 
 
-def test_data_without_titles_get_a_notice():
-    log = read_log([pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "order": [1]})])
-    assert list(notices(log, np.arange(1), pl.DataFrame({"title": [None], "metadata": [None]}))) == [
-        "no item has a title or another text: only the preset plain, which reads no texts, can be trained"
-    ]
+def test_items_without_titles_or_any_text():
+    texts = {"title": ["x", None], "metadata": ["y", None]}
+    assert list(item_notices(pl.DataFrame(texts))) == []
+    (line,) = item_notices(pl.DataFrame(texts | {"title": [None, None]}))
+    assert line.startswith("no item has a title: people and an LLM see the other texts")
+    (line,) = item_notices(pl.DataFrame({"title": [None], "metadata": [None]}))
+    assert line.startswith("no item has a title or another text: only the preset plain")
 
 
 def test_ordinary_data_has_no_notices():

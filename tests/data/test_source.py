@@ -13,6 +13,7 @@ import pytest
 
 from eimf.data.archive import data_name
 from eimf.data.source import RawFile, open_source
+from eimf.data.streams import BUFFER
 from eimf.errors import DataError
 
 FIELD = "dataset.path"
@@ -68,7 +69,9 @@ def test_a_folder_and_every_archive_of_it_hold_the_same(tmp_path):
 @pytest.mark.parametrize("ending", [".zip", ".tgz"])
 def test_files_within_an_archive_are_named_like_those_on_the_disk(tmp_path, ending):
     write = write_zip if ending == ".zip" else write_tar
-    archive = write(tmp_path / f"a{ending}", {**CONTENTS, "top.dat": b"0\n"})
+    root = "./" if ending == ".tgz" else ""  # as `tar -cz .` writes
+    members = {**CONTENTS, "top.dat": b"0\n"}
+    archive = write(tmp_path / f"a{ending}", {f"{root}{name}": content for name, content in members.items()})
     for path, names in {
         "ml/ratings.dat": ["ml/ratings.dat"],
         "ml": ["ml/movies.dat", "ml/ratings.dat"],
@@ -131,6 +134,17 @@ def test_only_a_plain_file_can_seek_and_others_are_copied_for_it(tmp_path):
         with file.open_seekable() as stream:
             assert pq.read_table(stream)["x"].to_pylist() == [1, 2, 3]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_pieces_of_any_size_can_be_read(tmp_path):
+    content = bytes(range(256)) * (5 * BUFFER // 256)
+    write_tar(tmp_path / "a.tar.zst", {"a.csv": content})
+    write_zip(tmp_path / "a.zip", {"a.csv": content}, zipfile.ZIP_STORED)
+    for name in ("a.tar.zst", "a.zip"):
+        file = open_source(tmp_path / name, FIELD).files[0]
+        for size in (-1, len(content), BUFFER - 1):
+            with file.open() as stream:
+                assert b"".join(iter(lambda stream=stream, size=size: stream.read(size), b"")) == content
 
 
 def descriptors() -> int:

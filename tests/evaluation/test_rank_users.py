@@ -128,6 +128,8 @@ def test_slices_are_of_relevant_items(backbone, histories):
     # training item 2 occurs three times, and item 1 is the first of those that occur once.
     assert groups["long history"].tolist() == [end > 3.5 for _, end, _ in relevant]
     assert groups["head target"].tolist() == [item in (1, 2) for _, _, item in relevant]
+    trained = {item for events, count, _ in USERS for item in events[:count]}
+    assert groups["cold target"].tolist() == [item not in trained for _, _, item in relevant]
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 4, 100])

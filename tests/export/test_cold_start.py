@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from eimf import schema
-from eimf.export.cold_start import Texts, _is_better, build_cold_start, fit_weights, one_step_earlier, texts_of
+from eimf.config import SplitSettings
+from eimf.data.split import split_events
+from eimf.export.cold_start import (
+    BuiltColdStart,
+    Texts,
+    _is_better,
+    build_cold_start,
+    fit_weights,
+    one_step_earlier,
+    texts_of,
+)
 from eimf.export.cold_start_design import Design, Model, item_scores
 from eimf.export.phrases import Phrases
 from eimf.export.simulated import HALF, cut_cases, mean_texts, pick_names
@@ -109,6 +119,27 @@ def test_figures_are_of_validation_and_never_below_the_start(built):
     assert all(figure["fitted"] >= figure["start"] for figure in built.figures.values())
     assert built.figures["0"]["fitted"] > 2 * built.figures["0"]["start"]
     assert built.weights.named[MANY] == ColdStartWeights(history=1.0)
+
+
+def test_under_user_split_it_is_fitted_on_validation_users_and_reads_nothing_of_test_users(model):
+    def fitted(item_idx: np.ndarray) -> BuiltColdStart:
+        histories = model.histories
+        settings = SplitSettings(protocol="user-split", valid_share=0.3, test_share=0.2)
+        split = split_events(
+            item_idx, histories.offsets, settings, times=None, given=None, first_row=np.arange(histories.num_users)
+        )
+        held_out = replace(histories, item_idx=item_idx, num_train=split.num_train, cases=split.cases)
+        return build_cold_start(replace(model, histories=held_out), texts())
+
+    usual = fitted(model.histories.item_idx)
+    assert usual.figures["0"]["fitted"] > 2 * usual.figures["0"]["start"]  # held-out people have names to pick, too
+    test = np.random.default_rng(SplitSettings().seed).permutation(USERS)[round(0.8 * USERS) :]
+    of_test = np.isin(np.repeat(np.arange(USERS), np.diff(model.histories.offsets)), test)
+    other = np.where(of_test, model.histories.item_idx % (GROUPS * SIZE) + 1, model.histories.item_idx)
+    changed = fitted(other)
+    assert changed.weights == usual.weights and changed.figures == usual.figures
+    np.testing.assert_array_equal(changed.item_scores, usual.item_scores)
+    np.testing.assert_array_equal(changed.user_means, usual.user_means)
 
 
 class Oracle:

@@ -89,7 +89,12 @@ def test_the_check_of_examples_refuses_what_does_not_exist():
 def test_the_version_and_the_shell_completion(capsys, monkeypatch):
     assert run(["--version"]) == 0
     assert re.fullmatch(r"eimf \d+\.\d+\.\d+\n", capsys.readouterr().out)
-    for line, wanted in (("eimf st", "status"), ("eimf train --back", "--backbone"), ("eimf train -d ml", "ml-100k")):
+    for line, wanted in (
+        ("eimf st", "status"),
+        ("eimf train --back", "--backbone"),
+        ("eimf train -d ml", "ml-100k"),
+        ("eimf esim -d Mak", "Makefile"),
+    ):
         monkeypatch.setenv("_EIMF_COMPLETE", "complete_bash")
         monkeypatch.setenv("COMP_WORDS", line)
         monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))

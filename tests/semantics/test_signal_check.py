@@ -9,13 +9,12 @@ import torch
 from eimf import schema
 from eimf.data.eval_cases import EvalCases
 from eimf.semantics.controls import CONTROLS
+from eimf.semantics.people import people_of
 from eimf.semantics.signal_check import (
     HISTORY,
     LLM,
     SourceAUC,
     _at_best_weight,
-    _clusters_of,
-    _history_texts,
     auc_table,
     check_signal,
     mean_by_user,
@@ -23,7 +22,7 @@ from eimf.semantics.signal_check import (
     signal_gain,
 )
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_vectors import user_text_vectors
+from eimf.semantics.text_vectors import user_text_blocks
 from tests.meaning import TOPICS, USERS, planted_meaning
 from tests.world import leave_one_out
 
@@ -76,15 +75,17 @@ def test_held_out_users_are_in_the_cluster_that_is_nearest_to_their_history(worl
     cases, held_out = histories.cases[schema.VALID], np.arange(USERS) % (2 * TOPICS) < TOPICS
     unseen = replace(histories, num_train=np.where(held_out, 0, histories.num_train))
     lost = replace(supervision, cluster=torch.where(torch.from_numpy(held_out), -1, supervision.cluster))
-    people = _history_texts(lost, unseen, cases)
-    assert torch.equal(people, user_text_vectors(supervision.item_text_vectors, histories))
-    assert torch.equal(_clusters_of(lost, unseen, cases, people), supervision.cluster)
+    people = people_of(lost, unseen, cases.user_idx, cases.history_end)
+    (texts,) = (texts for _, texts in user_text_blocks(supervision.item_text_vectors, histories))
+    assert torch.equal(people.texts, texts)
+    assert torch.equal(people.cluster, supervision.cluster)
     auc = check_signal(lost, unseen, seed=0)[1]
-    assert auc[LLM].auc.mean() > 0.9 and auc[HISTORY].auc.mean() < 0.6
-    # A case's own target, and what comes after its history, changes nothing.
+    assert len(auc[LLM].auc) == USERS and auc[LLM].auc.mean() > 0.9 and auc[HISTORY].auc.mean() < 0.6
+    # What comes after the history of a case changes nothing.
     item_idx = histories.item_idx.copy()
-    item_idx[histories.offsets[1:] - 1] = 1
-    assert torch.equal(_history_texts(lost, replace(unseen, item_idx=item_idx), cases), people)
+    item_idx[histories.offsets[1:] - 1] = item_idx[histories.offsets[1:] - 2] = 1
+    again = people_of(lost, replace(unseen, item_idx=item_idx), cases.user_idx, cases.history_end)
+    assert torch.equal(again.texts, people.texts) and torch.equal(again.cluster, people.cluster)
 
 
 def test_the_table_gives_back_what_was_written(world):

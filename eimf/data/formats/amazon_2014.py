@@ -1,4 +1,7 @@
-"""Amazon Reviews 2014: reviews as JSON lines, ratings as CSV without header, metadata as Python literals."""
+"""Amazon Reviews 2014: reviews as JSON lines, ratings as CSV without header, metadata as Python literals.
+
+Source: https://jmcauley.ucsd.edu/data/amazon/index_2014.html
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
 from eimf.data.delimited import first_line, read_delimited
-from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, read_json_lines, read_literal_lines
+from eimf.data.formats.base import Columns, Format, first_bytes
+from eimf.data.json_lines import first_fields, literal_reader, read_json_lines, read_literal_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -32,12 +35,8 @@ _RATING = re.compile(r"A[0-9A-Z]+,[0-9A-Z]{10},[1-5]\.0,\d+")
 def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     if file.name.lower().endswith(".csv"):
         return read_delimited(file, columns, _RATINGS, field)
-    read = read_json_lines if first_line(file).startswith('{"') else read_literal_lines
-    return read(file, columns, field)
-
-
-def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_literal_lines(file, columns, field, optional=_COLUMNS.text)
+    is_json = first_bytes(file).lstrip().startswith(b'{"')
+    return (read_json_lines if is_json else read_literal_lines)(file, columns, field)
 
 
 def _recognizes(source: Source) -> bool:
@@ -54,7 +53,7 @@ AMAZON_2014 = Format(
     items=("meta_*.json",),
     columns=_COLUMNS,
     read_events=_read_events,
-    read_items=_read_items,
+    read_items=literal_reader(optional=_COLUMNS.text),
     recognizes=_recognizes,
     notes=(
         "Times are days, so many events of a user are tied.",

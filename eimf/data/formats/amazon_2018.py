@@ -1,29 +1,25 @@
-"""Amazon Reviews 2018: reviews and metadata as JSON lines, ratings as CSV without header."""
+"""Amazon Reviews 2018: reviews and metadata as JSON lines, ratings as CSV without header.
+
+Source: https://nijianmo.github.io/amazon
+"""
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
 from eimf.data.delimited import first_line, read_delimited
-from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, read_json_lines
+from eimf.data.formats.amazon_2014 import AMAZON_2014
+from eimf.data.formats.base import Format
+from eimf.data.json_lines import first_fields, json_reader, read_json_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
 if TYPE_CHECKING:
     import polars as pl
 
-_COLUMNS = Columns(
-    user="reviewerID",
-    item="asin",
-    order="unixReviewTime",
-    timestamp="unixReviewTime",
-    rating="overall",
-    item_key="asin",
-    title="title",
-    text=("title", "category", "brand"),
-)
+_COLUMNS = replace(AMAZON_2014.columns, text=("title", "category", "brand"))
 _RATINGS = Layout(separator=",", header=("asin", "reviewerID", "overall", "unixReviewTime"))
 """The files of ratings, with the names of the reviews; in 2014 the user came first."""
 _RATING = re.compile(r"[0-9B][0-9A-Z]{9},A[0-9A-Z]+,[1-5]\.0,\d+")
@@ -33,10 +29,6 @@ def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, fi
     if file.name.lower().endswith(".csv"):
         return read_delimited(file, columns, _RATINGS, field)
     return read_json_lines(file, columns, field)
-
-
-def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_json_lines(file, columns, field, optional=_COLUMNS.text)
 
 
 def _recognizes(source: Source) -> bool:
@@ -53,7 +45,7 @@ AMAZON_2018 = Format(
     items=("meta_*.json",),
     columns=_COLUMNS,
     read_events=_read_events,
-    read_items=_read_items,
+    read_items=json_reader(optional=_COLUMNS.text),
     recognizes=_recognizes,
     notes=(
         "Times are days, so many events of a user are tied.",

@@ -1,5 +1,7 @@
 """Amazon Reviews 2023: reviews and metadata as JSON lines, ratings and splits as CSV.
 
+Source: https://amazon-reviews-2023.github.io
+
 An item is a `parent_asin`, which stands for all colors and sizes of a product. The files of a split have a column
 `history` with a user's earlier items; those are rows of their own too, so it is not read.
 """
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 from eimf.config import TableSettings
 from eimf.data.delimited import first_line, read_delimited
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, read_json_lines
+from eimf.data.json_lines import first_fields, json_reader, read_json_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -47,10 +49,6 @@ def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, fi
     return (frame.with_columns(split).select(columns) for frame in frames)
 
 
-def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_json_lines(file, columns, field, optional=_COLUMNS.text)
-
-
 def _recognizes(source: Source) -> bool:
     files = AMAZON_2023.event_files(source)
     if files and files[0].name.lower().endswith(".csv"):
@@ -65,7 +63,7 @@ AMAZON_2023 = Format(
     items=("meta_*.jsonl",),
     columns=_COLUMNS,
     read_events=_read_events,
-    read_items=_read_items,
+    read_items=json_reader(optional=_COLUMNS.text),
     recognizes=_recognizes,
     time_unit="ms",
     notes=(

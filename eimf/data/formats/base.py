@@ -5,6 +5,7 @@ Everything after that (types, cleaning, numbering) is the same for all formats. 
 only where they read, because the key of a dataset is computed on machines without it.
 """
 
+import codecs
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -80,6 +81,12 @@ class Format:
         if self.items_from_events:
             return self.event_files(source)
         return next((files for pattern in self.items if (files := source.find((pattern,)))), ())
+
+
+def first_bytes(file: RawFile, size: int = 100) -> bytes:
+    """The beginning of a file without a byte order mark, to recognize a format by."""
+    with file.open() as stream:
+        return stream.read(size).removeprefix(codecs.BOM_UTF8)
 
 
 def _without(files: tuple[RawFile, ...], others: tuple[RawFile, ...]) -> tuple[RawFile, ...]:

@@ -1,22 +1,14 @@
-"""H&M: transactions and articles as CSV. Ids of articles begin with a zero, and are text."""
+"""H&M: transactions and articles as CSV. Ids of articles begin with a zero, and are text.
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+Source: https://www.kaggle.com/competitions/h-and-m-personalized-fashion-recommendations
+"""
 
-from eimf.config import TableSettings
-from eimf.data.delimited import first_line, read_delimited
+from eimf.data.delimited import first_line, reader_of_layout
 from eimf.data.formats.base import Columns, Format
-from eimf.data.source import RawFile, Source
+from eimf.data.source import Source
 from eimf.data.text_file import Layout
 
-if TYPE_CHECKING:
-    import polars as pl
-
-_CSV = Layout(separator=",")
-
-
-def _read(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_delimited(file, columns, _CSV, field)
+_read = reader_of_layout(Layout(","))
 
 
 def _recognizes(source: Source) -> bool:

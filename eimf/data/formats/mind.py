@@ -1,16 +1,19 @@
 """MIND: news, and impressions with their clicks and the user's earlier clicks.
 
+Source: https://msnews.github.io
+
 Every row of behaviors.tsv repeats the clicks that a user had before the log begins. An event is one of those, once per
 user and in order, or a click on an impression, by time. Earlier clicks have no time: their `order` is their position,
 and that of a click its seconds since 1970, which is always larger.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
-from eimf.data.delimited import first_line, read_delimited
-from eimf.data.formats.base import CHUNK_ROWS, Columns, Format, choose_columns
+from eimf.data.delimited import read_delimited, reader_of_layout
+from eimf.data.formats.base import CHUNK_ROWS, Columns, Format, choose_columns, first_bytes
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -24,6 +27,7 @@ _NEWS = Layout(
     quoted=False,
 )
 _NAMES = ("user_id", "news_id", "order", "time", "event")
+_START = re.compile(rb"\d+\t\w+\t\d+/\d+/\d{4} ")
 _TIME = "%m/%d/%Y %I:%M:%S %p"
 _ROWS = CHUNK_ROWS // 50
 """Rows of impressions that are taken apart at a time: each has some forty news."""
@@ -73,12 +77,8 @@ def _clicks(rows: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_delimited(file, columns, _NEWS, field)
-
-
 def _recognizes(source: Source) -> bool:
-    return any(first_line(file).count("\t") == 4 for file in MIND.event_files(source))
+    return any(_START.match(first_bytes(file)) for file in MIND.event_files(source))
 
 
 MIND = Format(
@@ -96,7 +96,7 @@ MIND = Format(
         text=("title", "category", "subcategory"),
     ),
     read_events=_read_events,
-    read_items=_read_items,
+    read_items=reader_of_layout(_NEWS),
     recognizes=_recognizes,
     notes=(
         "An event is a click: those of a user's history, once, then those on impressions.",

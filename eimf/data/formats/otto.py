@@ -1,4 +1,7 @@
-"""OTTO: sessions as JSON lines, with their clicks, carts and orders in a list."""
+"""OTTO: sessions as JSON lines, with their clicks, carts and orders in a list.
+
+Source: https://github.com/otto-de/recsys-dataset
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -27,11 +30,6 @@ def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, fi
             yield from events.select(wanted).iter_slices(CHUNK_ROWS)
 
 
-def _no_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    """OTTO has no item table."""
-    return iter(())
-
-
 def _recognizes(source: Source) -> bool:
     return any(first_fields(file) == {"session", "events"} for file in OTTO.event_files(source)[:1])
 
@@ -43,11 +41,8 @@ OTTO = Format(
     items=(),
     columns=Columns(user="session", item="aid", order="ts", timestamp="ts", event_type="type"),
     read_events=_read_events,
-    read_items=_no_items,
+    read_items=_read_events,
     recognizes=_recognizes,
     time_unit="ms",
-    notes=(
-        "A session is a user; cleaning.event_types chooses among clicks, carts and orders.",
-        "Items have no texts: for presets that read none, such as plain.",
-    ),
+    notes=("A session is a user; cleaning.event_types chooses among clicks, carts and orders.",),
 )

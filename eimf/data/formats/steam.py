@@ -1,15 +1,11 @@
-"""Steam: reviews and games as Python literals (SASRec's data)."""
+"""Steam: reviews and games as Python literals (SASRec's data).
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+Source: https://cseweb.ucsd.edu/~jmcauley/datasets.html#steam_data
+"""
 
-from eimf.config import TableSettings
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, read_literal_lines
-from eimf.data.source import RawFile, Source
-
-if TYPE_CHECKING:
-    import polars as pl
+from eimf.data.json_lines import first_fields, literal_reader
+from eimf.data.source import Source
 
 _COLUMNS = Columns(
     user="username",
@@ -23,14 +19,6 @@ _COLUMNS = Columns(
 _OPTIONAL_EVENT_FIELDS = ("hours", "user_id", "found_funny", "compensation")
 
 
-def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_literal_lines(file, columns, field, optional=_OPTIONAL_EVENT_FIELDS)
-
-
-def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_literal_lines(file, columns, field, optional=_COLUMNS.text)
-
-
 def _recognizes(source: Source) -> bool:
     files = source.find(("steam_reviews.json", "steam_new.json"))
     return any({"username", "product_id", "date"} <= first_fields(file) for file in files)
@@ -42,8 +30,8 @@ STEAM = Format(
     events=("steam_reviews.json", "steam_new.json"),
     items=("steam_games.json",),
     columns=_COLUMNS,
-    read_events=_read_events,
-    read_items=_read_items,
+    read_events=literal_reader(_OPTIONAL_EVENT_FIELDS),
+    read_items=literal_reader(optional=_COLUMNS.text),
     recognizes=_recognizes,
     notes=(
         "Times are days, so many events of a user are tied.",

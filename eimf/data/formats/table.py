@@ -1,11 +1,12 @@
 """Tables: Parquet, CSV, TSV, other delimited text, and JSON lines, with columns of any names."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
-from eimf.data.delimited import column_names, read_delimited
+from eimf.data.delimited import column_names, first_line, read_delimited
 from eimf.data.formats.base import Columns, Format
 from eimf.data.formats.parquet import parquet_columns, read_parquet
 from eimf.data.json_lines import json_fields, read_json_lines
@@ -50,11 +51,15 @@ def _ending(file: RawFile) -> str:
 
 def _layout(file: RawFile, table: TableSettings, field: str) -> Layout:
     ending = _ending(file)
-    separator = table.separator or _SEPARATORS.get(ending)
+    usual = _SEPARATORS.get(ending)
+    separator = table.separator or usual
     if separator is None:
         hint = f"use one of {', '.join(_ENDINGS)}, or set dataset.table.separator if it is delimited text"
         raise DataError(field, f"{file.label} has the ending {ending!r}", hint)
-    return Layout(separator, table.header, table.encoding, quoted=ending not in _BARE)
+    layout = Layout(separator, table.header, table.encoding, quoted=ending not in _BARE)
+    if table.separator and usual and separator not in first_line(file, layout.encoding):
+        return replace(layout, separator=usual)  # of two files with different separators
+    return layout
 
 
 def _recognizes(source: Source) -> bool:
@@ -73,7 +78,7 @@ TABLE_FORMAT = Format(
     names=table_columns,
     notes=(
         "A file may hold one user per row: the item column is a list, or text that dataset.table.sequence_separator "
-        "splits; its items are in order.",
+        "splits; its items are in order. With lists set dataset.file_order=true.",
     ),
 )
 """The format of files that no other format recognizes."""

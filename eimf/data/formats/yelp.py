@@ -1,15 +1,11 @@
-"""Yelp: reviews and businesses as JSON lines."""
+"""Yelp: reviews and businesses as JSON lines.
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+Source: https://business.yelp.com/data/resources/open-dataset
+"""
 
-from eimf.config import TableSettings
 from eimf.data.formats.base import Columns, Format
-from eimf.data.json_lines import first_fields, read_json_lines
-from eimf.data.source import RawFile, Source
-
-if TYPE_CHECKING:
-    import polars as pl
+from eimf.data.json_lines import first_fields, json_reader
+from eimf.data.source import Source
 
 _COLUMNS = Columns(
     user="user_id",
@@ -23,14 +19,6 @@ _COLUMNS = Columns(
 )
 
 
-def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_json_lines(file, columns, field)
-
-
-def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
-    return read_json_lines(file, columns, field, optional=_COLUMNS.text)
-
-
 def _recognizes(source: Source) -> bool:
     files = YELP.event_files(source)
     return any({"user_id", "business_id", "stars", "date"} <= first_fields(file) for file in files)
@@ -42,8 +30,8 @@ YELP = Format(
     events=("yelp_academic_dataset_review.json", "review.json"),
     items=("yelp_academic_dataset_business.json", "business.json"),
     columns=_COLUMNS,
-    read_events=_read_events,
-    read_items=_read_items,
+    read_events=json_reader(),
+    read_items=json_reader(optional=_COLUMNS.text),
     recognizes=_recognizes,
     notes=(
         'Papers often use the events of one year, such as cleaning.since="2019-01-01", and the 5-core or 10-core:'

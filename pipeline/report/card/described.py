@@ -6,6 +6,8 @@ from typing import Any
 
 from eimf.data.card.sheet import DataCard
 
+_PATH = " > "
+
 
 @dataclass(frozen=True)
 class DescribedDataset:
@@ -59,3 +61,10 @@ def duration(seconds: float) -> str:
     units = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
     name, size = next((unit for unit in units if seconds >= 2 * unit[1]), ("seconds", 1))
     return f"{mean(round(seconds / size, 1))} {name}"
+
+
+def cut(text: str, length: int) -> str:
+    """On one line, and of a longer text its beginning and its end; of a path of categories the end."""
+    text = " ".join(text.split())
+    begin = 0 if _PATH in text else length // 2
+    return text if len(text) <= length else f"{text[:begin]}\N{HORIZONTAL ELLIPSIS}{text[begin + 1 - length :]}"

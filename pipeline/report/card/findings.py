@@ -26,10 +26,10 @@ def findings(card: DataCard) -> Iterator[str]:
     if card.popularity.few_events > _MANY_FEW * card.items:
         share = percent(card.popularity.few_events / card.items)
         yield f"{share} of the items have fewer than {FEW} events: little can be learned about them from ids alone."
-    if not card.texts.titled:
-        yield "No item has a title: only the preset plain can be trained."
-    elif card.texts.titled < _FEW_TITLES * card.texts.items:
-        yield f"Only {percent(card.texts.titled / card.texts.items)} of the items have a title."
+    if card.texts.titled < _FEW_TITLES * card.texts.items:
+        share = percent(card.texts.titled / card.texts.items)
+        who = f"Only {share} of the items have" if card.texts.titled else "No item has"
+        yield f"{who} a title: of the others an LLM reads the metadata, if there are any."
 
 
 def _popularity(card: DataCard) -> Iterator[str]:

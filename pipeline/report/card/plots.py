@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.report.card.described import cut
 from pipeline.report.card.markup import Markup, join, tag
 
 _WIDTH, _HEIGHT = 460, 250
@@ -121,7 +122,7 @@ def rows(title: str, description: str, values: Sequence[tuple[str, float, str]])
     for number, (name, value, written) in enumerate(values):
         y = 4 + _ROW * number
         drawn += [
-            _text(_cut(name, 24), left - 8, y + 17, anchor="end"),
+            _text(cut(name, 23), left - 8, y + 17, anchor="end"),
             _bar(name, left, y + 4, max(x(value) - left, 1), y + _ROW - 4),
             _text(written, x(value) + 6, y + 17),
         ]
@@ -157,9 +158,3 @@ def _text(text: str, x: float, y: float, anchor: str | None = None, class_: str 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-
-
-def _cut(text: str, length: int) -> str:
-    """The beginning and the end of a longer text: of a path of categories, the last ones tell most."""
-    begin = length // 3
-    return text if len(text) <= length else f"{text[:begin]}\N{HORIZONTAL ELLIPSIS}{text[begin + 1 - length :]}"

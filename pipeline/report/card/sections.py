@@ -9,15 +9,15 @@ from eimf.data.card.drift import Part
 from eimf.data.card.popularity import FEW
 from eimf.data.card.sheet import CleaningStep
 from eimf.data.card.texts import Shares
-from pipeline.report.card.described import DescribedDataset, count, date, duration, mean, percent, points
+from pipeline.report.card.described import DescribedDataset, count, cut, date, duration, mean, percent, points
 from pipeline.report.card.findings import findings
 from pipeline.report.tables import Table
 
-FINDINGS, SIZE, POPULARITY, ORDER, DRIFT = "Worth knowing", "Size", "Popularity", "Order and repeats", "Drift"
-SPLIT, TEXTS, CLEANING, NOTICES = "Split", "Titles and texts", "Cleaning", "Notices"
+FINDINGS, NOTICES, SIZE, POPULARITY, ORDER = "Worth knowing", "Notices", "Size", "Popularity", "Order and repeats"
+DRIFT, SPLIT, TEXTS, CLEANING = "Drift", "Split", "Titles and texts", "Cleaning"
 _RARE = 0.005
 """Shares of languages and scripts below it are not shown."""
-_LONGEST_TITLE = 46
+_LONGEST_NAME = 46
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ def sections(dataset: DescribedDataset) -> Iterator[Section]:
     """All sections, in order; without those that have nothing to say."""
     if known := tuple(findings(dataset.card)):
         yield Section(FINDINGS, known)
+    if dataset.notices:
+        yield Section(NOTICES, dataset.notices)
     yield _size(dataset)
     yield _popularity(dataset)
     yield Section(ORDER, tuple(_order(dataset)), tuple(_time_tables(dataset)))
@@ -40,8 +42,6 @@ def sections(dataset: DescribedDataset) -> Iterator[Section]:
     yield _split(dataset)
     yield _texts(dataset)
     yield _cleaning(dataset)
-    if dataset.notices:
-        yield Section(NOTICES, dataset.notices)
 
 
 def distribution_table(corner: str, rows: Sequence[tuple[str, Distribution]]) -> Table:
@@ -74,7 +74,9 @@ def _popularity(dataset: DescribedDataset) -> Section:
         f"{top}.",
         f"{few} fewer than {FEW} events.",
     )
-    rows = tuple((_short(item.name), (count(item.events), points(item.share))) for item in dataset.card.popular_items)
+    rows = tuple(
+        (cut(item.name, _LONGEST_NAME), (count(item.events), points(item.share))) for item in dataset.card.popular_items
+    )
     return Section(POPULARITY, lines, (Table("most popular", ("events", "% of all"), rows),))
 
 
@@ -164,7 +166,7 @@ def _texts(dataset: DescribedDataset) -> Section:
     ]
     tables = [distribution_table("length", [row for row in rows if row[1].n])]
     if texts.common:
-        common = tuple((_short(name), (points(share),)) for name, share in texts.common)
+        common = tuple((cut(name, _LONGEST_NAME), (points(share),)) for name, share in texts.common)
         tables.append(Table(f"most common {texts.common_of}", ("% of items",), common))
     return Section(TEXTS, tuple(lines), tuple(tables))
 
@@ -192,8 +194,3 @@ def _step_name(step: CleaningStep) -> str:
 def _step_counts(step: CleaningStep) -> tuple[str, ...]:
     numbers = step.removed, step.events, step.users, step.items
     return tuple("-" if number is None else count(number) for number in numbers)
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 3]}..."

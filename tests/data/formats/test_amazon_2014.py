@@ -67,3 +67,9 @@ def test_a_category_is_imported(tmp_path, kind):
         "B0EXAMPLE1": "Na\u00efve Soap | Beauty",
         "B0EXAMPLE2": "Beauty, Nails",
     }
+
+
+def test_a_long_first_review_is_json_too(tmp_path):
+    line = json.dumps({"reviewText": "x " * 9000, "helpful": None} | {"reviewerID": "A1", "asin": "B1"})
+    source = write_source(tmp_path, {"reviews_Beauty.json": line.replace("x ", "\\/") + "\n"})
+    assert read_events(AMAZON_2014, source, "reviewerID", "asin") == [("A1", "B1")]

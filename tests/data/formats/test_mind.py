@@ -57,6 +57,13 @@ def test_the_history_counts_once_and_clicks_follow_it_by_time(tmp_path, monkeypa
     assert texts(prepared)["N55189"] == "'Wheel' Guest's \"Joke | tv | tvnews"
 
 
+def test_a_long_first_row_is_recognized(tmp_path):
+    history = " ".join(f"N{number}" for number in range(2000))
+    source = write_source(tmp_path, {"behaviors.tsv": f"1\tU1\t11/9/2019 9:05:58 AM\t{history}\tN3-1\n"})
+    assert recognized(source) == ["mind"]
+    assert len(read_events(MIND, source, "news_id")) == 2001
+
+
 def test_clicks_have_times(tmp_path):
     """With the column of times the history, which has none, is rejected."""
     columns, cleaning = ColumnSettings(timestamp="time"), CleaningSettings(bad_rows="reject")

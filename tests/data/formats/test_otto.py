@@ -56,5 +56,5 @@ def test_long_sessions_are_cut_into_chunks(tmp_path, monkeypatch):
 
 def test_events_of_another_kind_are_named_by_their_line(tmp_path):
     source = write_source(tmp_path, {"train.jsonl": SESSIONS + '{"session":4,"events":["x"]}\n'})
-    with pytest.raises(DataError, match=r"line 5 of .* is not an object like those before it"):
+    with pytest.raises(DataError, match=r"line 5 of .* cannot be read"):
         read_events(OTTO, source, "aid")

@@ -76,6 +76,14 @@ def test_own_names_other_separators_and_dates_without_a_header(tmp_path):
     assert data.timestamps[1] - data.timestamps[0] == (24 + 13) * 3600 + 59 * 60  # 2024 has a 29 February
 
 
+def test_an_item_table_with_a_header_and_another_separator(tmp_path):
+    content = "".join(f"{user};{item};{order}\n" for user, item, order in EVENTS)
+    source = write_source(tmp_path, {"events.txt": content, "items.csv": ITEMS})
+    data = import_source(source, table={"separator": ";", "header": list(NAMES)})
+    assert histories(data) == expected_histories((user, item, int(order)) for user, item, order in EVENTS)
+    assert texts(data) == {"a": "Ant", "b": "Bee | Buzz", "c": "Cat"}
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
 def test_one_user_per_row_in_the_order_of_the_sequence(tmp_path, kind):
     sequences = {"v": list("cab"), "u": list("abac")}

@@ -20,6 +20,7 @@ PROTOCOLS = {
     "leave-one-out": [],
     "user-split": ["split.protocol=user-split", "split.test_share=0.3"],
     "temporal": ["split.protocol=temporal", "split.valid_share=0.2", "split.test_share=0.3"],
+    "given": ["split.protocol=given", "dataset.columns.split=part"],
 }
 USERS = 40
 TABLES = {
@@ -35,11 +36,11 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def raw() -> planted.World:
-    """The planted world with times; some users come late."""
+    """The planted world with times, and with a column that says what an event is for; some users come late."""
     made = planted.world(USERS)
-    number = pl.col("user_id").str.slice(1).cast(pl.Int64)
-    late = made.interactions.with_columns((pl.col("order") + number % 4 * 6).alias("time"))
-    return planted.World(late, made.items)
+    time = pl.col("order") + pl.col("user_id").str.slice(1).cast(pl.Int64) % 4 * 6
+    part = pl.when(time < 15).then(pl.lit("train")).when(time < 19).then(pl.lit("valid")).otherwise(pl.lit("test"))
+    return planted.World(made.interactions.with_columns(time.alias("time"), part.alias("part")), made.items)
 
 
 def recipe_of(raw: planted.World, folder, protocol: str, *settings: str):
@@ -122,7 +123,7 @@ def test_seen_items_are_kept_under_user_split_unless_a_setting_says_otherwise(ra
     def keep_seen(protocol: str, *settings: str) -> bool:
         return recipe_of(raw, tmp_path, protocol, *settings).keep_seen
 
-    assert [keep_seen(protocol) for protocol in PROTOCOLS] == [False, True, False]
+    assert [keep_seen(protocol) for protocol in PROTOCOLS] == [False, True, False, False]
     assert not keep_seen("user-split", "evaluate.keep_seen=false")
     assert keep_seen("temporal", "evaluate.keep_seen=true")
 

@@ -1,6 +1,8 @@
 """Which files a recipe names, and what identifies them."""
 
+import gzip
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from eimf.config import DatasetSettings
 from eimf.errors import DataError, ModelError, SettingError
 from pipeline.backends.assets import ASSETS
+from pipeline.cli import run
 from pipeline.stages.raw_files import RawData, raw_identity, resolve_files
 from tests.data.test_source import write_zip
 
@@ -113,3 +116,58 @@ def test_assets_are_identified_without_being_fetched(tmp_path, monkeypatch):
     assert not (tmp_path / "none").exists()
     with pytest.raises(ModelError, match=r"dataset\.interactions: no asset 'ml-200k'"):
         raw_identity(settings(interactions="asset:ml-200k/x"), tmp_path)
+
+
+def cut_gzip(folder: Path) -> Path:
+    (folder / "events.csv.gz").write_bytes(gzip.compress(EVENTS * 50)[:-9])
+    return folder / "events.csv.gz"
+
+
+def outside(folder: Path) -> Path:
+    return write_zip(folder / "a.zip", {"../interactions.csv": EVENTS})
+
+
+def two_formats(folder: Path) -> Path:
+    review = b'{"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 7}\n'
+    return write_zip(folder / "both.zip", {**MOVIES, "reviews_Beauty_5.json": review})
+
+
+def no_format(folder: Path) -> Path:
+    return write(folder, one=EVENTS, two=EVENTS)
+
+
+def empty_folder(folder: Path) -> Path:
+    return folder
+
+
+def empty_file(folder: Path) -> Path:
+    return write(folder, interactions=b"")
+
+
+def not_utf_8(folder: Path) -> Path:
+    name = os.fsdecode(b"caf\xe9.csv")
+    (folder / name).write_bytes(EVENTS)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (cut_gzip, "cannot be read (Compressed file ended before the end-of-stream marker"),
+        (outside, "the path ../interactions.csv leaves the folder"),
+        (two_formats, "looks like amazon_2014 and movielens; set dataset.format"),
+        (no_format, "has no events of a table, in interactions.* or events.*"),
+        (empty_folder, "holds no visible file"),
+        (empty_file, "interactions.csv is empty"),
+        (not_utf_8, "is not UTF-8; rename that file"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_bad_files_are_one_line_of_the_command_and_nothing_is_written(tmp_path, capfd, make, message):
+    (tmp_path / "data").mkdir()
+    path = make(tmp_path / "data")
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["esim", "--dataset", str(path), "--store", str(tmp_path / "store")]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("eimf: dataset.") and error.count("\n") == 1 and message in error
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [p for p in before if p.is_file()]

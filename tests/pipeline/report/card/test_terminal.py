@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eimf.data.card.distribution import distribution
-from pipeline.report.card.described import count, date, duration, mean, percent, points
+from pipeline.report.card.described import count, cut, date, duration, mean, percent, points
 from pipeline.report.card.findings import findings
 from pipeline.report.card.terminal import format_card, show_card, sparkline
 from tests.pipeline.report.card.cards import described
@@ -17,8 +17,8 @@ def test_every_section_fits_into_80_columns(with_times):
     lines = format_card(described(with_times=with_times)).splitlines()
     titles = [line for line in lines if line.isupper()]
     assert titles == [
-        "WORTH KNOWING", "SIZE", "POPULARITY", "ORDER AND REPEATS", "DRIFT", "SPLIT", "TITLES AND TEXTS", "CLEANING",
-        "NOTICES",
+        "WORTH KNOWING", "NOTICES", "SIZE", "POPULARITY", "ORDER AND REPEATS", "DRIFT", "SPLIT", "TITLES AND TEXTS",
+        "CLEANING",
     ]  # fmt: skip
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("rows: repeated") and line.endswith("7       -      -     40") for line in lines)
@@ -41,6 +41,12 @@ def test_numbers_as_people_write_them():
     assert [percent(0.04567), points(0.04567), percent(None), points(None)] == ["4.57\u00a0%", "4.57", "-", "-"]
     assert [date(0.0), date(None), date(1e20)] == ["1970-01-01", "-", "1e+20"]
     assert [duration(59), duration(7200), duration(86_400 * 3)] == ["59 seconds", "2 hours", "3 days"]
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end_and_a_path_its_end():
+    assert cut("a very long title", 9) == "a ve\u2026itle" and cut("a very long title", 10) == "a ver\u2026itle"
+    assert cut("Toys > Dolls > Playsets", 15) == "\u2026lls > Playsets"
+    assert cut("Toys \n Dolls", 10) == "Toys Dolls"
 
 
 def test_findings_follow_the_figures():

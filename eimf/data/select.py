@@ -1,0 +1,90 @@
+"""Read, clean and number events: what is left of the raw rows, as arrays.
+
+Shapes: E used events, U users, N items.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from eimf import schema
+from eimf.config import CleaningSettings
+from eimf.data.clean import clean, tied_share
+from eimf.data.cleaning_report import nothing_left, removed_table, step_rows, stop_on_bad_rows
+from eimf.data.event_log import EventLog, read_log
+from eimf.data.item_rows import check_items, items_of_events
+from eimf.data.notices import event_notices
+from eimf.data.order import Ties
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The used events, user by user in order: `item_idx` [E] int32, `offsets` [U + 1], `timestamps` [E] in seconds and
+    `given` [E] (0 train, 1 valid, 2 test) if the data has them, `first_row` [U], the row of each user's first event in
+    the files. `user_ids` [U] and `item_ids` [N] are sorted by text, `items` has the item table's rows in that order.
+
+    `cleaning` and `removed` are tables of eimf/schema.py; `num_removed` rows were left out; `tied` is the share of
+    neighboring events with the same order; `notices` are lines about odd events.
+    """
+
+    item_idx: np.ndarray
+    offsets: np.ndarray
+    timestamps: np.ndarray | None
+    given: np.ndarray | None
+    first_row: np.ndarray
+    user_ids: pl.Series
+    items: pl.DataFrame
+    cleaning: pa.Table
+    removed: pa.Table | None
+    num_removed: int
+    tied: float
+    notices: tuple[str, ...]
+
+
+def select_events(
+    events: Iterable[pl.DataFrame], items: pl.DataFrame | None, settings: CleaningSettings, ties: Ties
+) -> Selected:
+    """Clean the events, and number users and items; without an item table, the items are those of the events. Raises
+    DataError on bad rows unless they are to be rejected, and if nothing is left."""
+    log = read_log(events)
+    checked = items_of_events(log.item_ids) if items is None else check_items(items, settings.bad_rows)
+    table_ids = checked.usable[schema.ITEM_ID]
+    known = None if items is None else log.item_ids.is_in(table_ids.implode()).to_numpy()
+    rows = clean(log, known, settings, ties)
+    if settings.bad_rows == "stop":
+        stop_on_bad_rows(log, table_ids)
+    if not len(rows):
+        raise nothing_left(log, table_ids, settings)
+    counts = np.bincount(log.user[rows], minlength=len(log.user_ids))
+    used_users = np.flatnonzero(counts)
+    offsets = np.concatenate([[0], np.cumsum(counts[used_users])])
+    item_ids, item_idx = _number_items(log, rows)
+    used_items = pl.DataFrame({schema.ITEM_ID: item_ids}).join(
+        checked.usable, on=schema.ITEM_ID, how="left", maintain_order="left"
+    )
+    steps = [*checked.step_rows(len(item_ids)), *step_rows(log)]
+    return Selected(
+        item_idx=item_idx,
+        offsets=offsets,
+        timestamps=None if log.timestamp is None else log.timestamp[rows],
+        given=None if log.split is None else log.split[rows],
+        first_row=np.minimum.reduceat(rows, offsets[:-1]),
+        user_ids=log.user_ids.gather(used_users),
+        items=used_items,
+        cleaning=pa.table([list(column) for column in zip(*steps, strict=True)], schema=schema.CLEANING),
+        removed=pa.concat_tables([removed_table(log), checked.removed()]) if settings.keep_removed else None,
+        num_removed=int(np.count_nonzero(log.reason)) + checked.num_bad,
+        tied=tied_share(log, rows),
+        notices=tuple(event_notices(log, rows)),
+    )
+
+
+def _number_items(log: EventLog, rows: np.ndarray) -> tuple[pl.Series, np.ndarray]:
+    """The ids of the used items, sorted by text, and the item_idx of each used event, [E] int32."""
+    item = log.item[rows]
+    used = np.bincount(item, minlength=len(log.item_ids)) > 0
+    number = np.cumsum(used, dtype=np.int32)
+    return log.item_ids.gather(np.flatnonzero(used)), number[item]
