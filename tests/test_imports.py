@@ -27,7 +27,7 @@ ALLOWED = {
     "vectors": set(),
     "config": {"types"},
     "store": {"errors", "schema", "npy"},
-    "data": {"errors", "schema", "types", "config"},
+    "data": {"errors", "schema", "config"},
     "esim": {"errors", "schema", "vectors", "store"},
     "losses": {"errors", "config"},
     "metrics": set(),

@@ -30,8 +30,19 @@ _OPTIONAL = ("timestamp", "rating", "event_type", "split")
 
 def chosen_columns(format: Format, settings: ColumnSettings) -> Columns:
     """The format's columns, with those that the settings name."""
-    named: dict[str, Any] = {name: value for name, value in settings.model_dump().items() if value is not None}
-    return replace(format.columns, **named)
+    columns = format.columns
+    return replace(
+        columns,
+        user=settings.user or columns.user,
+        item=settings.item or columns.item,
+        order=settings.order or columns.order,
+        timestamp=settings.timestamp or columns.timestamp,
+        rating=settings.rating or columns.rating,
+        event_type=settings.event_type or columns.event_type,
+        split=settings.split or columns.split,
+        item_key=settings.item_key or columns.item_key,
+        title=settings.title or columns.title,
+    )
 
 
 @dataclass
