@@ -43,6 +43,8 @@ def _check_eimf(words: list[str]) -> None:
     if words[0].startswith("-"):
         assert set(words) <= {name for parameter in PROGRAM.params for name in parameter.opts} | {"-h", "--help"}
         return
+    if words[0] in GROUPS and len(words) == 1:
+        return
     if words[0] in GROUPS:
         words = [" ".join(words[:2]), *words[2:]]
     with COMMANDS[words[0]].make_context(words[0], words[1:]) as context:

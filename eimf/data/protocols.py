@@ -130,6 +130,8 @@ def _cuts(times: np.ndarray, settings: SplitSettings) -> tuple[float, float]:
 
 
 def _time_at(times: np.ndarray, rank: int) -> float:
+    """The time of this rank, at most the last one."""
+    rank = min(rank, len(times) - 1)
     return float(np.partition(times, rank)[rank])
 
 

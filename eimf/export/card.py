@@ -17,9 +17,10 @@ def card(
     labels: LabelSettings | None,
     cold_start: ColdStartPart,
     metrics: Mapping[str, Any],
-    example: Sequence[str],
+    item_ids: Sequence[str],
+    titles: Sequence[str | None],
 ) -> str:
-    """The text of `README.md`, in Markdown; `example` are two ids of items."""
+    """The text of `README.md`, in Markdown."""
     one_each = "one interest" if model.interests == 1 else f"{model.interests} interests"
     names = f"{labels.count:,} names of interests, from an LLM" if labels else "none"
     esim = f", interests `{source.esim[:12]}`" if source.esim else ""
@@ -35,6 +36,7 @@ served without an LLM, a text encoder, or torch.
 | history | the last {model.max_length} events{", with their times" if model.uses_timestamps else ""} |
 | items of the history | {"may be recommended again" if model.keep_seen else "are not recommended again"}, by default |
 | index | {_index(index)} |
+| titles | {_titles(titles)} |
 | labels | {names} |
 | from | checkpoint `{source.checkpoint[:12]}`, dataset `{source.dataset[:12]}`{esim} |
 
@@ -44,7 +46,7 @@ served without an LLM, a text encoder, or torch.
 from eimf.serving import Recommender  # pip install 'path/to/eimf[serve]': EIMF's folder
 
 model = Recommender.load(".")  # this folder
-for item in model.recommend_one({[item_id[:40] for item_id in example]!r}, count=10).items:
+for item in model.recommend_one({[item_id[:40] for item_id in item_ids[:2]]!r}, count=10).items:
     print(item.item_id, item.score, item.reason.label, item.reason.because)
 ```
 
@@ -62,6 +64,13 @@ Over HTTP, in this folder: `eimf serve .`{_new_users(labels)}
 - Labels say what an LLM called an interest. They explain a recommendation; they do not change it.{picks}
 - `bundle.json` has the size and sha256 of every file: they show damage, not who made the bundle.
 """
+
+
+def _titles(titles: Sequence[str | None]) -> str:
+    count = sum(title is not None for title in titles)
+    if count in (0, len(titles)):
+        return "of all items" if count else "none: items are shown by their ids"
+    return f"of {count:,} of {len(titles):,} items"
 
 
 def _new_users(labels: LabelSettings | None) -> str:

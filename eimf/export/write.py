@@ -66,8 +66,9 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
     lines = (item_line(item_id, title) for item_id, title in zip(content.item_ids, content.titles, strict=True))
     _write(folder / names.ITEMS, "\n".join(lines))
     (folder / names.METRICS).write_text(metrics_text(content.metrics))
+    weights = content.cold_start.weights
     about = card(
-        content.model, content.source, index, labels, content.cold_start.weights, content.metrics, content.item_ids[:2]
+        content.model, content.source, index, labels, weights, content.metrics, content.item_ids, content.titles
     )
     _write(folder / names.CARD, about.strip())
     manifest = Manifest(
@@ -78,7 +79,7 @@ def write_bundle(folder: Path, content: Content, *, created: str, version: str) 
         model=content.model,
         index=index,
         labels=labels,
-        cold_start=content.cold_start.weights,
+        cold_start=weights,
         files={path.name: _entry(path) for path in sorted(folder.iterdir())},
     ).signed()
     _write(folder / names.MANIFEST, manifest.model_dump_json(indent=1))

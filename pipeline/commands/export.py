@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eimf.export.index import Kind
     from eimf.export.write import Content
 
-_REVISION = 1
+_REVISION = 2
 """Raise it with every change that makes another bundle of the same artifacts."""
 _SAMPLE = 4000
 """Users whose interests the index and the labels are tuned with."""

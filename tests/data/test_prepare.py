@@ -144,6 +144,12 @@ def test_leave_one_out_keeps_the_order_and_ties_keep_the_files():
     assert data.counts["tied"] == round(2 / 3, 4)
 
 
+def test_removed_rows_are_kept_without_an_item_table():
+    data = ready(*GOOD, ("v", "a", 1), table=None)
+    assert reasons(data) == [("interactions", 3, "user with too few events")]
+    assert data.items[schema.TEXT].to_pylist() == ["a", "b", "c"]
+
+
 def test_chunks_give_what_one_frame_gives():
     raw = planted.world(users=20).interactions.sample(fraction=1, shuffle=True, seed=1)
     whole = prepare([raw], None)

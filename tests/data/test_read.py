@@ -156,6 +156,13 @@ def test_values_that_polars_panics_on_are_refused_in_one_line(tmp_path):
         read_items(tmp_path / "i.parquet", "item_id", "title", ("title",))
 
 
+def test_dates_outside_the_calendar_as_ids_print_no_panic(tmp_path, capfd):
+    dates = pa.array([2**62, 0, 2**62], pa.timestamp("us"))
+    path = write(tmp_path / "e.parquet", item_id=dates)
+    assert events_of(path)["item_id"].n_unique() == 2
+    assert capfd.readouterr().err == ""
+
+
 def test_other_columns_are_not_read(tmp_path):
     odd = {"none": pa.nulls(3), "nested": pa.array([[{"a": [1]}]] * 3), "bytes": pa.array([b"\xff"] * 3)}
     assert events_of(write(tmp_path / "e.parquet", **odd))["order"].to_list() == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""What a card says of names that are picked."""
+"""What a card says of titles, and of names that are picked."""
 
 import pytest
 
@@ -25,6 +25,19 @@ NAMED, UNNAMED = ColdStartWeights(names=0.5), ColdStartWeights(history=1.0)
 )
 def test_it_says_when_a_picked_name_counts(named, said):
     part = ColdStartPart(unnamed=UNNAMED, named=named)
-    text = card(MODEL, SOURCE, INDEX, LabelSettings(count=3, threshold=0.5), part, {}, ["i1", "i2"])
+    text = card(MODEL, SOURCE, INDEX, LabelSettings(count=3, threshold=0.5), part, {}, ["i1", "i2"], ["a", None])
     assert said in text
-    assert "picks by its name" not in card(MODEL, SOURCE, INDEX, None, part, {}, ["i1", "i2"])
+    assert "picks by its name" not in card(MODEL, SOURCE, INDEX, None, part, {}, ["i1", "i2"], [])
+
+
+@pytest.mark.parametrize(
+    ("titles", "said"),
+    [
+        (["a", "b"], "of all items"),
+        ([None, None], "none: items are shown by their ids"),
+        (["a", None], "of 1 of 2 items"),
+    ],
+)
+def test_it_says_how_many_items_have_a_title(titles, said):
+    part = ColdStartPart(unnamed=UNNAMED, named=(UNNAMED,) * 5)
+    assert f"| titles | {said} |" in card(MODEL, SOURCE, INDEX, None, part, {}, ["i1", "i2"], titles)

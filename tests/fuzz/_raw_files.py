@@ -1,4 +1,4 @@
-"""Raw files of an importer's case: the columns of events and items in the syntax of some format, plain or compressed."""
+"""Raw files of an importer's case: events and items in the syntax of some format, plain or compressed."""
 
 import csv
 import gzip
@@ -69,6 +69,41 @@ def write_recbole(folder: Path, events: Table, items: Table) -> None:
     _write_tabs(folder / "x.item", {head: items[name] for name, head in heads.items()})
 
 
+def write_amazon_2018(folder: Path, events: Table, items: Table) -> None:
+    """`X_5.json` and `meta_X.json`: JSON lines."""
+    names = {"reviewerID": "user_id", "asin": "item_id", "overall": "rating", "unixReviewTime": "order"}
+    reviews = [row | {"verified": True} for row in _rows(events, names)]
+    games = [row | {"category": ["All", row["category"]]} for row in _rows(items, _AMAZON_ITEMS)]
+    for name, rows in (("Toys_5.json", reviews), ("meta_Toys.json", games)):
+        (folder / name).write_text("\n".join(json.dumps(row, default=str) for row in rows))
+
+
+_AMAZON_ITEMS = {"asin": "item_id", "title": "title", "category": "categories"}
+
+
+def write_steam(folder: Path, events: Table, items: Table) -> None:
+    """`steam_reviews.json` and `steam_games.json`: Python literals."""
+    reviews = _rows(events, {"username": "user_id", "product_id": "item_id", "date": "order"})
+    games = _rows(items, {"id": "item_id", "app_name": "title", "genres": "categories"})
+    for review in reviews:  # a day of 2017 for each number
+        number = review["date"]
+        review["date"] = f"2017-01-{number % 28 + 1:02}" if isinstance(number, int) else number
+    for name, rows in (("steam_reviews.json", reviews), ("steam_games.json", games)):
+        (folder / name).write_text("\n".join(map(repr, rows)), errors="replace")
+
+
+def write_sasrec_text(folder: Path, events: Table, items: Table) -> None:
+    """`X.txt`: a user and an item in each line, in order."""
+    pairs = [(len(str(user)) * index % 9 + 1, index % 6 + 1) for index, user in enumerate(printed(events["user_id"]))]
+    (folder / "X.txt").write_text("".join(f"{user} {item}\n" for user, item in sorted(pairs)))
+
+
+def _rows(table: Table, names: dict[str, str]) -> list[dict[str, Any]]:
+    """The rows of a table with the columns `names`, by their new names."""
+    columns = [printed(table[column]) for column in names.values()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def _write_tabs(path: Path, table: Table) -> None:
     rows = [list(table), *zip(*map(printed, table.values()), strict=True)]
     path.write_text("\n".join("\t".join(map(str, row)) for row in rows), errors="replace")
@@ -93,7 +128,7 @@ def _parquet(rng: random.Random, kind: str, table: Table, settings: Settings) ->
     names = [*table, rng.choice(list(table)) if rng.random() < 0.04 else "other"]
     whole = pa.Table.from_arrays([*arrays, odd_array(rng, len(arrays[0]))], names=names)
     if rng.random() < 0.03:
-        whole = whole.select(rng.sample(range(whole.num_columns), 4))
+        whole = whole.select(rng.sample(range(whole.num_columns), min(4, whole.num_columns)))
     options = {"compression": rng.choice(("none", "snappy", "zstd")), "write_page_checksum": rng.random() < 0.3}
     stream = io.BytesIO()
     pq.write_table(whole, stream, row_group_size=rng.choice((1, 7, 1000)), **options)
@@ -113,8 +148,7 @@ def _json_lines(rng: random.Random, kind: str, table: Table, settings: Settings)
 def _delimited(rng: random.Random, kind: str, table: Table, settings: Settings) -> tuple[str, bytes]:
     ending, separator = rng.choice(((".csv", ","), (".csv", ","), (".tsv", "\t"), (".inter", "\t"), (".txt", ";")))
     if ending == ".txt":
-        if settings.setdefault("dataset.table.separator", rng.choice((";", "|", "::", " "))) != ";":
-            separator = settings["dataset.table.separator"]
+        settings.setdefault("dataset.table.separator", rng.choice((";", "|", "::", " ")))
     separator = settings.get("dataset.table.separator", separator)
     rows = [list(map(str, table)), *(list(row) for row in zip(*map(printed, table.values()), strict=True))]
     if rng.random() < 0.1:  # a row that is too short or too long

@@ -18,8 +18,17 @@ from pipeline.histories import read_dataset
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.stage import find_or_build
-from tests.fuzz._raw_files import Settings, Table, damage, write_movielens, write_recbole, write_table
+from tests.fuzz import _raw_files as files
+from tests.fuzz._raw_files import Settings, Table
 from tests.fuzz._raw_values import odd, title
+
+PUBLISHED = (
+    files.write_movielens,
+    files.write_recbole,
+    files.write_amazon_2018,
+    files.write_steam,
+    files.write_sasrec_text,
+)
 
 
 def run_one(rng: random.Random, folder: Path) -> str:
@@ -30,14 +39,14 @@ def run_one(rng: random.Random, folder: Path) -> str:
     try:
         settings = _write(rng, raw)
         if rng.random() < 0.2:
-            damage(rng, raw)
+            files.damage(rng, raw)
         before = _content(raw)
         with redirect_stdout(StringIO()):
             try:
                 recipe = _recipe(folder / "raw.toml", settings)
                 dataset, _ = find_or_build(dataset_stage(recipe), store, {})
             except UserError as error:
-                assert not [path for path in store.root.rglob("*.parquet")], "something was written"
+                assert not list(store.root.rglob("*.parquet")), "something was written"
                 return str(error)
             finally:
                 assert _content(raw) == before, "a raw file was changed"
@@ -107,16 +116,16 @@ def _write(rng: random.Random, raw: Path) -> Settings:
     count = rng.choice((1, 12, 40, 80, 80))
     events, items = _events(rng, count), _items(rng)
     settings = {**_cleaning(rng), **_split(rng), **_text(rng), "dataset.name": "fuzz"}
-    if rng.random() < 0.1:
+    if rng.random() < 0.2:
         settings["dataset.path"] = "."
-        rng.choice((write_movielens, write_recbole))(raw, events, items)
+        rng.choice(PUBLISHED)(raw, events, items)
         return settings
     settings |= _columns(rng, settings)
     if rng.random() < 0.06:
         events = _sequences(rng, events, settings)
-    write_table(rng, raw, "event", events, settings)
+    files.write_table(rng, raw, "event", events, settings)
     if rng.random() < 0.9:
-        write_table(rng, raw, "item", items, settings)
+        files.write_table(rng, raw, "item", items, settings)
     return settings
 
 
