@@ -135,7 +135,7 @@ class SplitSettings(HashedSettings):
     test_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """The same for the test."""
     history_share: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    """user-split: share of a held-out user's events that is the history."""
+    """user-split: share of a held-out user's events that is the history, rounded down, but at least one."""
     valid_from: Time | None = None
     """temporal: training ends and validation begins at this time."""
     test_from: Time | None = None

@@ -47,7 +47,7 @@ def read_delimited(
     wanted = choose_columns(header, columns, file, field)
     for table in _tables(text, header, wanted):
         frame = pl.DataFrame(table)
-        if layout.byte == STAND_IN and layout.quoted:
+        if layout.is_replaced and layout.quoted:
             frame = frame.with_columns(pl.all().str.replace_all(STAND_IN, layout.separator, literal=True))
         yield from frame.iter_slices(CHUNK_ROWS)
 
@@ -142,6 +142,8 @@ def _parse(rows: bytes, text: TextFile, dialect: Dialect, header: list[str], col
 
 
 def _by_arrow(rows: bytes, dialect: Dialect, header: list[str], columns: list[str], at_a_time: int) -> pa.Table:
+    if rows.startswith(codecs.BOM_UTF8):  # Arrow would skip it, but it is not at the beginning of the file
+        rows = b"\n" + rows
     return arrow_csv.read_csv(
         pa.BufferReader(rows),
         read_options=arrow_csv.ReadOptions(block_size=min(at_a_time, len(rows)), column_names=header),

@@ -14,8 +14,8 @@ from eimf.data.eval_cases import EvalCases, broken_cases, read_eval_cases
 from eimf.data.windows import flat_ranges, row_blocks
 from eimf.errors import DataError
 
-BLOCK_EVENTS = 1 << 20
-"""Events that are worked on at a time: memory does not grow with their number."""
+BLOCK_EVENTS = 1 << 18
+"""Events that are worked on at a time: memory does not grow with their number, and their arrays fit into the cache."""
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,11 @@ class EventReader:
                 self._rows += len(raw)
         if not self._rows:
             names = ", ".join(file.label for file in files)
-            raise DataError("dataset.interactions", f"{names} holds no rows", "give a file with at least one row")
+            raise DataError(files[0].field, f"{names} holds no rows", "give a file with at least one row")
 
     def _raw(self, file: RawFile) -> Iterator[pl.DataFrame]:
         """Chunks of the file's columns, an event per row."""
-        for raw in self.format.read_events(file, self._wanted(), self.table, "dataset.interactions"):
+        for raw in self.format.read_events(file, self._wanted(), self.table, file.field):
             yield from explode_sequences(raw, self.columns.item, self.table.sequence_separator)
 
     def _named(self) -> dict[str, str]:
@@ -90,7 +90,7 @@ class EventReader:
         lacks, and the columns that it has."""
         if self.format.names is None:
             return
-        names = {file: self.format.names(file, self.table, "dataset.interactions") for file in files}
+        names = {file: self.format.names(file, self.table, file.field) for file in files}
         known = set().union(*names.values())
         absent = {setting for setting, column in self._named().items() if column not in known}
         left_out: dict[str, Any] = dict.fromkeys(absent & self.optional)
@@ -156,11 +156,11 @@ def read_items(
     frames = [
         _typed_items(raw, columns, text)
         for file in files
-        for raw in format.read_items(file, wanted, _of_items(table), "dataset.items")
+        for raw in format.read_items(file, wanted, _of_items(table), file.field)
     ]
     if not sum(map(len, frames)):
         names = ", ".join(file.label for file in files)
-        raise DataError("dataset.items", f"{names} holds no rows", "give a file with at least one row")
+        raise DataError(files[0].field, f"{names} holds no rows", "give a file with at least one row")
     items = pl.concat(frames)
     return items.insert_column(0, pl.int_range(len(items), dtype=pl.Int64, eager=True).alias(schema.ROW))
 
@@ -185,7 +185,7 @@ def item_columns(
     columns = chosen_columns(format, settings.columns)
     if format.names is None:
         return columns, list(columns.text if text is None else text)
-    names = set.intersection(*(set(format.names(file, _of_items(settings.table), "dataset.items")) for file in files))
+    names = set.intersection(*(set(format.names(file, _of_items(settings.table), file.field)) for file in files))
     if settings.columns.title is None and columns.title not in names:
         columns = replace(columns, title=None)
     return columns, [name for name in columns.text if name in names] if text is None else list(text)

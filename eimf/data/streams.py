@@ -84,7 +84,9 @@ class LimitedStream(io.RawIOBase):
         buffer[: len(data)] = data
         self._count += len(data)
         if self._count > self._limit:
-            problem = f"{self._label} holds more than {self._limit:,} bytes, over {MAX_RATIO} times its size on the disk"
+            problem = (
+                f"{self._label} holds more than {self._limit:,} bytes, over {MAX_RATIO} times its size on the disk"
+            )
             raise DataError(self._field, problem, "decompress it yourself if you trust it")
         return len(data)
 

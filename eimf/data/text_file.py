@@ -26,7 +26,7 @@ class Layout:
     quoted: bool = True
 
     def __post_init__(self) -> None:
-        if set(self.separator) & set('\r\n"'):
+        if set(self.separator) & set('\r\n"\0'):
             raise SettingError("dataset.table.separator", f"{self.separator!r} is not allowed", "use another separator")
         try:
             "x".encode(self.encoding)
@@ -35,9 +35,14 @@ class Layout:
             raise SettingError("dataset.table.encoding", f"{self.encoding!r} is no encoding", hint) from error
 
     @property
+    def is_replaced(self) -> bool:
+        """Whether the separator has several bytes, so another one takes its place."""
+        return len(self.separator.encode()) > 1
+
+    @property
     def byte(self) -> str:
         """The separator in the blocks: one character of ASCII."""
-        return self.separator if len(self.separator.encode()) == 1 else STAND_IN
+        return STAND_IN if self.is_replaced else self.separator
 
     @property
     def is_utf8(self) -> bool:
@@ -56,15 +61,16 @@ class TextFile:
     def blocks(self) -> Iterator[bytes]:
         """The text in UTF-8 without a byte order mark, with `layout.byte` between fields, in blocks that end where a
         line ends. UTF-8 is not checked. Raises DataError if the bytes do not fit another encoding."""
-        separator, rest = self.layout.separator.encode(), b""
-        for number, block in enumerate(self._utf8()):
-            pending = rest + (block.removeprefix(codecs.BOM_UTF8) if number == 0 else block)
+        separator, rest, start = self.layout.separator.encode(), b"", codecs.BOM_UTF8
+        for block in self._utf8():
+            pending = rest + block
             end = pending.rfind(b"\n") + 1 or pending.rfind(b"\r", 0, -1) + 1
             rest = pending[end:]
             if end:
-                yield self._with_byte(pending[:end], separator)
+                yield self._with_byte(pending[:end].removeprefix(start), separator)
+                start = b""
         if rest:
-            yield self._with_byte(rest, separator)
+            yield self._with_byte(rest.removeprefix(start), separator)
 
     def lines(self) -> Iterator[str]:
         """The lines of the blocks with their ends, one character per byte."""
@@ -107,7 +113,7 @@ class TextFile:
                 raise self.not_decodable() from error
 
     def _with_byte(self, block: bytes, separator: bytes) -> bytes:
-        if self.layout.byte != STAND_IN:
+        if not self.layout.is_replaced:
             return block
         if STAND_IN.encode() in block:
             hint = "remove it, or use a separator of one character"

@@ -169,8 +169,7 @@ def _rounded(weights: np.ndarray) -> ColdStartWeights:
 
 def _sampled(histories: Histories, shown: int) -> Cases:
     """The validation cases; a sample of them if the catalogue is large."""
-    cases = cut_cases(histories, schema.VALID, shown)
-    return cases.every(-(-len(cases) * histories.num_items // _MAX_SCORES))
+    return cut_cases(histories, schema.VALID, shown, max_scores=_MAX_SCORES)
 
 
 def _names_of(cases: Cases, folds: Sequence[np.ndarray], texts: Texts) -> np.ndarray:

@@ -37,24 +37,20 @@ class Cases:
     def __len__(self) -> int:
         return len(self.user_idx)
 
-    def every(self, step: int) -> "Cases":
-        """Every `step`-th case."""
-        if step <= 1:
-            return self
-        hidden = self.hidden_case % step == 0
-        columns = (self.user_idx, self.target, self.begin, self.length)
-        user_idx, target, begin, length = (column[::step] for column in columns)
-        return Cases(user_idx, target, begin, length, self.hidden_case[hidden] // step, self.hidden_item_idx[hidden])
 
-
-def cut_cases(histories: Histories, split: str, shown: int, *, first: bool = False) -> Cases:
+def cut_cases(
+    histories: Histories, split: str, shown: int, *, first: bool = False, max_scores: int | None = None
+) -> Cases:
     """The cases of a split, of which the model sees the last `shown` events before the target (with `first`, the first
     ones of the history) or HALF of them. Hidden are the training events that are not shown. People with fewer events
-    are left out. If several items are relevant, the target is the first."""
+    are left out. If several items are relevant, the target is the first. There are as many cases as have `max_scores`
+    scores of all items, evenly chosen."""
     cases = histories.cases.get(split, _NO_CASES)
     user_idx, end, target = cases.user_idx, cases.history_end, cases.item_idx[cases.offsets[:-1]]
     length = np.where(end >= 2 * _MANY, end // 2, 0) if shown == HALF else np.full(len(end), shown)
     enough = np.flatnonzero((length <= end) & ((length > 0) | (shown == 0)))
+    if max_scores is not None:
+        enough = enough[:: max(1, -(-len(enough) * histories.num_items // max_scores))]
     user_idx, end, target, length = (column[enough] for column in (user_idx, end, target, length))
     start = histories.offsets[user_idx]
     trained = histories.num_train[user_idx]

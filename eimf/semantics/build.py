@@ -13,9 +13,8 @@ from eimf.losses.soft_labels import SoftLabels
 from eimf.semantics.controls import apply_control
 from eimf.semantics.heads import EimfHeads
 from eimf.semantics.item_text import TEXT_COMPONENTS, add_text_residual, init_from_text, whiten
-from eimf.semantics.soft_targets import InterestNeighbors, Neighbors, frequency_decay, neighbors_of
+from eimf.semantics.soft_targets import InterestNeighbors, Neighbors, frequency_decay, neighbors_of, neighbors_of_users
 from eimf.semantics.supervision import Supervision, nearest_interests
-from eimf.semantics.text_vectors import user_text_vectors
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,7 @@ def _neighbors(
     if smoothing.item:
         item = neighbors_of(texts, texts, item_decay, exclude_self=True, device=device)
     if smoothing.user:
-        user_decay = frequency_decay(histories.num_train)
-        user = neighbors_of(user_text_vectors(texts, histories), texts, user_decay, device=device)
+        user = neighbors_of_users(texts, histories, device=device)
     if smoothing.interest:
         neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
         event_decay = _of_events(item_decay, histories)

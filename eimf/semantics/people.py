@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from eimf.data.histories import Histories
 from eimf.retrieval import nearest_rows
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_vectors import mean_text_vectors
+from eimf.semantics.text_vectors import mean_text_vectors, user_text_blocks
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,9 @@ def people_of(supervision: Supervision, histories: Histories, user_idx: np.ndarr
 
 def _centroids(supervision: Supervision, histories: Histories) -> tuple[Tensor, Tensor]:
     """The numbers of the clusters with interests, and the mean direction [., S] of their users' training histories."""
-    sums = supervision.item_text_vectors.new_zeros(
-        len(supervision.interest_mask), supervision.item_text_vectors.shape[1]
-    )
-    for users, row, event in histories.training_blocks():
-        texts = mean_text_vectors(supervision.item_text_vectors, histories.item_idx[event], row, len(users))
+    item_texts = supervision.item_text_vectors
+    sums = item_texts.new_zeros(len(supervision.interest_mask), item_texts.shape[1])
+    for users, texts in user_text_blocks(item_texts, histories):
         cluster = supervision.cluster[users.start : users.stop]
         sums.index_add_(0, cluster[cluster >= 0], texts[cluster >= 0])
     numbers = supervision.cluster[supervision.cluster >= 0].unique()

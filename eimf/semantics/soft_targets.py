@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eimf.data.histories import Histories
 from eimf.losses.soft_labels import SoftLabels
 from eimf.retrieval import nearest_rows
+from eimf.semantics.text_vectors import user_text_blocks
 
 NEIGHBORS = 20
 """Items that share the mass of one text: enough that a wrong neighbor costs little. No study set another number."""
@@ -35,14 +37,14 @@ class Neighbors(nn.Module):
         """`rows` [R, n] of the item table, and `cosines` [R, n] their similarity to text r. The `weight` [R]
         of a text, by default 1, is divided among them by softmax(cosine / temperature)."""
         super().__init__()
-        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("rows", rows.int(), persistent=False)  # half the memory: there may be a text per user
         shares = (cosines / temperature).softmax(dim=1)
         self.register_buffer("shares", shares if weight is None else shares * weight.unsqueeze(1), persistent=False)
 
     def forward(self, text: Tensor) -> SoftLabels:
         """For texts of these numbers [P]: rows of the item table, and shares that add up to the weight, [P, n]."""
         # index_select: several times as fast as indexing on a CPU.
-        return SoftLabels(self.rows.index_select(0, text), self.shares.index_select(0, text))
+        return SoftLabels(self.rows.index_select(0, text).long(), self.shares.index_select(0, text))
 
 
 class InterestNeighbors(nn.Module):
@@ -80,6 +82,20 @@ def neighbors_of(
         texts.to(device=device), item_text_vectors.to(device=device), count, exclude_self=exclude_self
     )
     return Neighbors(rows.cpu(), cosines.cpu(), weight)
+
+
+def neighbors_of_users(
+    item_text_vectors: Tensor, histories: Histories, *, device: torch.device | None = None
+) -> Neighbors:
+    """The items nearest to the mean text of every user, of which frequent users give away less. Block by block: the
+    texts of all users may not fit into memory."""
+    table = item_text_vectors.to(device=device)
+    rows, cosines = [], []
+    for _, texts in user_text_blocks(item_text_vectors, histories):
+        nearest, similarity = nearest_rows(texts.to(device=device), table, NEIGHBORS)
+        rows.append(nearest.int().cpu())
+        cosines.append(similarity.cpu())
+    return Neighbors(torch.cat(rows), torch.cat(cosines), frequency_decay(histories.num_train))
 
 
 def frequency_decay(num_events: np.ndarray, rate: float = FREQUENCY_DECAY) -> Tensor:

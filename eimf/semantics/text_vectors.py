@@ -5,6 +5,8 @@ Stage one has a form of this mean for numpy (`eimf.vectors`): the same up to the
 Shapes: N items, E events, U users, G groups, S text width.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,13 +17,10 @@ from eimf.data.histories import Histories
 _BLOCK_EVENTS = 2**16
 
 
-def user_text_vectors(item_text_vectors: Tensor, histories: Histories) -> Tensor:
-    """Mean text [U, S] of every user's training items, as unit vectors."""
-    vectors = item_text_vectors.new_zeros(histories.num_users, item_text_vectors.shape[1])
+def user_text_blocks(item_text_vectors: Tensor, histories: Histories) -> Iterator[tuple[range, Tensor]]:
+    """Mean text [., S] of the training items of some users after others, as unit vectors, and who they are."""
     for users, row, event in histories.training_blocks():
-        block = slice(users.start, users.stop)
-        vectors[block] = mean_text_vectors(item_text_vectors, histories.item_idx[event], row, len(users))
-    return vectors
+        yield users, mean_text_vectors(item_text_vectors, histories.item_idx[event], row, len(users))
 
 
 def mean_text_vectors(item_text_vectors: Tensor, item_idx: np.ndarray, group: np.ndarray, num_groups: int) -> Tensor:

@@ -12,8 +12,9 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Write a one-dimensional array of little-endian numbers in version 1.0 of the format, without pickle."""
     assert array.ndim == 1 and not array.dtype.hasobject
     with path.open("wb") as stream:
-        plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        np.lib.format.write_array(stream, plain, version=(1, 0), allow_pickle=False)
+        plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(plain))
+        stream.write(plain.data)  # not `tofile`, which loses the number of the disk's error
 
 
 def map_array(path: Path, dtype: type[np.number], hint: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute
 
 from eimf import schema
 from eimf.data.histories import Histories
@@ -93,11 +94,13 @@ def _of_user(model: Recommender, dataset: Artifact, user: str) -> tuple[list[str
 
 def _user_idx(dataset: Artifact, user: str) -> int:
     """Raises DataError for an id that the dataset does not have."""
-    ids: list[str] = dataset.table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
-    if user not in ids:
+    ids = dataset.table("users", [schema.USER_ID])[schema.USER_ID]
+    wanted = user.encode(errors="surrogatepass")  # an argument may hold bytes that are no text
+    user_idx: int = compute.index(ids.cast(pa.binary()), wanted).as_py()
+    if user_idx < 0:
         problem = f"{user[:100]!r} is no user of the dataset"
-        raise DataError("--user", problem, f"give an id such as {ids[0][:100]!r}")
-    return ids.index(user)
+        raise DataError("--user", problem, f"give an id such as {ids[0].as_py()[:100]!r}")
+    return user_idx
 
 
 def _rank(

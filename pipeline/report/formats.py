@@ -26,7 +26,7 @@ def describe_format(kind: Format) -> str:
     """A format in some lines: what it is, its files, columns and notes."""
     parts = [
         ("events", ", ".join(kind.events)),
-        ("items", ", ".join(kind.items) or "none: items have no text"),
+        ("items", _item_files(kind)),
         ("columns", " ".join(columns_by_setting(kind))),
         ("text", ", ".join(kind.columns.text)),
         ("order", "that of the rows" if kind.file_order else ""),
@@ -38,9 +38,15 @@ def describe_format(kind: Format) -> str:
     return "\n".join(lines)
 
 
+def _item_files(kind: Format) -> str:
+    if kind.items_from_events:
+        return "those of the events"
+    return ", ".join(kind.items) or "none: items have no text"
+
+
 def columns_by_setting(kind: Format) -> list[str]:
     """`setting=column` of every column that the format has."""
-    absent = {"text"} if kind.items else {"text", "item_key", "title"}
+    absent = {"text"} if kind.items or kind.items_from_events else {"text", "item_key", "title"}
     pairs = [(field.name, getattr(kind.columns, field.name)) for field in fields(kind.columns)]
     return [f"{setting}={column}" for setting, column in pairs if column and setting not in absent]
 

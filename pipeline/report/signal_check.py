@@ -5,7 +5,7 @@ from pipeline.console import info
 from pipeline.report.tables import Number, Table, difference
 from pipeline.report.text import format_table
 
-_NOTE = "AUC of the validation item against items drawn by popularity; history: the user's own item texts, no LLM."
+_NOTE = "AUC of the validation items against items drawn by popularity; history: the user's own item texts, no LLM."
 
 
 def signal_check_table(check: Artifact) -> Table:

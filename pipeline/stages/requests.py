@@ -99,13 +99,13 @@ def _prompt_histories(settings: PromptSettings, artifacts: Artifacts) -> "tuple[
     from eimf.esim.prompt import prompt_history
     from pipeline.stages.load import histories_of
 
-    train = histories_of(artifacts).training()
+    dataset = histories_of(artifacts)
     titles = schema.display_names(artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA]))
     typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
     histories = {}
     for user in typical:
-        item_idx = train.item_idx[train.offsets[user] : train.offsets[user + 1]]
-        history = prompt_history(item_idx, titles, settings.max_titles, settings.title_chars)
+        training = dataset.item_idx[dataset.offsets[user] :][: dataset.num_train[user]]
+        history = prompt_history(training, titles, settings.max_titles, settings.title_chars)
         if history is not None:
             histories[user] = history
     if not histories:

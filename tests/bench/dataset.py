@@ -113,7 +113,8 @@ class Bench:
         self._module(["dataset_same", ours["folder"], str(folder / PANDAS)], folder)
 
     def _train(self, said: dict[str, Any], folder: Path) -> Run:
-        config = {"store": str(folder / OURS), "key": Path(said["folder"]).name, "steps": self.options.steps}
+        store, key = str(folder / OURS), Path(said["folder"]).name
+        config = {"store": store, "key": key, "steps": self.options.steps, "folder": str(folder / "training")}
         return self._module(["dataset_train", _written(config, folder)], folder)
 
     def _module(self, arguments: list[str], folder: Path) -> Run:

@@ -85,6 +85,7 @@ def _training(run: Run, size: float, options: argparse.Namespace) -> str:
     seconds = run.said["seconds"]
     return (
         f"training on {size:g} million events, SASRec with a sampled loss, {options.steps} steps of an epoch of "
-        f"{run.said['targets_per_epoch']:,} targets: peak {run.peak_mb:,.0f} MB; {seconds['load']:.1f} s to load, "
-        f"{seconds['first_step']:.1f} s to the first step, then {run.said['targets'] / seconds['steps']:,.0f} targets/s"
+        f"{run.said['targets_per_epoch']:,} targets, and a save of its state: peak {run.peak_mb:,.0f} MB; "
+        f"{seconds['load']:.1f} s to load, {seconds['first_step']:.1f} s to the first step, then "
+        f"{run.said['targets'] / seconds['steps']:,.0f} targets/s"
     )

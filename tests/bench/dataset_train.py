@@ -1,8 +1,9 @@
-"""The first steps of a training on a `dataset` artifact, with a sampled loss, in a process of its own.
+"""The first steps of a training on a `dataset` artifact with a sampled loss, and a save of its state, in a process of
+its own.
 
     python -m tests.bench.dataset_train CONFIG.json     prints what was done as JSON
 
-CONFIG: store (a folder), key (of the dataset), steps. SASRec of the default size.
+CONFIG: store (a folder), key (of the dataset), steps, folder (a new one, for the state). SASRec of the default size.
 """
 
 import contextlib
@@ -19,8 +20,9 @@ DEVICE = prepare_torch(RuntimeSettings())
 from eimf.backbones.build import build_backbone  # noqa: E402
 from eimf.store.artifact import Store  # noqa: E402
 from eimf.train.execution import Execution  # noqa: E402
-from eimf.train.loop import Trainer  # noqa: E402
+from eimf.train.loop import Progress, Trainer  # noqa: E402
 from pipeline.stages.load import histories_of  # noqa: E402
+from pipeline.training.state import RunDirectory, RunState  # noqa: E402
 
 
 class Enough(Exception):
@@ -48,7 +50,11 @@ def main() -> None:
 
     with contextlib.suppress(Enough):
         trainer.epoch(0, on_progress)
-    seconds = {"load": loaded - begin, "first_step": started - loaded, "steps": time.perf_counter() - started}
+    ended = time.perf_counter()
+    folder = Path(config["folder"])
+    folder.mkdir()
+    RunDirectory(folder).save(trainer, RunState(Progress(), [], 0.0))
+    seconds = {"load": loaded - begin, "first_step": started - loaded, "steps": ended - started}
     print(json.dumps({"targets": targets, "targets_per_epoch": histories.training_targets, "seconds": seconds}))
 
 

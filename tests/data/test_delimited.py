@@ -112,6 +112,9 @@ def test_fields_longer_than_what_is_parsed_at_a_time(tmp_path, content):
     assert [rows[0][1].strip('"') == long, rows[1:]] == [True, [("i1", "y")]]
 
 
+FIELDS = ["a", "", '"q"', '"a\nb"', '"say ""x"""', '5"', '"x,y"', '"\n\n"', '""', " "]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_every_file_is_read_as_pythons_strict_reader_reads_it(tmp_path, seed):
     """Random characters of the grammar: the same rows, or both refuse."""
@@ -119,13 +122,16 @@ def test_every_file_is_read_as_pythons_strict_reader_reads_it(tmp_path, seed):
     body = "".join(
         rng.choice(['"', '"', ",", "\n", "a", "b", '""', "x,y\n", '"q",', " "]) for _ in range(rng.randrange(40))
     )
+    if seed % 2:
+        ends = ["\n", "\n\n", "\r\n"]
+        body = "".join(f"{rng.choice(FIELDS)},{rng.choice(FIELDS)}{rng.choice(ends)}" for _ in range(rng.randrange(9)))
     content = f"a,b\n{body}\n"
     try:
         wanted = [tuple(row) for row in csv.reader(io.StringIO(content, newline=""), strict=True) if row][1:]
         assert all(len(row) == 2 for row in wanted)
     except (csv.Error, AssertionError):
         wanted = None
-    (tmp_path / "f.csv").write_text(content)
+    (tmp_path / "f.csv").write_bytes(content.encode())
     for block in (1, 7, 64):
         frames = read_delimited(RawFile("f.csv", tmp_path / "f.csv"), ["a", "b"], Layout(","), "dataset.items", block)
         if wanted is None:
@@ -139,7 +145,7 @@ def test_every_file_is_read_as_pythons_strict_reader_reads_it(tmp_path, seed):
 ROWS = [("1", "x y"), ("2", None), ("ü", "a:b")]
 
 
-@pytest.mark.parametrize("separator", ["::", ";", "|", " \u00a6 ", "12345678"])
+@pytest.mark.parametrize("separator", ["::", ";", "|", "\x1f", " \u00a6 ", "12345678"])
 def test_separators_of_one_to_eight_characters(tmp_path, separator):
     lines = [separator.join(field or "" for field in row) for row in [("a", "b"), *ROWS]]
     for content in ("\n".join(lines), "\r\n".join(lines) + "\r\n"):
@@ -148,6 +154,13 @@ def test_separators_of_one_to_eight_characters(tmp_path, separator):
     assert read(tmp_path, bare, "f.dat", separator=separator, header=("a", "b")) == ROWS
     quoted = f'"a"{separator}b\n"1"{separator}"x{separator}y"\n'
     assert read(tmp_path, quoted, "f.txt", separator=separator) == [("1", f"x{separator}y")]
+
+
+@pytest.mark.parametrize("block", [1, 8, 1000])
+def test_a_byte_order_mark_is_skipped_at_the_start_only(tmp_path, block):
+    (tmp_path / "f.csv").write_text("\ufeffa,b\n\ufeff1,x\n2,y\n", encoding="utf-8")
+    frames = read_delimited(RawFile("f.csv", tmp_path / "f.csv"), ["a", "b"], Layout(","), "dataset.items", block)
+    assert [row for frame in frames for row in frame.rows()] == [("\ufeff1", "x"), ("2", "y")]
 
 
 def test_files_without_a_header(tmp_path):
@@ -176,6 +189,6 @@ def test_columns_that_are_not_there_or_there_twice(tmp_path):
     assert read(tmp_path, "c,a,c,b\n1,2,3,4\n") == [("2", "4")]
     with pytest.raises(DataError, match=r"set dataset\.table\.separator if it is delimited text"):
         read(tmp_path, "a b\n", "f.txt")
-    for separator in ('"', "a\n"):
+    for separator in ('"', "a\n", "\0"):
         with pytest.raises(SettingError, match=r"dataset\.table\.separator"):
             read(tmp_path, "a b\n", separator=separator)

@@ -1,5 +1,7 @@
 """The dataset artifact as arrays: what is refused, and what is read from them."""
 
+import tracemalloc
+from dataclasses import replace
 from itertools import chain, pairwise
 
 import numpy as np
@@ -152,3 +154,23 @@ def test_the_tables_of_a_dataset_are_read_back_as_they_were(data):
         assert cases.item_idx.tolist() == [items[-held_out] for items in lists]
         assert cases.history_end.tolist() == [len(items) - held_out for items in lists]
         assert read.repeated(cases).tolist() == [items[-held_out] in items[:-held_out] for items in lists]
+
+
+def test_no_temporary_array_is_as_long_as_the_events():
+    length, num_users = 100, 40_000
+    item_idx = np.resize(np.arange(1, 8, dtype=np.int32), length * num_users)
+    data = planted.leave_one_out(item_idx, np.arange(num_users + 1) * length, 7)
+    ways = {
+        "checks": lambda: replace(data),
+        "blocks": lambda: sum(len(event) for _, _, event in data.training_blocks()),
+        "frequency": data.frequency,
+        "repeated": lambda: data.repeated(data.cases[schema.TEST]),
+        "training": data.training,
+    }
+    for name, way in ways.items():
+        tracemalloc.start()
+        result = way()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        own = result.item_idx.nbytes if name == "training" else 0
+        assert peak - own < 0.5 * 8 * len(item_idx), name  # half of one int64 array

@@ -227,6 +227,20 @@ def test_temporal_by_share_puts_all_ties_on_the_later_side():
     assert letters(split, "test") == {0: (2, "cd"), 1: (2, "cd")}
 
 
+@pytest.mark.parametrize(
+    ("cuts", "num_train", "valid", "test"),
+    [
+        ({"valid_from": 3, "test_share": 0.25}, 2, "c", "d"),  # the last of four events
+        ({"test_from": 4, "valid_share": 0.34}, 2, "c", "d"),  # of the three before, floor(.34 * 4) = 1
+        ({"valid_share": 0.49, "test_share": 0.26}, 1, "b", "cd"),  # of four: begins at floor(.74 * 4) = 2; then 1
+    ],
+)
+def test_temporal_takes_what_is_not_given_by_time_from_the_shares(cuts, num_train, valid, test):
+    split = split_of(SplitSettings(protocol="temporal", **cuts), "abcd", times=["1234"])
+    assert split.num_train.tolist() == [num_train]
+    assert letters(split, "valid")[0][1] == valid and letters(split, "test")[0][1] == test
+
+
 def test_temporal_trains_on_nothing_that_comes_after_a_held_out_event():
     settings = SplitSettings(protocol="temporal", valid_from=5, test_from=8)
     split = split_of(settings, "abcde", "abc", times=["16289", "158"])  # user 0 is not in the order of time

@@ -53,6 +53,19 @@ def test_users_have_the_last_position_that_was_in_their_prompt():
         [{schema.USER: 5, schema.LAST_PROMPTED_POSITION: 9}, {schema.USER: 3, schema.LAST_PROMPTED_POSITION: 0}],
         schema=schema.REQUESTS,
     )
-    users = esim_users(CLUSTERS, requests)
+    users = esim_users(CLUSTERS, requests, np.array([1, 1, 1, 1, 1, 10]))
     assert users[schema.CLUSTER].to_pylist() == [0, 2, 1, 2, 0, 0]
     assert users[schema.LAST_PROMPTED_POSITION].to_pylist() == [-1, -1, -1, 0, -1, 9]
+
+
+@pytest.mark.parametrize(
+    ("num_train", "user"),
+    [
+        ([1, 1, 1, 1, 1, 9], 5),  # position 9 is the tenth event
+        ([1, 0, 1, 1, 1, 10], 1),  # in a cluster without any training event
+    ],
+)
+def test_events_that_are_not_for_training_are_refused(num_train, user):
+    requests = pa.Table.from_pylist([{schema.USER: 5, schema.LAST_PROMPTED_POSITION: 9}], schema=schema.REQUESTS)
+    with pytest.raises(DataError, match=f"esim: events of user_idx {user} that are not for training"):
+        esim_users(CLUSTERS, requests, np.array(num_train))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eimf.errors import SettingError
-from eimf.esim.cluster import assign, cluster_count, cluster_users, fit, sample_size, total_progress
+from eimf.esim.cluster import NO_CLUSTER, assign, cluster_count, cluster_users, fit, sample_size, total_progress
 from eimf.esim.kmeans import kmeans, no_progress
 from eimf.esim.two_level import split_count, two_level
 from eimf.vectors import normalize
@@ -26,14 +26,17 @@ def planted(clusters: int, members: int, width: int, noise: float, seed: int = 1
 
 
 def check(vectors: np.ndarray, clusters) -> None:
-    """Properties of the clusters of any users."""
+    """Properties of the clusters of any users; those of zeros are in none."""
+    present = vectors.any(axis=1)
+    assert (clusters.cluster[~present] == NO_CLUSTER).all() and not clusters.similarity[~present].any()
+    vectors, number, similarity = vectors[present], clusters.cluster[present], clusters.similarity[present]
     count = len(clusters.centroids)
     np.testing.assert_allclose(np.linalg.norm(clusters.centroids, axis=1), 1, atol=1e-5)
-    sizes = np.bincount(clusters.cluster, minlength=count)
-    assert len(sizes) == count and sizes.min() >= 1 and sizes.sum() == len(vectors)
+    sizes = np.bincount(number, minlength=count)
+    assert len(sizes) == count and (sizes >= 1).all() and sizes.sum() == len(vectors)
     cosine = vectors @ clusters.centroids.T  # [U, C]
-    np.testing.assert_allclose(clusters.similarity, cosine[np.arange(len(vectors)), clusters.cluster], atol=1e-5)
-    np.testing.assert_allclose(clusters.similarity, cosine.max(axis=1), atol=1e-5)
+    np.testing.assert_allclose(similarity, cosine[np.arange(len(vectors)), number], atol=1e-5)
+    np.testing.assert_allclose(similarity, cosine.max(axis=1, initial=-2), atol=1e-5)
 
 
 @pytest.mark.parametrize("flat_work", [10**8, 0], ids=["flat", "two levels"])
@@ -83,7 +86,7 @@ def test_every_user_has_the_nearest_cluster_and_no_cluster_is_empty(rows, data):
     clusters = cluster(vectors, count, seed=data.draw(st.integers(0, 5)), flat_work=flat_work)
     check(vectors, clusters)
     different = np.unique(vectors[vectors.any(axis=1)].round(4) + 0.0, axis=0)
-    assert len(clusters.centroids) == max(1, min(count, len(different)))
+    assert len(clusters.centroids) == min(count, len(different))  # none, if nobody has a vector
 
 
 @settings(max_examples=30, deadline=None)
@@ -124,11 +127,11 @@ def test_one_user_and_users_without_a_direction():
     one = cluster(np.array([[0.6, 0.8]], np.float32), 1)
     np.testing.assert_allclose(one.centroids, [[0.6, 0.8]], atol=1e-6)
     nothing = cluster(np.zeros((3, 2), np.float32), 2)
-    assert nothing.centroids.tolist() == [[1, 0]]
-    assert nothing.cluster.tolist() == nothing.similarity.tolist() == [0, 0, 0]
+    assert nothing.centroids.shape == (0, 2)
+    assert nothing.cluster.tolist() == [NO_CLUSTER] * 3 and nothing.similarity.tolist() == [0, 0, 0]
     mixed = cluster(np.array([[0, 0], [0, 1], [0, 0], [1, 0]], np.float32), 3)
     assert len(mixed.centroids) == 2 and mixed.similarity.tolist() == [0, 1, 0, 1]
-    assert mixed.cluster[[0, 2]].tolist() == [0, 0] and set(mixed.cluster[[1, 3]]) == {0, 1}
+    assert mixed.cluster[[0, 2]].tolist() == [NO_CLUSTER] * 2 and set(mixed.cluster[[1, 3]]) == {0, 1}
     opposite = cluster(np.array([[0, 1], [0, -1], [0, 1], [0, -1]], np.float32), 1)  # their mean has no direction
     assert sorted(opposite.similarity.tolist()) == [-1, -1, 1, 1]
 

@@ -82,7 +82,7 @@ USER = {"user_id": "u999", "item_id": "i001", "order": 0}
             [{**USER, "item_id": "gone"}],
             ("item without a row: 1", "'gone', the item table begins with 'i000'", "reject"),
         ),
-        ([{"user_id": "u000", "item_id": None, "order": 99}], ("missing id: 1", 'dataset.bad_rows="reject"')),
+        ([{"user_id": "u000", "item_id": None, "order": 99}], ("missing id: 1", 'cleaning.bad_rows="reject"')),
         ([{**USER, "order": None}], ("dataset.columns.order", "None is neither a number nor a date", "reject")),
         ("repeat", ("dataset.interactions", "repeated event: 1", "u000", "reject")),
     ],
@@ -103,11 +103,12 @@ def test_ids_that_are_written_otherwise_in_the_two_files(tmp_path, store):
     number = pl.col("item_id").str.slice(1).cast(pl.Int64)
     floats = raw.interactions.with_columns(number.cast(pl.Float64))
     folder = planted.World(floats, raw.items).write(tmp_path / "text")
-    parts = ("events is usable: item without a row", "', the item table begins with 'i000'", "dataset.columns.item_key")
-    refused(esim(folder, store, "dataset.bad_rows=reject"), *parts)
+    reason = "left after the step 'items': item without a row"
+    parts = (reason, "', the item table begins with 'i000'", "dataset.columns.item_key")
+    refused(esim(folder, store, "cleaning.bad_rows=reject"), *parts)
     # An integer column that had a gap once is floats, and means the same ids.
     folder = planted.World(floats, raw.items.with_columns(number)).write(tmp_path / "floats")
-    assert "rejected=0" in esim(folder, store).stdout
+    assert "removed=0" in esim(folder, store).stdout
 
 
 def test_files_as_other_programs_write_them(tmp_path, store, world_folder):

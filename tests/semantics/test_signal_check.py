@@ -22,7 +22,7 @@ from eimf.semantics.signal_check import (
     signal_gain,
 )
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_vectors import user_text_vectors
+from eimf.semantics.text_vectors import user_text_blocks
 from tests.meaning import TOPICS, USERS, planted_meaning
 from tests.world import leave_one_out
 
@@ -76,7 +76,8 @@ def test_held_out_users_are_in_the_cluster_that_is_nearest_to_their_history(worl
     unseen = replace(histories, num_train=np.where(held_out, 0, histories.num_train))
     lost = replace(supervision, cluster=torch.where(torch.from_numpy(held_out), -1, supervision.cluster))
     people = people_of(lost, unseen, cases.user_idx, cases.history_end)
-    assert torch.equal(people.texts, user_text_vectors(supervision.item_text_vectors, histories))
+    (texts,) = (texts for _, texts in user_text_blocks(supervision.item_text_vectors, histories))
+    assert torch.equal(people.texts, texts)
     assert torch.equal(people.cluster, supervision.cluster)
     auc = check_signal(lost, unseen, seed=0)[1]
     assert len(auc[LLM].auc) == USERS and auc[LLM].auc.mean() > 0.9 and auc[HISTORY].auc.mean() < 0.6

@@ -226,8 +226,9 @@ def test_a_user_of_the_dataset_and_every_user(served, tmp_path, capsys, monkeypa
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == alone
     with pytest.raises(SettingError, match=r"--output: no folder .*/nowhere; make it"):
         write_all(store, key, tmp_path / "nowhere" / "all.parquet", 4)
-    with pytest.raises(DataError, match="--user: 'nobody' is no user of the dataset; give an id such as 'u000'"):
-        show(store, key, [], None, "nobody", 4)
+    for unknown in ("nobody", "u00\udc80", ""):
+        with pytest.raises(DataError, match=r"--user: '.*' is no user of the dataset; give an id such as 'u000'"):
+            show(store, key, [], None, unknown, 4)
     with pytest.raises(SettingError, match="neither a history nor a user"):
         show(store, key, [], None, None, 4)
     with pytest.raises(SettingError, match="a history and a user"):

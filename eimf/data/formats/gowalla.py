@@ -27,5 +27,4 @@ GOWALLA = Format(
     read_events=_read_check_ins,
     read_items=_read_check_ins,
     recognizes=_recognizes,
-    notes=("A few rows of Brightkite lack the place: cleaning.bad_rows=reject leaves them out.",),
 )

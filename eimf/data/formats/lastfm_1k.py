@@ -69,5 +69,5 @@ LASTFM_1K = Format(
     read_items=_read_tracks,
     recognizes=_recognizes,
     items_from_events=True,
-    notes=("Songs are played again and again: see evaluate.keep_seen, or use cleaning.duplicates=first.",),
+    notes=('Songs are played again and again: see evaluate.keep_seen, or use cleaning.duplicates="first".',),
 )

@@ -79,7 +79,6 @@ def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, fi
 
 
 def _rows(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFrame]":
-
     no_order = "order" in columns and "order" not in atomic.typed
     raw = ["timestamp" if no_order and column == "order" else column for column in columns if column != "split"]
     for frame in atomic.read(raw):
@@ -91,26 +90,26 @@ def _sequences(atomic: _AtomicFile, columns: list[str]) -> "Iterator[pl.DataFram
     training file the longest is all of it, in the others only the value after it is new."""
     import polars as pl
 
+    from eimf.data.sequences import explode_sequences
+
     lists = [column for column in columns if atomic.is_sequence(column)]
     users = [column for column in columns if column not in (*lists, "order", "split")]
-    last = [column for column in lists if column in atomic.typed]
-    rows: Iterator[pl.DataFrame] = (
-        frame.with_columns(
-            pl.concat_str(column + _LIST, *[column] * (column in last), separator=" ", ignore_nulls=True)
-            .str.split(" ")
-            .alias(column)
-            for column in lists
-        ).with_columns(pl.col(lists[0]).list.len().cast(pl.Int64).alias(_LENGTH))
-        for frame in atomic.read([*users, *(column + _LIST for column in lists), *last])
-    )
-    if atomic.part == "train":
-        rows = _longest(rows, users)
-    else:
-        rows = (frame.with_columns(pl.col(lists).list.tail(1)) for frame in rows)
+    raw = [name for column in lists for name in (column + _LIST, column) if name in atomic.typed]
+    sequences = [_whole_sequence(column, atomic) for column in lists]
+    length = pl.col(lists[0]).list.len().cast(pl.Int64).alias(_LENGTH)
+    rows = (frame.select(*users, *sequences).with_columns(length) for frame in atomic.read([*users, *raw]))
     position = pl.int_ranges(pl.col(_LENGTH) - pl.col(lists[0]).list.len(), pl.col(_LENGTH))
-    for frame in rows:
-        for part in frame.iter_slices(10_000):
-            yield part.with_columns(order=position).explode([*lists, "order"])
+    for frame in _longest(rows, users) if atomic.part == "train" else rows:
+        new = frame if atomic.part == "train" else frame.with_columns(pl.col(lists).list.tail(1))
+        events = new.select(*users, *lists, position.alias("order"))
+        yield from explode_sequences(events, lists[0], None)
+
+
+def _whole_sequence(column: str, atomic: _AtomicFile) -> "pl.Expr":
+    import polars as pl
+
+    parts = [name for name in (column + _LIST, column) if name in atomic.typed]
+    return pl.concat_str(parts, separator=" ", ignore_nulls=True).str.split(" ").alias(column)
 
 
 def _longest(rows: "Iterable[pl.DataFrame]", users: list[str]) -> "Iterator[pl.DataFrame]":
@@ -120,7 +119,9 @@ def _longest(rows: "Iterable[pl.DataFrame]", users: list[str]) -> "Iterator[pl.D
     longest = None
     for frame in rows:
         both = frame if longest is None else pl.concat([longest, frame])
-        longest = both.sort(_LENGTH, descending=True, maintain_order=True).unique(users, keep="first")
+        longest = both.sort(_LENGTH, descending=True, maintain_order=True).unique(
+            users, keep="first", maintain_order=True
+        )
     if longest is not None:
         yield longest
 
@@ -131,9 +132,7 @@ def _read_items(file: RawFile, columns: Sequence[str], table: TableSettings, fie
     title = next((name for name in _TITLES if name in atomic.typed), "title")
     source = [title if column == "title" else column for column in wanted]
     for frame in atomic.read(source):
-        yield frame.with_columns(frame[name].alias(column) for name, column in zip(source, wanted, strict=True)).select(
-            wanted
-        )
+        yield frame.select(frame[name].alias(column) for name, column in zip(source, wanted, strict=True))
 
 
 def _names(file: RawFile, table: TableSettings, field: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eimf.config import ColumnSettings
+from eimf.config import ColumnSettings, SplitSettings
 from eimf.data.formats.recbole import RECBOLE
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.table import TABLE_FORMAT
@@ -79,7 +79,8 @@ def test_sequences_are_whole_histories(tmp_path):
     history = [("u", item, order, "train") for order, item in enumerate("abc")]
     history += [("u", "d", 3, "valid"), ("u", "e", 4, "test"), ("v", "a", 0, "train"), ("v", "b", 1, "train")]
     assert sorted(events) == sorted(history)
-    assert histories(import_source(source)) == {"u": list("abcde")}
+    data = import_source(source, split=SplitSettings(protocol="given"))
+    assert histories(data) == {"u": list("abcde")} and data.num_train.tolist() == [3]
 
 
 def test_times_of_sequences_go_with_their_items(tmp_path):
@@ -87,6 +88,9 @@ def test_times_of_sequences_go_with_their_items(tmp_path):
     source = write_source(tmp_path, {"x.inter": lines(header, [("s", "a b", "10 20", "c", "30")])})
     wanted = [("s", "a", "10"), ("s", "b", "20"), ("s", "c", "30")]
     assert read_events(RECBOLE, source, "session_id", "item_id", "timestamp") == wanted
+    cut = write_source(tmp_path / "cut", {"x.inter": lines(header, [("s", "a b", "10", "c", "30")])})
+    with pytest.raises(DataError, match="lists of different lengths"):
+        read_events(RECBOLE, cut, "session_id", "item_id", "timestamp")
 
 
 def test_a_tab_separated_file_of_that_ending_without_types_is_a_table(tmp_path):

@@ -132,6 +132,10 @@ def two_formats(folder: Path) -> Path:
     return write_zip(folder / "both.zip", {**MOVIES, "reviews_Beauty_5.json": review})
 
 
+def bad_row(folder: Path) -> Path:
+    return write_zip(folder / "ml.zip", {**MOVIES, "ml/ratings.dat": b"1::2::5::7\n1::2::5\n"})
+
+
 def no_format(folder: Path) -> Path:
     return write(folder, one=EVENTS, two=EVENTS)
 
@@ -156,6 +160,7 @@ def not_utf_8(folder: Path) -> Path:
         (cut_gzip, "cannot be read (Compressed file ended before the end-of-stream marker"),
         (outside, "the path ../interactions.csv leaves the folder"),
         (two_formats, "looks like amazon_2014 and movielens; set dataset.format"),
+        (bad_row, "ml.zip/ml/ratings.dat cannot be read (line 2 has 3 fields"),
         (no_format, "has no events of a table, in interactions.* or events.*"),
         (empty_folder, "holds no visible file"),
         (empty_file, "interactions.csv is empty"),
@@ -169,5 +174,5 @@ def test_bad_files_are_one_line_of_the_command_and_nothing_is_written(tmp_path, 
     before = sorted(tmp_path.rglob("*"))
     assert run(["esim", "--dataset", str(path), "--store", str(tmp_path / "store")]) == 2
     error = capfd.readouterr().err
-    assert error.startswith("eimf: dataset.") and error.count("\n") == 1 and message in error
+    assert error.startswith("eimf: dataset.path: ") and error.count("\n") == 1 and message in error
     assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [p for p in before if p.is_file()]

@@ -102,7 +102,7 @@ def test_speed_settings_rebuild_nothing(world_folder, store, speed):
     [
         ("text.max_chars=10", "dataset"),
         ("text.clean_html=false", "dataset"),
-        ("dataset.min_events=4", "dataset"),
+        ("cleaning.min_events=4", "dataset"),
         ("encoder.backend=fake", None),
         ("cluster.seed=1", "clusters"),
         ("cluster.min_typical_history=9", "typical_users"),
