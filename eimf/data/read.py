@@ -30,18 +30,18 @@ _OPTIONAL = ("timestamp", "rating", "event_type", "split")
 
 def chosen_columns(format: Format, settings: ColumnSettings) -> Columns:
     """The format's columns, with those that the settings name."""
-    columns = format.columns
+    default = format.columns
     return replace(
-        columns,
-        user=settings.user or columns.user,
-        item=settings.item or columns.item,
-        order=settings.order or columns.order,
-        timestamp=settings.timestamp or columns.timestamp,
-        rating=settings.rating or columns.rating,
-        event_type=settings.event_type or columns.event_type,
-        split=settings.split or columns.split,
-        item_key=settings.item_key or columns.item_key,
-        title=settings.title or columns.title,
+        default,
+        user=settings.user or default.user,
+        item=settings.item or default.item,
+        order=settings.order or default.order,
+        timestamp=settings.timestamp or default.timestamp,
+        rating=settings.rating or default.rating,
+        event_type=settings.event_type or default.event_type,
+        split=settings.split or default.split,
+        item_key=settings.item_key or default.item_key,
+        title=settings.title or default.title,
     )
 
 
