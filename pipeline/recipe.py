@@ -128,8 +128,11 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
 
 
 def _folder_values(folder: Path) -> dict[str, Any]:
-    """The settings of a dataset that is a folder: our own two files, or those of a format."""
+    """The settings of a dataset that is a folder: our own two files, also if the raw data is gone, or those of a
+    format."""
     own = {"interactions": "interactions.parquet", "items": "items.parquet"}
+    if not any(folder.iterdir()):
+        return {"dataset": {"name": _name(folder.name), **own}}
     files = {setting: name for setting, name in own.items() if path_is((folder / name).exists)}
     return {"dataset": {"name": _name(folder.name), **(files if "interactions" in files else {"path": "."})}}
 
