@@ -58,7 +58,7 @@ def mark_rows(log: EventLog, known_items: np.ndarray | None, settings: CleaningS
 
 
 def _mark_times(log: EventLog, settings: CleaningSettings) -> None:
-    bounds = {name: getattr(settings, name) for name in ("since", "until", "items_since")}
+    bounds = {"since": settings.since, "until": settings.until, "items_since": settings.items_since}
     seconds = {name: seconds_of(time, f"cleaning.{name}") for name, time in bounds.items() if time is not None}
     if not seconds:
         return

@@ -30,8 +30,19 @@ _OPTIONAL = ("timestamp", "rating", "event_type", "split")
 
 def chosen_columns(format: Format, settings: ColumnSettings) -> Columns:
     """The format's columns, with those that the settings name."""
-    named: dict[str, Any] = {name: value for name, value in settings.model_dump().items() if value is not None}
-    return replace(format.columns, **named)
+    default = format.columns
+    return replace(
+        default,
+        user=settings.user or default.user,
+        item=settings.item or default.item,
+        order=settings.order or default.order,
+        timestamp=settings.timestamp or default.timestamp,
+        rating=settings.rating or default.rating,
+        event_type=settings.event_type or default.event_type,
+        split=settings.split or default.split,
+        item_key=settings.item_key or default.item_key,
+        title=settings.title or default.title,
+    )
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Points in time in settings."""
 
-from datetime import UTC, datetime
+import polars as pl
 
+from eimf.data.numbers import as_seconds, exact_numbers
 from eimf.errors import SettingError
 
 
@@ -10,9 +11,8 @@ def seconds_of(time: float | str, field: str) -> float:
     `field`."""
     if not isinstance(time, str):
         return float(time)
-    try:
-        date = datetime.fromisoformat(time)
-    except ValueError as error:
+    seconds = as_seconds(exact_numbers(pl.Series([time]), field, dates=True))
+    if seconds[0] is None:
         hint = "write a date such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970"
-        raise SettingError(field, f"{time!r} is no date", hint) from error
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+        raise SettingError(field, f"{time!r} is no date", hint)
+    return float(seconds[0])

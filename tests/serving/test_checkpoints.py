@@ -231,7 +231,7 @@ def test_tables_of_other_columns_types_and_values_are_refused(trained):
     for clusters in ((1,), (-1,), (2**31 - 1,), (1, 0), (0,) * 257):
         with pytest.raises(ArtifactError, match="esim: interests are not sorted by cluster, of clusters without users"):
             read_supervision(texts, users_table(users), interests_table(*clusters), histories)
-    for cluster in (-1, users, 2**31 - 1):
+    for cluster in (-2, users, 2**31 - 1):  # -1: in no cluster
         with pytest.raises(ArtifactError, match="esim: clusters"):
             read_supervision(texts, users_table(users, cluster), interests_table(0), histories)
 

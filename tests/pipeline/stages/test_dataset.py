@@ -27,24 +27,24 @@ def test_the_dataset_stage_says_what_it_left_out_and_what_is_odd(store, tmp_path
     events = pl.concat([raw.interactions, pl.DataFrame(rows, schema=raw.interactions.schema, orient="row")])
     titles = pl.when(pl.col("item_id") == "i003").then(pl.lit("Jazz &amp; <b>more</b>")).otherwise("title")
     folder = planted.World(events, raw.items.with_columns(titles.alias("title"))).write(tmp_path / "odd")
-    dataset = run_esim(planted.recipe(folder, "dataset.bad_rows=reject"), store)["dataset"]
+    dataset = run_esim(planted.recipe(folder, "cleaning.bad_rows=reject"), store)["dataset"]
     summary = dataset.manifest.summary
-    assert [summary[name] for name in ("users", "rejected", "short_users", "cleaned")] == [91, 1, 1, 1]
+    assert [summary[name] for name in ("users", "removed", "cleaned")] == [91, 3, 1]
     assert dataset.table("items")[schema.TITLE].to_pylist()[3] == "Jazz & more"
     notice = "4 events have the user id 'nan': leave them out if it stands for a missing id"
     assert summary["notices"] == [notice]
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == f"       note: {notice}"
-    assert "rejected=1 short_users=1 cleaned=1 untitled=0" in printed[2] and "notices" not in printed[2]
+    assert "removed=3 tied=0.0 cleaned=1 cut=0 untitled=0" in printed[2] and "notices" not in printed[2]
 
 
 def test_without_titles_the_plain_backbone_is_trained_and_the_llm_is_what_misses_them(store, tmp_path):
     raw = planted.world(users=20)
-    nameless = raw.items.with_columns(pl.lit(None, pl.String).alias("title"))
+    nameless = raw.items.with_columns(pl.lit(None, pl.String).alias(name) for name in ("title", "categories", "brand"))
     folder = planted.World(raw.interactions, nameless).write(tmp_path / "nameless")
     result = run_train(planted.recipe(folder, "heads.preset=plain", "train.epochs=1"), store)
     assert result.metrics.table("ranks").num_rows == 20
-    with pytest.raises(DataError, match=r"dataset\.columns\.title: no typical user of \d+ has an item with a title"):
+    with pytest.raises(DataError, match=r"dataset\.items: no item has a title or another text, and stage one reads"):
         run_esim(planted.recipe(folder), store)
 
 

@@ -72,5 +72,5 @@ def test_without_a_column_of_titles_people_and_the_llm_see_the_other_texts(folde
     assert set(table[schema.TITLE].to_pylist()) == {None}
     assert set(schema.display_names(table)) == {"Toys | Acme"}
     assert dataset.manifest.summary["notices"] == [
-        "no item has a title: people and an LLM see the other texts; dataset.columns.title names a column of titles"
+        "no item has a title: people and an LLM see the other texts; dataset.columns.title names the titles"
     ]
