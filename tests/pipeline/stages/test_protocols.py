@@ -22,7 +22,7 @@ PROTOCOLS = {
     "temporal": ["split.protocol=temporal", "split.valid_share=0.2", "split.test_share=0.3"],
     "given": ["split.protocol=given", "dataset.columns.split=part"],
 }
-USERS = 40
+USERS = 30
 TABLES = {
     "user_vectors": ["vectors"],
     "clusters": ["clusters", "centroids"],
@@ -107,6 +107,7 @@ def test_the_artifact_shows_that_no_held_out_event_was_read(protocol, finished):
         read_supervision(*tables, histories)
 
 
+@pytest.mark.parametrize("protocol", ["user-split", "temporal"], indirect=True)
 def test_the_signal_check_and_stage_two_run_on_it(raw, protocol, finished, tmp_path):
     store, _ = finished
     recipe = recipe_of(raw, tmp_path, protocol, "heads.preset=paper", "train.epochs=1")
@@ -116,7 +117,7 @@ def test_the_signal_check_and_stage_two_run_on_it(raw, protocol, finished, tmp_p
     cases = histories_of(finished[1]).cases[schema.TEST]
     ranks = result.metrics.table("ranks")
     assert ranks[schema.ITEM].to_pylist() == cases.item_idx.tolist()
-    assert (len(ranks) == len(cases)) == (protocol == "leave-one-out")  # several targets in the others
+    assert len(ranks) > len(cases)  # several targets
 
 
 def test_seen_items_are_kept_under_user_split_unless_a_setting_says_otherwise(raw, tmp_path):
