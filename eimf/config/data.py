@@ -8,7 +8,8 @@ from eimf.config.base import NAME, HashedSettings
 from eimf.types import Seed, Size
 
 Names = tuple[Annotated[str, Field(min_length=1)], ...]
-Time = int | float | str
+_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
+Time = Annotated[float, Field(ge=-1e11, le=1e12)] | Annotated[str, Field(pattern=_DATE)]
 """Seconds since 1970, or a date such as 2026-01-31 or 2026-01-31T12:00:00Z."""
 
 
@@ -95,7 +96,7 @@ class CleaningSettings(HashedSettings):
     one (the first is kept)."""
     event_types: Names = ()
     """Values of `columns.event_type` that are used; by default all."""
-    min_rating: float | None = None
+    min_rating: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
     """Smallest `columns.rating` that is used."""
     since: Time | None = None
     """Events before this time are left out."""
@@ -105,7 +106,7 @@ class CleaningSettings(HashedSettings):
     """Items with an event before this time are left out: only newer ones are used."""
     duplicates: Literal["keep", "first", "last"] = "keep"
     """Several events of one user with the same item at different times: keep all, or the first or last only."""
-    max_events: Annotated[int, Field(ge=3)] | None = None
+    max_events: Annotated[int, Field(ge=3, le=2**31 - 1)] | None = None
     """Most events of a user."""
     long_histories: Literal["cut", "drop"] = "cut"
     """What happens to users with more than `max_events`. cut: their last ones are used. drop: they are left out."""
@@ -143,7 +144,7 @@ class SplitSettings(HashedSettings):
     cold_items: Literal["keep", "drop"] = "keep"
     """Items to be predicted that no training event has. keep: they count, mostly as misses. drop: they are not to be
     predicted."""
-    max_cases: Annotated[int, Field(ge=1)] | None = None
+    max_cases: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     """Most cases of validation and of test each, chosen at random; by default all."""
 
 

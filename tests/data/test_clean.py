@@ -129,7 +129,7 @@ def test_packed_keys_sort_like_several_keys(pairs, kind):
             "cleaning.min_rating: the events have no rating; name the column in dataset.columns.rating",
         ),
         ({"since": "2020-01-01"}, "cleaning.since: the events have no timestamp; name the column"),
-        ({"until": "yesterday"}, "cleaning.until: 'yesterday' is no date; write a date such as 2026-01-31"),
+        ({"until": "2026-02-30"}, "cleaning.until: '2026-02-30' is no date; write a date such as 2026-01-31"),
     ],
 )
 def test_a_setting_without_its_column_is_an_error(setting, message):

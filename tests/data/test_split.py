@@ -276,7 +276,11 @@ def test_given_parts_are_predicted_from_all_before_them():
         ),
         ({"protocol": "temporal", "valid_from": 4, "test_from": 9}, {"times": ["123", "456"]}, "split.valid_from: the"),
         ({"protocol": "temporal", "test_from": 9}, {"times": ["123", "456"]}, "split.test_from: the test of"),
-        ({"protocol": "temporal", "valid_from": "soon"}, {"times": ["123", "456"]}, "split.valid_from: 'soon' is no"),
+        (
+            {"protocol": "temporal", "valid_from": "2026-13-01"},
+            {"times": ["123", "456"]},
+            "split.valid_from: '2026-13-01' is no",
+        ),
         (
             {"protocol": "temporal", "valid_from": 0, "test_from": 2},
             {"times": ["123", "456"]},

@@ -75,7 +75,6 @@ def test_the_check_of_examples_refuses_what_does_not_exist():
         "eimf train --datasets x",
         "eimf train -S train.rl=1",
         "eimf recommend",
-        "eimf data",
         "eimf data format",
         "make esmi",
         "make train BACKBON=sasrec",

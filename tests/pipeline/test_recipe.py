@@ -288,11 +288,11 @@ def dataset_of(path: Path) -> tuple[dict[str, str], Path]:
 def test_a_dataset_is_a_folder_an_archive_or_a_file(tmp_path, monkeypatch):
     folder = tmp_path / "my data"
     folder.mkdir()
-    assert dataset_of(folder) == ({"name": "my-data", "path": "."}, folder)
+    both = {"name": "my-data", "interactions": "interactions.parquet", "items": "items.parquet"}
+    assert dataset_of(folder) == (both, folder)  # the raw data may be gone
     (folder / "items.parquet").touch()
     assert dataset_of(folder)[0] == {"name": "my-data", "path": "."}
     (folder / "interactions.parquet").touch()
-    both = {"name": "my-data", "interactions": "interactions.parquet", "items": "items.parquet"}
     assert dataset_of(folder) == (both, folder)
     (folder / "items.parquet").unlink()
     assert dataset_of(folder)[0] == {"name": "my-data", "interactions": "interactions.parquet"}
