@@ -1,15 +1,29 @@
 """Settings of the raw data: files, columns, cleaning, the split, and the text of an item."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from eimf.config.base import NAME, HashedSettings
 from eimf.types import Seed, Size
 
 Names = tuple[Annotated[str, Field(min_length=1)], ...]
-_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
-Time = Annotated[float, Field(ge=-1e11, le=1e12)] | Annotated[str, Field(pattern=_DATE)]
+_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+_EARLIEST, _LATEST = -1e11, 1e12
+"""In seconds since 1970."""
+
+
+def _check_time(value: object) -> object:
+    is_time = isinstance(value, int | float) and not isinstance(value, bool) and _EARLIEST <= value <= _LATEST
+    if not (is_time or (isinstance(value, str) and re.fullmatch(_DATE, value))):
+        hint = "write a date such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970"
+        raise ValueError(f"{str(value):.40} is no time; {hint}")
+    return value
+
+
+_SECONDS = {"type": "number", "minimum": _EARLIEST, "maximum": _LATEST}
+Time = Annotated[float | str, BeforeValidator(_check_time), WithJsonSchema({"anyOf": [_SECONDS, {"type": "string"}]})]
 """Seconds since 1970, or a date such as 2026-01-31 or 2026-01-31T12:00:00Z."""
 
 
