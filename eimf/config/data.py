@@ -18,7 +18,7 @@ def _check_time(value: object) -> object:
     is_time = isinstance(value, int | float) and not isinstance(value, bool) and _EARLIEST <= value <= _LATEST
     if not (is_time or (isinstance(value, str) and re.fullmatch(_DATE, value))):
         hint = "write a date such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970"
-        raise ValueError(f"{str(value):.40} is no time; {hint}")
+        raise ValueError(f"{value!s:.40} is no time; {hint}")
     return value
 
 
