@@ -47,7 +47,7 @@ def _recognizes(source: Source) -> bool:
 
 
 AMAZON_2014 = Format(
-    name="amazon_2014",
+    name="amazon-2014",
     about="Amazon Reviews 2014: reviews_X_5.json, reviews_X.json or ratings_X.csv, and meta_X.json",
     events=("reviews_*_5.json", "reviews_*.json", "ratings_*.csv"),
     items=("meta_*.json",),

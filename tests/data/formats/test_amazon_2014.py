@@ -51,7 +51,7 @@ FILES = {
 @pytest.mark.parametrize("kind", FILES)
 def test_events_are_those_of_the_file(tmp_path, kind):
     source = write_source(tmp_path, FILES[kind])
-    assert recognized(source) == ["amazon_2014"]
+    assert recognized(source) == ["amazon-2014"]
     rows = read_events(AMAZON_2014, source, "reviewerID", "asin", "overall", "unixReviewTime")
     assert [(user, item, float(rating), int(time)) for user, item, rating, time in rows] == EVENTS
 

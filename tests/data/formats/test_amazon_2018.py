@@ -42,7 +42,7 @@ METADATA = r"""
 )
 def test_events_are_those_of_the_file(tmp_path, files):
     source = write_source(tmp_path, {**files, "meta_All_Beauty.json.gz": METADATA})
-    assert recognized(source) == ["amazon_2018"]
+    assert recognized(source) == ["amazon-2018"]
     rows = read_events(AMAZON_2018, source, "reviewerID", "asin", "overall", "unixReviewTime")
     assert [(user, item, float(rating), int(time)) for user, item, rating, time in rows] == EVENTS
 

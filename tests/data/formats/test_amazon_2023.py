@@ -46,7 +46,7 @@ REVIEWS = "".join(review(*event) for event in EVENTS)
 )
 def test_a_category_is_imported(tmp_path, files):
     source = write_source(tmp_path, {**files, "meta_All_Beauty.jsonl": METADATA})
-    assert recognized(source) == ["amazon_2023"]
+    assert recognized(source) == ["amazon-2023"]
     rows = read_events(AMAZON_2023, source, "user_id", "parent_asin", "rating", "timestamp", "split")
     read = [(user, item, float(rating), int(time)) for user, item, rating, time, _ in rows]
     assert read == EVENTS and {row[-1] for row in rows} == {"train"}
@@ -64,7 +64,7 @@ def test_the_files_of_a_split_say_the_split(tmp_path):
     """The last event of each user is in the test file, the one before it in the validation file."""
     parts = {"train": [EVENTS[0], EVENTS[2]], "valid": [EVENTS[1], EVENTS[5]], "test": [EVENTS[3], EVENTS[4]]}
     source = write_source(tmp_path, {f"All_Beauty.{part}.csv.gz": csv(rows, True) for part, rows in parts.items()})
-    assert recognized(source) == ["amazon_2023"]
+    assert recognized(source) == ["amazon-2023"]
     rows = read_events(AMAZON_2023, source, "split", "user_id", "parent_asin")
     assert sorted(rows) == sorted((part, *event[:2]) for part, events in parts.items() for event in events)
     prepared = import_source(source, split=SplitSettings(protocol="given"))

@@ -25,7 +25,7 @@ def test_an_unknown_format_is_one_line_with_all_that_there_are(tmp_path):
 
 def test_two_formats_in_one_folder_are_both_named_with_the_setting_that_chooses(tmp_path):
     both = write_files(tmp_path, {**MOVIES, "reviews_Beauty_5.json": REVIEW})
-    message = r"dataset\.path: .* looks like amazon_2014 and movielens; set dataset\.format to one of them"
+    message = r"dataset\.path: .* looks like amazon-2014 and movielens; set dataset\.format to one of them"
     with pytest.raises(DataError, match=message):
         find_format("auto", both)
     assert find_format("movielens", both).name == "movielens"

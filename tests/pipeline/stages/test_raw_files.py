@@ -159,7 +159,7 @@ def not_utf_8(folder: Path) -> Path:
     [
         (cut_gzip, "cannot be read (Compressed file ended before the end-of-stream marker"),
         (outside, "the path ../interactions.csv leaves the folder"),
-        (two_formats, "looks like amazon_2014 and movielens; set dataset.format"),
+        (two_formats, "looks like amazon-2014 and movielens; set dataset.format"),
         (bad_row, "ml.zip/ml/ratings.dat cannot be read (line 2 has 3 fields"),
         (no_format, "has no events of a table, in interactions.* or events.*"),
         (empty_folder, "holds no visible file"),
