@@ -88,8 +88,11 @@ def _mark_within_users(log: EventLog, rows: np.ndarray, settings: CleaningSettin
     """Steps 7 to 9 for sorted events of whole users."""
     user, item, order = log.user[rows], log.item[rows], log.order[rows]
     tied = np.flatnonzero((user[1:] == user[:-1]) & (order[1:] == order[:-1]))
-    if len(tied):
+    if log.split is not None:  # events of one time are not neighbors if one is for training and one for the test
+        tied = np.arange(len(rows))
+    elif len(tied):
         tied = np.union1d(tied, tied + 1)
+    if len(tied):
         repeated = tied[~_is_first(item[tied], order[tied], user[tied])]
         log.reason[rows[repeated]] = Reason.REPEATED
         rows = _kept(log, rows)

@@ -116,7 +116,7 @@ def _describe(log: EventLog, row: int) -> str:
     file, number = log.row_in_file(row)
     where = f"row {number + 1} below the header" + (f" of {file}" if len(log.files) > 1 else "")
     if log.reason[row] == Reason.LONG_ID:
-        return f"{where}, with an id of more than {LONGEST_ID} characters"
+        return f"{where}, with an id of more than {LONGEST_ID} bytes"
     user, item = (
         repr(ids[int(column[row])]) if column[row] >= 0 else "None"
         for ids, column in ((log.user_ids, log.user), (log.item_ids, log.item))
