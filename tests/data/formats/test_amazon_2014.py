@@ -3,8 +3,16 @@ import json
 import pytest
 
 from eimf.data.formats.amazon_2014 import AMAZON_2014
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, titles, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    titles,
+    write_source,
+)
 
 EVENTS = [
     ("A10USERONE00", "0000000017", 5.0, 1297468800),

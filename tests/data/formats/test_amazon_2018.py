@@ -4,8 +4,15 @@ import pytest
 
 from eimf.config import CleaningSettings
 from eimf.data.formats.amazon_2018 import AMAZON_2018
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    write_source,
+)
 
 EVENTS = [
     ("A10USERONE00", "0000000017", 1.0, 1424304000),

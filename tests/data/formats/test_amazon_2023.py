@@ -4,8 +4,15 @@ import pytest
 
 from eimf.config import SplitSettings
 from eimf.data.formats.amazon_2023 import AMAZON_2023
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    write_source,
+)
 
 USERS = ("AEXAMPLEUSERONE0000000000000", "AEXAMPLEUSERTWO0000000000000")
 EVENTS = [  # of the second user, the last two events are less than a second apart
