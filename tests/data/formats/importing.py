@@ -28,10 +28,11 @@ def recognized(source: Source) -> list[str]:
     return [name for name, kind in FORMATS.items() if kind.recognizes(source)]
 
 
-def read_events(kind: Format, source: Source, *columns: str) -> list[tuple[object, ...]]:
+def read_events(kind: Format, source: Source, *columns: str, **table: object) -> list[tuple[object, ...]]:
     """The rows of the events."""
+    settings = TableSettings.model_validate(table)
     files = kind.event_files(source)
-    frames = [frame for file in files for frame in kind.read_events(file, columns, TableSettings(), file.field)]
+    frames = [frame for file in files for frame in kind.read_events(file, columns, settings, file.field)]
     assert all(frame.columns == list(columns) for frame in frames)
     return [row for frame in frames for row in frame.rows()]
 
