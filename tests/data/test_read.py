@@ -308,5 +308,5 @@ def test_ratings_event_types_and_splits_are_read_only_if_they_are_needed(tmp_pat
     assert columns_of() == ["file", "user_id", "item_id", "order"]
     assert columns_of(min_rating=3, event_types=("buy",))[4:] == ["rating", "event_type"]
     reader = read.reader_of(TABLE, settings, CleaningSettings(), "given")
-    with pytest.raises(DataError, match="dataset.columns.split: .* has no column 'no such column'"):
+    with pytest.raises(DataError, match=r"dataset.columns.split: .* has no column 'no such column'"):
         next(reader.read(open_source(path, "f").files))
