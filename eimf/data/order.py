@@ -123,7 +123,8 @@ def _packed(user: np.ndarray, order: np.ndarray, split: np.ndarray | None) -> np
 
 
 def _hash(log: EventLog, rows: np.ndarray, seed: int) -> np.ndarray:
-    """A random number for each event that depends on its user, item, order and the seed only."""
+    """A random number for each event. It depends on the seed, on the event's order, and on the places of its user and
+    item among the sorted ids; not on the order of the rows."""
     state = np.full(len(rows), seed, np.uint64)
     for values in (log.user[rows], log.item[rows], log.order[rows]):
         state = _mixed(state ^ values.astype(np.int64 if values.dtype == np.int32 else values.dtype).view(np.uint64))
