@@ -43,26 +43,10 @@ def _build(
     staging: Staging,
 ) -> Summary:
     """Read, clean, number and split the raw files; print each notice. Returns the counts."""
-    from eimf.data.order import Ties
-    from eimf.data.prepare import prepare
-    from eimf.data.read import item_columns, read_items, reader_of
+    from eimf.data.prepare import prepare_files
 
     raw = resolve_files(settings, folder)
-    items = None
-    names: list[str] = []
-    if raw.item_files:
-        columns, names = item_columns(raw.item_format, raw.item_files, settings, text.columns)
-        items = read_items(raw.item_format, raw.item_files, columns, names, settings.table)
-    events = reader_of(raw.format, settings, cleaning, split.protocol).read(raw.event_files)
-    ready = prepare(
-        events,
-        items,
-        cleaning=cleaning,
-        split=split,
-        text=text,
-        text_columns=tuple(names),
-        ties=Ties(settings.ties_seed if settings.ties == "shuffled" else None),
-    )
+    ready = prepare_files(raw, settings, cleaning, split, text)
     _write(ready, staging)
     summary = {**_counts(ready), "protocol": split.protocol, "format": raw.format.name, "notices": list(ready.notices)}
     _tell(ready, settings.ties)

@@ -1,11 +1,10 @@
 """Which raw files a recipe names, which format they have, and what identifies them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from eimf.config import DatasetSettings
-from eimf.data.formats.base import Format
+from eimf.data.formats.base import Format, RawData
 from eimf.data.formats.registry import FORMATS, TABLE, find_format
 from eimf.data.source import RawFile, Source, open_source
 from eimf.errors import DataError, SettingError
@@ -13,16 +12,6 @@ from eimf.store import keys
 from pipeline.backends.assets import SCHEME, data_file, find_asset
 
 _PATH, _EVENTS, _ITEMS = "dataset.path", "dataset.interactions", "dataset.items"
-
-
-@dataclass(frozen=True)
-class RawData:
-    """The files that stage one reads, and the format of each kind; without an item table `item_files` is empty."""
-
-    format: Format
-    event_files: tuple[RawFile, ...]
-    item_format: Format
-    item_files: tuple[RawFile, ...]
 
 
 def raw_identity(settings: DatasetSettings, folder: Path) -> dict[str, str | None]:

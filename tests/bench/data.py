@@ -8,26 +8,21 @@ import pyarrow.parquet as pq
 import torch
 
 from eimf import schema
-from eimf.config import CleaningSettings, DatasetSettings
-from eimf.data.formats.table import TABLE_FORMAT
+from eimf.config import CleaningSettings, DatasetSettings, SplitSettings, TextSettings
 from eimf.data.histories import Histories
-from eimf.data.prepare import prepare
-from eimf.data.read import read_items, reader_of
-from eimf.data.source import open_source
+from eimf.data.prepare import prepare_files
 from eimf.data.split import leave_one_out
 from eimf.semantics.supervision import Supervision
+from pipeline.stages.raw_files import resolve_files
 
 TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
 
 
 def write_real(folder: Path, target: Path) -> None:
     """From a folder with interactions.parquet and items.parquet."""
-    settings, cleaning = DatasetSettings(name=folder.name), CleaningSettings(bad_rows="reject")
-    event_files = open_source(folder / "interactions.parquet", "dataset.interactions").files
-    item_files = open_source(folder / "items.parquet", "dataset.items").files
-    events = reader_of(TABLE_FORMAT, settings, cleaning).read(event_files)
-    items = read_items(TABLE_FORMAT, item_files, TABLE_FORMAT.columns, (), settings.table)
-    ready = prepare(events, items, cleaning=cleaning)
+    settings = DatasetSettings(name=folder.name, interactions="interactions.parquet", items="items.parquet")
+    cleaning = CleaningSettings(bad_rows="reject")
+    ready = prepare_files(resolve_files(settings, folder), settings, cleaning, SplitSettings(), TextSettings())
     users = np.arange(ready.users.num_rows)
     _write(np.repeat(users, np.diff(ready.offsets)), ready.item_idx, target)
 

@@ -82,6 +82,16 @@ class Format:
         return next((files for pattern in self.items if (files := source.find((pattern,)))), ())
 
 
+@dataclass(frozen=True)
+class RawData:
+    """The files of a dataset, and the format of each kind; without an item table `item_files` is empty."""
+
+    format: Format
+    event_files: tuple[RawFile, ...]
+    item_format: Format
+    item_files: tuple[RawFile, ...]
+
+
 def _without(files: tuple[RawFile, ...], others: tuple[RawFile, ...]) -> tuple[RawFile, ...]:
     return tuple(file for file in files if file not in others)
 

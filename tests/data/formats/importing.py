@@ -5,11 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, SplitSettings, TableSettings
-from eimf.data.formats.base import Format
+from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, SplitSettings, TableSettings, TextSettings
+from eimf.data.formats.base import Format, RawData
 from eimf.data.formats.registry import FORMATS, find_format
-from eimf.data.prepare import Prepared, prepare
-from eimf.data.read import item_columns, read_items, reader_of
+from eimf.data.prepare import Prepared, prepare_files
 from eimf.data.source import Source, open_source
 
 
@@ -47,13 +46,8 @@ def import_source(
     """The data set of a source whose format is recognized."""
     settings = DatasetSettings.model_validate({"name": "fixture", "path": source.label, "columns": columns, **dataset})
     kind = find_format("auto", source)
-    files = kind.item_files(source)
-    items, names = None, []
-    if files:
-        chosen, names = item_columns(kind, files, settings, None)
-        items = read_items(kind, files, chosen, names, settings.table)
-    events = reader_of(kind, settings, cleaning, split.protocol).read(kind.event_files(source))
-    return prepare(events, items, cleaning=cleaning, split=split, text_columns=tuple(names))
+    raw = RawData(kind, kind.event_files(source), kind, kind.item_files(source))
+    return prepare_files(raw, settings, cleaning, split, TextSettings())
 
 
 def histories(prepared: Prepared) -> dict[str, list[str]]:

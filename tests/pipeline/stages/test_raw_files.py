@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from eimf.config import DatasetSettings
+from eimf.data.formats.base import RawData
 from eimf.errors import DataError, ModelError, SettingError
 from pipeline.backends.assets import ASSETS
 from pipeline.cli import run
-from pipeline.stages.raw_files import RawData, raw_identity, resolve_files
+from pipeline.stages.raw_files import raw_identity, resolve_files
 from tests.data.test_source import write_zip
 
 MOVIES = {"ml/ratings.dat": b"1::2::5::7\n", "ml/movies.dat": b"2::Alien (1979)::Horror\n"}
