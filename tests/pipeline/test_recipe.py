@@ -201,6 +201,8 @@ def test_a_control_needs_interests_to_replace():
         ("speed.loss_rows=1", "speed: .*; renamed in 0.2: use runtime.softmax_block_rows"),
         ("speed.threads=1", "speed: .*; renamed in 0.2: use runtime"),
         ("typical.min_history=1", "typical: .*; renamed in 0.2: use cluster.min_typical_history"),
+        ("dataset.bad_rows=reject", "dataset.bad_rows: .*; renamed in 0.4: use cleaning.bad_rows"),
+        ("dataset.min_events=5", "dataset.min_events: .*; renamed in 0.4: use cleaning.min_events"),
         ("train.context=1", "train.context: .*; renamed in 0.2: use train.window_overlap"),
         ("heads.smoothing.items=1", r"heads.smoothing.items: .*; use one of \['interest', 'item', 'user'\]"),
     ],
