@@ -45,7 +45,7 @@ def _build(recipe: Recipe, files: RawData | None, artifacts: Artifacts, staging:
     if raw.item_files:
         columns, names = item_columns(raw.item_format, raw.item_files, settings, recipe.text.columns)
         items = read_items(raw.item_format, raw.item_files, columns, names, settings.table)
-    events = reader_of(raw.format, settings, recipe.cleaning.bad_rows).read(raw.event_files)
+    events = reader_of(raw.format, settings, recipe.cleaning, recipe.split.protocol).read(raw.event_files)
     ready = prepare(
         events,
         items,
