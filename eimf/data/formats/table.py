@@ -54,9 +54,11 @@ def _layout(file: RawFile, table: TableSettings, field: str) -> Layout:
     usual = _SEPARATORS.get(ending)
     separator = table.separator or usual
     if separator is None:
-        problem = f"{file.label} looks like no published format, and tables end with {', '.join(_ENDINGS)}"
-        hint = "choose by dataset.format (`eimf data formats` lists all), or set dataset.table.separator for other text"
-        raise DataError(field, problem, hint)
+        hint = (
+            f"use one of {', '.join(_ENDINGS)}, set dataset.table.separator if it is other delimited text, "
+            "or choose by dataset.format (`eimf data formats` lists all)"
+        )
+        raise DataError(field, f"{file.label} has the ending {ending!r}", hint)
     layout = Layout(separator, table.header, table.encoding, quoted=ending not in _BARE)
     if table.separator and usual and separator not in first_line(file, layout.encoding):
         return replace(layout, separator=usual)  # of two files with different separators

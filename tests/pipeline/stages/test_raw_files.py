@@ -142,10 +142,6 @@ def no_format(folder: Path) -> Path:
     return write(folder, one=EVENTS, two=EVENTS)
 
 
-def empty_folder(folder: Path) -> Path:
-    return folder
-
-
 def empty_file(folder: Path) -> Path:
     return write(folder, interactions=b"")
 
@@ -164,7 +160,6 @@ def not_utf_8(folder: Path) -> Path:
         (two_formats, "looks like amazon_2014 and movielens; set dataset.format"),
         (bad_row, "ml.zip/ml/ratings.dat cannot be read (line 2 has 3 fields"),
         (no_format, "has no events of a table, in interactions.* or events.*"),
-        (empty_folder, "holds no visible file"),
         (empty_file, "interactions.csv is empty"),
         (not_utf_8, "is not UTF-8; rename that file"),
     ],
