@@ -7,6 +7,8 @@ import polars as pl
 
 from eimf import schema
 from eimf.data.event_log import EventLog
+from eimf.data.order import SortedEvents
+from eimf.data.reasons import Reason
 
 _NOTHING = ("nan", "null", "none", "n/a", "<na>", "nat", "\\n", "undefined")
 """What programs write for a missing value, in lower case."""
@@ -24,17 +26,18 @@ _YEAR_5000 = 95_617_584_000
 _SHOWN = 40
 
 
-def event_notices(log: EventLog, rows: np.ndarray) -> Iterator[str]:
-    """Lines about the used `rows` of the log."""
-    for column, ids, kind in ((log.user, log.user_ids, "user"), (log.item, log.item_ids, "item")):
-        counts = np.bincount(column[rows], minlength=len(ids))
-        used = ids.filter(pl.Series(counts > 0))
-        yield from _outer_spaces(used, kind)
-        yield from _names_of_nothing(used, counts[counts > 0], kind)
-        yield from _floats(used, kind)
-    yield from _mixed_units(log.order[rows], "dataset.columns.order")
+def event_notices(log: EventLog, used: SortedEvents) -> Iterator[str]:
+    """Lines about the used events of the log."""
+    for column, ids, kind in ((used.user, log.user_ids, "user"), (used.item, log.item_ids, "item")):
+        counts = np.bincount(column, minlength=len(ids))
+        present = ids.filter(pl.Series(counts > 0))
+        yield from _outer_spaces(present, kind)
+        yield from _names_of_nothing(present, counts[counts > 0], kind)
+        yield from _floats(present, kind)
+    kept = log.reason == Reason.KEPT
+    yield from _mixed_units(log.order[kept], "dataset.columns.order")
     if log.timestamp is not None:
-        yield from _far_future(log.timestamp[rows])
+        yield from _far_future(log.timestamp[kept])
 
 
 def item_notices(items: pl.DataFrame) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """The steps of cleaning: what each leaves out, in which order, and how it is counted."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -29,10 +31,10 @@ def log(*rows: tuple) -> EventLog:
 def left(events: EventLog, known: tuple[str, ...] | None = None, **chosen) -> list[tuple[str, str, int]]:
     """The events that remain: user, item, day."""
     known_items = None if known is None else np.isin(events.item_ids.to_numpy(), known)
-    rows = clean(events, known_items, CleaningSettings(bad_rows="reject", min_events=1, **chosen), Ties())
+    used = clean(events, known_items, CleaningSettings(bad_rows="reject", min_events=1, **chosen), Ties())
     return [
         (events.user_ids[int(events.user[row])], events.item_ids[int(events.item[row])], int(events.order[row]))
-        for row in rows
+        for row in used.rows
     ]
 
 
@@ -114,7 +116,12 @@ def test_packed_keys_sort_like_several_keys(pairs, kind):
     frame = pl.DataFrame({"user_id": [str(user) for user, _ in pairs], "item_id": ["a"] * len(pairs)})
     frame = frame.with_columns(pl.Series("order", np.array([order for _, order in pairs], kind)))
     expected = sorted(range(len(pairs)), key=lambda row: (pairs[row][0], pairs[row][1]))
-    assert sort_log(read_log([frame]), Ties()).tolist() == expected
+    events = sort_log(read_log([frame]), Ties())
+    assert events.rows.tolist() == expected
+    same_pair = [pairs[a] == pairs[b] for a, b in pairwise(expected)]
+    assert (np.diff(events.moment) == 0).tolist() == same_pair
+    same_user = [pairs[a][0] == pairs[b][0] for a, b in pairwise(expected)]
+    assert events.tied_share() == (sum(same_pair) / sum(same_user) if any(same_user) else 0)
 
 
 @pytest.mark.parametrize(
