@@ -154,12 +154,6 @@ REMOVED = pa.schema(
 )
 """dataset/removed: every row of the raw files that was left out, by its 0-based row, with the step and the reason."""
 
-REJECTED = pa.schema(
-    [(FILE, pa.string()), (ROW, pa.int64()), (USER_ID, pa.string()), (ITEM_ID, pa.string()), (REASON, pa.string())]
-)
-"""dataset/rejected: rows of the raw files (`interactions` or `items`) that were left out, by their 0-based row, and
-why."""
-
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
 """clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid; -1 and 0 for a
 user without training events. Every cluster has a member."""
