@@ -90,8 +90,6 @@ def _tell(ready: "Prepared", ties: str) -> None:
     for notice in ready.notices:
         info(f"       note: {notice}")
     if ready.counts["tied"] >= _TELL_TIES:
-        order = "in the order of the file" if ties == "file" else "shuffled"
+        order = "are in the order of the file" if ties == "file" else "are shuffled"
         share = f"{100 * ready.counts['tied']:.0f} %"
-        info(
-            f"       note: {share} of neighboring events of a user have the same time; they are {order} (dataset.ties)"
-        )
+        info(f"       note: {share} of neighboring events of a user are tied in order; ties {order} (dataset.ties)")
