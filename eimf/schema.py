@@ -152,7 +152,9 @@ REMOVED = pa.schema(
         (ITEM_ID, pa.string()),
     ]
 )
-"""dataset/removed: every row of the raw files that was left out, by its 0-based row, with the step and the reason."""
+"""dataset/removed: every row of the raw files that was left out, with the step and the reason. `file` is `interactions`
+or `items`, of several files with the name (`interactions: a.csv`); `row` counts from 0 within the file, below a header;
+of a file with a sequence in each row, it counts events."""
 
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
 """clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid; -1 and 0 for a

@@ -35,7 +35,7 @@ def clean(log: EventLog, known_items: np.ndarray | None, settings: CleaningSetti
     events = sort_log(log, ties)
     within_users = np.zeros(len(events), np.uint8)
     for block in events.blocks():
-        _mark_within_users(events[block], within_users[block], settings)
+        _mark_within_users(log, events[block], within_users[block], settings)
     events = _keep(log, events, within_users)
     return _keep(log, events, iterated_core(events.user, events.item, settings.min_events, settings.min_item_events))
 
@@ -92,12 +92,9 @@ def _needs(setting: str, column: str) -> SettingError:
     return SettingError(f"cleaning.{setting}", problem, f"name the column in dataset.columns.{column}, or leave it out")
 
 
-def _mark_within_users(events: SortedEvents, reason: np.ndarray, settings: CleaningSettings) -> None:
+def _mark_within_users(log: EventLog, events: SortedEvents, reason: np.ndarray, settings: CleaningSettings) -> None:
     """Steps 7 to 9 for events of whole users; `reason` [S] is changed."""
-    tied = np.flatnonzero(events.moment[1:] == events.moment[:-1])
-    if len(tied):
-        tied = np.union1d(tied, tied + 1)
-        reason[tied[~_is_first(events.item[tied], events.moment[tied])]] = Reason.REPEATED
+    _mark_repeated(log, events, reason)
     if settings.duplicates != "keep":
         left = np.flatnonzero(reason == Reason.KEPT)
         left = left[::-1] if settings.duplicates == "last" else left
@@ -109,6 +106,17 @@ def _mark_within_users(events: SortedEvents, reason: np.ndarray, settings: Clean
         if settings.long_histories == "cut":
             too_long &= np.arange(len(left)) < np.repeat(begin + count - settings.max_events, count)
         reason[left[too_long]] = Reason.LONG_HISTORY
+
+
+def _mark_repeated(log: EventLog, events: SortedEvents, reason: np.ndarray) -> None:
+    """Step 7: repeated events have the same moment, but not if one is for training and one for the test."""
+    if log.split is not None:
+        reason[~_is_first(events.item, log.order[events.rows], events.user)] = Reason.REPEATED
+        return
+    tied = np.flatnonzero(events.moment[1:] == events.moment[:-1])
+    if len(tied):
+        tied = np.union1d(tied, tied + 1)
+        reason[tied[~_is_first(events.item[tied], events.moment[tied])]] = Reason.REPEATED
 
 
 def _is_first(*keys: np.ndarray) -> np.ndarray:

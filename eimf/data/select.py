@@ -65,7 +65,7 @@ def select_events(
     used_items = pl.DataFrame({schema.ITEM_ID: item_ids}).join(
         checked.usable, on=schema.ITEM_ID, how="left", maintain_order="left"
     )
-    steps = [*checked.step_rows(len(item_ids)), *step_rows(log)]
+    steps = [*([] if items is None else checked.step_rows(len(item_ids))), *step_rows(log)]
     return Selected(
         item_idx=item_idx,
         offsets=offsets,

@@ -8,9 +8,12 @@ import pyarrow.parquet as pq
 import torch
 
 from eimf import schema
+from eimf.config import CleaningSettings, DatasetSettings
+from eimf.data.formats.table import TABLE_FORMAT
 from eimf.data.histories import Histories
 from eimf.data.prepare import prepare
-from eimf.data.read import read_events, read_items
+from eimf.data.read import read_items, reader_of
+from eimf.data.source import open_source
 from eimf.data.split import leave_one_out
 from eimf.semantics.supervision import Supervision
 
@@ -19,9 +22,12 @@ TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
 
 def write_real(folder: Path, target: Path) -> None:
     """From a folder with interactions.parquet and items.parquet."""
-    events = read_events(folder / "interactions.parquet", "user_id", "item_id", "order", None)
-    items = read_items(folder / "items.parquet", "item_id", "title", ("title",))
-    ready = prepare(events, items, bad_rows="reject", min_events=3, max_chars=300)
+    settings, cleaning = DatasetSettings(name=folder.name), CleaningSettings(bad_rows="reject")
+    event_files = open_source(folder / "interactions.parquet", "dataset.interactions").files
+    item_files = open_source(folder / "items.parquet", "dataset.items").files
+    events = reader_of(TABLE_FORMAT, settings, cleaning).read(event_files)
+    items = read_items(TABLE_FORMAT, item_files, TABLE_FORMAT.columns, (), settings.table)
+    ready = prepare(events, items, cleaning=cleaning)
     users = np.arange(ready.users.num_rows)
     _write(np.repeat(users, np.diff(ready.offsets)), ready.item_idx, target)
 

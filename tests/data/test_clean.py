@@ -84,6 +84,14 @@ def test_a_repeated_row_is_left_out_also_between_ties():
     assert events.reason.tolist() == [0, 0, Reason.REPEATED, 0]
 
 
+def test_an_event_that_is_repeated_in_another_part_of_the_split_is_left_out():
+    """Ties between the two parts do not hide it: c comes after a in the order of the split and of time."""
+    rows = [("u", "a", 1, "train"), ("u", "c", 2, "train"), ("u", "b", 0, "test"), ("u", "a", 1, "test")]
+    events = read_log([pl.DataFrame(rows, schema=["user_id", "item_id", "order", "split"], orient="row")])
+    assert left(events) == [("u", "a", 1), ("u", "c", 2), ("u", "b", 0)]
+    assert events.reason.tolist() == [0, 0, 0, Reason.REPEATED]
+
+
 def test_long_histories_are_cut_or_left_out():
     events = [("u", f"i{day}", day) for day in range(5)] + [("v", "i1", 1)]
     assert left(log(*events), max_events=3) == [("u", "i2", 2), ("u", "i3", 3), ("u", "i4", 4), ("v", "i1", 1)]

@@ -12,8 +12,7 @@ from eimf.data.formats.base import CHUNK_ROWS
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.table import TABLE_FORMAT
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, texts, write_source
 
 EVENTS = [("u", "b", "3"), ("u", "a", "1"), ("v", "a", "9"), ("u", "c", "2"), ("v", "c", "10"), ("v", "b", "8")]
 NAMES = ("user_id", "item_id", "order")

@@ -142,6 +142,10 @@ def no_format(folder: Path) -> Path:
     return write(folder, one=EVENTS, two=EVENTS)
 
 
+def empty_folder(folder: Path) -> Path:
+    return folder
+
+
 def empty_file(folder: Path) -> Path:
     return write(folder, interactions=b"")
 
@@ -157,9 +161,10 @@ def not_utf_8(folder: Path) -> Path:
     [
         (cut_gzip, "cannot be read (Compressed file ended before the end-of-stream marker"),
         (outside, "the path ../interactions.csv leaves the folder"),
-        (two_formats, "looks like amazon_2014 and movielens; set dataset.format"),
+        (two_formats, "looks like amazon-2014 and movielens; set dataset.format"),
         (bad_row, "ml.zip/ml/ratings.dat cannot be read (line 2 has 3 fields"),
         (no_format, "has no events of a table, in interactions.* or events.*"),
+        (empty_folder, "no file or folder "),
         (empty_file, "interactions.csv is empty"),
         (not_utf_8, "is not UTF-8; rename that file"),
     ],
@@ -171,5 +176,6 @@ def test_bad_files_are_one_line_of_the_command_and_nothing_is_written(tmp_path, 
     before = sorted(tmp_path.rglob("*"))
     assert run(["esim", "--dataset", str(path), "--store", str(tmp_path / "store")]) == 2
     error = capfd.readouterr().err
-    assert error.startswith("eimf: dataset.path: ") and error.count("\n") == 1 and message in error
+    field = "dataset.interactions" if make is empty_folder else "dataset.path"
+    assert error.startswith(f"eimf: {field}: ") and error.count("\n") == 1 and message in error
     assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [p for p in before if p.is_file()]
