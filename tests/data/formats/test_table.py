@@ -103,7 +103,9 @@ def test_columns_that_a_file_lacks_are_named_with_those_that_it_has(tmp_path):
         with pytest.raises(DataError, match=r"has no column 'c'; name one of '(a', 'b|item_id', 'order', 'user_id)'"):
             read_events(TABLE_FORMAT, source, "c")
     source = write_source(tmp_path / "txt", {"events.txt": "a b\n"})
-    with pytest.raises(DataError, match=r"the ending '\.txt'; use one of .*\.csv.*or set dataset\.table\.separator"):
+    with pytest.raises(
+        DataError, match=r"the ending '\.txt'; .*\.csv, .* set dataset\.table\.separator .*dataset\.format \("
+    ):
         read_events(TABLE_FORMAT, source, "a")
 
 
