@@ -102,8 +102,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train a backbone on the artifact and measure it (stage two).
 
-    Prints NDCG, Recall and MRR on the test events; the store keeps all metrics and every user's rank. A training in the
-    store is not run again. After an interruption the same command resumes.
+    Prints NDCG, Recall and MRR on the test events; the store keeps all metrics and all ranks. A training in the store
+    is not run again. After an interruption the same command resumes.
     """
     from pipeline.report.results import show_results
     from pipeline.stages.stage_two import run_train, run_worker

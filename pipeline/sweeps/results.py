@@ -1,4 +1,4 @@
-"""The results of a plan: one line of JSON per finished trial, with the rank of every user's test item.
+"""The results of a plan: one line of JSON per finished trial, with the rank of every test target.
 
 The file is sorted, and replaced atomically with every new result. Every line carries a digest of itself. A line that is
 damaged, or left over from a merge, is ignored, and its trial runs again.
