@@ -2,6 +2,8 @@
 takes long to import is imported where it is needed."""
 
 import os
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,16 @@ def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import world as planted
 
     return planted.world().write(tmp_path_factory.mktemp("data") / "world")
+
+
+@pytest.fixture(scope="session")
+def one_registry() -> Iterator[None]:
+    """The exporter of torch builds its table of ONNX functions once; it would for every export, half a second each."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture
