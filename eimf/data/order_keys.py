@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from eimf.data.numbers import lost_digits
-from eimf.errors import DataError
+from eimf.errors import DataError, on_one_line
 
 _FIELD = "dataset.columns.order"
 _UNITS = ("ms", "us", "ns")
@@ -16,20 +16,31 @@ _UNITS = ("ms", "us", "ns")
 def join_orders(chunks: Sequence[pl.Series]) -> np.ndarray:
     """The sort keys of chunks, each a result of `exact_numbers`, as int64, uint64 or float64; 0 for a missing one.
 
-    Dates of different units become those of the finest, decimals their ranks. Raises DataError if integers of one chunk
-    would lose digits next to the numbers of another.
+    Dates of different units become those of the finest, decimals their ranks. Raises DataError if the chunks do not go
+    together: dates next to numbers, decimals next to floats, or values that lose digits in a type that holds all.
     """
     kinds = {chunk.dtype for chunk in chunks if chunk.null_count() < len(chunk)}
-    decimals = [kind for kind in kinds if isinstance(kind, pl.Decimal)]
-    if decimals:
-        exact = pl.Decimal(38, max(kind.scale for kind in decimals))
-        return pl.concat([chunk.cast(exact) for chunk in chunks]).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     dates = [kind for kind in kinds if kind in (pl.Date, pl.Datetime)]
-    unit = _finest(dates)
-    numbers = [_integers(chunk, unit) if dates else chunk for chunk in chunks]
-    target = np.dtype(np.int64) if dates else _common(numbers)
-    keys, start = np.empty(sum(map(len, chunks)), target), 0
-    for chunk in numbers:
+    decimals = [kind for kind in kinds if isinstance(kind, pl.Decimal)]
+    if (dates and len(dates) < len(kinds)) or (decimals and any(kind.is_float() for kind in kinds)):
+        names = " and ".join(sorted(map(str, kinds)))
+        raise DataError(_FIELD, f"its files, or parts of them, have {names}", "write all of them alike")
+    try:
+        if decimals:
+            return _ranks(chunks, pl.Decimal(38, max(kind.scale for kind in decimals)))
+        unit = _finest(dates)
+        return _joined([_integers(chunk, unit) for chunk in chunks] if dates else chunks)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(_FIELD, f"its values have no common type ({on_one_line(error)})", "write all alike") from error
+
+
+def _ranks(chunks: Sequence[pl.Series], exact: pl.Decimal) -> np.ndarray:
+    return pl.concat([chunk.cast(exact) for chunk in chunks]).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+
+
+def _joined(chunks: Sequence[pl.Series]) -> np.ndarray:
+    keys, start = np.empty(sum(map(len, chunks)), _common(chunks)), 0
+    for chunk in chunks:
         keys[start : start + len(chunk)] = chunk.fill_null(0).to_numpy()
         start += len(chunk)
     return keys

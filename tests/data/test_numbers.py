@@ -165,3 +165,10 @@ def test_keys_of_chunks_are_joined_without_the_loss_of_a_digit():
         joined(pl.Series([BIG + 1]), pl.Series([1.5]))
     with pytest.raises(DataError, match=r"integers below 0 and above 2\^63"):
         joined(pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Series([-3]))
+    for other in (pl.Series([5]), pl.Series([1.5]), pl.Series([Decimal("2.5")])):
+        with pytest.raises(DataError, match=r"dataset\.columns\.order: .*Date.*; write all of them alike"):
+            joined(times, other)
+    with pytest.raises(DataError, match=r"Decimal.* and Float64; write all of them alike"):
+        joined(pl.Series([Decimal("2.5")]), pl.Series([2.5]))
+    with pytest.raises(DataError, match=r"its values have no common type .*1000-01-01"):
+        joined(times.cast(pl.Datetime("ns")), pl.Series(["1000-01-01"]).str.to_date())
