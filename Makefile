@@ -61,7 +61,8 @@ TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(P
 
 EXPORT_ARGS := $(if $(CHECKPOINT),--store "$$STORE" $(if $(ESIM),--esim "$$ESIM"),$(TRAIN_ARGS)) --output "$$BUNDLE"
 
-# One more than cores, at most 8: some tests wait.
+# One more than cores, at most 8: some tests wait. They write bytecode also where others do not, in a container for
+# instance: otherwise every process, and every one that a test starts, compiles all modules again, 4 seconds each.
 TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cores + 1 : 8)))
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
@@ -118,7 +119,7 @@ verify: $(VENV)/.core ## check every file in the store against its sha256
 ##@ Development
 
 test: $(VENV)/.dev ## run all tests; needs no LLM engine and no network
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 lint: $(VENV)/.dev ## check format, style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -1,4 +1,9 @@
+"""What all tests share. With xdist this file is also read by the process that only distributes the tests, so whatever
+takes long to import is imported where it is needed."""
+
 import os
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,17 +13,26 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # No test asks the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import torch
-from hypothesis import settings
-
-from tests import world as planted
-
-# The same examples in every run: a test that fails fails again.
-settings.register_profile("same", derandomize=True, deadline=None, database=None)
-settings.load_profile("same")
-collect_ignore = [] if torch.cuda.is_available() else ["gpu"]
-
 SLOW_SECONDS = 360
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same examples in every run: a test that fails fails again."""
+    if config.getoption("numprocesses", None):
+        return  # other processes run the tests
+    from hypothesis import settings
+
+    settings.register_profile("same", derandomize=True, deadline=None, database=None)
+    settings.load_profile("same")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the tests that need a GPU where there is none."""
+    if collection_path != Path(__file__).with_name("gpu"):
+        return None
+    import torch
+
+    return None if torch.cuda.is_available() else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,18 +57,34 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The planted world as Parquet files."""
+    from tests import world as planted
+
     return planted.world().write(tmp_path_factory.mktemp("data") / "world")
+
+
+@pytest.fixture(scope="session")
+def one_registry() -> Iterator[None]:
+    """The exporter of torch builds its table of ONNX functions once; it would for every export, half a second each."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture
 def threads(request):
     """So many threads for torch, by `parametrize(..., indirect=True)`, as long as a test runs."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param

@@ -168,7 +168,7 @@ def same(a: Prepared, b: Prepared) -> bool:
     return tables and np.array_equal(a.item_idx, b.item_idx)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.sampled_from("uv"), st.sampled_from("abcd"), st.integers(0, 3)), min_size=8), st.data())
 def test_shuffled_ties_do_not_depend_on_the_order_of_the_rows(rows, data):
     options = {"ties": Ties(7), "bad_rows": "reject", "min_events": 3}
@@ -205,7 +205,7 @@ def test_html_is_cleaned_in_titles_and_texts_and_the_items_are_counted():
 RAW_EVENT = st.tuples(st.sampled_from("uvw"), st.sampled_from("abcdz"), st.integers(0, 9))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(RAW_EVENT, min_size=1, max_size=40), st.integers(3, 5))
 def test_a_split_holds_every_usable_event_once_in_the_order_of_time(rows, min_events):
     # By plain lines: no repeat of an event, no unknown item, no short user.

@@ -1,10 +1,8 @@
 """Titles are data: in no chat format does one end its turn, begin another, or yield a special token. Counted in tokens,
 by the tokenizer itself."""
 
+import io
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -117,9 +115,6 @@ def test_the_default_llm(tmp_path):
 
 
 EVIL = "import pathlib; pathlib.Path({mark!r}).write_text('ran')\nclass EvilTok: pass\nclass EvilConfig: pass\n"
-LOADING = (
-    "import sys; from pathlib import Path; from eimf.esim.chat import ChatRenderer; ChatRenderer(Path(sys.argv[1]))"
-)
 
 
 def evil_model(folder: Path, mark: Path) -> Path:
@@ -138,15 +133,8 @@ def evil_model(folder: Path, mark: Path) -> Path:
 WANTS = "needs its own Python code (auto_map in config.json, tokenizer_config.json), which EIMF does not run"
 
 
-def test_code_of_a_model_directory_is_never_run(tmp_path):
-    folder, mark = evil_model(tmp_path / "model", tmp_path / "ran"), tmp_path / "ran"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "hub")}
-    command = [sys.executable, "-c", LOADING, str(folder)]
-    child = subprocess.run(command, env=environment, input="y\n" * 50, capture_output=True, text=True, check=False)
-    assert WANTS in child.stderr and child.stdout == "" and not mark.exists()
-
-
-def test_no_prompt_asks_whether_code_may_run(tmp_path, capfd):
+def test_code_of_a_model_directory_is_never_run_and_no_prompt_asks_whether_it_may(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 50))  # whoever asked would get a yes
     with pytest.raises(ModelError) as error:
         ChatRenderer(evil_model(tmp_path / "model", tmp_path / "ran"))
     assert WANTS in str(error.value) and capfd.readouterr().out == ""

@@ -29,6 +29,7 @@ from eimf.serving.tower import OPSET, OnnxTower
 from tests import world as planted
 from tests.pipeline.http.bundles import COLD_START
 
+pytestmark = pytest.mark.usefixtures("one_registry")
 ITEMS, LENGTH = 30, 50
 ONE_LAYER = {"layers": 1}
 VARIANTS = {

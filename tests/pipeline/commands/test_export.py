@@ -24,7 +24,7 @@ from tests import world as planted
 from tests.processes import wait_for
 from tests.serving.bundles import forge, resign
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_registry")]
 README = Path(__file__).parents[3] / "README.md"
 
 
