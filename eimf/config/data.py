@@ -1,6 +1,7 @@
 """Settings of the raw data: files, columns, cleaning, the split, and the text of an item."""
 
 import re
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -15,6 +16,8 @@ _EARLIEST, _LATEST = -1e11, 1e12
 
 
 def _check_time(value: object) -> object:
+    if isinstance(value, date):  # TOML has dates of its own
+        value = value.isoformat()
     is_time = isinstance(value, int | float) and not isinstance(value, bool) and _EARLIEST <= value <= _LATEST
     if not (is_time or (isinstance(value, str) and re.fullmatch(_DATE, value))):
         hint = "write a date such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970"

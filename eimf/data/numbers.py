@@ -66,7 +66,7 @@ def _dates(text: pl.Series) -> pl.Series:
         if text.str.contains(_MORE_THAN_MICROSECONDS).any() and dates.dt.year().is_between(1678, 2261).all():
             dates = text.str.to_datetime(time_unit="ns", strict=False)
     except pl.exceptions.ComputeError:  # no format fits the first: 2024-99-99
-        return text.cast(pl.Int64, strict=False)
+        return pl.repeat(None, len(text), dtype=pl.Int64, eager=True).alias(text.name)
     return dates.dt.replace_time_zone(None)
 
 

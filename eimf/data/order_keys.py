@@ -6,24 +6,29 @@ import numpy as np
 import polars as pl
 
 from eimf.data.numbers import lost_digits
-from eimf.errors import DataError
+from eimf.errors import DataError, on_one_line
 
 _FIELD = "dataset.columns.order"
 _UNITS = ("ms", "us", "ns")
 """Of dates with a time, the finest last."""
+_PER_DAY = {None: 1, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
+"""Units in a day; None for dates without a time."""
 
 
 def join_orders(chunks: Sequence[pl.Series]) -> np.ndarray:
     """The sort keys of chunks, each a result of `exact_numbers`, as int64, uint64 or float64; 0 for a missing one.
 
-    Dates of different units become those of the finest, decimals their ranks. Raises DataError if integers of one chunk
-    would lose digits next to the numbers of another.
+    Dates of different units become those of the finest, decimals their ranks. Raises DataError if some chunks
+    have dates and others numbers, or if those of one would lose digits next to those of another.
     """
     kinds = {chunk.dtype for chunk in chunks if chunk.null_count() < len(chunk)}
+    if len({kind.is_temporal() for kind in kinds}) > 1:
+        raise DataError(_FIELD, "some parts of the events have dates and others numbers", "write all of them alike")
     decimals = [kind for kind in kinds if isinstance(kind, pl.Decimal)]
     if decimals:
         exact = pl.Decimal(38, max(kind.scale for kind in decimals))
-        return pl.concat([chunk.cast(exact) for chunk in chunks]).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+        numbers = pl.concat([_exact(chunk, exact) for chunk in chunks])
+        return numbers.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     dates = [kind for kind in kinds if kind in (pl.Date, pl.Datetime)]
     unit = _finest(dates)
     numbers = [_integers(chunk, unit) if dates else chunk for chunk in chunks]
@@ -42,11 +47,27 @@ def _finest(dates: Sequence[pl.DataType]) -> str | None:
 
 
 def _integers(dates: pl.Series, unit: str | None) -> pl.Series:
-    """Dates as integers, of this unit or as days."""
+    """Dates as integers, of this unit or as days. Raises DataError if 64 bits do not hold them."""
+    numbers = dates.to_physical().cast(pl.Int64, strict=False)
     if dates.null_count() == len(dates):
-        return dates.cast(pl.Int64, strict=False)
-    kind = pl.Datetime(unit) if unit else pl.Date  # type: ignore[arg-type]
-    return dates.cast(kind).to_physical().cast(pl.Int64)
+        return numbers
+    factor = _PER_DAY[unit] // _PER_DAY[dates.dtype.time_unit if isinstance(dates.dtype, pl.Datetime) else None]
+    most = (2**63 - 1) // factor
+    if not numbers.is_between(-most, most).all():
+        problem = f"column {dates.name!r}: dates that are too far from 1970 to be next to others in {unit}"
+        raise DataError(_FIELD, problem, "write all of them in the same unit")
+    return numbers * factor
+
+
+def _exact(numbers: pl.Series, kind: pl.Decimal) -> pl.Series:
+    """Numbers of one chunk as decimals. Raises DataError if these do not hold them."""
+    try:
+        if numbers.dtype.is_float():
+            raise pl.exceptions.InvalidOperationError("floats are rounded")
+        return numbers.cast(kind)
+    except pl.exceptions.PolarsError as error:
+        problem = f"numbers of type {numbers.dtype} next to others of type {kind} ({on_one_line(error)})"
+        raise DataError(_FIELD, problem, "write all of them alike") from error
 
 
 def _common(chunks: Sequence[pl.Series]) -> np.dtype:

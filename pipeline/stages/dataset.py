@@ -9,7 +9,7 @@ from eimf.config import CleaningSettings, DatasetSettings, SplitSettings, TextSe
 from eimf.store.artifact import Staging
 from pipeline.console import info
 from pipeline.recipe import Recipe
-from pipeline.stages.raw_files import raw_identity, resolve_files
+from pipeline.stages.raw_files import check_unchanged, raw_identity, resolve_files
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ def dataset_stage(recipe: Recipe) -> Stage:
     not there."""
     settings = recipe.dataset
     parts = {"cleaning": recipe.cleaning, "split": recipe.split, "text": recipe.text}
+    files = raw_identity(settings, recipe.folder)
     configuration = {
-        "files": raw_identity(settings, recipe.folder),
+        "files": files,
         "dataset": settings.model_dump(mode="json", exclude={"name", "format", "path", "interactions", "items"}),
         **{name: part.model_dump(mode="json") for name, part in parts.items()},
     }
-    build = partial(_build, settings, recipe.cleaning, recipe.split, recipe.text, recipe.folder)
+    build = partial(_build, settings, recipe.cleaning, recipe.split, recipe.text, recipe.folder, files)
     return Stage(1, "dataset", 4, (), configuration, build)
 
 
@@ -39,10 +40,12 @@ def _build(
     split: SplitSettings,
     text: TextSettings,
     folder: Path,
+    files: dict[str, str | None],
     artifacts: Artifacts,
     staging: Staging,
 ) -> Summary:
-    """Read, clean, number and split the raw files; print each notice. Returns the counts."""
+    """Read, clean, number and split the raw files; print each notice. Returns the counts. Raises DataError if they are
+    not those of the key, `files`, any more."""
     from eimf.data.order import Ties
     from eimf.data.prepare import prepare
     from eimf.data.read import item_columns, read_items, reader_of
@@ -63,6 +66,7 @@ def _build(
         text_columns=tuple(names),
         ties=Ties(settings.ties_seed if settings.ties == "shuffled" else None),
     )
+    check_unchanged(files, settings, folder)
     _write(ready, staging)
     summary = {**_counts(ready), "protocol": split.protocol, "format": raw.format.name, "notices": list(ready.notices)}
     _tell(ready, settings.ties)

@@ -41,6 +41,16 @@ def raw_identity(settings: DatasetSettings, folder: Path) -> dict[str, str | Non
     }
 
 
+def check_unchanged(identity: dict[str, str | None], settings: DatasetSettings, folder: Path) -> None:
+    """Raise DataError if the raw data is no longer what `identity`, an earlier result of `raw_identity`, says."""
+    now = raw_identity(settings, folder)
+    changed = [name for name in now if now[name] != identity[name]]
+    if changed:
+        field = _ITEMS if changed[0] == "items" and settings.items else _EVENTS if settings.interactions else _PATH
+        hint = "run the command again when nothing writes to them"
+        raise DataError(field, f"files with {changed[0]} changed while they were read", hint)
+
+
 def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
     """The files with events and items, and their formats. `dataset.path` has both; `dataset.interactions` and
     `dataset.items` take precedence. Relative paths start at `folder`.

@@ -1,5 +1,6 @@
 """Raw columns as order keys and times: counters, times and dates, to the last digit."""
 
+from datetime import date
 from decimal import Decimal
 
 import polars as pl
@@ -165,3 +166,30 @@ def test_keys_of_chunks_are_joined_without_the_loss_of_a_digit():
         joined(pl.Series([BIG + 1]), pl.Series([1.5]))
     with pytest.raises(DataError, match=r"integers below 0 and above 2\^63"):
         joined(pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Series([-3]))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "problem"),
+    [
+        (([date(2024, 1, 1)], [7]), "some parts of the events have dates and others numbers"),
+        (([7], [Decimal("1.5")], [None], [date(2024, 1, 1)]), "some parts of the events have dates and others numbers"),
+        (([Decimal("1.5")], [1.5]), r"numbers of type Float64 next to others of type Decimal"),
+        (([Decimal("1e37")], [Decimal("1e-9")]), r"numbers of type Decimal.* next to others of type Decimal.*scale=9"),
+    ],
+)
+def test_chunks_whose_orders_cannot_be_compared_are_refused(chunks, problem):
+    with pytest.raises(DataError, match=rf"dataset\.columns\.order: {problem}.*; write all of them alike"):
+        join_orders([pl.Series(chunk) for chunk in chunks])
+
+
+def test_dates_that_do_not_fit_the_finest_unit_are_refused(capfd):
+    last = pl.Series([253_402_300_799_000]).cast(pl.Datetime("ms"))  # the end of 9999; nanoseconds end in 2262
+    beyond = pl.Series([2**62]).cast(pl.Datetime("ms"))
+    for dates in (last, beyond):
+        with pytest.raises(DataError, match=r"too far from 1970 to be next to others in ns; .* the same unit"):
+            join_orders([dates, pl.Series([0]).cast(pl.Datetime("ns"))])
+    assert not capfd.readouterr().err  # polars would panic there
+
+
+def test_numbers_below_a_chunk_of_dates_are_no_dates():
+    assert exact_numbers(pl.Series("n", ["5", "7"]), "order", dates=True).to_list() == [None, None]
