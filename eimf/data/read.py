@@ -8,7 +8,7 @@ from typing import Any, Literal
 import polars as pl
 
 from eimf import schema
-from eimf.config import ColumnSettings, DatasetSettings, TableSettings
+from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, TableSettings
 from eimf.data.formats.base import Columns, Format
 from eimf.data.numbers import (
     as_order,
@@ -274,14 +274,24 @@ def text_of(values: pl.Series, setting: str) -> pl.Series:
         return text.set(text == "", None)
 
 
-def reader_of(format: Format, settings: DatasetSettings, bad_rows: BadRows) -> EventReader:
-    """How to read the events of these settings."""
+def reader_of(
+    format: Format, settings: DatasetSettings, cleaning: CleaningSettings, protocol: str = "leave-one-out"
+) -> EventReader:
+    """How to read the events of these settings. Ratings, event types and splits are read only if the cleaning or the
+    protocol of the split needs them: they may be missing or wrong otherwise."""
     in_order = format.file_order or settings.table.sequence_separator is not None
+    columns = chosen_columns(format, settings.columns)
+    columns = replace(
+        columns,
+        rating=None if cleaning.min_rating is None else columns.rating,
+        event_type=columns.event_type if cleaning.event_types else None,
+        split=columns.split if protocol == "given" else None,
+    )
     return EventReader(
         format,
-        chosen_columns(format, settings.columns),
+        columns,
         settings.table,
-        bad_rows,
+        cleaning.bad_rows,
         file_order=in_order if settings.file_order is None else settings.file_order,
         time_unit=settings.time_unit or format.time_unit,
         optional=frozenset(role for role in _OPTIONAL if getattr(settings.columns, role) is None),

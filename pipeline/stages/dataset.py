@@ -56,7 +56,7 @@ def _build(
     if raw.item_files:
         columns, names = item_columns(raw.item_format, raw.item_files, settings, text.columns)
         items = read_items(raw.item_format, raw.item_files, columns, names, settings.table)
-    events = reader_of(raw.format, settings, cleaning.bad_rows).read(raw.event_files)
+    events = reader_of(raw.format, settings, cleaning, split.protocol).read(raw.event_files)
     ready = prepare(
         events,
         items,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eimf.config import ColumnSettings, DatasetSettings, TableSettings
+from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, TableSettings
 from eimf.data import read
 from eimf.data.formats.table import TABLE_FORMAT as TABLE
 from eimf.data.source import open_source
@@ -24,7 +24,7 @@ from tests import world as planted
 def read_events(path, user, item, order, timestamp=None, bad_rows="stop") -> pl.DataFrame:
     """The events of a table, dates as the integers that they are sorted by."""
     columns = ColumnSettings(user=user, item=item, order=order, timestamp=timestamp)
-    reader = read.reader_of(TABLE, DatasetSettings(name="t", columns=columns), bad_rows)
+    reader = read.reader_of(TABLE, DatasetSettings(name="t", columns=columns), CleaningSettings(bad_rows=bad_rows))
     events = pl.concat(reader.read(open_source(path, "dataset.interactions").files))
     order = events["order"]
     keys = order.to_physical() if order.dtype.is_temporal() else order
@@ -294,3 +294,19 @@ def test_a_table_of_any_ids_and_times_reads_back_the_same_from_every_kind_of_fil
         frame = read_events(path, *names, None)
         columns = [frame[name].to_list() for name in ("row", "user_id", "item_id", "order")]
         assert list(zip(*columns, strict=True)) == [(number, *row) for number, row in enumerate(rows)], ending
+
+
+def test_ratings_event_types_and_splits_are_read_only_if_they_are_needed(tmp_path):
+    path = write(tmp_path / "e.parquet", rating=pa.array(["4", "", "good"]), kind=pa.array(["buy", None, "view"]))
+    columns = ColumnSettings(rating="rating", event_type="kind", split="no such column")
+    settings = DatasetSettings(name="t", columns=columns)
+
+    def columns_of(**cleaning) -> list[str]:
+        chosen = CleaningSettings(bad_rows="reject", **cleaning)
+        return next(read.reader_of(TABLE, settings, chosen).read(open_source(path, "f").files)).columns
+
+    assert columns_of() == ["file", "user_id", "item_id", "order"]
+    assert columns_of(min_rating=3, event_types=("buy",))[4:] == ["rating", "event_type"]
+    reader = read.reader_of(TABLE, settings, CleaningSettings(), "given")
+    with pytest.raises(DataError, match=r"dataset.columns.split: .* has no column 'no such column'"):
+        next(reader.read(open_source(path, "f").files))

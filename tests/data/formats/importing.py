@@ -36,7 +36,7 @@ def import_source(
     if files:
         chosen, names = item_columns(kind, files, settings, None)
         items = read_items(kind, files, chosen, names, settings.table)
-    events = reader_of(kind, settings, cleaning.bad_rows).read(kind.event_files(source))
+    events = reader_of(kind, settings, cleaning, split.protocol).read(kind.event_files(source))
     return prepare(events, items, cleaning=cleaning, split=split, text_columns=tuple(names))
 
 
