@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from eimf.config import DatasetSettings
 from eimf.data.formats.base import Format
@@ -72,9 +72,19 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
     if items is None and event_format.items_from_events:
         return RawData(event_format, event_files, event_format, event_files)
     if items is None:
-        return RawData(event_format, event_files, kind, kind.item_files(path) if path else ())
+        return _alike(RawData(event_format, event_files, kind, kind.item_files(path) if path else ()))
     known = kind.item_files(items) if kind.name != TABLE else ()
-    return RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files)
+    return _alike(RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files))
+
+
+def _alike(raw: RawData) -> RawData:
+    """The same. Raises DataError if the files of one table have different endings: one may be a copy of the other."""
+    for kind, files in ((raw.format, raw.event_files), (raw.item_format, raw.item_files)):
+        endings = {PurePosixPath(file.name).suffix.lower(): file.label for file in reversed(files)}
+        if kind.name == TABLE and len(endings) > 1:
+            problem = f"{' and '.join(sorted(endings.values()))} are in different formats"
+            raise DataError(files[0].field, problem, "name one of them, or write all parts of a table in one format")
+    return raw
 
 
 def files_identity(files: Sequence[RawFile]) -> str | None:

@@ -22,7 +22,7 @@ _BARE = (".inter", ".item")
 """Endings of files whose quotes are plain characters."""
 _PARQUET = (".parquet", ".pq")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
-_ENDINGS = [*_PARQUET, *_JSON_LINES, *_SEPARATORS]
+TABLE_ENDINGS = [*_PARQUET, *_JSON_LINES, *_SEPARATORS]
 
 
 def read_table(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
@@ -54,7 +54,7 @@ def _layout(file: RawFile, table: TableSettings, field: str) -> Layout:
     usual = _SEPARATORS.get(ending)
     separator = table.separator or usual
     if separator is None:
-        hint = f"use one of {', '.join(_ENDINGS)}, or set dataset.table.separator if it is delimited text"
+        hint = f"use one of {', '.join(TABLE_ENDINGS)}, or set dataset.table.separator if it is delimited text"
         raise DataError(field, f"{file.label} has the ending {ending!r}", hint)
     layout = Layout(separator, table.header, table.encoding, quoted=ending not in _BARE)
     if table.separator and usual and separator not in first_line(file, layout.encoding):
