@@ -60,6 +60,8 @@ class EventReader:
     """Which of `columns` are not read if no file has them: those that the format names, not the settings."""
     _has_dates: dict[str, bool] = field(default_factory=dict)
     """Whether a text column has dates, by its name: the first file's first value tells."""
+    _id_kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Whether ids are text or numbers, and in which file they are, by their setting: 007 and 7 are not the same."""
     _rows: int = 0
 
     def read(self, files: Sequence[RawFile]) -> Iterator[pl.DataFrame]:
@@ -117,8 +119,8 @@ class EventReader:
         columns = self.columns
         typed = {
             schema.FILE: pl.repeat(file, len(raw), dtype=pl.String, eager=True),
-            schema.USER_ID: ids_of(raw[columns.user], "dataset.columns.user"),
-            schema.ITEM_ID: ids_of(raw[columns.item], "dataset.columns.item"),
+            schema.USER_ID: self._ids(raw[columns.user], "dataset.columns.user", file),
+            schema.ITEM_ID: self._ids(raw[columns.item], "dataset.columns.item", file),
         }
         typed |= self._times(raw, row)
         if columns.rating is not None:
@@ -128,6 +130,16 @@ class EventReader:
             if column is not None:
                 typed[name] = ids_of(raw[column], f"dataset.columns.{name}")
         return pl.DataFrame(typed)
+
+    def _ids(self, values: pl.Series, setting: str, file: str) -> pl.Series:
+        """Ids as text. Raises DataError if other files have them in another kind of type."""
+        if values.null_count() < len(values):
+            kind = "numbers" if values.dtype.is_numeric() else "text"
+            first, first_file = self._id_kinds.setdefault(setting, (kind, file))
+            if kind != first:
+                problem = f"column {values.name!r} holds {first} in {first_file} and {kind} in {file}"
+                raise DataError(setting, problem, "write the ids of all files in one type")
+        return ids_of(values, setting)
 
     def _times(self, raw: pl.DataFrame, row: int) -> dict[str, pl.Series]:
         """The order, and the time if there is one."""
