@@ -15,7 +15,7 @@ from pyarrow import csv as arrow_csv
 
 from eimf.config import TableSettings
 from eimf.data.formats.base import CHUNK_ROWS, Reader, choose_columns
-from eimf.data.quotes import FIX, Dialect, long_fields, find_dialect, first_problem, likely_separator, malformed
+from eimf.data.quotes import FIX, Dialect, find_dialect, first_problem, likely_separator, long_fields, malformed
 from eimf.data.source import RawFile
 from eimf.data.text_file import BLOCK, LONGEST, STAND_IN, Layout, TextFile
 from eimf.errors import on_one_line

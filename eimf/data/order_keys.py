@@ -27,8 +27,8 @@ def join_orders(chunks: Sequence[pl.Series]) -> np.ndarray:
     decimals = [kind for kind in kinds if isinstance(kind, pl.Decimal)]
     if decimals:
         exact = pl.Decimal(38, max(kind.scale for kind in decimals))
-        numbers = pl.concat([_exact(chunk, exact) for chunk in chunks])
-        return numbers.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+        joined = pl.concat([_exact(chunk, exact) for chunk in chunks])
+        return joined.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     dates = [kind for kind in kinds if kind in (pl.Date, pl.Datetime)]
     unit = _finest(dates)
     numbers = [_integers(chunk, unit) if dates else chunk for chunk in chunks]
