@@ -152,13 +152,9 @@ REMOVED = pa.schema(
         (ITEM_ID, pa.string()),
     ]
 )
-"""dataset/removed: every row of the raw files that was left out, by its 0-based row, with the step and the reason."""
-
-REJECTED = pa.schema(
-    [(FILE, pa.string()), (ROW, pa.int64()), (USER_ID, pa.string()), (ITEM_ID, pa.string()), (REASON, pa.string())]
-)
-"""dataset/rejected: rows of the raw files (`interactions` or `items`) that were left out, by their 0-based row, and
-why."""
+"""dataset/removed: every row of the raw files that was left out, with the step and the reason. `file` is `interactions`
+or `items`, of several files with the name (`interactions: a.csv`); `row` counts from 0 within the file, below a header;
+of a file with a sequence in each row, it counts events."""
 
 CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa.float32())])
 """clusters/clusters: each user's cluster and the cosine similarity of the user's vector to its centroid; -1 and 0 for a

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from datetime import date
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -162,7 +163,14 @@ def _parse(text: bytes, field: str, source: str) -> dict[str, Any]:
         raise SettingError(field, f"{source} {_DEPTH_PROBLEM}", _DEPTH_HINT) from error
     if _too_deep(values):
         raise SettingError(field, f"{source} {_DEPTH_PROBLEM}", _DEPTH_HINT)
-    return values
+    return {name: _dates_as_text(value) for name, value in values.items()}
+
+
+def _dates_as_text(value: Any) -> Any:
+    """`value` with each date of TOML, which has no quotes, as a setting takes it: in quotes."""
+    if isinstance(value, dict):
+        return {name: _dates_as_text(part) for name, part in value.items()}
+    return value.isoformat() if isinstance(value, date) else value
 
 
 _MAX_DEPTH = 16
@@ -216,7 +224,7 @@ def _value(text: str) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # text without quotes, or a value that no setting takes
         return text
-    return text if _too_deep(value) else value
+    return text if isinstance(value, date) or _too_deep(value) else value
 
 
 def _setting_error(field: str, first: ErrorDetails, source: str) -> SettingError:

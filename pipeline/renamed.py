@@ -1,8 +1,6 @@
 """Settings that were renamed, so that an old recipe's error says what to write."""
 
 RENAMED = {
-    "dataset.bad_rows": "cleaning.bad_rows",
-    "dataset.min_events": "cleaning.min_events",
     "heads.align_items": "heads.alignment.items",
     "heads.align_users": "heads.alignment.users",
     "heads.gate": "heads.require_gain",
@@ -26,6 +24,8 @@ RENAMED = {
     "typical.min_history": "cluster.min_typical_history",
 }
 """New name by old name, since 0.2."""
+RENAMED_IN_0_4 = {"dataset.bad_rows": "cleaning.bad_rows", "dataset.min_events": "cleaning.min_events"}
+"""The same, since 0.4."""
 CONSTANT = {
     "heads.contrast_items",
     "heads.neighbours",
@@ -43,6 +43,8 @@ def renamed_hint(name: str, value: object) -> str | None:
     """What to write instead of the unknown setting or section `name`, if it was renamed."""
     if name in CONSTANT:
         return "leave it out: it is a constant since 0.2"
+    if name in RENAMED_IN_0_4:
+        return f"renamed in 0.4: use {RENAMED_IN_0_4[name]}"
     parts = [f"{name}.{part}" for part in value] if isinstance(value, dict) else []
     new = [RENAMED[old] for old in parts if old in RENAMED] or [RENAMED[old] for old in (name,) if old in RENAMED]
     return f"renamed in 0.2: use {', '.join(new)}" if new else None

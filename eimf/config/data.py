@@ -1,7 +1,6 @@
 """Settings of the raw data: files, columns, cleaning, the split, and the text of an item."""
 
 import re
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -16,8 +15,6 @@ _EARLIEST, _LATEST = -1e11, 1e12
 
 
 def _check_time(value: object) -> object:
-    if isinstance(value, date):  # TOML has dates of its own
-        value = value.isoformat()
     is_time = isinstance(value, int | float) and not isinstance(value, bool) and _EARLIEST <= value <= _LATEST
     if not (is_time or (isinstance(value, str) and re.fullmatch(_DATE, value))):
         hint = "write a date such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970"
@@ -58,13 +55,14 @@ class TableSettings(HashedSettings):
     """How the text files of a table are written. Ignored by Parquet files and by formats that know it."""
 
     separator: str | None = Field(default=None, min_length=1, max_length=8)
-    """Between fields; by default, and in .csv and .tsv files without it, a comma in .csv and a tab in .tsv files."""
+    """What separates fields. By default a comma in .csv and a tab in .tsv files, and so in those that lack this one."""
     header: Names | None = None
     """Names of the columns of the events, for files without a header. An item table has one."""
     encoding: str = "utf-8"
     """Of the text, as Python names it, such as latin-1."""
     date_format: str | None = None
-    """How dates are written, such as "%d/%m/%Y %H:%M"; by default as in ISO 8601."""
+    """How dates are written, such as "%d/%m/%Y %H:%M"; by default as in ISO 8601. Columns of numbers are read as
+    numbers all the same."""
     sequence_separator: str | None = Field(default=None, min_length=1, max_length=8)
     """For tables with one user per row: what separates the items in the item column, in order. A column of lists needs
     none."""
@@ -86,8 +84,8 @@ class DatasetSettings(HashedSettings):
     `events/*.parquet`; also inside a zip file (`data.zip/events.csv`), and compressed (.gz, .zst). `asset:NAME/FILE`
     for an embedded one."""
     items: str | None = None
-    """Item table: the same. Without one, items are those of the events and have no text: enough for the preset
-    plain."""
+    """Item table, named in the same way. Without one, the items are those of the events and have no text: enough for
+    the preset plain."""
     columns: ColumnSettings = ColumnSettings()
     """Names of the columns."""
     table: TableSettings = TableSettings()
@@ -108,9 +106,10 @@ class CleaningSettings(HashedSettings):
     """Which rows are used. The steps are taken in this order, and every removed row is counted with its step."""
 
     bad_rows: Literal["stop", "reject"] = "stop"
-    """stop: a bad row is an error. reject: bad rows are left out. Bad rows are events that are repeated, lack an id or
-    a usable time, rating or event type, or have an unknown item, and rows of the item table that lack an id or repeat
-    one (the first is kept)."""
+    """stop: a bad row is an error. reject: bad rows are left out. Bad rows are events that are repeated, have an
+    unknown item or an id of more than 1000 bytes, or lack an id or a usable order, time, rating, event type or split
+    (of those columns that are needed), and rows of the item table that lack an id or repeat one (the first is
+    kept)."""
     event_types: Names = ()
     """Values of `columns.event_type` that are used; by default all."""
     min_rating: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None

@@ -19,26 +19,34 @@ import numpy as np
 from eimf.config import CleaningSettings
 from eimf.data.core import iterated_core
 from eimf.data.event_log import EventLog
-from eimf.data.order import Ties, sort_log, user_blocks
+from eimf.data.order import SortedEvents, Ties, sort_log
 from eimf.data.reasons import Reason
 from eimf.data.times import seconds_of
 from eimf.errors import SettingError
 
 
-def clean(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings, ties: Ties) -> np.ndarray:
-    """The rows of the events that are used, user by user in order, [S] int64; `log.reason` of the others says why not.
+def clean(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings, ties: Ties) -> SortedEvents:
+    """The events that are used, user by user in order; `log.reason` of the others says why not.
 
     `known_items` [N] bool: items with a row in the item table; None without one. Raises SettingError if a setting needs
     a column that the log lacks.
     """
     mark_rows(log, known_items, settings)
-    rows = sort_log(log, ties)
-    for block in user_blocks(log.user[rows]):
-        _mark_within_users(log, rows[block], settings)
-    rows = _kept(log, rows)
-    lost = iterated_core(log.user[rows], log.item[rows], settings.min_events, settings.min_item_events)
-    log.reason[rows] = lost
-    return _kept(log, rows)
+    events = sort_log(log, ties)
+    within_users = np.zeros(len(events), np.uint8)
+    for block in events.blocks():
+        _mark_within_users(log, events[block], within_users[block], settings)
+    events = _keep(log, events, within_users)
+    return _keep(log, events, iterated_core(events.user, events.item, settings.min_events, settings.min_item_events))
+
+
+def _keep(log: EventLog, events: SortedEvents, reason: np.ndarray) -> SortedEvents:
+    """The events without a reason [S] against them; that of the others is noted in the log."""
+    kept = reason == Reason.KEPT
+    if kept.all():
+        return events
+    log.reason[events.rows[~kept]] = reason[~kept]
+    return events[kept]
 
 
 def mark_rows(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings) -> None:
@@ -84,26 +92,31 @@ def _needs(setting: str, column: str) -> SettingError:
     return SettingError(f"cleaning.{setting}", problem, f"name the column in dataset.columns.{column}, or leave it out")
 
 
-def _mark_within_users(log: EventLog, rows: np.ndarray, settings: CleaningSettings) -> None:
-    """Steps 7 to 9 for sorted events of whole users."""
-    user, item, order = log.user[rows], log.item[rows], log.order[rows]
-    tied = np.flatnonzero((user[1:] == user[:-1]) & (order[1:] == order[:-1]))
-    if len(tied):
-        tied = np.union1d(tied, tied + 1)
-        repeated = tied[~_is_first(item[tied], order[tied], user[tied])]
-        log.reason[rows[repeated]] = Reason.REPEATED
-        rows = _kept(log, rows)
+def _mark_within_users(log: EventLog, events: SortedEvents, reason: np.ndarray, settings: CleaningSettings) -> None:
+    """Steps 7 to 9 for events of whole users; `reason` [S] is changed."""
+    _mark_repeated(log, events, reason)
     if settings.duplicates != "keep":
-        by_preference = rows[::-1] if settings.duplicates == "last" else rows
-        further = ~_is_first(log.item[by_preference], log.user[by_preference])
-        log.reason[by_preference[further]] = Reason.DUPLICATE
-        rows = _kept(log, rows)
+        left = np.flatnonzero(reason == Reason.KEPT)
+        left = left[::-1] if settings.duplicates == "last" else left
+        reason[left[~_is_first(events.item[left], events.user[left])]] = Reason.DUPLICATE
     if settings.max_events is not None:
-        _, begin, count = np.unique(log.user[rows], return_index=True, return_counts=True)
+        left = np.flatnonzero(reason == Reason.KEPT)
+        _, begin, count = np.unique(events.user[left], return_index=True, return_counts=True)
         too_long = np.repeat(count > settings.max_events, count)
         if settings.long_histories == "cut":
-            too_long &= np.arange(len(rows)) < np.repeat(begin + count - settings.max_events, count)
-        log.reason[rows[too_long]] = Reason.LONG_HISTORY
+            too_long &= np.arange(len(left)) < np.repeat(begin + count - settings.max_events, count)
+        reason[left[too_long]] = Reason.LONG_HISTORY
+
+
+def _mark_repeated(log: EventLog, events: SortedEvents, reason: np.ndarray) -> None:
+    """Step 7: repeated events have the same moment, but not if one is for training and one for the test."""
+    if log.split is not None:
+        reason[~_is_first(events.item, log.order[events.rows], events.user)] = Reason.REPEATED
+        return
+    tied = np.flatnonzero(events.moment[1:] == events.moment[:-1])
+    if len(tied):
+        tied = np.union1d(tied, tied + 1)
+        reason[tied[~_is_first(events.item[tied], events.moment[tied])]] = Reason.REPEATED
 
 
 def _is_first(*keys: np.ndarray) -> np.ndarray:
@@ -113,19 +126,3 @@ def _is_first(*keys: np.ndarray) -> np.ndarray:
     first = np.ones(len(order), bool)
     first[order[1:][same]] = False
     return first
-
-
-def _kept(log: EventLog, rows: np.ndarray) -> np.ndarray:
-    kept = log.reason[rows] == Reason.KEPT
-    return rows if kept.all() else rows[kept]
-
-
-def tied_share(log: EventLog, rows: np.ndarray) -> float:
-    """Share of neighbors (two events of a user, one after the other) with the same order; `rows` are from `clean`."""
-    neighbors = tied = 0
-    for block in user_blocks(log.user[rows]):
-        user, order = log.user[rows[block]], log.order[rows[block]]
-        same_user = user[1:] == user[:-1]
-        neighbors += int(same_user.sum())
-        tied += int((same_user & (order[1:] == order[:-1])).sum())
-    return tied / neighbors if neighbors else 0.0

@@ -15,6 +15,7 @@ from eimf.errors import DataError
 _FIELD = "dataset.interactions"
 _SAME_IDS = "name the columns that hold the same ids in dataset.columns.item and dataset.columns.item_key"
 _LAST = len(Reason)
+_BLOCK_ROWS = 1 << 20
 
 
 def step_rows(log: EventLog) -> Iterator[tuple[str, str, str, int, int, int, int]]:
@@ -44,27 +45,33 @@ def _last_reason(column: np.ndarray, reason: np.ndarray, count: int) -> np.ndarr
 
 
 def removed_table(log: EventLog) -> pa.Table:
-    """`schema.REMOVED` of all events that were left out."""
+    """`schema.REMOVED` of all events that were left out, in blocks: a column of text holds at most 2 GiB in one."""
     rows = np.flatnonzero(log.reason)
+    ids = log.user_ids.to_arrow().cast(pa.string()), log.item_ids.to_arrow().cast(pa.string())
+    starts = range(0, max(len(rows), 1), _BLOCK_ROWS)
+    return pa.concat_tables([_removed_rows(log, rows[start : start + _BLOCK_ROWS], *ids) for start in starts])
+
+
+def _removed_rows(log: EventLog, rows: np.ndarray, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
     names = [f"interactions: {file.name}" if len(log.files) > 1 else "interactions" for file in log.files]
     firsts = np.array([file.first for file in log.files] or [0])
     file = np.searchsorted(firsts, rows, side="right") - 1
     reason = log.reason[rows]
     columns = {
-        schema.FILE: _texts(names or ["interactions"], file),
+        schema.FILE: _texts(pa.array(names or ["interactions"]), file),
         schema.ROW: rows - firsts[file],
-        schema.USER_ID: _texts(log.user_ids.to_list(), log.user[rows]),
-        schema.ITEM_ID: _texts(log.item_ids.to_list(), log.item[rows]),
-        schema.STEP: _texts([one.step for one in Reason], reason),
-        schema.REASON: _texts([one.text for one in Reason], reason),
+        schema.USER_ID: _texts(user_ids, log.user[rows]),
+        schema.ITEM_ID: _texts(item_ids, log.item[rows]),
+        schema.STEP: _texts(pa.array([one.step for one in Reason]), reason),
+        schema.REASON: _texts(pa.array([one.text for one in Reason]), reason),
     }
     return pa.table([columns[name] for name in schema.REMOVED.names], schema=schema.REMOVED)
 
 
-def _texts(values: list[str], index: np.ndarray) -> pa.Array:
+def _texts(values: pa.Array, index: np.ndarray) -> pa.Array:
     """The value at each index; null at -1."""
     indices = pa.array(index.astype(np.int32), mask=index < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string())).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(indices, values).cast(pa.string())
 
 
 def stop_on_bad_rows(log: EventLog, known_ids: pl.Series) -> None:
@@ -116,7 +123,7 @@ def _describe(log: EventLog, row: int) -> str:
     file, number = log.row_in_file(row)
     where = f"row {number + 1} below the header" + (f" of {file}" if len(log.files) > 1 else "")
     if log.reason[row] == Reason.LONG_ID:
-        return f"{where}, with an id of more than {LONGEST_ID} characters"
+        return f"{where}, with an id of more than {LONGEST_ID} bytes"
     user, item = (
         repr(ids[int(column[row])]) if column[row] >= 0 else "None"
         for ids, column in ((log.user_ids, log.user), (log.item_ids, log.item))

@@ -74,19 +74,14 @@ def reader_of_layout(layout: Layout) -> Reader:
 
 def first_line(file: RawFile, encoding: str = "latin-1") -> str:
     """The first line of a file without its end, as much of it as is in the first 4 KiB: to recognize a format by."""
-    return next(iter(_first_text(file, encoding).splitlines()), "")
+    return next(iter(file.first_bytes(_START).decode(encoding, "replace").splitlines()), "")
 
 
 def first_lines(file: RawFile) -> list[str]:
     """The lines in the first 4 KiB of a file, without the last one if it goes on, one character per byte."""
-    text = _first_text(file, "latin-1")
+    text = file.first_bytes(_START).decode("latin-1")
     lines = text.splitlines()
     return lines[:-1] if len(text) == _START else lines
-
-
-def _first_text(file: RawFile, encoding: str) -> str:
-    with file.open() as stream:
-        return stream.read(_START).removeprefix(codecs.BOM_UTF8).decode(encoding, "replace")
 
 
 def _header(text: TextFile) -> list[str]:

@@ -3,8 +3,8 @@
 Shapes: E rows of all raw files, in their order.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -44,7 +44,7 @@ class EventLog:
     event_type: np.ndarray | None = None
     event_types: pl.Series | None = None
     split: np.ndarray | None = None
-    files: tuple[RawFileRows, ...] = field(default=())
+    files: tuple[RawFileRows, ...] = ()
 
     def __len__(self) -> int:
         return len(self.user)
@@ -61,10 +61,10 @@ class EventLog:
         return files[-1].name, row - files[-1].first
 
 
-def read_log(chunks: Iterable[pl.DataFrame], on_rows: Callable[[int], None] = lambda _: None) -> EventLog:
-    """The log of typed chunks, which have the columns of `eimf.data.read.typed_events`. `on_rows` is called with the
-    number of rows of each chunk. Raises DataError if the sort keys of the chunks do not go together."""
-    return _Builder().read(chunks, on_rows)
+def read_log(chunks: Iterable[pl.DataFrame]) -> EventLog:
+    """The log of typed chunks, which have the columns that `eimf.data.read.EventReader` gives them. Raises DataError if
+    the sort keys of the chunks do not go together."""
+    return _Builder().read(chunks)
 
 
 class _Builder:
@@ -77,10 +77,9 @@ class _Builder:
         self._files: list[RawFileRows] = []
         self._rows = 0
 
-    def read(self, chunks: Iterable[pl.DataFrame], on_rows: Callable[[int], None]) -> EventLog:
+    def read(self, chunks: Iterable[pl.DataFrame]) -> EventLog:
         for chunk in chunks:
             self._add(chunk)
-            on_rows(len(chunk))
         user_ids, users = rank_ids(self._user.ids())
         item_ids, items = rank_ids(self._item.ids())
         types = self._event_type.ids() if schema.EVENT_TYPE in self._columns else None
@@ -109,7 +108,7 @@ class _Builder:
         self._append("user", self._user.add(_usable_ids(chunk[schema.USER_ID])))
         self._append("item", self._item.add(_usable_ids(chunk[schema.ITEM_ID])))
         self._append("reason", _reasons(chunk))
-        if schema.TIMESTAMP in chunk.columns and chunk[schema.TIMESTAMP].dtype != pl.Null:
+        if schema.TIMESTAMP in chunk.columns:
             self._append(schema.TIMESTAMP, chunk[schema.TIMESTAMP].cast(pl.Float64).to_numpy())
         if schema.RATING in chunk.columns:
             self._append(schema.RATING, chunk[schema.RATING].cast(pl.Float32).to_numpy())

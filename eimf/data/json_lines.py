@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eimf.config import TableSettings
-from eimf.data.formats.base import CHUNK_ROWS, Reader, first_bytes
+from eimf.data.formats.base import CHUNK_ROWS, Reader
 from eimf.data.python_literals import literal_to_json, literals_to_json
 from eimf.data.source import RawFile
 from eimf.errors import DataError, on_one_line
@@ -107,7 +107,7 @@ def json_fields(file: RawFile, field: str) -> list[str]:
 
 def first_fields(file: RawFile) -> set[str]:
     """Names of the fields in a file's first line; empty if it is neither JSON nor a Python dictionary."""
-    line = first_bytes(file, _FIRST).partition(b"\n")[0]
+    line = file.first_bytes(_FIRST).partition(b"\n")[0]
     for syntax in (_JSON, _LITERAL):
         try:
             return set(json.loads(syntax.line_to_json(line)))

@@ -7,9 +7,12 @@ import polars as pl
 
 from eimf import schema
 from eimf.data.event_log import EventLog
+from eimf.data.order import SortedEvents
+from eimf.data.reasons import Reason
 
 _NOTHING = ("nan", "null", "none", "n/a", "<na>", "nat", "\\n", "undefined")
 """What programs write for a missing value, in lower case."""
+_LONGEST_NOTHING = max(map(len, _NOTHING))
 _FLOAT = r"^-?(\d(\.\d+)?[eE]\+\d+|\d{16,}\.0)$"
 """What programs write for a float of an id that had 16 digits or more."""
 _BANDS = {
@@ -24,17 +27,18 @@ _YEAR_5000 = 95_617_584_000
 _SHOWN = 40
 
 
-def event_notices(log: EventLog, rows: np.ndarray) -> Iterator[str]:
-    """Lines about the used `rows` of the log."""
-    for column, ids, kind in ((log.user, log.user_ids, "user"), (log.item, log.item_ids, "item")):
-        counts = np.bincount(column[rows], minlength=len(ids))
-        used = ids.filter(pl.Series(counts > 0))
-        yield from _outer_spaces(used, kind)
-        yield from _names_of_nothing(used, counts[counts > 0], kind)
-        yield from _floats(used, kind)
-    yield from _mixed_units(log.order[rows], "dataset.columns.order")
+def event_notices(log: EventLog, used: SortedEvents) -> Iterator[str]:
+    """Lines about the used events of the log."""
+    for column, ids, kind in ((used.user, log.user_ids, "user"), (used.item, log.item_ids, "item")):
+        counts = np.bincount(column, minlength=len(ids))
+        present = ids.filter(pl.Series(counts > 0))
+        yield from _outer_spaces(present, kind)
+        yield from _names_of_nothing(present, counts[counts > 0], kind)
+        yield from _floats(present, kind)
+    kept = log.reason == Reason.KEPT
+    yield from _mixed_units(log.order[kept], "dataset.columns.order")
     if log.timestamp is not None:
-        yield from _far_future(log.timestamp[rows])
+        yield from _far_future(log.timestamp[kept])
 
 
 def item_notices(items: pl.DataFrame) -> Iterator[str]:
@@ -46,7 +50,9 @@ def item_notices(items: pl.DataFrame) -> Iterator[str]:
 
 
 def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
-    spaced = ids.filter((ids.str.head(1).str.strip_chars() == "") | (ids.str.tail(1).str.strip_chars() == ""))
+    spaced = ids.filter(ids.str.strip_chars() != ids)
+    if spaced.is_empty():
+        return
     bare = spaced.str.strip_chars()
     others = bare.is_in(ids.implode()) | bare.is_duplicated()
     twins = spaced.filter(others).sort()
@@ -55,13 +61,15 @@ def _outer_spaces(ids: pl.Series, kind: str) -> Iterator[str]:
 
 
 def _names_of_nothing(ids: pl.Series, counts: np.ndarray, kind: str) -> Iterator[str]:
-    for place in np.flatnonzero(ids.str.to_lowercase().is_in(_NOTHING).to_numpy()):
+    short = np.flatnonzero((ids.str.len_bytes() <= _LONGEST_NOTHING).to_numpy())
+    for place in short[ids.gather(short).str.to_lowercase().is_in(_NOTHING).to_numpy()]:
         events = f"{counts[place]} events have the {kind} id {ids[int(place)]!r}"
         yield f"{events}: leave them out if it stands for a missing id"
 
 
 def _floats(ids: pl.Series, kind: str) -> Iterator[str]:
-    floats = ids.filter(ids.str.contains(_FLOAT)).sort()
+    likely = ids.filter(ids.str.contains("+", literal=True) | ids.str.ends_with(".0"))
+    floats = likely.filter(likely.str.contains(_FLOAT)).sort()
     if len(floats):
         yield f"{len(floats)} {kind} ids look like rounded numbers, such as {_short(floats[0])}: write all their digits"
 

@@ -7,26 +7,28 @@ import polars as pl
 from eimf.errors import DataError, on_one_line
 
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}"
-_ZONE = r"(Z|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
+_ZONE_OF_DATE = r"^.{10}.*(Z|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
 _MORE_THAN_MICROSECONDS = r"\.\d{7,}"
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DAY = 86400.0
 
 
-def exact_numbers(values: pl.Series, field: str, *, dates: bool | None = None, form: str | None = None) -> pl.Series:
+def exact_numbers(values: pl.Series, field: str, *, first: str | None = None, form: str | None = None) -> pl.Series:
     """Integers, decimals, floats or dates; null for a missing value and for one that is neither number nor date.
 
     Text of integers becomes Int64 or UInt64. Text of dates in ISO 8601 becomes UTC (assumed if it names no zone), in
-    nanoseconds if one has more than six decimals, otherwise in microseconds. `dates` tells whether text holds dates; by
-    default the first value does. `form` is how dates are written, as for strptime. Raises DataError on other types.
+    nanoseconds if one has more than six decimals, otherwise in microseconds. The `first` text of a column, by default
+    that of `values`, tells whether it holds dates, and with or without a zone. `form` is how dates are written, as for
+    strptime, if not as in ISO 8601. Raises DataError on other types.
     """
     kind = values.dtype
     if kind == pl.Null:
         return values.cast(pl.Int64)
-    if kind == pl.String and form is not None:
-        return _dates_of_form(values, form, field)
     if kind == pl.String:
-        return _dates(values) if (first_is_date(values) if dates is None else dates) else _numbers(values)
+        first = first_text(values) if first is None else first
+        if first is None or not _is_date(first, field, form):
+            return _numbers(values)
+        return _dates(values, first) if form is None else _dates_of_form(values, form, field)
     if kind.is_float():
         return values.set(~values.is_finite(), None)
     if kind == pl.UInt64:
@@ -39,10 +41,18 @@ def exact_numbers(values: pl.Series, field: str, *, dates: bool | None = None, f
     raise DataError(field, problem, "name a column of numbers, of dates, or of text that holds them")
 
 
-def first_is_date(values: pl.Series) -> bool:
-    """True if the first text is a date in ISO 8601."""
-    first = values.drop_nulls().head(1).to_list()
-    return bool(first) and re.match(_ISO_DATE, first[0]) is not None
+def first_text(values: pl.Series) -> str | None:
+    """The first text of a column; None if there is none."""
+    texts = values.drop_nulls().head(1).to_list() if values.dtype == pl.String else []
+    return texts[0] if texts else None
+
+
+def _is_date(text: str, field: str, form: str | None) -> bool:
+    """Whether it is a date, in ISO 8601 or of this form; with a form, also if it is no number."""
+    if form is None:
+        return re.match(_ISO_DATE, text) is not None
+    is_number = pl.Series([text]).cast(pl.Float64, strict=False).null_count() == 0
+    return not is_number or _dates_of_form(pl.Series([text]), form, field).null_count() == 0
 
 
 def _numbers(text: pl.Series) -> pl.Series:
@@ -60,14 +70,33 @@ def _numbers(text: pl.Series) -> pl.Series:
     return numbers.set(~numbers.is_finite(), None)
 
 
-def _dates(text: pl.Series) -> pl.Series:
+def _dates(text: pl.Series, first: str) -> pl.Series:
+    """Dates that are written like `first`: polars chooses a pattern for each series, so the chunks of a column could
+    have different ones."""
+    dates = _parsed(text)
+    if dates.null_count() < len(dates) and not _is_alike(text[int(dates.is_not_null().arg_max() or 0)], first):
+        has_zone = text.str.contains(_ZONE_OF_DATE)
+        alike = text.str.contains(_ISO_DATE) & (has_zone if _has_zone(first) else ~has_zone)
+        dates = _parsed(text.set(~alike, None))
+    return dates
+
+
+def _parsed(text: pl.Series) -> pl.Series:
     try:
         dates = text.str.to_datetime(time_unit="us", strict=False)
         if text.str.contains(_MORE_THAN_MICROSECONDS).any() and dates.dt.year().is_between(1678, 2261).all():
             dates = text.str.to_datetime(time_unit="ns", strict=False)
-    except pl.exceptions.ComputeError:  # no format fits the first: 2024-99-99
-        return pl.repeat(None, len(text), dtype=pl.Int64, eager=True).alias(text.name)
+    except pl.exceptions.ComputeError:  # no pattern fits: 2024-99-99
+        return pl.repeat(None, len(text), dtype=pl.Datetime("us"), eager=True)
     return dates.dt.replace_time_zone(None)
+
+
+def _has_zone(date: str) -> bool:
+    return re.search(_ZONE_OF_DATE, date) is not None
+
+
+def _is_alike(date: str, first: str) -> bool:
+    return re.match(_ISO_DATE, date) is not None and _has_zone(date) == _has_zone(first)
 
 
 def _dates_of_form(text: pl.Series, form: str, field: str) -> pl.Series:
@@ -136,28 +165,27 @@ def lost_digits(kind: pl.DataType) -> str:
     return f"floats of {'2^24' if kind == pl.Float32 else '2^53'} or more have lost digits"
 
 
-def check_usable(values: pl.Series, numbers: pl.Series, field: str, first_row: int = 0) -> None:
-    """Raise DataError with the first value that is not a number, and the reason, if there is one. `first_row` is the
-    row of the first value in its file."""
+def check_usable(
+    values: pl.Series, numbers: pl.Series, field: str, *, first: str | None = None, row: int = 0, file: str = ""
+) -> None:
+    """Raise DataError with the first value that is not a number, and the reason, if there is one. `first` is as for
+    `exact_numbers`; `row` is that of the first value in its `file`, which is named if it is one of several."""
     bad = numbers.is_null()
     if not bad.any():
         return
-    row = int(bad.arg_max() or 0)
-    reason, hint = _reason(values, row)
-    problem = f"column {values.name!r}, row {first_row + row + 1} below the header: {reason}"
+    place = int(bad.arg_max() or 0)
+    reason, hint = _reason(values[place], first_text(values) if first is None else first)
+    where = f"row {row + place + 1} below the header" + (f" of {file}" if file else "")
+    problem = f"column {values.name!r}, {where}: {reason}"
     raise DataError(field, problem, f'{hint}, or set cleaning.bad_rows="reject" to leave such rows out')
 
 
-def _reason(values: pl.Series, row: int) -> tuple[str, str]:
-    """Why a value is not a number, and the hint."""
-    value = values[row]
-    # Only texts: polars panics on times that Python does not have.
-    first = values.drop_nulls().head(1).to_list() if values.dtype == pl.String else []
-    if not isinstance(value, str) or not first_is_date(values) or value == first[0]:
+def _reason(value: object, first: str | None) -> tuple[str, str]:
+    """Why a value is not a number, and the hint. `first` is the first text of its column."""
+    if not isinstance(value, str) or first is None or not re.match(_ISO_DATE, first) or value == first:
         hint = "name a column without gaps of counters, of times in seconds, or of dates such as 2026-01-31T12:00:00"
         return f"{value!r} is neither a number nor a date", hint
-    zones = [re.search(_ZONE, text[10:]) is not None for text in (value, first[0])]
-    if not re.match(_ISO_DATE, value) or zones[0] == zones[1]:
-        return f"{value!r} is not a date, or is not written like {first[0]!r} in the first row", "write all dates alike"
-    has, other = ("a zone", "none") if zones[0] else ("no zone", "one")
+    if not re.match(_ISO_DATE, value) or _has_zone(value) == _has_zone(first):
+        return f"{value!r} is not a date, or is not written like {first!r} in the first row", "write all dates alike"
+    has, other = ("a zone", "none") if _has_zone(value) else ("no zone", "one")
     return f"{value!r} has {has}, the first row has {other}", "write a zone in every row, or in none"

@@ -25,20 +25,59 @@ class Ties:
     seed: int | None = None
 
 
-def sort_log(log: EventLog, ties: Ties) -> np.ndarray:
-    """The rows of the events without a reason against them, user by user in order, [S] int64. A user's events are
-    sorted by split, if there is one, then by `order`; ties by the row, or by a hash of user, item, order and seed."""
+@dataclass(frozen=True)
+class SortedEvents:
+    """Events user by user in order: `rows` [S] int64 of the log; `user` and `item` [S] int32 as in the log; `moment`
+    [S] int32 ascends, and is the same for two events of a user with the same order, and for no others."""
+
+    rows: np.ndarray
+    user: np.ndarray
+    item: np.ndarray
+    moment: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice | np.ndarray) -> "SortedEvents":
+        return SortedEvents(self.rows[part], self.user[part], self.item[part], self.moment[part])
+
+    def blocks(self, size: int = _PARTITION_ROWS) -> Iterator[slice]:
+        """Slices of whole users, of about `size` events each."""
+        start = 0
+        while start < len(self):
+            end = min(start + size, len(self))
+            if end < len(self):
+                end = int(np.searchsorted(self.user, self.user[end - 1], side="right"))
+            yield slice(start, end)
+            start = end
+
+    def tied_share(self) -> float:
+        """Share of neighbors (two events of a user, one after the other) with the same order; 0 if there are none."""
+        neighbors = int((self.user[1:] == self.user[:-1]).sum())
+        return int((self.moment[1:] == self.moment[:-1]).sum()) / neighbors if neighbors else 0.0
+
+
+def sort_log(log: EventLog, ties: Ties) -> SortedEvents:
+    """The events without a reason against them, user by user in order. A user's events are sorted by split, if there is
+    one, then by `order`; ties by the row, or by a hash of user, item, order and seed."""
     rows, ends = _partitions(log)
+    user, item, moment = (np.empty(len(rows), np.int32) for _ in range(3))
     starts = np.concatenate([[0], ends[:-1]])
 
     def sort(part: int) -> None:
-        begin, end = starts[part], ends[part]
-        rows[begin:end] = rows[begin:end][_order_of(log, rows[begin:end], ties)]
+        place = slice(starts[part], ends[part])
+        users, order, places = _order_of(log, rows[place], ties)
+        rows[place] = rows[place][places]
+        user[place], item[place] = users[places], log.item[rows[place]]
+        order = order[places]
+        changes = (order[1:] != order[:-1]) | (user[place][1:] != user[place][:-1])
+        moment[place] = starts[part]
+        moment[place][1:] += np.cumsum(changes, dtype=np.int32)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for _ in threads.map(sort, range(len(ends))):
             pass
-    return rows
+    return SortedEvents(rows, user, item, moment)
 
 
 def _partitions(log: EventLog) -> tuple[np.ndarray, np.ndarray]:
@@ -56,16 +95,16 @@ def _partitions(log: EventLog) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.cumsum(counts)
 
 
-def _order_of(log: EventLog, rows: np.ndarray, ties: Ties) -> np.ndarray:
-    """The places of `rows` in order; equal keys stay in their order."""
+def _order_of(log: EventLog, rows: np.ndarray, ties: Ties) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """User and order of `rows`, and their places in order; equal keys stay in their order."""
     user, order = log.user[rows], log.order[rows]
     split = None if log.split is None else log.split[rows]
     if ties.seed is None and (packed := _packed(user, order, split)) is not None:
-        return np.argsort(packed, kind="stable")
+        return user, order, np.argsort(packed, kind="stable")
     keys = [order, user] if split is None else [order, split, user]
     if ties.seed is not None:
         keys.insert(0, _hash(log, rows, ties.seed))
-    return np.lexsort(keys)
+    return user, order, np.lexsort(keys)
 
 
 def _packed(user: np.ndarray, order: np.ndarray, split: np.ndarray | None) -> np.ndarray | None:
@@ -98,14 +137,3 @@ def _mixed(state: np.ndarray) -> np.ndarray:
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return state ^ (state >> np.uint64(31))
-
-
-def user_blocks(user: np.ndarray, size: int = _PARTITION_ROWS) -> Iterator[slice]:
-    """Slices of sorted events, each of whole users and of about `size` events. `user` [S] ascends."""
-    start = 0
-    while start < len(user):
-        end = min(start + size, len(user))
-        if end < len(user):
-            end = int(np.searchsorted(user, user[end - 1], side="right"))
-        yield slice(start, end)
-        start = end

@@ -18,23 +18,31 @@ _PER_DAY = {None: 1, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 
 def join_orders(chunks: Sequence[pl.Series]) -> np.ndarray:
     """The sort keys of chunks, each a result of `exact_numbers`, as int64, uint64 or float64; 0 for a missing one.
 
-    Dates of different units become those of the finest, decimals their ranks. Raises DataError if some chunks
-    have dates and others numbers, or if those of one would lose digits next to those of another.
+    Dates of different units become those of the finest, decimals their ranks. Raises DataError if the chunks do not go
+    together: dates next to numbers, decimals next to floats, or values that lose digits in a type that holds all.
     """
     kinds = {chunk.dtype for chunk in chunks if chunk.null_count() < len(chunk)}
-    if len({kind.is_temporal() for kind in kinds}) > 1:
-        raise DataError(_FIELD, "some parts of the events have dates and others numbers", "write all of them alike")
-    decimals = [kind for kind in kinds if isinstance(kind, pl.Decimal)]
-    if decimals:
-        exact = pl.Decimal(38, max(kind.scale for kind in decimals))
-        joined = pl.concat([_exact(chunk, exact) for chunk in chunks])
-        return joined.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     dates = [kind for kind in kinds if kind in (pl.Date, pl.Datetime)]
-    unit = _finest(dates)
-    numbers = [_integers(chunk, unit) if dates else chunk for chunk in chunks]
-    target = np.dtype(np.int64) if dates else _common(numbers)
-    keys, start = np.empty(sum(map(len, chunks)), target), 0
-    for chunk in numbers:
+    decimals = [kind for kind in kinds if isinstance(kind, pl.Decimal)]
+    if (dates and len(dates) < len(kinds)) or (decimals and any(kind.is_float() for kind in kinds)):
+        names = " and ".join(sorted(map(str, kinds)))
+        raise DataError(_FIELD, f"its files, or parts of them, have {names}", "write all of them alike")
+    try:
+        if decimals:
+            return _ranks(chunks, pl.Decimal(38, max(kind.scale for kind in decimals)))
+        unit = _finest(dates)
+        return _joined([_integers(chunk, unit) for chunk in chunks] if dates else chunks)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(_FIELD, f"its values have no common type ({on_one_line(error)})", "write all alike") from error
+
+
+def _ranks(chunks: Sequence[pl.Series], exact: pl.Decimal) -> np.ndarray:
+    return pl.concat([chunk.cast(exact) for chunk in chunks]).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+
+
+def _joined(chunks: Sequence[pl.Series]) -> np.ndarray:
+    keys, start = np.empty(sum(map(len, chunks)), _common(chunks)), 0
+    for chunk in chunks:
         keys[start : start + len(chunk)] = chunk.fill_null(0).to_numpy()
         start += len(chunk)
     return keys
@@ -57,17 +65,6 @@ def _integers(dates: pl.Series, unit: str | None) -> pl.Series:
         problem = f"column {dates.name!r}: dates that are too far from 1970 to be next to others in {unit}"
         raise DataError(_FIELD, problem, "write all of them in the same unit")
     return numbers * factor
-
-
-def _exact(numbers: pl.Series, kind: pl.Decimal) -> pl.Series:
-    """Numbers of one chunk as decimals. Raises DataError if these do not hold them."""
-    try:
-        if numbers.dtype.is_float():
-            raise pl.exceptions.InvalidOperationError("floats are rounded")
-        return numbers.cast(kind)
-    except pl.exceptions.PolarsError as error:
-        problem = f"numbers of type {numbers.dtype} next to others of type {kind} ({on_one_line(error)})"
-        raise DataError(_FIELD, problem, "write all of them alike") from error
 
 
 def _common(chunks: Sequence[pl.Series]) -> np.dtype:

@@ -11,12 +11,14 @@ import polars as pl
 import pyarrow as pa
 
 from eimf import schema
-from eimf.config import CleaningSettings, SplitSettings, TextSettings
+from eimf.config import CleaningSettings, DatasetSettings, SplitSettings, TextSettings
 from eimf.data.eval_cases import eval_cases_table
+from eimf.data.formats.base import RawData
 from eimf.data.histories import Histories, read_histories
 from eimf.data.item_text import item_texts
 from eimf.data.notices import item_notices
 from eimf.data.order import Ties
+from eimf.data.read import item_columns, read_items, reader_of
 from eimf.data.select import Selected, select_events
 from eimf.data.split import split_events
 from eimf.data.text_template import parse_template
@@ -48,6 +50,26 @@ class Prepared:
         return read_histories(
             self.item_idx, self.users, self.eval_cases, num_items=self.items.num_rows, timestamps=self.timestamps
         )
+
+
+def prepare_files(
+    raw: RawData, dataset: DatasetSettings, cleaning: CleaningSettings, split: SplitSettings, text: TextSettings
+) -> Prepared:
+    """Read the files and `prepare` what they hold. Raises DataError and SettingError in one line."""
+    items: pl.DataFrame | None = None
+    names: list[str] = []
+    if raw.item_files:
+        columns, names = item_columns(raw.item_format, raw.item_files, dataset, text.columns)
+        items = read_items(raw.item_format, raw.item_files, columns, names, dataset.table)
+    return prepare(
+        reader_of(raw.format, dataset, cleaning, split.protocol).read(raw.event_files),
+        items,
+        cleaning=cleaning,
+        split=split,
+        text=text,
+        text_columns=tuple(names),
+        ties=Ties(dataset.ties_seed if dataset.ties == "shuffled" else None),
+    )
 
 
 def prepare(

@@ -111,14 +111,24 @@ def _first_of(events: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.minimum(first, offsets[1:]) - offsets[:-1]
 
 
+def _cut_at(value: float | str, name: str, times: np.ndarray) -> float:
+    """In seconds. Raises SettingError if there is no event before it, or none from then on."""
+    seconds, first, last = seconds_of(value, name), float(times.min()), float(times.max())
+    if first < seconds <= last:
+        return seconds
+    days = f"the events are from {np.datetime64(int(first), 's')} to {np.datetime64(int(last), 's')}"
+    side = "before it" if seconds <= first else "at that time or later"
+    raise SettingError(name, f"{value} leaves no event {side}", f"{days}: choose a time between these")
+
+
 def _cuts(times: np.ndarray, settings: SplitSettings) -> tuple[float, float]:
     """The times at which the validation and the test begin."""
     if settings.test_from is not None:
-        test_from = seconds_of(settings.test_from, "split.test_from")
+        test_from = _cut_at(settings.test_from, "split.test_from", times)
     else:
         test_from = _time_at(times, _part(1 - settings.test_share, len(times)))
     if settings.valid_from is not None:
-        valid_from = seconds_of(settings.valid_from, "split.valid_from")
+        valid_from = _cut_at(settings.valid_from, "split.valid_from", times)
     else:
         before = int(np.count_nonzero(times < test_from))
         valid_from = _time_at(times, max(before - _part(settings.valid_share, len(times)), 0))

@@ -42,12 +42,12 @@ class Reason(IntEnum):
 
 
 LONGEST_ID = 1000
-"""Characters of the longest id that is used."""
+"""Bytes of the longest id that is used."""
 
 _TEXTS = {
     Reason.KEPT: ("", "kept"),
     Reason.MISSING_ID: ("types", "missing id"),
-    Reason.LONG_ID: ("types", f"id of more than {LONGEST_ID} characters"),
+    Reason.LONG_ID: ("types", f"id of more than {LONGEST_ID} bytes"),
     Reason.NO_TIME: ("types", "missing or unusable time"),
     Reason.NO_RATING: ("types", "missing or unusable rating"),
     Reason.NO_EVENT_TYPE: ("types", "missing event type"),

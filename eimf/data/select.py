@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from eimf import schema
 from eimf.config import CleaningSettings
-from eimf.data.clean import clean, tied_share
+from eimf.data.clean import clean
 from eimf.data.cleaning_report import nothing_left, removed_table, step_rows, stop_on_bad_rows
-from eimf.data.event_log import EventLog, read_log
+from eimf.data.event_log import read_log
 from eimf.data.item_rows import check_items, items_of_events
 from eimf.data.notices import event_notices
 from eimf.data.order import Ties
@@ -53,38 +53,37 @@ def select_events(
     checked = items_of_events(log.item_ids) if items is None else check_items(items, settings.bad_rows)
     table_ids = checked.usable[schema.ITEM_ID]
     known = None if items is None else log.item_ids.is_in(table_ids.implode()).to_numpy()
-    rows = clean(log, known, settings, ties)
+    used = clean(log, known, settings, ties)
     if settings.bad_rows == "stop":
         stop_on_bad_rows(log, table_ids)
-    if not len(rows):
+    if not len(used):
         raise nothing_left(log, table_ids, settings)
-    counts = np.bincount(log.user[rows], minlength=len(log.user_ids))
+    counts = np.bincount(used.user, minlength=len(log.user_ids))
     used_users = np.flatnonzero(counts)
     offsets = np.concatenate([[0], np.cumsum(counts[used_users])])
-    item_ids, item_idx = _number_items(log, rows)
+    item_ids, item_idx = _number_items(log.item_ids, used.item)
     used_items = pl.DataFrame({schema.ITEM_ID: item_ids}).join(
         checked.usable, on=schema.ITEM_ID, how="left", maintain_order="left"
     )
-    steps = [*checked.step_rows(len(item_ids)), *step_rows(log)]
+    steps = [*([] if items is None else checked.step_rows(len(item_ids))), *step_rows(log)]
     return Selected(
         item_idx=item_idx,
         offsets=offsets,
-        timestamps=None if log.timestamp is None else log.timestamp[rows],
-        given=None if log.split is None else log.split[rows],
-        first_row=np.minimum.reduceat(rows, offsets[:-1]),
+        timestamps=None if log.timestamp is None else log.timestamp[used.rows],
+        given=None if log.split is None else log.split[used.rows],
+        first_row=np.minimum.reduceat(used.rows, offsets[:-1]),
         user_ids=log.user_ids.gather(used_users),
         items=used_items,
         cleaning=pa.table([list(column) for column in zip(*steps, strict=True)], schema=schema.CLEANING),
         removed=pa.concat_tables([removed_table(log), checked.removed()]) if settings.keep_removed else None,
         num_removed=int(np.count_nonzero(log.reason)) + checked.num_bad,
-        tied=tied_share(log, rows),
-        notices=tuple(event_notices(log, rows)),
+        tied=used.tied_share(),
+        notices=tuple(event_notices(log, used)),
     )
 
 
-def _number_items(log: EventLog, rows: np.ndarray) -> tuple[pl.Series, np.ndarray]:
+def _number_items(item_ids: pl.Series, item: np.ndarray) -> tuple[pl.Series, np.ndarray]:
     """The ids of the used items, sorted by text, and the item_idx of each used event, [E] int32."""
-    item = log.item[rows]
-    used = np.bincount(item, minlength=len(log.item_ids)) > 0
+    used = np.bincount(item, minlength=len(item_ids)) > 0
     number = np.cumsum(used, dtype=np.int32)
-    return log.item_ids.gather(np.flatnonzero(used)), number[item]
+    return item_ids.gather(np.flatnonzero(used)), number[item]

@@ -25,7 +25,7 @@ def explode_sequences(raw: pl.DataFrame, item: str, separator: str | None) -> It
     raw = raw.with_columns(pl.col(name).cast(pl.List(raw[name].dtype.inner)) for name in lists)  # type: ignore[attr-defined]
     raw = raw.filter(pl.col(item).list.len() > 0)
     for name in lists:
-        if not (raw[name].list.len() == raw[item].list.len()).all():
+        if not raw[name].list.len().eq_missing(raw[item].list.len()).all():
             problem = f"columns {item!r} and {name!r} have lists of different lengths in one row"
             raise DataError("dataset.interactions", problem, "give as many entries as items")
     for rows in raw.iter_slices(_ROWS):

@@ -1,5 +1,6 @@
 """Raw files: a file, a folder, a glob or an archive, compressed or not, as streams of bytes."""
 
+import codecs
 import io
 import os
 import shutil
@@ -53,6 +54,11 @@ class RawFile:
                 raise DataError(self.field, f"{self.label} is empty", "give a file with at least one row")
             resources.pop_all()
         return stream
+
+    def first_bytes(self, size: int) -> bytes:
+        """The beginning of the file without a byte order mark, to recognize a format by."""
+        with self.open() as stream:
+            return stream.read(size).removeprefix(codecs.BOM_UTF8)
 
     def open_seekable(self) -> BinaryIO:
         """The same for formats that jump within a file, such as Parquet: of a file that is not plain, a temporary copy

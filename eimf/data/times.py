@@ -11,7 +11,7 @@ def seconds_of(time: float | str, field: str) -> float:
     `field`."""
     if not isinstance(time, str):
         return float(time)
-    seconds = as_seconds(exact_numbers(pl.Series([time]), field, dates=True))
+    seconds = as_seconds(exact_numbers(pl.Series([time]), field))
     if seconds[0] is None:
         hint = "write a date such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970"
         raise SettingError(field, f"{time!r} is no date", hint)

@@ -75,7 +75,7 @@ class Manifest(Signed):
     files: Annotated[dict[FileName, FileEntry], Field(min_length=1)]
     """Every data file of the artifact."""
     summary: dict[str, Any]
-    """Counts worth knowing later: requests, tokens, rejected rows, best epoch."""
+    """Counts worth knowing later: requests, tokens, removed rows, best epoch."""
     tools: dict[str, str]
     """Versions of Python and the libraries, and the machine; not part of the key."""
     created: str

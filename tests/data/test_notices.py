@@ -1,17 +1,17 @@
 """Odd data are taken as they are, with a line that says so."""
 
-import numpy as np
 import polars as pl
 import pytest
 
 from eimf.data.event_log import read_log
 from eimf.data.notices import event_notices, item_notices
+from eimf.data.order import Ties, sort_log
 
 
 def lines(user=("u",) * 4, item=("a",) * 4, order=(1, 2, 3, 4), timestamp=(None,) * 4) -> list[str]:
     events = pl.DataFrame({"user_id": user, "item_id": item, "order": order})
     log = read_log([events.with_columns(pl.Series("timestamp", timestamp, pl.Float64))])
-    return list(event_notices(log, np.arange(len(log))))
+    return list(event_notices(log, sort_log(log, Ties())))
 
 
 def test_items_without_titles_or_any_text():

@@ -53,7 +53,7 @@ def histories(data: Prepared) -> dict[str, list[str]]:
         (("u", "a", 1), "repeated event"),
         (("u", None, 4), "missing id"),
         (("u", "a", None), "missing or unusable time"),
-        (("u" * 1001, "a", 4), "id of more than 1000 characters"),
+        (("u" * 1001, "a", 4), "id of more than 1000 bytes"),
     ],
 )
 def test_bad_rows_stop_the_run_or_are_kept_with_their_reason(bad, reason):

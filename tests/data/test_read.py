@@ -240,6 +240,17 @@ def test_a_row_without_a_time_is_an_error_or_has_no_order(tmp_path):
         read_events(tmp_path / "e.csv", "user_id", "item_id", "item_id", None, "reject")
 
 
+def test_a_form_of_dates_leaves_counters_and_ratings_alone(tmp_path):
+    (tmp_path / "e.csv").write_text("user_id,item_id,seq,day,stars\nu,a,1,02/01/1970,4.5\nu,b,2,01/01/1970,3\n")
+    table, names = TableSettings(date_format="%d/%m/%Y"), {"timestamp": "day", "rating": "stars"}
+    for order, wanted in (("seq", [1, 2]), ("day", [86_400 * 10**6, 0])):
+        settings = DatasetSettings(name="t", columns=ColumnSettings(order=order, **names), table=table)
+        reader = read.reader_of(TABLE, settings, CleaningSettings(min_rating=1))
+        events = pl.concat(reader.read(open_source(tmp_path / "e.csv", "dataset.interactions").files))
+        assert events["order"].to_physical().to_list() == wanted
+        assert events["timestamp"].to_list() == [86_400, 0] and events["rating"].to_list() == [4.5, 3]
+
+
 def test_datetimes_keep_nanoseconds_as_order_and_are_seconds_as_time(tmp_path):
     when = pa.array([1_500_000_001, 1_500_000_000, None], pa.timestamp("ns"))
     events = read_events(write(tmp_path / "e.parquet", order=when), "user_id", "item_id", "order", "order", "reject")

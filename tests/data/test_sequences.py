@@ -32,9 +32,10 @@ def test_rows_without_items_are_no_events_and_missing_items_are():
 
 
 def test_lists_of_different_lengths_are_refused():
-    raw = pl.DataFrame({"items": [["a"], ["b", "c"]], "times": [[1], [2]]})
-    with pytest.raises(DataError, match=r"'items' and 'times' have lists of different lengths in one row"):
-        exploded(raw)
+    for times in ([[1], [2]], [[1], None]):
+        raw = pl.DataFrame({"items": [["a"], ["b", "c"]], "times": times})
+        with pytest.raises(DataError, match=r"'items' and 'times' have lists of different lengths in one row"):
+            exploded(raw)
 
 
 def test_many_rows_are_exploded_in_their_order():

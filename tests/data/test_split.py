@@ -265,7 +265,7 @@ def test_given_parts_are_predicted_from_all_before_them():
         ({"protocol": "given"}, {"given": ["001", "011"]}, "split.protocol: the test of given is empty"),
         ({"protocol": "given"}, {"given": ["111", "122"]}, "split.protocol: the training of given is empty"),
         (
-            {"protocol": "temporal", "valid_from": 9, "test_from": 5},
+            {"protocol": "temporal", "valid_from": 5, "test_from": 3},
             {"times": ["123", "456"]},
             "split.valid_from: the v",
         ),
@@ -274,8 +274,16 @@ def test_given_parts_are_predicted_from_all_before_them():
             {"times": ["111", "111"]},
             "split.valid_share: the validation b",
         ),
-        ({"protocol": "temporal", "valid_from": 4, "test_from": 9}, {"times": ["123", "456"]}, "split.valid_from: the"),
-        ({"protocol": "temporal", "test_from": 9}, {"times": ["123", "456"]}, "split.test_from: the test of"),
+        (
+            {"protocol": "temporal", "valid_from": 4, "test_from": 9},
+            {"times": ["123", "456"]},
+            "split.test_from: 9.* or later",
+        ),
+        (
+            {"protocol": "temporal", "test_from": 9},
+            {"times": ["123", "456"]},
+            "split.test_from: 9.* to 1970-01-01T00:00:06",
+        ),
         (
             {"protocol": "temporal", "valid_from": "2026-13-01"},
             {"times": ["123", "456"]},
@@ -284,7 +292,7 @@ def test_given_parts_are_predicted_from_all_before_them():
         (
             {"protocol": "temporal", "valid_from": 0, "test_from": 2},
             {"times": ["123", "456"]},
-            "split.valid_from: the tr",
+            "split.valid_from: 0.0 leaves no event before it",
         ),
     ],
 )

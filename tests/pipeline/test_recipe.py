@@ -7,9 +7,10 @@ from pydantic import BaseModel, create_model
 from eimf import config
 from eimf.backbones.build import model_configuration
 from eimf.config import HeadSettings, ModelSettings, TrainSettings
+from eimf.data.times import seconds_of
 from eimf.errors import SettingError
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
-from pipeline.renamed import RENAMED
+from pipeline.renamed import RENAMED, RENAMED_IN_0_4
 from pipeline.sweeps.plan import read_plan
 from tests.settings_read import sources_of, unread
 
@@ -208,6 +209,8 @@ def test_a_control_needs_interests_to_replace():
         ("speed.loss_rows=1", "speed: .*; renamed in 0.2: use runtime.softmax_block_rows"),
         ("speed.threads=1", "speed: .*; renamed in 0.2: use runtime"),
         ("typical.min_history=1", "typical: .*; renamed in 0.2: use cluster.min_typical_history"),
+        ("dataset.bad_rows=reject", "dataset.bad_rows: .*; renamed in 0.4: use cleaning.bad_rows"),
+        ("dataset.min_events=5", "dataset.min_events: .*; renamed in 0.4: use cleaning.min_events"),
         ("train.context=1", "train.context: .*; renamed in 0.2: use train.window_overlap"),
         ("heads.smoothing.items=1", r"heads.smoothing.items: .*; use one of \['interest', 'item', 'user'\]"),
     ],
@@ -217,8 +220,16 @@ def test_an_old_name_says_what_to_write(override, hint):
         load_recipe("ml-100k", None, [override])
 
 
+@pytest.mark.parametrize("date", ["2026-03-01", "2026-03-01T12:00:00Z", "2026-03-01T12:00:00+02:00"])
+def test_a_date_may_be_written_without_quotes(date, tmp_path):
+    (tmp_path / "r.toml").write_text(f'dataset = {{name = "x"}}\nsplit = {{test_from = {date}}}\n')
+    bare, quoted = (load_recipe("ml-100k", None, [f"split.test_from={text}"]) for text in (date, f'"{date}"'))
+    assert seconds_of(load_recipe("", tmp_path / "r.toml", []).split.test_from, "") == seconds_of(date, "")
+    assert seconds_of(bare.split.test_from, "") == seconds_of(quoted.split.test_from, "") == seconds_of(date, "")
+
+
 def test_every_renamed_setting_exists_under_its_new_name():
-    for name in RENAMED.values():
+    for name in (RENAMED | RENAMED_IN_0_4).values():
         settings = load_recipe("ml-100k", None, ["heads.preset=paper", "heads.smoothing.item=0.1"])
         for part in name.split("."):
             settings = getattr(settings, part)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
 from eimf.data.delimited import first_line, read_delimited
-from eimf.data.formats.base import Columns, Format, first_bytes
+from eimf.data.formats.base import Columns, Format
 from eimf.data.json_lines import first_fields, literal_reader, read_json_lines, read_literal_lines
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
@@ -35,7 +35,7 @@ _RATING = re.compile(r"A[0-9A-Z]+,[0-9A-Z]{10},[1-5]\.0,\d+")
 def _read_events(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
     if file.name.lower().endswith(".csv"):
         return read_delimited(file, columns, _RATINGS, field)
-    is_json = first_bytes(file).lstrip().startswith(b'{"')
+    is_json = file.first_bytes(100).lstrip().startswith(b'{"')
     return (read_json_lines if is_json else read_literal_lines)(file, columns, field)
 
 
@@ -47,7 +47,7 @@ def _recognizes(source: Source) -> bool:
 
 
 AMAZON_2014 = Format(
-    name="amazon_2014",
+    name="amazon-2014",
     about="Amazon Reviews 2014: reviews_X_5.json, reviews_X.json or ratings_X.csv, and meta_X.json",
     events=("reviews_*_5.json", "reviews_*.json", "ratings_*.csv"),
     items=("meta_*.json",),

@@ -39,7 +39,7 @@ def _recognizes(source: Source) -> bool:
 
 
 AMAZON_2018 = Format(
-    name="amazon_2018",
+    name="amazon-2018",
     about="Amazon Reviews 2018: X_5.json, X.json or X.csv, and meta_X.json",
     events=("*_5.json", "*.json", "*.csv"),
     items=("meta_*.json",),

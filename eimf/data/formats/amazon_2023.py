@@ -57,7 +57,7 @@ def _recognizes(source: Source) -> bool:
 
 
 AMAZON_2023 = Format(
-    name="amazon_2023",
+    name="amazon-2023",
     about="Amazon Reviews 2023: X.train.csv with X.valid.csv and X.test.csv, X.csv or X.jsonl, and meta_X.jsonl",
     events=("*.[tv]*.csv", "*.csv", "*.jsonl"),
     items=("meta_*.jsonl",),

@@ -5,9 +5,8 @@ Everything after that (types, cleaning, numbering) is the same for all formats. 
 only where they read, because the key of a dataset is computed on machines without it.
 """
 
-import codecs
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
@@ -66,7 +65,7 @@ class Format:
     """The files of events say what the items are: `read_items` reads them, each item once."""
     names: Callable[[RawFile, TableSettings, str], Sequence[str]] | None = None
     """The names of the columns of a file; None if those of `columns` are always there."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     """Lines about the format for `eimf data formats`, such as which cleaning its papers use."""
 
     def event_files(self, source: Source) -> tuple[RawFile, ...]:
@@ -83,10 +82,14 @@ class Format:
         return next((files for pattern in self.items if (files := source.find((pattern,)))), ())
 
 
-def first_bytes(file: RawFile, size: int = 100) -> bytes:
-    """The beginning of a file without a byte order mark, to recognize a format by."""
-    with file.open() as stream:
-        return stream.read(size).removeprefix(codecs.BOM_UTF8)
+@dataclass(frozen=True)
+class RawData:
+    """The files of a dataset, and the format of each kind; without an item table `item_files` is empty."""
+
+    format: Format
+    event_files: tuple[RawFile, ...]
+    item_format: Format
+    item_files: tuple[RawFile, ...]
 
 
 def _without(files: tuple[RawFile, ...], others: tuple[RawFile, ...]) -> tuple[RawFile, ...]:

@@ -58,7 +58,7 @@ def _recognizes(source: Source) -> bool:
 
 
 LASTFM_1K = Format(
-    name="lastfm_1k",
+    name="lastfm-1k",
     about="Last.fm 1K: songs played by 992 people; titles are artist and track",
     events=(_FILE,),
     items=(),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from eimf.config import TableSettings
 from eimf.data.delimited import read_delimited, reader_of_layout
-from eimf.data.formats.base import CHUNK_ROWS, Columns, Format, choose_columns, first_bytes
+from eimf.data.formats.base import CHUNK_ROWS, Columns, Format, choose_columns
 from eimf.data.source import RawFile, Source
 from eimf.data.text_file import Layout
 
@@ -78,7 +78,7 @@ def _clicks(rows: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def _recognizes(source: Source) -> bool:
-    return any(_START.match(first_bytes(file)) for file in MIND.event_files(source))
+    return any(_START.match(file.first_bytes(100)) for file in MIND.event_files(source))
 
 
 MIND = Format(

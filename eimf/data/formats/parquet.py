@@ -15,12 +15,14 @@ from eimf.errors import DataError, on_one_line
 if TYPE_CHECKING:
     import polars as pl
 
+_LIST_ROWS = 20_000
+"""Rows of a frame if they hold lists, such as all events of a user."""
 _UNREADABLE = (pa.ArrowException, OSError, MemoryError, UnicodeError)
 """Errors that Arrow raises for a file that is damaged, of another format, or too large."""
 
 
 def read_parquet(file: RawFile, columns: Sequence[str], field: str) -> "Iterator[pl.DataFrame]":
-    """These columns, in frames of at most `CHUNK_ROWS` rows.
+    """These columns, in frames of at most `CHUNK_ROWS` rows, or fewer if they hold lists.
 
     Times with a zone are returned in UTC without it, dictionaries and binary text as text. Raises DataError if the file
     cannot be read, lacks a column, or has one of a type that polars does not read.
@@ -39,7 +41,8 @@ def parquet_columns(file: RawFile, field: str) -> list[str]:
 
 def _batches(file: RawFile, columns: list[str], field: str) -> Iterator[pa.Table]:
     with _opened(file, field) as parquet:
-        for batch in parquet.iter_batches(CHUNK_ROWS, columns=columns):
+        nested = any(pa.types.is_nested(parquet.schema_arrow.field(column).type) for column in columns)
+        for batch in parquet.iter_batches(_LIST_ROWS if nested else CHUNK_ROWS, columns=columns):
             batch.validate(full=True)
             yield pa.Table.from_batches([batch])
 

@@ -26,7 +26,7 @@ def _recognizes(source: Source) -> bool:
 
 
 SASREC_TEXT = Format(
-    name="sasrec_text",
+    name="sasrec-text",
     about="text files of SASRec: `user item` in each line, in order; items without text",
     events=("*.txt",),
     items=(),

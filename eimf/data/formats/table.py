@@ -54,7 +54,10 @@ def _layout(file: RawFile, table: TableSettings, field: str) -> Layout:
     usual = _SEPARATORS.get(ending)
     separator = table.separator or usual
     if separator is None:
-        hint = f"use one of {', '.join(TABLE_ENDINGS)}, or set dataset.table.separator if it is delimited text"
+        hint = (
+            f"use one of {', '.join(TABLE_ENDINGS)}, set dataset.table.separator if it is other delimited text, "
+            "or choose by dataset.format (`eimf data formats` lists all)"
+        )
         raise DataError(field, f"{file.label} has the ending {ending!r}", hint)
     layout = Layout(separator, table.header, table.encoding, quoted=ending not in _BARE)
     if table.separator and usual and separator not in first_line(file, layout.encoding):

@@ -29,7 +29,8 @@ def findings(card: DataCard) -> Iterator[str]:
     if card.texts.titled < _FEW_TITLES * card.texts.items:
         share = percent(card.texts.titled / card.texts.items)
         who = f"Only {share} of the items have" if card.texts.titled else "No item has"
-        yield f"{who} a title: of the others an LLM reads the metadata, if there are any."
+        whose = "the others'" if card.texts.titled else "their"
+        yield f"{who} a title: the LLM reads {whose} metadata instead, if there are any."
 
 
 def _popularity(card: DataCard) -> Iterator[str]:

@@ -98,7 +98,7 @@ def lines(
 ) -> Markup:
     """At most three lines over the same places, in percent, named in a legend; a gap is None."""
     values = [value for _, line in series for value in line if value is not None]
-    top = nice_step(100 * max(values, default=0) / 4) * 4
+    top = min(nice_step(100 * max(values, default=0) / 4) * 4, 100)
     y_axis = Axis(0, top, _HEIGHT - _BOTTOM, _TOP + 20)
     x_axis = Axis(0, max(len(labels) - 1, 1), _LEFT + 12, _WIDTH - _RIGHT - 12)
     drawn, at = [], float(_LEFT)

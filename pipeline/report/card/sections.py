@@ -107,11 +107,11 @@ def _drift(dataset: DescribedDataset) -> Section:
     drift = dataset.card.drift
     tenths = tuple(_tenth_row(part, drift.by_time) for part in drift.tenths if part.events)
     splits = tuple(_tenth_row(part, by_time=False) for part in drift.splits)
-    columns = ("events", "users", "new items %", "top 10 %", "top 100 %")
+    columns = ("events", "users", "% new", "% top 10", "% top 100")
     kind = "of the events by time" if drift.by_time else "of each history by position"
     lines = (
-        f"Tenths {kind}. new items: share of the events with an item that no earlier tenth has (validation and test: "
-        "no training event). top 10, top 100: share with one of the 10 and 100 most popular items of training.",
+        f"Tenths {kind}. % new: share of the events with an item that no earlier tenth has (validation and test: no "
+        "training event). % top 10, % top 100: share with one of the 10 and 100 most popular items of training.",
     )
     named = Table("tenth", ("from", *columns) if drift.by_time else columns, tenths)
     return Section(DRIFT, lines, (Table("part", columns, splits), named))

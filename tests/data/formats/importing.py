@@ -1,24 +1,39 @@
-"""A data set in some format, written to a folder and imported as stage one does it, and what plain Python counts."""
+"""A data set in some format: written to a folder, read and imported as in stage one, and what plain Python counts."""
 
 import gzip
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, SplitSettings
-from eimf.data.formats.registry import find_format
-from eimf.data.prepare import Prepared, prepare
-from eimf.data.read import item_columns, read_items, reader_of
-from eimf.data.source import Source
-from tests.data.formats.reading import write_files
+from eimf.config import CleaningSettings, ColumnSettings, DatasetSettings, SplitSettings, TableSettings, TextSettings
+from eimf.data.formats.base import Format, RawData
+from eimf.data.formats.registry import FORMATS, find_format
+from eimf.data.prepare import Prepared, prepare_files
+from eimf.data.source import Source, open_source
 
 
 def write_source(folder: Path, files: Mapping[str, str | bytes]) -> Source:
     """A source of these files, which are written, text in UTF-8; those that end in .gz compressed."""
-    contents = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
-    return write_files(
-        folder, {name: gzip.compress(data) if name.endswith(".gz") else data for name, data in contents.items()}
-    )
+    for name, text in files.items():
+        content = text.encode() if isinstance(text, str) else text
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return open_source(folder, "dataset.path")
+
+
+def recognized(source: Source) -> list[str]:
+    """Names of all formats that recognize it."""
+    return [name for name, kind in FORMATS.items() if kind.recognizes(source)]
+
+
+def read_events(kind: Format, source: Source, *columns: str, **table: object) -> list[tuple[object, ...]]:
+    """The rows of the events."""
+    settings = TableSettings.model_validate(table)
+    files = kind.event_files(source)
+    frames = [frame for file in files for frame in kind.read_events(file, columns, settings, file.field)]
+    assert all(frame.columns == list(columns) for frame in frames)
+    return [row for frame in frames for row in frame.rows()]
 
 
 def import_source(
@@ -31,13 +46,8 @@ def import_source(
     """The data set of a source whose format is recognized."""
     settings = DatasetSettings.model_validate({"name": "fixture", "path": source.label, "columns": columns, **dataset})
     kind = find_format("auto", source)
-    files = kind.item_files(source)
-    items, names = None, []
-    if files:
-        chosen, names = item_columns(kind, files, settings, None)
-        items = read_items(kind, files, chosen, names, settings.table)
-    events = reader_of(kind, settings, cleaning, split.protocol).read(kind.event_files(source))
-    return prepare(events, items, cleaning=cleaning, split=split, text_columns=tuple(names))
+    raw = RawData(kind, kind.event_files(source), kind, kind.item_files(source))
+    return prepare_files(raw, settings, cleaning, split, TextSettings())
 
 
 def histories(prepared: Prepared) -> dict[str, list[str]]:

@@ -3,8 +3,16 @@ import json
 import pytest
 
 from eimf.data.formats.amazon_2014 import AMAZON_2014
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, titles, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    titles,
+    write_source,
+)
 
 EVENTS = [
     ("A10USERONE00", "0000000017", 5.0, 1297468800),
@@ -51,7 +59,7 @@ FILES = {
 @pytest.mark.parametrize("kind", FILES)
 def test_events_are_those_of_the_file(tmp_path, kind):
     source = write_source(tmp_path, FILES[kind])
-    assert recognized(source) == ["amazon_2014"]
+    assert recognized(source) == ["amazon-2014"]
     rows = read_events(AMAZON_2014, source, "reviewerID", "asin", "overall", "unixReviewTime")
     assert [(user, item, float(rating), int(time)) for user, item, rating, time in rows] == EVENTS
 

@@ -4,8 +4,15 @@ import pytest
 
 from eimf.config import CleaningSettings
 from eimf.data.formats.amazon_2018 import AMAZON_2018
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    write_source,
+)
 
 EVENTS = [
     ("A10USERONE00", "0000000017", 1.0, 1424304000),
@@ -42,7 +49,7 @@ METADATA = r"""
 )
 def test_events_are_those_of_the_file(tmp_path, files):
     source = write_source(tmp_path, {**files, "meta_All_Beauty.json.gz": METADATA})
-    assert recognized(source) == ["amazon_2018"]
+    assert recognized(source) == ["amazon-2018"]
     rows = read_events(AMAZON_2018, source, "reviewerID", "asin", "overall", "unixReviewTime")
     assert [(user, item, float(rating), int(time)) for user, item, rating, time in rows] == EVENTS
 

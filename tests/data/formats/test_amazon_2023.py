@@ -4,8 +4,15 @@ import pytest
 
 from eimf.config import SplitSettings
 from eimf.data.formats.amazon_2023 import AMAZON_2023
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    write_source,
+)
 
 USERS = ("AEXAMPLEUSERONE0000000000000", "AEXAMPLEUSERTWO0000000000000")
 EVENTS = [  # of the second user, the last two events are less than a second apart
@@ -46,7 +53,7 @@ REVIEWS = "".join(review(*event) for event in EVENTS)
 )
 def test_a_category_is_imported(tmp_path, files):
     source = write_source(tmp_path, {**files, "meta_All_Beauty.jsonl": METADATA})
-    assert recognized(source) == ["amazon_2023"]
+    assert recognized(source) == ["amazon-2023"]
     rows = read_events(AMAZON_2023, source, "user_id", "parent_asin", "rating", "timestamp", "split")
     read = [(user, item, float(rating), int(time)) for user, item, rating, time, _ in rows]
     assert read == EVENTS and {row[-1] for row in rows} == {"train"}
@@ -64,7 +71,7 @@ def test_the_files_of_a_split_say_the_split(tmp_path):
     """The last event of each user is in the test file, the one before it in the validation file."""
     parts = {"train": [EVENTS[0], EVENTS[2]], "valid": [EVENTS[1], EVENTS[5]], "test": [EVENTS[3], EVENTS[4]]}
     source = write_source(tmp_path, {f"All_Beauty.{part}.csv.gz": csv(rows, True) for part, rows in parts.items()})
-    assert recognized(source) == ["amazon_2023"]
+    assert recognized(source) == ["amazon-2023"]
     rows = read_events(AMAZON_2023, source, "split", "user_id", "parent_asin")
     assert sorted(rows) == sorted((part, *event[:2]) for part, events in parts.items() for event in events)
     prepared = import_source(source, split=SplitSettings(protocol="given"))

@@ -2,8 +2,7 @@ import pytest
 
 from eimf.data.formats.diginetica import DIGINETICA
 from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import expected_histories, histories, import_source, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, write_source
 
 VIEWS = [
     ("1", "NA", "81766", "526309", "2016-05-09"),

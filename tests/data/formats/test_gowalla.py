@@ -2,8 +2,7 @@ import pytest
 
 from eimf.data.formats.gowalla import GOWALLA
 from eimf.data.formats.registry import find_format
-from tests.data.formats.importing import expected_histories, histories, import_source, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, write_source
 
 CHECK_INS = [
     ("0", "2010-10-19T23:55:27Z", "30.2359091167", "-97.7951395833", "22847"),

@@ -2,8 +2,15 @@ import pytest
 
 from eimf.config import CleaningSettings
 from eimf.data.formats.hm import HM
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    write_source,
+)
 
 USERS = (64 * "0", "fffe" + 60 * "8")
 EVENTS = [  # an article bought twice on a day is two equal rows

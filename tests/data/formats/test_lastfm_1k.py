@@ -5,8 +5,7 @@ import pytest
 from eimf.data.formats.lastfm_1k import LASTFM_1K
 from eimf.data.formats.registry import find_format
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, titles, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, titles, write_source
 
 PLAYS = [
     ("user_000001", "2009-05-04T23:08:57Z", "a-1", "Deep Duo", "", "Live (2007)"),

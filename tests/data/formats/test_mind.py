@@ -5,8 +5,7 @@ import pytest
 from eimf.config import CleaningSettings, ColumnSettings
 from eimf.data.formats import mind
 from eimf.data.formats.mind import MIND
-from tests.data.formats.importing import histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import histories, import_source, read_events, recognized, texts, write_source
 
 BEHAVIORS = [  # id, user, time, history, impressions; the rows are in no order
     ("1", "U10001", "11/11/2019 9:05:58 AM", "N55189 N42782 N55189", "N55689-1 N35729-0"),

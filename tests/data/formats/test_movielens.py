@@ -5,8 +5,7 @@ import pytest
 from eimf.data.formats.movielens import MOVIELENS
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.table import TABLE_FORMAT
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, texts, write_source
 
 RATINGS = [
     ("1", "20", "3", "978302109"),

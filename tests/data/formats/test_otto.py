@@ -6,8 +6,14 @@ from eimf.config import CleaningSettings
 from eimf.data.formats import otto
 from eimf.data.formats.otto import OTTO
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    write_source,
+)
 
 SESSIONS = r"""
 {"session":0,"events":[{"aid":1500001,"ts":1659300000025,"type":"clicks"},{"aid":1500002,"ts":1659300100511,"type":"clicks"},

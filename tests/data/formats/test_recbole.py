@@ -7,8 +7,7 @@ from eimf.data.formats.recbole import RECBOLE
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.table import TABLE_FORMAT
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, texts, write_source
 
 EVENTS = [
     ("196", "242", "3", "881250949"),

@@ -2,8 +2,7 @@ from eimf.config import CleaningSettings
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.retailrocket import RETAILROCKET
 from eimf.data.formats.table import TABLE_FORMAT
-from tests.data.formats.importing import expected_histories, histories, import_source, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, write_source
 
 HEADER = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 EVENTS = [

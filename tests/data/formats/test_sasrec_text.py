@@ -5,8 +5,7 @@ import pytest
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.sasrec_text import SASREC_TEXT
 from eimf.data.formats.table import TABLE_FORMAT
-from tests.data.formats.importing import expected_histories, histories, import_source, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, write_source
 
 EVENTS = [("1", "10"), ("1", "3"), ("1", "10"), ("2", "3"), ("11", "7"), ("11", "8"), ("11", "3"), ("11", "10")]
 CONTENT = "".join(f"{user} {item}\n" for user, item in EVENTS)

@@ -1,7 +1,14 @@
 from eimf.config import CleaningSettings
 from eimf.data.formats.steam import STEAM
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    write_source,
+)
 
 EVENTS = [
     ("Sea Otter", "1010", "2017-12-17"),

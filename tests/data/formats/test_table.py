@@ -12,8 +12,7 @@ from eimf.data.formats.base import CHUNK_ROWS
 from eimf.data.formats.registry import find_format
 from eimf.data.formats.table import TABLE_FORMAT
 from eimf.errors import DataError
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events
+from tests.data.formats.importing import expected_histories, histories, import_source, read_events, texts, write_source
 
 EVENTS = [("u", "b", "3"), ("u", "a", "1"), ("v", "a", "9"), ("u", "c", "2"), ("v", "c", "10"), ("v", "b", "8")]
 NAMES = ("user_id", "item_id", "order")
@@ -104,7 +103,9 @@ def test_columns_that_a_file_lacks_are_named_with_those_that_it_has(tmp_path):
         with pytest.raises(DataError, match=r"has no column 'c'; name one of '(a', 'b|item_id', 'order', 'user_id)'"):
             read_events(TABLE_FORMAT, source, "c")
     source = write_source(tmp_path / "txt", {"events.txt": "a b\n"})
-    with pytest.raises(DataError, match=r"the ending '\.txt'; use one of .*\.csv.*or set dataset\.table\.separator"):
+    with pytest.raises(
+        DataError, match=r"the ending '\.txt'; .*\.csv, .* set dataset\.table\.separator .*dataset\.format \("
+    ):
         read_events(TABLE_FORMAT, source, "a")
 
 

@@ -3,8 +3,15 @@ import json
 import pytest
 
 from eimf.data.formats.yelp import YELP
-from tests.data.formats.importing import expected_histories, histories, import_source, texts, write_source
-from tests.data.formats.reading import read_events, recognized
+from tests.data.formats.importing import (
+    expected_histories,
+    histories,
+    import_source,
+    read_events,
+    recognized,
+    texts,
+    write_source,
+)
 
 EVENTS = [
     ("-the_first_user-------", "-business_number_one-0", 3.0, "2018-07-07 22:09:11"),

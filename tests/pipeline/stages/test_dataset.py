@@ -37,7 +37,9 @@ def test_the_dataset_stage_says_what_it_left_out_and_what_is_odd(store, tmp_path
     assert summary["notices"] == [notice]
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == f"       note: {notice}"
-    assert "removed=3 tied=0.0 cleaned=1 cut=0 untitled=0" in printed[2] and "notices" not in printed[2]
+    assert "removed=3 tied=0.0 cleaned=1 train_events=" in printed[2]  # no zeros, no users of training: they are all
+    ending = f"valid_cases=91 test_cases=91 repeated_targets={summary['repeated_targets']} protocol=leave-one-out"
+    assert printed[2].endswith(f"{ending} format=table") and summary["test_targets"] == summary["test_cases"]
 
 
 def test_without_titles_the_plain_backbone_is_trained_and_the_llm_is_what_misses_them(store, tmp_path):

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from eimf.config import DatasetSettings
+from eimf.data.formats.base import RawData
 from eimf.errors import DataError, ModelError, SettingError
 from pipeline.backends.assets import ASSETS
 from pipeline.cli import run
-from pipeline.stages.raw_files import RawData, raw_identity, resolve_files
+from pipeline.stages.raw_files import find_files, raw_identity, resolve_files
 from tests.data.test_source import write_zip
 
 MOVIES = {"ml/ratings.dat": b"1::2::5::7\n", "ml/movies.dat": b"2::Alien (1979)::Horror\n"}
@@ -27,6 +28,10 @@ def write(folder: Path, **files: bytes) -> Path:
 
 def settings(**values: str) -> DatasetSettings:
     return DatasetSettings(name="x", **values)
+
+
+def identity_of(chosen: DatasetSettings, folder: Path) -> dict[str, str | None]:
+    return raw_identity(chosen, find_files(chosen, folder))
 
 
 def names(raw: RawData) -> tuple[str, list[str], str, list[str]]:
@@ -64,9 +69,7 @@ def test_a_folder_of_events_is_read_as_a_whole_and_one_of_a_table_by_names(tmp_p
 
 def test_a_folder_without_files_of_a_format_says_what_is_expected(tmp_path):
     write(tmp_path, one=EVENTS, two=EVENTS)
-    message = (
-        r"looks like none of .*movielens.* no events of a table, in interactions\.\* or events\.\*; .*data formats"
-    )
+    message = r"looks like no published format, and has no events of a table, in interactions\.\* .*`eimf data formats`"
     with pytest.raises(DataError, match=message):
         resolve_files(settings(path="."), tmp_path)
     message = r"dataset\.path: \S+ has no events of a movielens, in u\.data or ratings\.dat or ratings\.csv"
@@ -87,24 +90,24 @@ def test_a_plain_file_is_identified_by_its_bytes_and_several_by_their_names_too(
     write(tmp_path, a=EVENTS, b=EVENTS)
     plain = f"sha256:{hashlib.sha256(EVENTS).hexdigest()}"
     wanted = {"format": "table", "item_format": "table", "events": plain, "items": None}
-    assert raw_identity(settings(interactions="a.csv"), tmp_path) == wanted
-    assert raw_identity(settings(path=str(tmp_path / "b.csv")), Path("/")) == wanted
-    identities = {raw_identity(settings(interactions="*.csv"), tmp_path)["events"]}
+    assert identity_of(settings(interactions="a.csv"), tmp_path) == wanted
+    assert identity_of(settings(path=str(tmp_path / "b.csv")), Path("/")) == wanted
+    identities = {identity_of(settings(interactions="*.csv"), tmp_path)["events"]}
     (tmp_path / "b.csv").rename(tmp_path / "c.csv")
-    identities.add(raw_identity(settings(interactions="*.csv"), tmp_path)["events"])
+    identities.add(identity_of(settings(interactions="*.csv"), tmp_path)["events"])
     (tmp_path / "c.csv").write_bytes(EVENTS * 2)
-    identities.add(raw_identity(settings(interactions="*.csv"), tmp_path)["events"])
+    identities.add(identity_of(settings(interactions="*.csv"), tmp_path)["events"])
     assert len(identities - {plain}) == 3
 
 
 def test_files_in_an_archive_are_identified_by_its_bytes_and_their_names(tmp_path):
     archive = write_zip(tmp_path / "a.zip", {"a.csv": EVENTS, "b.csv": EVENTS})
-    one, other = (raw_identity(settings(interactions=f"a.zip/{name}.csv"), tmp_path)["events"] for name in "ab")
+    one, other = (identity_of(settings(interactions=f"a.zip/{name}.csv"), tmp_path)["events"] for name in "ab")
     assert one != other
     archive.rename(tmp_path / "b.zip")
-    assert raw_identity(settings(interactions="b.zip/a.csv"), tmp_path)["events"] == one
+    assert identity_of(settings(interactions="b.zip/a.csv"), tmp_path)["events"] == one
     write_zip(tmp_path / "b.zip", {"a.csv": EVENTS, "c.csv": EVENTS})
-    assert raw_identity(settings(interactions="b.zip/a.csv"), tmp_path)["events"] != one
+    assert identity_of(settings(interactions="b.zip/a.csv"), tmp_path)["events"] != one
 
 
 def test_assets_are_identified_without_being_fetched(tmp_path, monkeypatch):
@@ -112,10 +115,10 @@ def test_assets_are_identified_without_being_fetched(tmp_path, monkeypatch):
     asset = settings(interactions="asset:ml-100k/ml-100k.inter", items="asset:ml-100k/ml-100k.item")
     identity = ASSETS["ml-100k"].identity
     wanted = {"format": "auto", "events": f"{identity} ml-100k.inter", "items": f"{identity} ml-100k.item"}
-    assert raw_identity(asset, tmp_path) == wanted
+    assert identity_of(asset, tmp_path) == wanted
     assert not (tmp_path / "none").exists()
     with pytest.raises(ModelError, match=r"dataset\.interactions: no asset 'ml-200k'"):
-        raw_identity(settings(interactions="asset:ml-200k/x"), tmp_path)
+        identity_of(settings(interactions="asset:ml-200k/x"), tmp_path)
 
 
 def cut_gzip(folder: Path) -> Path:
@@ -145,6 +148,10 @@ def no_format(folder: Path) -> Path:
     return write(folder, one=EVENTS, two=EVENTS)
 
 
+def empty_folder(folder: Path) -> Path:
+    return folder
+
+
 def hidden_file(folder: Path) -> Path:
     (folder / ".interactions.csv").write_bytes(EVENTS)
     return folder
@@ -165,10 +172,11 @@ def not_utf_8(folder: Path) -> Path:
     [
         (cut_gzip, "cannot be read (Compressed file ended before the end-of-stream marker"),
         (outside, "the path ../interactions.csv leaves the folder"),
-        (two_formats, "looks like amazon_2014 and movielens; set dataset.format"),
+        (two_formats, "looks like amazon-2014 and movielens; set dataset.format"),
         (table_twice, "interactions.jsonl are in different formats; name one of them"),
         (bad_row, "ml.zip/ml/ratings.dat cannot be read (line 2 has 3 fields"),
         (no_format, "has no events of a table, in interactions.* or events.*"),
+        (empty_folder, "no file or folder "),
         (hidden_file, "holds no visible file"),
         (empty_file, "interactions.csv is empty"),
         (not_utf_8, "is not UTF-8; rename that file"),
@@ -181,5 +189,6 @@ def test_bad_files_are_one_line_of_the_command_and_nothing_is_written(tmp_path, 
     before = sorted(tmp_path.rglob("*"))
     assert run(["esim", "--dataset", str(path), "--store", str(tmp_path / "store")]) == 2
     error = capfd.readouterr().err
-    assert error.startswith("eimf: dataset.path: ") and error.count("\n") == 1 and message in error
+    field = "dataset.interactions" if make is empty_folder else "dataset.path"
+    assert error.startswith(f"eimf: {field}: ") and error.count("\n") == 1 and message in error
     assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [p for p in before if p.is_file()]

@@ -176,6 +176,14 @@ def test_a_damaged_artifact_stops_the_training_and_nothing_is_kept(store, world_
     assert sorted(copy.root.glob("checkpoint/*")) == before
 
 
+@pytest.mark.parametrize("settings", [(), PLAIN])
+def test_without_raw_data_and_without_its_dataset_the_reason_is_that_of_the_raw_data(settings, store, tmp_path):
+    recipe = planted.recipe(tmp_path, *settings)
+    problem = r"dataset\.interactions: no file or folder .*interactions\.parquet, and .* holds no dataset"
+    with pytest.raises(ArtifactError, match=problem):
+        run_train(recipe, store)
+
+
 def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
     store = Store(tmp_path / "store")
     folders = [planted.world(seed=seed).write(tmp_path / str(seed) / "export") for seed in (1, 2)]
