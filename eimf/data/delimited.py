@@ -15,9 +15,9 @@ from pyarrow import csv as arrow_csv
 
 from eimf.config import TableSettings
 from eimf.data.formats.base import CHUNK_ROWS, Reader, choose_columns
-from eimf.data.quotes import FIX, Dialect, any_field_size, find_dialect, first_problem, likely_separator, malformed
+from eimf.data.quotes import FIX, Dialect, find_dialect, first_problem, likely_separator, long_fields, malformed
 from eimf.data.source import RawFile
-from eimf.data.text_file import BLOCK, STAND_IN, Layout, TextFile
+from eimf.data.text_file import BLOCK, LONGEST, STAND_IN, Layout, TextFile
 from eimf.errors import on_one_line
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def first_lines(file: RawFile) -> list[str]:
 def _header(text: TextFile) -> list[str]:
     if text.layout.header:
         return list(text.layout.header)
-    with any_field_size():
+    with long_fields():
         try:
             rows = Dialect(text.layout.byte, text.layout.quoted).reader(text.lines())
             header: list[str] | None = next((row for row in rows if row), None)
@@ -115,6 +115,8 @@ def _tables(text: TextFile, header: list[str], columns: list[str]) -> Iterator[p
         pending = rest + block
         end = dialect.end_of_rows(pending)
         rest = pending[end:]
+        if len(rest) > LONGEST:
+            raise text.too_long()
         if end:
             table = _parse(pending[:end], text, dialect, header, columns)
             yield table[max(0, num_above - num_rows) :]
@@ -125,15 +127,22 @@ def _tables(text: TextFile, header: list[str], columns: list[str]) -> Iterator[p
 
 def _parse(rows: bytes, text: TextFile, dialect: Dialect, header: list[str], columns: list[str]) -> pa.Table:
     try:
-        return _by_arrow(rows, dialect, header, columns, _PARSED_AT_A_TIME)
+        return _by_arrow_in_blocks(rows, dialect, header, columns)
     except pa.ArrowInvalid as error:
-        if "straddl" in str(error):  # a row is longer
-            return _by_arrow(rows, dialect, header, columns, len(rows))
         if "Empty CSV file" in str(error):  # empty lines only
             return pa.table({column: pa.array([], pa.string()) for column in columns})
         if "UTF8" in str(error):
             raise text.not_decodable() from error
         raise malformed(text, first_problem(text, dialect) or on_one_line(error)) from error
+
+
+def _by_arrow_in_blocks(rows: bytes, dialect: Dialect, header: list[str], columns: list[str]) -> pa.Table:
+    try:
+        return _by_arrow(rows, dialect, header, columns, _PARSED_AT_A_TIME)
+    except pa.ArrowInvalid as error:
+        if "straddl" not in str(error):
+            raise
+        return _by_arrow(rows, dialect, header, columns, len(rows))  # a row is longer
 
 
 def _by_arrow(rows: bytes, dialect: Dialect, header: list[str], columns: list[str], at_a_time: int) -> pa.Table:
@@ -160,7 +169,7 @@ def _by_python(
     """The rows behind the first `skip`. The dialect fits the file."""
     rows = islice((row for row in dialect.reader(text.lines()) if row), skip, None)
     while True:
-        with any_field_size():
+        with long_fields():
             chunk = list(islice(rows, _PYTHON_ROWS))
         if not chunk:
             return

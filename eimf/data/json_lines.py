@@ -96,9 +96,13 @@ def literal_reader(optional: Sequence[str] = ()) -> Reader:
 
 
 def json_fields(file: RawFile, field: str) -> list[str]:
-    """Names of the fields in the first lines, sorted."""
+    """Names of the fields in the first lines, sorted. Raises DataError if none of these is a JSON object."""
     block = next((block for _, block in _blocks(file, field)), b"")
-    return _names(_sample(block, _JSON))
+    sample = _sample(block, _JSON)
+    if not sample:
+        hint = "give a whole file with one object per line, without a list around them"
+        raise DataError(field, f"{file.label} does not begin with lines of JSON objects", hint)
+    return _names(sample)
 
 
 def first_fields(file: RawFile) -> set[str]:

@@ -11,6 +11,8 @@ from eimf.errors import DataError, on_one_line
 _FIELD = "dataset.columns.order"
 _UNITS = ("ms", "us", "ns")
 """Of dates with a time, the finest last."""
+_PER_DAY = {None: 1, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
+"""Units in a day; None for dates without a time."""
 
 
 def join_orders(chunks: Sequence[pl.Series]) -> np.ndarray:
@@ -53,11 +55,16 @@ def _finest(dates: Sequence[pl.DataType]) -> str | None:
 
 
 def _integers(dates: pl.Series, unit: str | None) -> pl.Series:
-    """Dates as integers, of this unit or as days."""
+    """Dates as integers, of this unit or as days. Raises DataError if 64 bits do not hold them."""
+    numbers = dates.to_physical().cast(pl.Int64, strict=False)
     if dates.null_count() == len(dates):
-        return dates.cast(pl.Int64, strict=False)
-    kind = pl.Datetime(unit) if unit else pl.Date  # type: ignore[arg-type]
-    return dates.cast(kind).to_physical().cast(pl.Int64)
+        return numbers
+    factor = _PER_DAY[unit] // _PER_DAY[dates.dtype.time_unit if isinstance(dates.dtype, pl.Datetime) else None]
+    most = (2**63 - 1) // factor
+    if not numbers.is_between(-most, most).all():
+        problem = f"column {dates.name!r}: dates that are too far from 1970 to be next to others in {unit}"
+        raise DataError(_FIELD, problem, "write all of them in the same unit")
+    return numbers * factor
 
 
 def _common(chunks: Sequence[pl.Series]) -> np.dtype:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eimf.data.text_file import TextFile
+from eimf.data.text_file import LONGEST, TextFile
 from eimf.errors import DataError
 
 FIX = "give as many fields in each row as the header has, and double a quote within a quoted field"
@@ -80,7 +80,7 @@ def first_problem(text: TextFile, dialect: Dialect) -> str | None:
     """The first line that breaks the rules, counted from 1, and how; None if there is none."""
     header = text.layout.header
     reader, line, width = dialect.reader(text.lines()), 1, len(header) if header else 0
-    with any_field_size():
+    with long_fields():
         try:
             for row in reader:
                 if row and len(row) != width:
@@ -90,6 +90,8 @@ def first_problem(text: TextFile, dialect: Dialect) -> str | None:
                     width = len(row)
                 line = reader.line_num + 1
         except csv.Error as error:
+            if "field limit" in str(error):
+                return f"line {line}: a field of more than {LONGEST >> 20} MiB, perhaps a quote that is never closed"
             if "unexpected end" in str(error):
                 return f"line {line}: a quoted field is never closed"
             return f"line {line}: a quote within a quoted field is not doubled"
@@ -107,9 +109,9 @@ def _separator_hint(row: list[str]) -> str:
 
 
 @contextmanager
-def any_field_size() -> Iterator[None]:
-    """Lift the limit of Python's reader on the size of a field, within the block."""
-    before = csv.field_size_limit((1 << 31) - 1)
+def long_fields() -> Iterator[None]:
+    """Raise the limit of Python's reader on the size of a field to `LONGEST`, within the block."""
+    before = csv.field_size_limit(LONGEST)
     try:
         yield
     finally:

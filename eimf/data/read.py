@@ -61,6 +61,8 @@ class EventReader:
     """Which of `columns` are not read if no file has them: those that the format names, not the settings."""
     _first_texts: dict[str, str | None] = field(default_factory=dict)
     """The first text of a column, by its name: it tells whether the column has dates."""
+    _id_kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Whether ids are text or numbers, and in which file they are, by their setting: 007 and 7 are not the same."""
     _rows: int = 0
 
     def read(self, files: Sequence[RawFile]) -> Iterator[pl.DataFrame]:
@@ -118,8 +120,8 @@ class EventReader:
         raw, columns = chunk.raw, self.columns
         typed = {
             schema.FILE: pl.repeat(chunk.file, len(raw), dtype=pl.String, eager=True),
-            schema.USER_ID: ids_of(raw[columns.user], "dataset.columns.user"),
-            schema.ITEM_ID: ids_of(raw[columns.item], "dataset.columns.item"),
+            schema.USER_ID: self._ids(raw[columns.user], "dataset.columns.user", chunk.file),
+            schema.ITEM_ID: self._ids(raw[columns.item], "dataset.columns.item", chunk.file),
         }
         typed |= self._times(chunk)
         if columns.rating is not None:
@@ -128,6 +130,16 @@ class EventReader:
             if column is not None:
                 typed[name] = ids_of(raw[column], f"dataset.columns.{name}")
         return pl.DataFrame(typed)
+
+    def _ids(self, values: pl.Series, setting: str, file: str) -> pl.Series:
+        """Ids as text. Raises DataError if other files have them in another kind of type."""
+        if values.null_count() < len(values):
+            kind = "numbers" if values.dtype.is_numeric() else "text"
+            first, first_file = self._id_kinds.setdefault(setting, (kind, file))
+            if kind != first:
+                problem = f"column {values.name!r} holds {first} in {first_file} and {kind} in {file}"
+                raise DataError(setting, problem, "write the ids of all files in one type")
+        return ids_of(values, setting)
 
     def _times(self, chunk: _Chunk) -> dict[str, pl.Series]:
         """The order, and the time if there is one."""

@@ -10,6 +10,8 @@ from eimf.data.source import RawFile
 from eimf.errors import DataError, SettingError
 
 BLOCK = 1 << 24
+LONGEST = 1 << 26
+"""Most bytes of a line, and of a field: 64 MiB."""
 STAND_IN = "\x1f"
 """The byte (unit separator) that replaces a separator of several bytes."""
 _NEWLINE = re.compile(r"\r\n?|\n")
@@ -60,12 +62,15 @@ class TextFile:
 
     def blocks(self) -> Iterator[bytes]:
         """The text in UTF-8 without a byte order mark, with `layout.byte` between fields, in blocks that end where a
-        line ends. UTF-8 is not checked. Raises DataError if the bytes do not fit another encoding."""
+        line ends. UTF-8 is not checked. Raises DataError if the bytes do not fit another encoding, and for a line of
+        more than `LONGEST` bytes."""
         separator, rest, start = self.layout.separator.encode(), b"", codecs.BOM_UTF8
         for block in self._utf8():
             pending = rest + block
             end = pending.rfind(b"\n") + 1 or pending.rfind(b"\r", 0, -1) + 1
             rest = pending[end:]
+            if len(rest) > LONGEST:
+                raise self.too_long()
             if end:
                 yield self._with_byte(pending[:end].removeprefix(start), separator)
                 start = b""
@@ -84,6 +89,11 @@ class TextFile:
     def holds_no_rows(self) -> DataError:
         """The error that the file is empty."""
         return DataError(self.field, f"{self.file.label} holds no rows", "give a file with at least one row")
+
+    def too_long(self) -> DataError:
+        """The error that a line or a field has no end within `LONGEST` bytes."""
+        hint = "give a text file with one row per line, and close every quote"
+        return self.unreadable(f"a row is longer than {LONGEST >> 20} MiB", hint)
 
     def not_decodable(self) -> DataError:
         """The error that bytes do not fit the encoding, with the line of the first."""

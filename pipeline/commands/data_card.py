@@ -66,6 +66,7 @@ def describe_dataset(store: Store, chosen: Recipe | str) -> DescribedDataset:
 
 def _dataset_of(recipe: Recipe, store: Store) -> Artifact:
     """From the store, or built; that of the lock file if the raw files are not here."""
+    store.remove_stale()
     behind = settings_behind(recipe, "dataset")
     try:
         stage = dataset_stage(recipe)

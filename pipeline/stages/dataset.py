@@ -7,7 +7,7 @@ from eimf import schema
 from eimf.store.artifact import Staging
 from pipeline.console import info
 from pipeline.recipe import Recipe
-from pipeline.stages.raw_files import RawData, find_files, raw_identity, resolve_files
+from pipeline.stages.raw_files import RawData, check_unchanged, find_files, raw_identity, resolve_files
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -23,21 +23,26 @@ def dataset_stage(recipe: Recipe) -> Stage:
     settings = recipe.dataset
     raw = find_files(settings, recipe.folder)
     parts = {"cleaning": recipe.cleaning, "split": recipe.split, "text": recipe.text}
+    identity = raw_identity(settings, raw)
     configuration = {
-        "files": raw_identity(settings, raw),
+        "files": identity,
         "dataset": settings.model_dump(mode="json", exclude={"name", "format", "path", "interactions", "items"}),
         **{name: part.model_dump(mode="json") for name, part in parts.items()},
     }
-    build = partial(_build, recipe, raw)
+    build = partial(_build, recipe, raw, identity)
     return Stage(1, "dataset", 4, (), configuration, build)
 
 
-def _build(recipe: Recipe, files: RawData | None, artifacts: Artifacts, staging: Staging) -> Summary:
-    """Read, clean, number and split the raw files; print each notice. Returns the counts."""
+def _build(
+    recipe: Recipe, files: RawData | None, identity: dict[str, str | None], artifacts: Artifacts, staging: Staging
+) -> Summary:
+    """Read, clean, number and split the raw files; print each notice. Returns the counts. Raises DataError if they are
+    no longer those of `identity`, which is in the key."""
     from eimf.data.prepare import prepare_files
 
     raw = files or resolve_files(recipe.dataset, recipe.folder)
     ready = prepare_files(raw, recipe.dataset, recipe.cleaning, recipe.split, recipe.text)
+    check_unchanged(identity, recipe.dataset, recipe.folder)
     _write(ready, staging)
     _tell(ready, recipe.dataset.ties)
     kinds = {"protocol": recipe.split.protocol, "format": raw.format.name}

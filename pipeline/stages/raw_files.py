@@ -1,7 +1,7 @@
 """Which raw files a recipe names, which format they have, and what identifies them."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from eimf.config import DatasetSettings
 from eimf.data.formats.base import Format, RawData
@@ -57,9 +57,29 @@ def resolve_files(settings: DatasetSettings, folder: Path) -> RawData:
     if items is None and event_format.items_from_events:
         return RawData(event_format, event_files, event_format, event_files)
     if items is None:
-        return RawData(event_format, event_files, kind, kind.item_files(path) if path else ())
+        return _alike(RawData(event_format, event_files, kind, kind.item_files(path) if path else ()))
     known = kind.item_files(items) if kind.name != TABLE else ()
-    return RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files)
+    return _alike(RawData(event_format, event_files, kind if known else FORMATS[TABLE], known or items.files))
+
+
+def check_unchanged(identity: dict[str, str | None], settings: DatasetSettings, folder: Path) -> None:
+    """Raise DataError if the raw data is no longer what `identity`, an earlier result of `raw_identity`, says."""
+    now = raw_identity(settings, find_files(settings, folder))
+    changed = [name for name in now if now[name] != identity[name]]
+    if changed:
+        field = _ITEMS if changed[0] == "items" and settings.items else _EVENTS if settings.interactions else _PATH
+        hint = "run the command again when nothing writes to them"
+        raise DataError(field, f"files with {changed[0]} changed while they were read", hint)
+
+
+def _alike(raw: RawData) -> RawData:
+    """The same. Raises DataError if the files of one table have different endings: one may be a copy of the other."""
+    for kind, files in ((raw.format, raw.event_files), (raw.item_format, raw.item_files)):
+        endings = {PurePosixPath(file.name).suffix.lower(): file.label for file in reversed(files)}
+        if kind.name == TABLE and len(endings) > 1:
+            problem = f"{' and '.join(sorted(endings.values()))} are in different formats"
+            raise DataError(files[0].field, problem, "name one of them, or write all parts of a table in one format")
+    return raw
 
 
 def files_identity(files: Sequence[RawFile]) -> str | None:

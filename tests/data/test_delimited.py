@@ -7,10 +7,11 @@ import random
 import pytest
 
 from eimf.config import TableSettings
+from eimf.data import quotes
 from eimf.data.delimited import read_delimited
 from eimf.data.formats.table import read_table
 from eimf.data.source import RawFile
-from eimf.data.text_file import Layout
+from eimf.data.text_file import BLOCK, LONGEST, Layout
 from eimf.errors import DataError, SettingError
 
 Rows = list[tuple[str | None, ...]]
@@ -103,6 +104,22 @@ def test_encodings_and_long_fields(tmp_path):
     for encoding in ("utf-9", "base64"):
         with pytest.raises(SettingError, match=rf"dataset\.table\.encoding: '{encoding}' is no encoding"):
             read(tmp_path, "a,b\n", encoding=encoding)
+
+
+def test_a_row_without_an_end_is_refused_before_it_fills_the_memory(tmp_path):
+    with pytest.raises(DataError, match=r"items: .*f\.csv cannot be read \(a row is longer than 64 MiB\); give a text"):
+        read(tmp_path, b"a,b\n1," + b"x" * (LONGEST + BLOCK))
+
+
+def test_a_long_row_with_too_few_fields_is_one_error(tmp_path):
+    with pytest.raises(DataError, match="line 2 has 1 fields, the header has 2"):
+        read(tmp_path, f"a,b\n{'x' * (1 << 21)}\n")
+
+
+def test_a_quote_that_is_never_closed_ends_with_the_longest_field(tmp_path, monkeypatch):
+    monkeypatch.setattr(quotes, "LONGEST", 1 << 20)
+    with pytest.raises(DataError, match=r"line 2: a field of more than 1 MiB, perhaps a quote that is never closed"):
+        read(tmp_path, 'a,b\n1,"' + "x,y\n" * (1 << 19))
 
 
 @pytest.mark.parametrize("content", ['a,b\ni0,"{long}"\ni1,y', "a,b\ni0,{long}\n\ni1,y\n", 'a,b\ni0,{long}"\ni1,y\n'])

@@ -152,3 +152,11 @@ def test_frames_have_at_most_the_rows_of_a_chunk(tmp_path, monkeypatch):
     frames = list(read_json_lines(raw(tmp_path, '{"a":1}\n' * 20), ["a"], "dataset.interactions"))
     assert [len(frame) for frame in frames] == [7, 7, 6]
     assert pl.concat(frames)["a"].to_list() == ["1"] * 20
+
+
+@pytest.mark.parametrize("content", ['[{"user": 1}]', "user,item\n1,2\n", "x" * (1 << 12)])
+def test_names_of_fields_of_what_is_not_json_lines(tmp_path, content):
+    with pytest.raises(
+        DataError, match=r"dataset\.items: .* does not begin with lines of JSON objects; .* without a list"
+    ):
+        json_fields(raw(tmp_path, content), "dataset.items")

@@ -170,5 +170,14 @@ def test_keys_of_chunks_are_joined_without_the_loss_of_a_digit():
             joined(times, other)
     with pytest.raises(DataError, match=r"Decimal.* and Float64; write all of them alike"):
         joined(pl.Series([Decimal("2.5")]), pl.Series([2.5]))
-    with pytest.raises(DataError, match=r"its values have no common type .*1000-01-01"):
+    with pytest.raises(DataError, match=r"too far from 1970 to be next to others in ns"):
         joined(times.cast(pl.Datetime("ns")), pl.Series(["1000-01-01"]).str.to_date())
+
+
+def test_dates_that_do_not_fit_the_finest_unit_are_refused(capfd):
+    last = pl.Series([253_402_300_799_000]).cast(pl.Datetime("ms"))  # the end of 9999; nanoseconds end in 2262
+    beyond = pl.Series([2**62]).cast(pl.Datetime("ms"))
+    for dates in (last, beyond):
+        with pytest.raises(DataError, match=r"too far from 1970 to be next to others in ns; .* the same unit"):
+            join_orders([dates, pl.Series([0]).cast(pl.Datetime("ns"))])
+    assert not capfd.readouterr().err  # polars would panic there

@@ -116,6 +116,20 @@ def test_ids_of_any_type_are_the_text_they_stand_for(tmp_path, values, wanted):
     assert events_of(write(tmp_path / "e.parquet", user_id=values))["user_id"].to_list() == wanted
 
 
+def test_parts_with_ids_of_different_types_are_refused(tmp_path):
+    """7 of one part and 007 of the other would be two users."""
+    users = {"1": pa.array([None] * 3, pa.string()), "2": pa.array([7, 8, None]), "3": pa.array([7.0, 8.0, 9.0])}
+    for part, user_id in users.items():
+        write(tmp_path / f"{part}.parquet", user_id=user_id)
+    assert events_of(tmp_path)["user_id"].to_list() == [None, None, None, "7", "8", None, "7", "8", "9"]
+    write(tmp_path / "4.parquet", user_id=pa.array(["007", "x", "y"]))
+    problem = (
+        r"dataset\.columns\.user: column 'user_id' holds numbers in 2\.parquet and text in 4\.parquet; write the ids"
+    )
+    with pytest.raises(DataError, match=problem):
+        events_of(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [

@@ -105,6 +105,13 @@ def test_overrides_are_toml_values_or_plain_text(tmp_path):
     assert recipe.model.options["sasrec"]["layers"] == 3
 
 
+@pytest.mark.parametrize("time", ["2026-01-31", "2026-01-31T12:00:00", "2026-01-31T12:00:00+00:00"])
+def test_a_date_of_toml_is_the_date_that_its_text_is(time):
+    """Without quotes TOML has dates of its own; the key of a dataset has to be the same."""
+    since = [load_recipe("ml-100k", None, [f"cleaning.since={value}"]).cleaning.since for value in (time, f'"{time}"')]
+    assert since == [time, time]
+
+
 def test_a_checkpoint_does_not_depend_on_settings_of_other_backbones():
     settings = load_recipe("ml-100k", None, ["model.backbone=comirec-sa", "model.options.sasrec.layers=3"]).model
     assert model_configuration(settings)["options"] == {"comirec-sa": {"interests": 4, "hidden": 256}}

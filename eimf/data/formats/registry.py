@@ -17,7 +17,7 @@ from eimf.data.formats.recbole import RECBOLE
 from eimf.data.formats.retailrocket import RETAILROCKET
 from eimf.data.formats.sasrec_text import SASREC_TEXT
 from eimf.data.formats.steam import STEAM
-from eimf.data.formats.table import TABLE_FORMAT
+from eimf.data.formats.table import TABLE_ENDINGS, TABLE_FORMAT
 from eimf.data.formats.yelp import YELP
 from eimf.data.source import Source
 from eimf.errors import DataError, SettingError
@@ -53,7 +53,15 @@ def find_format(name: str, source: Source, formats: Mapping[str, Format] = FORMA
             raise SettingError("dataset.format", f"no format {name!r}", f"use auto or one of {list(formats)}")
         return formats[name]
     recognized = [kind.name for kind in formats.values() if kind.recognizes(source)]
+    if len(recognized) == 1 and _holds_more(formats[recognized[0]], source):
+        recognized.append(TABLE)
     if len(recognized) > 1:
         problem = f"{source.label} looks like {' and '.join(recognized)}"
         raise DataError(source.field, problem, "set dataset.format to one of them, or separate their files")
     return formats[recognized[0] if recognized else TABLE]
+
+
+def _holds_more(kind: Format, source: Source) -> bool:
+    """Whether a source of this format has the events of a table too."""
+    known = {*kind.event_files(source), *kind.item_files(source)}
+    return not known.issuperset(source.find([f"interactions{ending}" for ending in TABLE_ENDINGS]))

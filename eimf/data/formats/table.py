@@ -22,7 +22,7 @@ _BARE = (".inter", ".item")
 """Endings of files whose quotes are plain characters."""
 _PARQUET = (".parquet", ".pq")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
-_ENDINGS = [*_PARQUET, *_JSON_LINES, *_SEPARATORS]
+TABLE_ENDINGS = [*_PARQUET, *_JSON_LINES, *_SEPARATORS]
 
 
 def read_table(file: RawFile, columns: Sequence[str], table: TableSettings, field: str) -> "Iterator[pl.DataFrame]":
@@ -55,7 +55,7 @@ def _layout(file: RawFile, table: TableSettings, field: str) -> Layout:
     separator = table.separator or usual
     if separator is None:
         hint = (
-            f"use one of {', '.join(_ENDINGS)}, set dataset.table.separator if it is other delimited text, "
+            f"use one of {', '.join(TABLE_ENDINGS)}, set dataset.table.separator if it is other delimited text, "
             "or choose by dataset.format (`eimf data formats` lists all)"
         )
         raise DataError(field, f"{file.label} has the ending {ending!r}", hint)

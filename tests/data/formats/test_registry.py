@@ -29,3 +29,11 @@ def test_two_formats_in_one_folder_are_both_named_with_the_setting_that_chooses(
     with pytest.raises(DataError, match=message):
         find_format("auto", both)
     assert find_format("movielens", both).name == "movielens"
+
+
+def test_a_table_next_to_published_files_is_named_too_but_no_other_file(tmp_path):
+    files = {**MOVIES, "notes.csv": "x\n"}
+    assert find_format("auto", write_source(tmp_path / "one", files)).name == "movielens"
+    both = write_source(tmp_path / "both", {**files, "interactions.csv": "user_id,item_id,order\nu,a,1\n"})
+    with pytest.raises(DataError, match=r"dataset\.path: .* looks like movielens and table; set dataset\.format"):
+        find_format("auto", both)

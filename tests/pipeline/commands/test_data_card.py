@@ -35,6 +35,15 @@ def test_a_key_is_enough_and_json_is_alone_on_standard_output(built, capsys):
     assert [case["split"] for case in card["card"]["cases"]] == ["valid", "test"]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path, world_folder):
+    half = tmp_path / "tmp" / ("0" * 32)
+    half.mkdir(parents=True)
+    (half / "item_idx.npy").write_bytes(b"half")
+    half.with_suffix(".lock").write_bytes(b"eimf: temporary folder\n")
+    assert run(["data", "card", "-d", str(world_folder), "-s", str(tmp_path)]) == 0
+    assert not list((tmp_path / "tmp").iterdir())
+
+
 def test_json_of_a_new_dataset_is_alone_too(tmp_path, world_folder, capsys):
     assert run(["data", "card", "-d", str(world_folder), "-s", str(tmp_path), "--json"]) == 0
     captured = capsys.readouterr()

@@ -6,6 +6,8 @@ import pytest
 from eimf import schema
 from eimf.errors import DataError
 from eimf.store.artifact import Store
+from pipeline.stages.dataset import dataset_stage
+from pipeline.stages.stage import find_or_build
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
@@ -65,3 +67,17 @@ def test_a_folder_of_parts_is_read_as_one_table(store, tmp_path):
     assert parts.key != whole.key
     for table in ("users", "items", "eval_cases"):
         assert parts.table(table).equals(whole.table(table))
+
+
+def test_raw_files_that_change_after_their_key_was_computed_are_not_stored_under_it(store, tmp_path):
+    raw = planted.world(users=20)
+    folder = raw.write(tmp_path / "changing")
+    stage = dataset_stage(planted.recipe(folder))
+    for setting, path in (("interactions", folder / "interactions.parquet"), ("items", folder / "items.parquet")):
+        content = path.read_bytes()
+        pl.read_parquet(path).reverse().write_parquet(path)
+        with pytest.raises(DataError, match=rf"dataset\.{setting}: files .* changed while they were read; .* again"):
+            find_or_build(stage, store, {})
+        path.write_bytes(content)
+    assert not list(store.root.glob("dataset/*")) and not list(store.root.glob("tmp/*"))
+    assert find_or_build(stage, store, {})[1]

@@ -135,6 +135,11 @@ def two_formats(folder: Path) -> Path:
     return write_zip(folder / "both.zip", {**MOVIES, "reviews_Beauty_5.json": review})
 
 
+def table_twice(folder: Path) -> Path:
+    (folder / "interactions.jsonl").write_bytes(b'{"user_id": "u", "item_id": "a", "order": 1}\n')
+    return write(folder, interactions=EVENTS)
+
+
 def bad_row(folder: Path) -> Path:
     return write_zip(folder / "ml.zip", {**MOVIES, "ml/ratings.dat": b"1::2::5::7\n1::2::5\n"})
 
@@ -144,6 +149,11 @@ def no_format(folder: Path) -> Path:
 
 
 def empty_folder(folder: Path) -> Path:
+    return folder
+
+
+def hidden_file(folder: Path) -> Path:
+    (folder / ".interactions.csv").write_bytes(EVENTS)
     return folder
 
 
@@ -163,9 +173,11 @@ def not_utf_8(folder: Path) -> Path:
         (cut_gzip, "cannot be read (Compressed file ended before the end-of-stream marker"),
         (outside, "the path ../interactions.csv leaves the folder"),
         (two_formats, "looks like amazon-2014 and movielens; set dataset.format"),
+        (table_twice, "interactions.jsonl are in different formats; name one of them"),
         (bad_row, "ml.zip/ml/ratings.dat cannot be read (line 2 has 3 fields"),
         (no_format, "has no events of a table, in interactions.* or events.*"),
         (empty_folder, "no file or folder "),
+        (hidden_file, "holds no visible file"),
         (empty_file, "interactions.csv is empty"),
         (not_utf_8, "is not UTF-8; rename that file"),
     ],
