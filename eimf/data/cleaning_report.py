@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from eimf import schema
 from eimf.config import CleaningSettings
+from eimf.data.counting import blocks_of, count_codes
 from eimf.data.event_log import EventLog
 from eimf.data.reasons import LONGEST_ID, Reason
 from eimf.errors import DataError
@@ -20,7 +21,7 @@ _BLOCK_ROWS = 1 << 20
 
 def step_rows(log: EventLog) -> Iterator[tuple[str, str, str, int, int, int, int]]:
     """Rows of `schema.CLEANING` for the events: all of them, then each reason that left some out."""
-    counts = np.bincount(log.reason, minlength=_LAST)
+    counts = count_codes(log.reason, _LAST)
     users, items = (_last_reason(column, log.reason, count) for column, count in _sides(log))
     total = len(log)
     yield ("read", "", "interactions", 0, total, int((users >= 0).sum()), int((items >= 0).sum()))
@@ -40,7 +41,8 @@ def _last_reason(column: np.ndarray, reason: np.ndarray, count: int) -> np.ndarr
     last = np.full(count + 1, -1, np.int16)  # the last entry is for missing ids
     ranks = np.arange(256, dtype=np.int16)
     ranks[Reason.KEPT] = _LAST
-    np.maximum.at(last, column, ranks[reason])
+    for block in blocks_of(len(column)):
+        np.maximum.at(last, column[block], ranks[reason[block]])
     return last[:-1]
 
 

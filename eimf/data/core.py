@@ -5,6 +5,7 @@ Shapes: S events.
 
 import numpy as np
 
+from eimf.data.counting import count_codes
 from eimf.data.reasons import Reason
 
 
@@ -20,7 +21,8 @@ def iterated_core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: i
             (user, min_user, Reason.FEW_USER_EVENTS),
         ):
             values = column if left is None else column[left]
-            few = np.bincount(values) < smallest if smallest > 1 and len(values) else np.zeros(0, bool)
+            size = int(values.max(initial=-1)) + 1
+            few = count_codes(values, size) < smallest if smallest > 1 else np.zeros(0, bool)
             if not few.any() or not (lost := few[values]).any():
                 continue
             reason[np.flatnonzero(lost) if left is None else left[lost]] = why

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from eimf import schema
 from eimf.data.codes import IdCodes, rank_ids
@@ -26,12 +27,15 @@ class RawFileRows:
     first: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class EventLog:
     """`user` and `item` [E] int32: places in `user_ids` and `item_ids`, which are sorted by text; -1 for a missing id.
     `order` [E]: int64, uint64 or float64. `reason` [E] uint8 (`Reason`) is changed by the steps of cleaning. The other
     columns are None if the data has none: `timestamp` [E] float64 in seconds, `rating` [E] float32, `event_type` [E]
-    int32 (places in `event_types`), `split` [E] int8 (0 train, 1 valid, 2 test)."""
+    int32 (places in `event_types`), `split` [E] int8 (0 train, 1 valid, 2 test).
+
+    A column that is not needed any more may be let go: a hundred million numbers are .8 GB.
+    """
 
     user: np.ndarray
     item: np.ndarray
@@ -80,6 +84,7 @@ class _Builder:
     def read(self, chunks: Iterable[pl.DataFrame]) -> EventLog:
         for chunk in chunks:
             self._add(chunk)
+        pa.default_memory_pool().release_unused()  # Arrow would keep what it read the files with
         user_ids, users = rank_ids(self._user.ids())
         item_ids, items = rank_ids(self._item.ids())
         types = self._event_type.ids() if schema.EVENT_TYPE in self._columns else None

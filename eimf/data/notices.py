@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from eimf import schema
+from eimf.data.counting import blocks_of, count_codes
 from eimf.data.event_log import EventLog
 from eimf.data.order import SortedEvents
 from eimf.data.reasons import Reason
@@ -30,15 +31,15 @@ _SHOWN = 40
 def event_notices(log: EventLog, used: SortedEvents) -> Iterator[str]:
     """Lines about the used events of the log."""
     for column, ids, kind in ((used.user, log.user_ids, "user"), (used.item, log.item_ids, "item")):
-        counts = np.bincount(column, minlength=len(ids))
+        counts = count_codes(column, len(ids))
         present = ids.filter(pl.Series(counts > 0))
         yield from _outer_spaces(present, kind)
         yield from _names_of_nothing(present, counts[counts > 0], kind)
         yield from _floats(present, kind)
     kept = log.reason == Reason.KEPT
-    yield from _mixed_units(log.order[kept], "dataset.columns.order")
+    yield from _mixed_units(log.order, kept, "dataset.columns.order")
     if log.timestamp is not None:
-        yield from _far_future(log.timestamp[kept])
+        yield from _far_future(log.timestamp, kept)
 
 
 def item_notices(items: pl.DataFrame) -> Iterator[str]:
@@ -74,16 +75,23 @@ def _floats(ids: pl.Series, kind: str) -> Iterator[str]:
         yield f"{len(floats)} {kind} ids look like rounded numbers, such as {_short(floats[0])}: write all their digits"
 
 
-def _mixed_units(values: np.ndarray, field: str) -> Iterator[str]:
-    counts = {unit: int(((values >= low) & (values <= high)).sum()) for unit, (low, high) in _BANDS.items()}
+def _mixed_units(values: np.ndarray, kept: np.ndarray, field: str) -> Iterator[str]:
+    counts = {unit: _count_between(values, kept, *bounds) for unit, bounds in _BANDS.items()}
     units = [f"{count} in {unit}" for unit, count in counts.items() if count]
-    if len(units) > 1 and sum(counts.values()) >= _IN_BANDS * len(values):
+    if len(units) > 1 and sum(counts.values()) >= _IN_BANDS * np.count_nonzero(kept):
         yield f"{field}: times of different units? {', '.join(units)}; they are sorted as numbers"
 
 
-def _far_future(seconds: np.ndarray) -> Iterator[str]:
-    if count := int((seconds > _YEAR_5000).sum()):
-        yield f"dataset.columns.timestamp: {count} of {len(seconds)} times are after the year 5000; write seconds"
+def _far_future(seconds: np.ndarray, kept: np.ndarray) -> Iterator[str]:
+    if count := _count_between(seconds, kept, np.nextafter(_YEAR_5000, np.inf), np.inf):
+        total = np.count_nonzero(kept)
+        yield f"dataset.columns.timestamp: {count} of {total} times are after the year 5000; write seconds"
+
+
+def _count_between(values: np.ndarray, kept: np.ndarray, low: float, high: float) -> int:
+    """How many of the kept values are in a range."""
+    blocks = ((values[block], kept[block]) for block in blocks_of(len(values)))
+    return sum(int(((part >= low) & (part <= high) & chosen).sum()) for part, chosen in blocks)
 
 
 def _short(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eimf.data.counting import count_codes
 from eimf.data.event_log import EventLog
 from eimf.data.reasons import Reason
 
@@ -84,15 +85,14 @@ def _partitions(log: EventLog) -> tuple[np.ndarray, np.ndarray]:
     """The usable rows, those of similar users together and in the order of the files, [S]; and where each partition
     ends."""
     usable = log.reason == Reason.KEPT
-    per_user = np.bincount(log.user[usable], minlength=len(log.user_ids))
+    per_user = count_codes(log.user, len(log.user_ids), usable)
     before = np.cumsum(per_user) - per_user
     size = max(_PARTITION_ROWS, -(-int(per_user.sum()) // _MOST_PARTITIONS))
     partition_of_user = (before // size).astype(np.uint16)
     rows = np.flatnonzero(usable)
     partition = partition_of_user[log.user[rows]]
-    counts = np.bincount(partition, minlength=1)
-    rows = rows[np.argsort(partition, kind="stable")]  # a radix sort, because the type is small
-    return rows, np.cumsum(counts)
+    ends = np.cumsum(count_codes(partition, int(partition.max(initial=0)) + 1))
+    return rows[np.argsort(partition, kind="stable")], ends  # a radix sort, because the type is small
 
 
 def _order_of(log: EventLog, rows: np.ndarray, ties: Ties) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from eimf import schema
 from eimf.config import CleaningSettings
 from eimf.data.clean import clean
 from eimf.data.cleaning_report import nothing_left, removed_table, step_rows, stop_on_bad_rows
+from eimf.data.counting import count_codes
 from eimf.data.event_log import read_log
 from eimf.data.item_rows import check_items, items_of_events
 from eimf.data.notices import event_notices
@@ -58,7 +59,11 @@ def select_events(
         stop_on_bad_rows(log, table_ids)
     if not len(used):
         raise nothing_left(log, table_ids, settings)
-    counts = np.bincount(used.user, minlength=len(log.user_ids))
+    odd = tuple(event_notices(log, used))
+    log.order = log.order[:0].copy()
+    timestamps = None if log.timestamp is None else log.timestamp[used.rows]
+    log.timestamp = None
+    counts = count_codes(used.user, len(log.user_ids))
     used_users = np.flatnonzero(counts)
     offsets = np.concatenate([[0], np.cumsum(counts[used_users])])
     item_ids, item_idx = _number_items(log.item_ids, used.item)
@@ -69,7 +74,7 @@ def select_events(
     return Selected(
         item_idx=item_idx,
         offsets=offsets,
-        timestamps=None if log.timestamp is None else log.timestamp[used.rows],
+        timestamps=timestamps,
         given=None if log.split is None else log.split[used.rows],
         first_row=np.minimum.reduceat(used.rows, offsets[:-1]),
         user_ids=log.user_ids.gather(used_users),
@@ -78,12 +83,12 @@ def select_events(
         removed=pa.concat_tables([removed_table(log), checked.removed()]) if settings.keep_removed else None,
         num_removed=int(np.count_nonzero(log.reason)) + checked.num_bad,
         tied=used.tied_share(),
-        notices=tuple(event_notices(log, used)),
+        notices=odd,
     )
 
 
 def _number_items(item_ids: pl.Series, item: np.ndarray) -> tuple[pl.Series, np.ndarray]:
     """The ids of the used items, sorted by text, and the item_idx of each used event, [E] int32."""
-    used = np.bincount(item, minlength=len(item_ids)) > 0
+    used = count_codes(item, len(item_ids)) > 0
     number = np.cumsum(used, dtype=np.int32)
     return item_ids.gather(np.flatnonzero(used)), number[item]
