@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 MISSING = -1
 """Code of a missing id."""
@@ -72,7 +73,8 @@ def _check(same: np.ndarray) -> None:
 def rank_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
     """The ids in the order of their text, and the place of each given id in that order, [n + 1] int32. The last entry
     is MISSING, the place of code MISSING."""
-    order = ids.arg_sort().to_numpy()
+    texts = ids.to_arrow(compat_level=pl.CompatLevel.oldest())
+    order = pc.array_sort_indices(texts).to_numpy()  # in half the time of polars
     place = np.full(len(ids) + 1, MISSING, np.int32)
     place[order] = np.arange(len(ids), dtype=np.int32)
     return ids.gather(order), place
