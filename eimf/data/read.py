@@ -80,8 +80,7 @@ class EventReader:
                 row += len(raw)
                 self._rows += len(raw)
         if not self._rows:
-            names = ", ".join(file.label for file in files)
-            raise DataError(files[0].field, f"{names} holds no rows", "give a file with at least one row")
+            raise _no_rows(files)
 
     def _raw(self, file: RawFile) -> Iterator[pl.DataFrame]:
         """Chunks of the file's columns, an event per row."""
@@ -207,9 +206,13 @@ def read_items(
             frames.append(_typed_items(raw, columns, text, file.name, row))
             row += len(raw)
     if not sum(map(len, frames)):
-        names = ", ".join(file.label for file in files)
-        raise DataError(files[0].field, f"{names} holds no rows", "give a file with at least one row")
+        raise _no_rows(files)
     return pl.concat(frames)
+
+
+def _no_rows(files: Sequence[RawFile]) -> DataError:
+    names = ", ".join(file.label for file in files)
+    return DataError(files[0].field, f"{names} holds no rows", "give a file with at least one row")
 
 
 def _typed_items(raw: pl.DataFrame, columns: Columns, text: Sequence[str], file: str, row: int) -> pl.DataFrame:

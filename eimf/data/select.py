@@ -25,7 +25,7 @@ from eimf.data.order import Ties
 class Selected:
     """The used events, user by user in order: `item_idx` [E] int32, `offsets` [U + 1], `timestamps` [E] in seconds and
     `given` [E] (0 train, 1 valid, 2 test) if the data has them, `first_row` [U], the row of each user's first event in
-    the files. `user_ids` [U] and `item_ids` [N] are sorted by text, `items` has the item table's rows in that order.
+    the files. `user_ids` [U] are sorted by text, and so are the rows of `items` [N] by their item_id.
 
     `cleaning` and `removed` are tables of eimf/schema.py; `num_removed` rows were left out; `tied` is the share of
     neighboring events with the same order; `notices` are lines about odd events.
