@@ -23,6 +23,8 @@ ORDER = "order"
 FILE, ROW, REASON = "file", "row", "reason"
 STEP, NUM_REMOVED, EVENTS_LEFT, USERS_LEFT, ITEMS_LEFT = "step", "removed", "events", "users", "items"
 VECTOR = "vector"
+LEXICAL = "lexical"
+KNOWLEDGE = "knowledge"
 CLUSTER, SIMILARITY = "cluster", "similarity"
 RANK, SCORE = "rank", "score"
 REQUEST_KEY, PROMPT, HISTORY = "request_key", "prompt", "history"
@@ -61,17 +63,17 @@ def vector_type(width: int) -> pa.DataType:
     return pa.list_(pa.float32(), width)
 
 
-def width_of(table: pa.Table) -> int:
-    """Width of the vectors in the table's vector column. Raises ArtifactError if it has no such column."""
-    column = table.schema.field(VECTOR).type if VECTOR in table.column_names else pa.null()
+def width_of(table: pa.Table, name: str = VECTOR) -> int:
+    """Width of the vectors in a column of the table. Raises ArtifactError if it has no such column."""
+    column = table.schema.field(name).type if name in table.column_names else pa.null()
     if not pa.types.is_fixed_size_list(column) or column.list_size < 1:
-        raise ArtifactError(f"column {VECTOR}", f"the table has {column}, not vectors", REBUILD)
+        raise ArtifactError(f"column {name}", f"the table has {column}, not vectors", REBUILD)
     return int(column.list_size)
 
 
-def vectors_of(table: pa.Table) -> np.ndarray:
-    """The vector column of a table, [n, S] float32; a view of the table if it has one chunk."""
-    column = table[VECTOR]
+def vectors_of(table: pa.Table, name: str = VECTOR) -> np.ndarray:
+    """A vector column of a table, [n, S] float32; a view of the table if it has one chunk."""
+    column = table[name]
     width = column.type.list_size
     parts = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, width) for chunk in column.chunks]
     if len(parts) == 1:
@@ -227,9 +229,13 @@ SOURCE_AUC = pa.schema(
 per source and sampled item."""
 
 
-def item_vectors(width: int) -> pa.Schema:
-    """item_vectors/vectors: x_i of METHOD, L2-normalised, sorted by item_idx from 1."""
-    return pa.schema([(ITEM, pa.int32()), (VECTOR, vector_type(width))])
+def item_vectors(width: int, lexical: int = 0, knowledge: int = 0) -> pa.Schema:
+    """item_vectors/vectors: x_i of METHOD, sorted by item_idx from 1; and, if their width is not 0, the item's lexical
+    vector, and that of what an LLM knows about it (0 for an item that it was not asked about). All are
+    L2-normalised."""
+    columns = [(ITEM, pa.int32()), (VECTOR, vector_type(width))]
+    further = [(LEXICAL, lexical), (KNOWLEDGE, knowledge)]
+    return pa.schema([*columns, *((name, vector_type(size)) for name, size in further if size)])
 
 
 def user_vectors(width: int) -> pa.Schema:

@@ -12,14 +12,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from eimf.config import (
+    AdaptSettings,
+    CalibrateSettings,
     CleaningSettings,
     ClusterSettings,
     DatasetSettings,
     EncoderSettings,
     EvaluateSettings,
     HeadSettings,
+    ItemKnowledgeSettings,
     LLMSettings,
     ModelSettings,
+    PickSettings,
     PromptSettings,
     RuntimeSettings,
     SplitSettings,
@@ -48,6 +52,10 @@ class Recipe(BaseModel):
     """Stage 1."""
     text: TextSettings = TextSettings()
     """Stage 1."""
+    adapt: AdaptSettings = AdaptSettings()
+    """Stage 1a."""
+    item_knowledge: ItemKnowledgeSettings = ItemKnowledgeSettings()
+    """Stage 1b."""
     encoder: EncoderSettings = EncoderSettings()
     """Stages 2 and 8."""
     cluster: ClusterSettings = ClusterSettings()
@@ -56,12 +64,16 @@ class Recipe(BaseModel):
     """Stage 6."""
     llm: LLMSettings = LLMSettings()
     """Stages 6 and 7."""
+    picks: PickSettings = PickSettings()
+    """Stage 7a."""
     model: ModelSettings = ModelSettings()
     """Stage 11."""
     heads: HeadSettings = HeadSettings()
     """Stage 11, and stage 10 for the gain test."""
     train: TrainSettings = TrainSettings()
     """Stage 11."""
+    calibrate: CalibrateSettings = CalibrateSettings()
+    """Stage 11a."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """Stage 12."""
     runtime: RuntimeSettings = RuntimeSettings()

@@ -33,6 +33,7 @@ ALLOWED = {
     "metrics": set(),
     "retrieval": {"schema"},
     "backbones": {"errors", "types", "config"},
+    "choice": {"backbones"},
     "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},

@@ -2,6 +2,7 @@
 change the speed and are part of none."""
 
 from eimf.config.base import HashedSettings
+from eimf.config.calibrate import CalibrateSettings
 from eimf.config.data import (
     CleaningSettings,
     ColumnSettings,
@@ -15,11 +16,14 @@ from eimf.config.evaluate import EvaluateSettings
 from eimf.config.heads import PRESETS, AlignmentSettings, HeadSettings, SmoothingSettings
 from eimf.config.model import ModelSettings
 from eimf.config.runtime import RuntimeSettings
+from eimf.config.stage_one_options import AdaptSettings, ItemKnowledgeSettings, PickSettings
 from eimf.config.train import TrainSettings
 
 __all__ = [
     "PRESETS",
+    "AdaptSettings",
     "AlignmentSettings",
+    "CalibrateSettings",
     "CleaningSettings",
     "ClusterSettings",
     "ColumnSettings",
@@ -28,8 +32,10 @@ __all__ = [
     "EvaluateSettings",
     "HashedSettings",
     "HeadSettings",
+    "ItemKnowledgeSettings",
     "LLMSettings",
     "ModelSettings",
+    "PickSettings",
     "PromptSettings",
     "RuntimeSettings",
     "SmoothingSettings",
