@@ -32,7 +32,7 @@ class Calibrated(Backbone):
         self.uses_timestamps = backbone.uses_timestamps
         further = F.pad(torch.cat([coordinates, bias.unsqueeze(1)], dim=1), (0, 0, 1, 0))  # row 0 is padding
         table = torch.cat([backbone.item_table.weight.detach(), further], dim=1)
-        self.item_table = nn.Embedding(*table.shape, padding_idx=0, _weight=table)
+        self.item_table = nn.Embedding.from_pretrained(table, padding_idx=0)
         backbone.item_table = TableView(self.item_table, self.base_width)  # type: ignore[assignment]
         self.backbone = backbone
         self.register_buffer("mean_map", mean_map)
