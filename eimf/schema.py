@@ -35,7 +35,10 @@ FINISH_REASON = "finish_reason"
 OFFERS, NUMBERS, SLOT = "offers", "items", "slot"
 GROUNDING = "grounding"
 INTEREST_ID, INTEREST, EVIDENCE = "interest_id", "interest", "evidence"
-SOURCE, AUC, AUC_WITH_HISTORY = "source", "auc", "auc_with_history"
+SOURCE, WEIGHTS, TRAIN_EVENTS = "source", "weights", "train_events"
+NATS, NATS_WITHOUT, NATS_CONTROL, RANK_WITHOUT = "nats", "nats_without", "nats_control", "rank_without"
+NATS_GAIN, NATS_ERROR, NATS_P = "nats_gain", "nats_error", "nats_p"
+NDCG_GAIN, NDCG_ERROR, NDCG_P = "ndcg_gain", "ndcg_error", "ndcg_p"
 METRIC, K, SLICE, VALUE, CASES = "metric", "k", "slice", "value", "cases"
 
 VALID, TEST = "valid", "test"
@@ -98,7 +101,7 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
 
 
 REBUILD = "it is damaged: build its artifact again"
-MAY_BE_EMPTY = {TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING}
+MAY_BE_EMPTY = {TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING, NATS_CONTROL}
 
 
 EVAL_CASES = pa.schema(
@@ -222,11 +225,32 @@ ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (LAST_PROMPTE
 """esim/users: each user's cluster (-1: none, without training events), and the last position of the user's history that
 was in a prompt (-1: none); it is always that of a training event."""
 
-SOURCE_AUC = pa.schema(
-    [(SOURCE, pa.string()), (USER, pa.int32()), (AUC, pa.float64()), (AUC_WITH_HISTORY, pa.float64())]
+SOURCE_GAINS = pa.schema(
+    [
+        (SOURCE, pa.string()),
+        (USER, pa.int32()),
+        (NATS_WITHOUT, pa.float64()),
+        (NATS, pa.float64()),
+        (NATS_CONTROL, pa.float64()),
+        (RANK_WITHOUT, pa.int32()),
+        (RANK, pa.int32()),
+        (TRAIN_EVENTS, pa.int64()),
+        (HISTORY_END, pa.int32()),
+    ]
 )
-"""signal_check/auc: the AUC of a validation item by source, and with the source added to the user's own history; a row
-per source and sampled item."""
+"""signal_check/gains: how well each validation case is predicted without and with a source, and with its control (null if
+it has none): the log-probability of the item that was chosen, in nats, and its rank. A row per source and case, with the
+training events of the item and the length of the history."""
+
+SOURCES = pa.schema(
+    [
+        (SOURCE, pa.string()),
+        (WEIGHTS, pa.list_(pa.float64())),
+        *((name, pa.float64()) for name in (NATS_GAIN, NATS_ERROR, NATS_P, NDCG_GAIN, NDCG_ERROR, NDCG_P)),
+    ]
+)
+"""calibration/sources: the weights of the columns of each source, relative to that of the model (empty if the source was
+dropped), and what it adds to the others on validation events, with standard error and p."""
 
 
 def item_vectors(width: int, lexical: int = 0, knowledge: int = 0) -> pa.Schema:

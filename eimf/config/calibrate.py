@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from eimf.config.base import HashedSettings
 from eimf.types import Size
 
-SourceName = Literal["popularity", "recency", "lifecycle", "cooccurrence", "text", "interests"]
+SourceName = Literal["popularity", "lifecycle", "cooccurrence", "text", "lexical", "knowledge", "interests"]
+_TEXTS = {"text", "lexical", "knowledge"}
 
 
 class CalibrateSettings(HashedSettings):
@@ -15,8 +16,31 @@ class CalibrateSettings(HashedSettings):
     own, and keeps it only if it adds something to the others."""
 
     sources: tuple[SourceName, ...] = ()
-    """What is added to the score of the model; empty: nothing, and there is no such stage."""
-    rank: Size = 64
-    """Coordinates that a source of pairs of items (co-occurrence, text) adds to the vectors of users and items."""
+    """What may be added to the score of the model. popularity: an item's share of all and of the last training events.
+    lifecycle: its mean place in the histories. cooccurrence: items that the same users had. text, lexical, knowledge:
+    cosines of the items' text vectors of this kind. interests: the LLM's. Empty: nothing, and there is no such
+    stage."""
+    rank: Size = 128
+    """Coordinates that each source of pairs of items (cooccurrence, text and so on) adds to users and items."""
     significance: Annotated[float, Field(gt=0, le=1)] = 0.05
     """A source stays only if its gain has a smaller p."""
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for name in sources:
+            if sources.count(name) > 1:
+                raise ValueError(f"{name!r} occurs twice; write each source once")
+        return sources
+
+    @property
+    def source(self) -> Literal["item_vectors", "esim"] | None:
+        """Kind of the artifact that is read in addition to the dataset and the checkpoint."""
+        if "interests" in self.sources:
+            return "esim"
+        return "item_vectors" if _TEXTS & set(self.sources) else None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Kinds of the artifacts that calibration reads."""
+        return ("dataset", "checkpoint", *([self.source] if self.source else []))

@@ -10,7 +10,7 @@ import numpy as np
 
 from eimf.data.histories import Histories
 from eimf.data.windows import flat_ranges, pad_windows, window_index
-from eimf.export.logit import Block, Blocks
+from eimf.choice.logit import Block, Blocks
 from eimf.export.simulated import Cases
 from eimf.serving.tower import Tower
 
@@ -44,22 +44,6 @@ class Model:
             items = pad_windows(self.histories.item_idx, index).astype(np.int64)
             parts.append(self.tower.interests(items, np.minimum(shown, self.max_length), seconds))
         return np.concatenate(parts) if parts else np.zeros((0, 1, self.item_vectors.shape[1]), np.float32)
-
-
-def item_scores(histories: Histories) -> np.ndarray:
-    """How recent, popular and late each item is, [N, 3] float32: log share of users whose last training event it is,
-    log share of training events, and its mean place in the training histories (first 0, last 1), each smoothed."""
-    recent, popularity, late = sums = np.zeros((3, histories.num_items))
-    for users, user_row, event in histories.training_blocks():
-        user_idx = users.start + user_row
-        length, before = histories.num_train[user_idx], event - histories.offsets[user_idx]
-        row = histories.item_idx[event] - 1
-        for total, weights in zip(
-            sums, (before == length - 1, np.ones(len(row)), (before + 0.5) / length), strict=True
-        ):
-            total += np.bincount(row, weights=weights, minlength=len(total))
-    shares = [np.log((count + 0.5) / (count + 0.5).sum()) for count in (recent, popularity)]
-    return np.stack([*shares, (late + 1) / (popularity + 2)], axis=1).astype(np.float32)
 
 
 class Design:

@@ -1,7 +1,8 @@
-"""The command `check`: do the LLM's interests predict anything that item texts do not? No training."""
+"""The command `check`: do the LLM's interests tell anything that is not known without them? No training."""
 
 from eimf.config import HeadSettings
-from eimf.store.artifact import Store
+from eimf.errors import ArtifactError
+from eimf.store.artifact import Artifact, Store
 from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.report.signal_check import show_signal_check
@@ -10,11 +11,22 @@ from pipeline.stages.resolve import stage_two_artifacts
 from pipeline.stages.signal_check import run_signal_check
 
 
-def run_check(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
-    """Print how well the LLM's interests and their controls predict the users' validation items, what each adds to the
-    users' own histories, and whether the interests pass the gain test."""
+def run_check(recipe: Recipe, store: Store, esim_key: str | None = None, checkpoint_key: str | None = None) -> None:
+    """Print what the LLM's interests and their controls add to popularity, co-occurrence and texts, and to the score of
+    the checkpoint `checkpoint_key` if it is given; and whether the interests pass the gain test."""
     store.remove_stale()
     with_interests = recipe.model_copy(update={"heads": HeadSettings()})
-    signal_check = run_signal_check(store, stage_two_artifacts(with_interests, store, esim_key), recipe.runtime)
+    artifacts = stage_two_artifacts(with_interests, store, esim_key)
+    if checkpoint_key is not None:
+        artifacts["checkpoint"] = _of_dataset(store.get("checkpoint", checkpoint_key), artifacts["dataset"])
+    signal_check = run_signal_check(store, artifacts, recipe.runtime)
     show_signal_check(signal_check)
     info(decision_of(signal_check).reason)
+
+
+def _of_dataset(checkpoint: Artifact, dataset: Artifact) -> Artifact:
+    """Raises ArtifactError for a checkpoint of another dataset."""
+    if checkpoint.parent("dataset") != dataset.key:
+        problem = f"{checkpoint.short} was trained on dataset {checkpoint.parent('dataset')[:12]}, this is {dataset.short}"
+        raise ArtifactError("checkpoint", problem, "give a checkpoint of this dataset, or the recipe of that one")
+    return checkpoint

@@ -10,11 +10,13 @@ from pipeline.console import progress
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 
-def metrics_stage(cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings) -> Stage:
-    """Stage 12: ranks of the test items, and their metrics."""
+def metrics_stage(
+    cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings, *, calibrated: bool = False
+) -> Stage:
+    """Stage 12: ranks of the test items, and their metrics, by a checkpoint or by its calibration."""
     configuration = {"evaluate": {"cutoffs": list(cutoffs), "keep_seen": keep_seen}}
     build = partial(_build_metrics, cutoffs, keep_seen, runtime)
-    return Stage(12, "metrics", 3, ("dataset", "checkpoint"), configuration, build)
+    return Stage(12, "metrics", 3, ("dataset", "calibration" if calibrated else "checkpoint"), configuration, build)
 
 
 def _build_metrics(
@@ -26,7 +28,7 @@ def _build_metrics(
     from pipeline.stages.load import histories_of
 
     histories = histories_of(artifacts)
-    trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
+    trained, backbone = load_backbone(artifacts.get("calibration") or artifacts["checkpoint"], histories.num_items)
     with progress("ranking", len(histories.cases[schema.TEST]), "cases") as on_progress:
         ranking = rank_users(
             backbone.to(device),

@@ -5,12 +5,13 @@ This is the only part of stage two that reads a recipe. `prepare` builds what is
 """
 
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from eimf.errors import ArtifactError, DataError
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
 from pipeline.recipe import Recipe
+from pipeline.stages.calibration import calibration_stage
 from pipeline.stages.checkpoint import checkpoint_stage
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.gain_test import GainDecision, decision_of
@@ -20,6 +21,8 @@ from pipeline.stages.metrics import metrics_stage
 from pipeline.stages.signal_check import find_signal_check, run_signal_check
 from pipeline.stages.stage import Stage, find, find_or_build, keys_of
 from pipeline.training.job import TrainingJob
+
+SourceKind = Literal["item_vectors", "esim"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class ResolvedTraining:
     decision: GainDecision | None
     """The result of the gain test; None if the settings require none."""
     checkpoint: Stage
+    calibration: Stage | None
+    """None if the settings name no sources."""
     metrics: Stage
 
     @property
@@ -56,7 +61,10 @@ class ResolvedTraining:
 
     @property
     def metrics_key(self) -> str:
-        return self.metrics.key({**keys_of(self.artifacts), "checkpoint": self.checkpoint_key})
+        keys = {**keys_of(self.artifacts), "checkpoint": self.checkpoint_key}
+        if self.calibration is not None:
+            keys["calibration"] = self.calibration.key(keys)
+        return self.metrics.key(keys)
 
 
 def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
@@ -69,7 +77,7 @@ def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[s
     from eimf.backbones.build import check_backbone
 
     check_backbone(recipe.model)
-    dataset = _find_dataset(recipe, store, build=recipe.heads.source is None)
+    dataset = _find_dataset(recipe, store, build=_source(recipe) is None)
     artifacts = _stage_two_artifacts(dataset, recipe, store, esim_key)
     if recipe.heads.requires_gain_test:
         run_signal_check(store, artifacts, recipe.runtime)
@@ -97,10 +105,16 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store
         decision = decision_of(find_signal_check(store, artifacts) or _missing_signal_check(artifacts["esim"]))
         if not decision.passes:
             heads = heads.without_interests()
-            artifacts = _of_source(heads.source, artifacts, store)
+            artifacts = _of_source(_more(heads.source, recipe.calibrate.source), artifacts, store)
     job = TrainingJob(recipe.model, heads, recipe.train, recipe.keep_seen, recipe.runtime)
-    metrics = metrics_stage(recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime)
-    return ResolvedTraining(label_of(job, decision), artifacts, job, decision, checkpoint_stage(job), metrics)
+    checkpoint, calibration, label = checkpoint_stage(job), None, label_of(job, decision)
+    if recipe.calibrate.sources:
+        calibration = calibration_stage(recipe.calibrate, checkpoint.configuration, recipe.runtime)
+        label = f"{label}, calibrated"
+    metrics = metrics_stage(
+        recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime, calibrated=calibration is not None
+    )
+    return ResolvedTraining(label, artifacts, job, decision, checkpoint, calibration, metrics)
 
 
 def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
@@ -112,16 +126,31 @@ def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = Non
 def _stage_two_artifacts(
     dataset: Artifact | None, recipe: Recipe, store: Store, esim_key: str | None
 ) -> dict[str, Artifact]:
-    dataset = dataset or _missing(recipe, store, "dataset")
-    if recipe.heads.source is not None:
-        require_texts(dataset, f"the preset {recipe.heads.preset}")
-    given, source = _given_esim(esim_key, dataset, store) if esim_key else None, recipe.heads.source
+    dataset, source = dataset or _missing(recipe, store, "dataset"), _source(recipe)
+    if source is not None:
+        require_texts(dataset, _asker(recipe))
+    given = _given_esim(esim_key, dataset, store) if esim_key else None
     if source is None:
         return {"dataset": dataset}
     if given is not None:
         return _of_source(source, {"dataset": dataset, "esim": given}, store)
     artifact = read_lock(store, settings_behind(recipe, source), dataset.key) or _missing(recipe, store, source)
     return _of_source(source, {"dataset": dataset, source: artifact}, store)
+
+
+def _source(recipe: Recipe) -> SourceKind | None:
+    """Kind of the artifact that training and calibration read in addition to the dataset."""
+    return _more(recipe.heads.source, recipe.calibrate.source)
+
+
+def _more(one: SourceKind | None, other: SourceKind | None) -> SourceKind | None:
+    """The kind that has what both need: an `esim` comes with its `item_vectors`."""
+    return "esim" if "esim" in (one, other) else one or other
+
+
+def _asker(recipe: Recipe) -> str:
+    """What needs the items' texts."""
+    return f"the preset {recipe.heads.preset}" if recipe.heads.source else "calibrate.sources"
 
 
 def label_of(job: TrainingJob, decision: GainDecision | None = None) -> str:
@@ -143,8 +172,8 @@ def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artif
     except DataError as error:  # a training node
         return read_lock(store, settings_behind(recipe, "dataset")) or _no_data(recipe, store, error)
     dataset = find(stage, store, {})
-    if dataset is None and recipe.heads.source is not None:
-        require_item_table(recipe, f"the preset {recipe.heads.preset}")
+    if dataset is None and _source(recipe) is not None:
+        require_item_table(recipe, _asker(recipe))
     if dataset is None and build:
         dataset, _ = find_or_build(stage, store, {})
         save_lock(store, settings_behind(recipe, "dataset"), dataset)

@@ -1,46 +1,97 @@
-"""Stage 10: how well the interests of an ESIM artifact predict what users do next, without training."""
+"""Stage 10: what the interests of an ESIM artifact say about the next item that is not known without them."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
+from eimf import schema
 from eimf.config import RuntimeSettings
 from eimf.store.artifact import Artifact, Staging, Store
 from pipeline.backends.device import prepare_torch
 from pipeline.stages.stage import Artifacts, Stage, Summary, find, find_or_build
 
-_SEED = 2026
-"""One for all trainings, so that they agree on what the interests add."""
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from eimf.choice.cases import Choices
+    from eimf.choice.check import CheckedSource
+    from eimf.data.histories import Histories
+
+_MAX_LENGTH = 50
+"""Events of a history that are looked at without a model, as many as a backbone sees by default."""
 
 
-def signal_check_stage(runtime: RuntimeSettings) -> Stage:
-    """Stage 10. It reads no settings of the recipe, so all trainings against one ESIM artifact share it."""
-    return Stage(10, "signal_check", 3, ("dataset", "esim"), {}, partial(_build_signal_check, runtime))
+def signal_check_stage(runtime: RuntimeSettings, *, with_model: bool = False) -> Stage:
+    """Stage 10, beside a trained model if there is one. It reads no settings of the recipe, so all trainings against one
+    ESIM artifact share it."""
+    parents = ("dataset", "esim", "checkpoint") if with_model else ("dataset", "esim")
+    return Stage(10, "signal_check", 4, parents, {}, partial(_build_signal_check, runtime))
 
 
 def find_signal_check(store: Store, artifacts: Artifacts) -> Artifact | None:
-    """The finished signal check of these artifacts, or None."""
+    """The finished signal check of these artifacts, without a model, or None."""
     return find(signal_check_stage(RuntimeSettings()), store, artifacts)
 
 
 def run_signal_check(store: Store, artifacts: Artifacts, runtime: RuntimeSettings) -> Artifact:
-    """The signal check of these artifacts; prints nothing if it was done before."""
-    finished = find_signal_check(store, artifacts)
-    return finished or find_or_build(signal_check_stage(runtime), store, artifacts)[0]
+    """The signal check of these artifacts, beside the `checkpoint` if there is one; prints nothing if it was done
+    before."""
+    stage = signal_check_stage(runtime, with_model="checkpoint" in artifacts)
+    return find(stage, store, artifacts) or find_or_build(stage, store, artifacts)[0]
 
 
 def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging) -> Summary:
-    prepare_torch(runtime)
-    from eimf.semantics.signal_check import auc_table, check_signal, mean_by_user, signal_gain
+    device = prepare_torch(runtime)
+    from eimf.choice import known
+    from eimf.choice.cases import read_choices
+    from eimf.choice.check import MAX_SCORES, check_sources
+    from pipeline.serving import load_backbone
     from pipeline.stages.load import histories_of, supervision_of
 
     histories = histories_of(artifacts)
     supervision = supervision_of(artifacts, histories)
     assert supervision is not None, "an esim artifact is among the parents"
-    users, auc_by_source = check_signal(supervision, histories, _SEED)
-    staging.write_table("auc", auc_table(auc_by_source, users))
-    mean, standard_error = signal_gain(mean_by_user(auc_by_source, users))
+    max_length, keep_seen, backbone = _MAX_LENGTH, False, None
+    if "checkpoint" in artifacts:
+        trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
+        max_length, keep_seen = trained.model.max_length, trained.keep_seen
+    choices = read_choices(
+        histories, schema.VALID, max_length=max_length, keep_seen=keep_seen, max_scores=MAX_SCORES
+    )
+    base = known.exact_sources(histories, supervision, choices)
+    if backbone is not None:
+        base.sources.insert(0, known.model_source(backbone.to(device), choices))
+    asked = known.interest_sources(supervision, histories, choices)
+    checked = check_sources(base.sources, asked.sources, {**base.controls, **asked.controls}, choices)
+    staging.write_table("gains", gains_table(checked, choices, histories))
+    comparison = checked[known.INTERESTS].comparison()
     return {
-        "users": len(users.unique()),
-        "targets": len(users),
-        "gain": round(mean, 6),
-        "standard_error": round(standard_error, 6),
+        "cases": len(choices),
+        "interests": comparison.verdict(),
+        "nats": round(comparison.nats.mean, 6),
+        "standard_error": round(comparison.nats.error, 6),
+        "ndcg@10": round(comparison.ndcg.mean, 6),
     }
+
+
+def gains_table(checked: "dict[str, CheckedSource]", choices: "Choices", histories: "Histories") -> "pa.Table":
+    """`schema.SOURCE_GAINS`."""
+    import numpy as np
+    import pyarrow as pa
+
+    frequency = histories.frequency()[choices.chosen]
+    parts = []
+    for name, source in checked.items():
+        control = None if source.control is None else source.control.nats
+        columns = [
+            pa.array([name] * len(choices)),
+            choices.user_idx.astype(np.int32),
+            source.without.nats,
+            source.with_source.nats,
+            pa.nulls(len(choices), pa.float64()) if control is None else control,
+            source.without.rank.astype(np.int32),
+            source.with_source.rank.astype(np.int32),
+            frequency.astype(np.int64),
+            choices.history_end.astype(np.int32),
+        ]
+        parts.append(pa.table(columns, schema=schema.SOURCE_GAINS))
+    return pa.concat_tables(parts)

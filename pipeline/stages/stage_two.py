@@ -1,4 +1,5 @@
-"""Stages 11 and 12 (`eimf train`, `eimf evaluate`): a backbone trained against frozen artifacts, and its metrics."""
+"""Stages 11 to 12 (`eimf train`, `eimf evaluate`): a backbone trained against frozen artifacts, calibrated if asked for,
+and its metrics."""
 
 from dataclasses import dataclass
 
@@ -21,7 +22,13 @@ class Result:
 
     label: str
     checkpoint: Artifact
+    calibration: Artifact | None
     metrics: Artifact
+
+    @property
+    def served(self) -> Artifact:
+        """The model that was measured."""
+        return self.calibration or self.checkpoint
 
 
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
@@ -53,8 +60,16 @@ def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> R
 
 
 def find_trained(recipe: Recipe, store: Store, esim_key: str | None = None) -> Artifact:
-    """The checkpoint of a finished training. Only reads. Raises ArtifactError if the training is not finished."""
-    return _trained(resolve(recipe, store, esim_key), store)
+    """The checkpoint of a finished training, or its calibration if the recipe asks for one. Only reads. Raises
+    ArtifactError if it is not finished."""
+    training = resolve(recipe, store, esim_key)
+    checkpoint = _trained(training, store)
+    if training.calibration is None:
+        return checkpoint
+    found = find(training.calibration, store, {**training.artifacts, "checkpoint": checkpoint})
+    if found is None:
+        raise ArtifactError("calibration", "this training was not calibrated yet", "run `make train` with these settings")
+    return found
 
 
 def _trained(training: ResolvedTraining, store: Store) -> Artifact:
@@ -65,8 +80,12 @@ def _trained(training: ResolvedTraining, store: Store) -> Artifact:
 
 
 def _measured(training: ResolvedTraining, checkpoint: Artifact, store: Store) -> Result:
-    metrics, _ = find_or_build(training.metrics, store, {**training.artifacts, "checkpoint": checkpoint})
-    return Result(training.label, checkpoint, metrics)
+    artifacts, calibration = {**training.artifacts, "checkpoint": checkpoint}, None
+    if training.calibration is not None:
+        calibration, _ = find_or_build(training.calibration, store, artifacts)
+        artifacts["calibration"] = calibration
+    metrics, _ = find_or_build(training.metrics, store, artifacts)
+    return Result(training.label, checkpoint, calibration, metrics)
 
 
 def _announce(training: ResolvedTraining) -> None:

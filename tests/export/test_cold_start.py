@@ -21,7 +21,8 @@ from eimf.export.cold_start import (
     one_step_earlier,
     texts_of,
 )
-from eimf.export.cold_start_design import Design, Model, item_scores
+from eimf.choice.item_statistics import item_scores
+from eimf.export.cold_start_design import Design, Model
 from eimf.export.phrases import Phrases
 from eimf.export.simulated import HALF, cut_cases, mean_texts, pick_names
 from eimf.export.user_means import FOLDS, PickedNames

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from eimf.export.logit import Block, Blocks, fit_logit, ranks
+from eimf.choice.logit import Block, Blocks, fit_logit, ranks
 
 NOTHING = np.zeros(0, np.int64)
 EVERY = np.array([True, True, True])

@@ -1,0 +1,103 @@
+"""Calibration: which sources stay beside a trained model, with which weights, and the model that has them.
+
+Our decision. The scores of the model and of the sources are the columns of a conditional logit over the catalogue, fitted
+on validation events. A source stays only if its loss costs the others more than chance: sources are dropped one after the
+other, the least useful first, judged by weights that were fitted on the other half of the people. If what is left does not
+rank better than the model alone, nothing stays. The weights are divided by that of the model and become further
+coordinates of users and items (`eimf.choice.calibrated`). Test events are not looked at.
+
+Shapes: C cases, N items, R coordinates, F columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from eimf.backbones.base import Backbone
+from eimf.choice.calibrated import Calibrated
+from eimf.choice.design import Design, Judged, cross_fit, fit
+from eimf.choice.sources import ItemSource, PairSource, Source
+from eimf.choice.verdict import Comparison, compare
+
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The sources that stay, with the `weights` of their columns relative to that of the model; what every source adds
+    to those that stay (or, of one that was dropped, added when it was); and NDCG@10 of the validation events by the
+    model `alone` and `calibrated`, cross-fitted."""
+
+    weights: dict[str, np.ndarray]
+    comparisons: dict[str, Comparison]
+    alone: float
+    calibrated: float
+
+
+def calibrate(design: Design, significance: float) -> Calibration:
+    """Choose among the sources of a design, whose first one is the model."""
+    model = design.sources[0].name
+    kept = [source.name for source in design.sources]
+    alone, _ = cross_fit(design, [model])
+    judged, weights = cross_fit(design, kept)
+    comparisons: dict[str, Comparison] = {}
+    while len(kept) > 1:
+        rest = {name: [other for other in kept if other != name] for name in kept[1:]}
+        without = {name: cross_fit(design, names, weights) for name, names in rest.items()}
+        compared = {name: compare(part, judged) for name, (part, _) in without.items()}
+        comparisons |= compared
+        weakest = min(compared, key=lambda name: _strength(compared[name]))
+        if compared[weakest].nats.is_positive(significance):
+            break
+        kept = rest[weakest]
+        judged, weights = without[weakest]
+    if not _is_better(alone, judged):
+        return Calibration({}, comparisons, float(alone.ndcg.mean()), float(alone.ndcg.mean()))
+    mean = fit(design, kept, [block for half in design.halves() for block in half], (weights[0] + weights[1]) / 2)
+    mean = mean / design.scale
+    own = float(mean[design.ranges[model]][0])
+    if own <= 0:
+        return Calibration({}, comparisons, float(alone.ndcg.mean()), float(alone.ndcg.mean()))
+    chosen = {name: mean[design.ranges[name]] / own for name in kept[1:]}
+    return Calibration(chosen, comparisons, float(alone.ndcg.mean()), float(judged.ndcg.mean()))
+
+
+def _strength(comparison: Comparison) -> float:
+    """The gain in units of its standard error."""
+    nats = comparison.nats
+    return nats.mean / nats.error if nats.error > 0 else 0.0
+
+
+def _is_better(alone: Judged, judged: Judged) -> bool:
+    return float(judged.ndcg.mean()) > float(alone.ndcg.mean())
+
+
+def calibrated_model(backbone: Backbone, sources: Sequence[Source], weights: dict[str, np.ndarray]) -> Calibrated:
+    """The backbone with the sources that have weights. A source of pairs whose history and item vectors differ takes
+    coordinates for both."""
+    num_items = backbone.item_table.num_embeddings - 1
+    bias, coordinates = np.zeros(num_items), [np.zeros((num_items, 0), np.float32)]
+    maps: list[tuple[slice, slice, np.ndarray]] = []
+    width = 0
+    for source in sources:
+        if source.name not in weights:
+            continue
+        weight = weights[source.name]
+        if isinstance(source, ItemSource):
+            bias += weight @ source.values.astype(np.float64)
+        elif isinstance(source, PairSource):
+            bias -= source.item.astype(np.float64) @ (weight @ source.center.astype(np.float64))
+            parts = [source.item] if source.history is source.item else [source.history, source.item]
+            size = source.item.shape[1]
+            read = slice(width, width + size)
+            width += size * len(parts)
+            coordinates += parts
+            maps.append((read, slice(width - size, width), weight))
+    mean_map, last_map = np.zeros((2, width, width))
+    for read, write, (of_mean, of_last) in maps:
+        size = read.stop - read.start
+        mean_map[read, write], last_map[read, write] = of_mean * np.eye(size), of_last * np.eye(size)
+    arrays = (np.concatenate(coordinates, axis=1), bias, mean_map, last_map)
+    return Calibrated(backbone, *(torch.from_numpy(array.astype(np.float32)) for array in arrays))

@@ -1,0 +1,79 @@
+"""The signal check: what a source adds to everything that is known without it, before any training is spent on it.
+
+A conditional logit over the whole catalogue predicts each validation item from how popular, recent and late the items are,
+from what the users of an item had besides, from the items' texts and, if there is one, from the score of a trained model.
+A source that is checked, such as the LLM's interests, is added to these. All weights are fitted on one half of the people
+and judged on the other. So a source counts only for what the others do not say already. Its shuffled control has the same
+form without the meaning: the interests of another cluster, or the vectors of another item. Whatever a source says of an
+item to everybody alike is left out, since that is not knowledge of people. Test events are not looked at. Our decision.
+
+Shapes: C cases, N items.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eimf.choice.cases import Choices
+from eimf.choice.design import Design, Judged, cross_fit
+from eimf.choice.sources import Source
+from eimf.choice.verdict import Comparison, compare
+
+MAX_SCORES = 1 << 26
+"""Scores of all items for all cases: there are as many cases as have so many."""
+FREQUENCY_LIMITS = (5, 20, 100)
+LENGTH_LIMITS = (5, 10, 50)
+"""Ends of the groups of targets by their training events, and of people by their history."""
+
+
+@dataclass(frozen=True)
+class CheckedSource:
+    """How well the choices are predicted `without` the source, `with_source`, and with its `control`, if it has one."""
+
+    without: Judged
+    with_source: Judged
+    control: Judged | None
+
+    def comparison(self, cases: np.ndarray | slice = slice(None)) -> Comparison:
+        """What the source adds in these cases."""
+        parts = [_of(part, cases) for part in (self.without, self.with_source)]
+        return compare(*parts, None if self.control is None else _of(self.control, cases))
+
+
+def check_sources(
+    known: Sequence[Source], asked: Sequence[Source], controls: Mapping[str, Source], choices: Choices
+) -> dict[str, CheckedSource]:
+    """What each source that is `asked` about adds to all that are `known`, and each known one to the others; `controls`
+    are the shuffled ones by the name of the source."""
+    base, checked = [source.name for source in known], {}
+    before, weights = cross_fit(Design(known, choices), base)
+    for source in known:
+        others = [other for other in known if other is not source]
+        without, _ = cross_fit(Design(others, choices), [other.name for other in others]) if others else (None, None)
+        control = _judged([*others, controls[source.name]], choices) if source.name in controls else None
+        if without is not None:
+            checked[source.name] = CheckedSource(without, before, control)
+    for source in asked:
+        control = _judged([*known, controls[source.name]], choices) if source.name in controls else None
+        checked[source.name] = CheckedSource(before, _judged([*known, source], choices), control)
+    return checked
+
+
+def _judged(sources: Sequence[Source], choices: Choices) -> Judged:
+    return cross_fit(Design(sources, choices), [source.name for source in sources])[0]
+
+
+def _of(judged: Judged, cases: np.ndarray | slice) -> Judged:
+    return Judged(judged.nats[cases], judged.rank[cases])
+
+
+def ranges(label: str, values: np.ndarray, limits: Sequence[int]) -> dict[str, np.ndarray]:
+    """Groups of cases, [C] bool: by `values` [C] up to each of the `limits`, and above; `label` has a place for the
+    range."""
+    groups, low = {}, 0
+    for high in limits:
+        groups[label.format(f"{low} to {high}" if low else f"up to {high}")] = (values >= low) & (values <= high)
+        low = high + 1
+    groups[label.format(f"{low} or more")] = values >= low
+    return groups

@@ -1,0 +1,171 @@
+"""The sources that a data set, its texts and a trained model make, and their shuffled controls.
+
+Shapes: C cases, N items, K interests of a model, R coordinates, S text width.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eimf.backbones.base import Backbone
+from eimf.choice.cases import Choices
+from eimf.choice.factors import factorize
+from eimf.choice.item_statistics import item_scores
+from eimf.choice.sources import (
+    ItemSource,
+    PairSource,
+    PersonSource,
+    Source,
+    centered,
+    item_order,
+    pair_source,
+    similarity_source,
+)
+from eimf.config import ComparisonSettings
+from eimf.data.cooccurrence import count_cooccurrence
+from eimf.data.histories import Histories
+from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
+from eimf.semantics.people import people_of
+from eimf.semantics.supervision import Supervision
+from eimf.semantics.text_space import compared_items, in_encoder_space
+
+POPULARITY, LIFECYCLE, COOCCURRENCE, TEXT, INTERESTS, MODEL = (
+    "popularity",
+    "lifecycle",
+    "cooccurrence",
+    "text",
+    "interests",
+    "model",
+)
+SEED = 2026
+"""Of the shuffled controls."""
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Sources in their order, and the shuffled control of some by the source's name."""
+
+    sources: list[Source] = field(default_factory=list)
+    controls: dict[str, Source] = field(default_factory=dict)
+
+    def add(self, source: Source, control: Source | None = None) -> None:
+        self.sources.append(source)
+        if control is not None:
+            self.controls[source.name] = control
+
+
+def item_sources(histories: Histories) -> dict[str, ItemSource]:
+    """How popular an item is, among all and among the last events; and where in histories it stands."""
+    recent, popular, late = item_scores(histories).T
+    return {
+        POPULARITY: ItemSource(POPULARITY, np.stack([popular, recent])),
+        LIFECYCLE: ItemSource(LIFECYCLE, late[None]),
+    }
+
+
+def exact_sources(histories: Histories, supervision: Supervision | None, choices: Choices) -> Sources:
+    """Popularity, life cycle, co-occurrence and, with texts, their cosines: in full, for the signal check."""
+    order, found = item_order(histories.num_items, SEED), Sources()
+    for source in item_sources(histories).values():
+        found.add(source, source.shuffled(order))
+    similarity = count_cooccurrence(histories)
+    found.add(
+        similarity_source(COOCCURRENCE, similarity, choices),
+        similarity_source(f"{COOCCURRENCE}, shuffled", similarity, choices, order),
+    )
+    if supervision is not None:
+        text = text_source(supervision, choices, ComparisonSettings(compare="whitened"))
+        found.add(text, text.shuffled(order))
+    return found
+
+
+def text_source(
+    supervision: Supervision, choices: Choices, texts: ComparisonSettings, name: str = TEXT
+) -> PairSource:
+    """Cosines of the items' texts, as `texts` says."""
+    vectors = compared_items(supervision, texts).numpy()
+    return pair_source(name, vectors, vectors, choices)
+
+
+def interest_sources(supervision: Supervision, histories: Histories, choices: Choices) -> Sources:
+    """The LLM's interests of the cluster of each person, in the whitened space of the encoder; with those of another
+    cluster as their control. And all controls as sources: what clusters say without the LLM."""
+    found, people = Sources(), people_of(supervision, histories, choices.user_idx, choices.history_end)
+    space = ComparisonSettings(compare="whitened")
+    names = [name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision)]
+    made: dict[str, PersonSource] = {}
+    for name in ("llm", *names):
+        of_control = in_encoder_space(apply_control(supervision, name, histories, SEED), space)
+        label = INTERESTS if name == "llm" else f"{INTERESTS}, {name}"
+        made[name] = centered(_of_clusters(label, of_control, people.cluster), choices)
+    found.add(made["llm"], made.get("shuffled"))
+    for name in names:
+        if name != "shuffled":
+            found.add(made[name], made.get("shuffled"))
+    return found
+
+
+def _of_clusters(name: str, supervision: Supervision, cluster: Tensor) -> PersonSource:
+    row = cluster.clamp(min=0)
+    mask = supervision.interest_mask[row] & (cluster >= 0).unsqueeze(1)
+    items = supervision.item_text_vectors.numpy()
+    return PersonSource(name, supervision.interest_vectors[row].numpy(), items, mask.numpy())
+
+
+@torch.no_grad()
+def model_source(backbone: Backbone, choices: Choices, name: str = MODEL) -> PersonSource:
+    """The score of a trained model, max_k <V_k, e_j>."""
+    backbone.eval()
+    encode = backbone.inference_fn(int(choices.length.sum()))
+    device, parts = backbone.item_table.weight.device, []
+    for start in range(0, len(choices), _BATCH):
+        block = slice(start, start + _BATCH)
+        items, length = (torch.from_numpy(values[block]) for values in (choices.window, choices.length))
+        items = items[:, : int(length.max())]
+        times = None
+        if backbone.uses_timestamps and choices.times is not None:
+            times = torch.from_numpy(choices.times[block][:, : items.shape[1]]).double().to(device)
+        parts.append(encode(items.to(device), length.to(device), times).float().cpu())
+    return PersonSource(name, torch.cat(parts).numpy(), backbone.item_vectors.float().cpu().numpy())
+
+
+def text_or_interests(
+    name: str, supervision: Supervision, histories: Histories, choices: Choices, rank: int
+) -> PairSource:
+    """The source of this name in `rank` coordinates, as a model can be served with it. Raises SettingError if the items
+    lack such vectors."""
+    if name == INTERESTS:
+        return factored_interests(supervision, histories, choices, rank)
+    block = "encoder" if name == TEXT else name
+    texts = ComparisonSettings(compare="whitened", use=(block,), components=rank)
+    return text_source(supervision, choices, texts, name)
+
+
+def factored_cooccurrence(histories: Histories, choices: Choices, rank: int) -> PairSource:
+    """Co-occurrence by `rank` coordinates, as a model can be served with it."""
+    vectors = factorize(count_cooccurrence(histories), rank)
+    return pair_source(COOCCURRENCE, vectors, vectors, choices)
+
+
+def factored_interests(
+    supervision: Supervision, histories: Histories, choices: Choices, rank: int, name: str = INTERESTS
+) -> PairSource:
+    """The interests as a source that needs no cluster at serving: f(h) is the mean interest vector of the clusters of the
+    training users who had the item h, g(j) the text of item j; both in `rank` whitened components."""
+    space = in_encoder_space(supervision, ComparisonSettings(compare="whitened", components=rank))
+    mask = space.interest_mask.float().unsqueeze(2)
+    of_cluster = (space.interest_vectors * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)  # [C, R]
+    total = torch.zeros(histories.num_items, of_cluster.shape[1])
+    count = torch.zeros(histories.num_items)
+    for users, user_row, event in histories.training_blocks():
+        user = torch.from_numpy(users.start + user_row)
+        position = torch.from_numpy(event) - torch.from_numpy(histories.offsets)[user]
+        cluster = space.clusters_for(user, position)
+        row = torch.from_numpy(histories.item_idx[event].astype(np.int64) - 1)[cluster >= 0]
+        total.index_add_(0, row, of_cluster[cluster[cluster >= 0]])
+        count.index_add_(0, row, torch.ones(len(row)))
+    history = total / count.clamp(min=1).unsqueeze(1)
+    return pair_source(name, history.numpy(), space.item_text_vectors.numpy(), choices)
