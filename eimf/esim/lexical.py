@@ -11,6 +11,7 @@ Shapes: N texts, T terms, F components, Q columns of the iterated subspace.
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -32,7 +33,12 @@ def lexical_vectors(texts: Sequence[str], width: int) -> np.ndarray:
     rows, columns, values, num_terms = tf_idf(texts)
     vectors = np.zeros((len(texts), width), np.float32)
     if num_terms:
-        matrix = torch.sparse_coo_tensor(np.stack([rows, columns]), values, (len(texts), num_terms), check_invariants=True)
+        matrix = torch.sparse_coo_tensor(
+            torch.from_numpy(np.stack([rows, columns])),
+            torch.from_numpy(values),
+            (len(texts), num_terms),
+            check_invariants=True,
+        )
         components = _principal(matrix, width).numpy()
         vectors[:, : components.shape[1]] = components
     return normalize(vectors)
@@ -69,7 +75,7 @@ def _terms(text: str) -> Iterator[str]:
         else:
             words.append(word)
     yield from words
-    yield from (f"{first} {second}" for first, second in zip(words, words[1:], strict=False))
+    yield from (f"{first} {second}" for first, second in pairwise(words))
 
 
 def _principal(matrix: Tensor, width: int) -> Tensor:
