@@ -13,7 +13,7 @@ from eimf.config.data import (
 )
 from eimf.config.esim import ClusterSettings, EncoderSettings, LLMSettings, PromptSettings
 from eimf.config.evaluate import EvaluateSettings
-from eimf.config.heads import PRESETS, AlignmentSettings, HeadSettings, SmoothingSettings
+from eimf.config.heads import PRESETS, AlignmentSettings, ComparisonSettings, HeadSettings, SmoothingSettings
 from eimf.config.model import ModelSettings
 from eimf.config.runtime import RuntimeSettings
 from eimf.config.stage_one_options import AdaptSettings, ItemKnowledgeSettings, PickSettings
@@ -27,6 +27,7 @@ __all__ = [
     "CleaningSettings",
     "ClusterSettings",
     "ColumnSettings",
+    "ComparisonSettings",
     "DatasetSettings",
     "EncoderSettings",
     "EvaluateSettings",

@@ -24,6 +24,9 @@ class EncoderSettings(HashedSettings):
     keys on every machine."""
     max_tokens: Size = 256
     """Most tokens of a text; the rest is cut."""
+    lexical: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Width of a second vector of each item: which words its text shares with others (tf-idf and a singular value
+    decomposition). 0: none. `heads.texts.use` says whether a training reads it."""
 
 
 class ClusterSettings(HashedSettings):

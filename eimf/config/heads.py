@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from eimf.config.base import HashedSettings
-from eimf.types import Weight
+from eimf.types import Size, Weight
 
 ProbabilityMass = Annotated[float, Field(ge=0, lt=1)]
 """Probability mass of a label."""
@@ -45,6 +45,27 @@ class AlignmentSettings(HashedSettings):
     """Semantic prediction, L_sem."""
 
 
+class ComparisonSettings(HashedSettings):
+    """How the trainer compares texts, for label smoothing toward items, users and interests."""
+
+    compare: Literal["raw", "centered", "whitened"] = "raw"
+    """raw: cosines of the vectors as they are. centered: without the mean of the items, which all texts have in common.
+    whitened: of the first principal components, each with the same variance."""
+    components: Size = 128
+    """How many principal components are compared if `compare` is whitened."""
+    use: Annotated[tuple[Literal["encoder", "lexical", "knowledge"], ...], Field(min_length=1)] = ("encoder",)
+    """The items' vectors, side by side: of the text encoder, of the words (`encoder.lexical`), and of what an LLM knows
+    (`item_knowledge.enabled`). They enter the item table too. Interests are compared by the encoder's alone."""
+    align: bool = False
+    """Align texts and interests as they are compared, rather than raw."""
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        if len(set(self.use)) < len(self.use):
+            raise ValueError(f"use={list(self.use)} names one twice; name it once")
+        return self
+
+
 def _parse_off(value: Any) -> Any:
     if isinstance(value, bool | int | float | str | list) and value != "none":
         raise ValueError(f"{value!r} is not allowed; write none to turn it off, or set its parts one by one")
@@ -63,13 +84,17 @@ class HeadSettings(HashedSettings):
     """plain: only the backbone. init: item embeddings initialized from the items' texts. text: the best use of the
     items' texts, without an LLM. paper: the published method. modern: ours, `text` and label smoothing toward the LLM's
     interests if they pass the gain test (`require_gain`)."""
-    item_init: Literal["random", "text", "text_residual"] = "random"
+    item_init: Literal["random", "text", "text_residual", "text_adaptor", "text_adaptor_residual"] = "random"
     """The item embeddings. random: learned from random values. text: learned, initialized from the items' texts.
-    text_residual: a learned vector plus a learned map of the text, folded into one table when the model is saved."""
+    text_residual: a learned vector plus a learned map of the text. text_adaptor: a network of two layers over the text,
+    without a vector of the item's own, as in UniSRec; text_adaptor_residual: with one. All are folded into one table
+    when the model is saved."""
     smoothing: Annotated[SmoothingSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None
     """Label smoothing over text neighbors."""
     alignment: Annotated[AlignmentSettings | None, BeforeValidator(_parse_off), AfterValidator(_zeros_to_none)] = None
     """Auxiliary tasks of the published method."""
+    texts: ComparisonSettings = ComparisonSettings()
+    """How texts are compared."""
     control: Literal["llm", "shuffled", "random", "cluster", "titles"] = "llm"
     """llm: the LLM's interests. The others are controls that take their place: the interests of another cluster; noise;
     a code of the cluster; the mean title of the cluster's typical user."""
@@ -146,8 +171,24 @@ class HeadSettings(HashedSettings):
         return type(self).model_validate(values)
 
     def configuration(self) -> dict[str, Any]:
-        """The part of a training's key: the settings, but not how they came about."""
-        return self.model_dump(mode="json", exclude={"preset", "require_gain"})
+        """The part of a training's key: the settings, but not how they came about. `texts` has only what this training
+        reads and what differs from the default, so a training that compares as ever has the key it always had."""
+        settings = self.model_dump(mode="json", exclude={"preset", "require_gain", "texts"})
+        return {**settings, "texts": texts} if (texts := self._texts_read()) else settings
+
+    def _texts_read(self) -> dict[str, Any]:
+        """The part of `texts` that changes this training, if any does."""
+        texts, aligns = self.texts, self.alignment is not None and self.texts.align
+        read: dict[str, Any] = {}
+        if (self.smoothing is not None or aligns) and texts.compare != "raw":
+            read["compare"] = texts.compare
+            if texts.compare == "whitened":
+                read["components"] = texts.components
+            if aligns:
+                read["align"] = True
+        if (self.item_init != "random" or self.smoothing is not None) and texts.use != ("encoder",):
+            read["use"] = list(texts.use)
+        return read
 
     def overrides(self) -> dict[str, Any]:
         """The settings that differ from the preset's, by name, such as {"smoothing.item": 0.2}."""
@@ -160,7 +201,8 @@ def _flat(heads: HeadSettings) -> dict[str, Any]:
     flat: dict[str, Any] = {"item_init": heads.item_init}
     for name, group in (("smoothing", heads.smoothing), ("alignment", heads.alignment)):
         flat |= {f"{name}.{part}": value for part, value in group} if group else {name: "none"}
-    return flat
+    texts = {**dict(heads.texts), "use": "+".join(heads.texts.use)}
+    return flat | {f"texts.{part}": value for part, value in texts.items()}
 
 
 _TEXT_SMOOTHING = {"item": 0.4, "user": 0.2}

@@ -12,9 +12,10 @@ from eimf.data.histories import BLOCK_EVENTS, Histories
 from eimf.losses.soft_labels import SoftLabels
 from eimf.semantics.controls import apply_control
 from eimf.semantics.heads import EimfHeads
-from eimf.semantics.item_text import TEXT_COMPONENTS, add_text_residual, init_from_text, whiten
+from eimf.semantics.item_text import TEXT_COMPONENTS, add_text_adaptor, add_text_residual, init_from_text
 from eimf.semantics.soft_targets import InterestNeighbors, Neighbors, frequency_decay, neighbors_of, neighbors_of_users
 from eimf.semantics.supervision import Supervision, nearest_interests
+from eimf.semantics.text_space import compared_items, in_encoder_space, item_components, joint_components
 
 
 @dataclass(frozen=True)
@@ -79,19 +80,35 @@ def build_side_information(
     """The modules that `settings` ask for; also prepares the item table of `backbone` (`item_init`). They have a random
     stream of their own, so the backbone's initial weights do not depend on them. `device` (default: the CPU) is where
     nearest texts are searched."""
-    table_width = backbone.item_table.embedding_dim
+    compared = in_encoder_space(supervision, settings.texts)
     if settings.uses_interests:
+        compared = apply_control(compared, settings.control, histories, seed)
         supervision = apply_control(supervision, settings.control, histories, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed + 1)
-        heads = _heads(supervision, settings.alignment, table_width) if settings.alignment else None
-        if settings.item_init == "text":
-            init_from_text(backbone, whiten(supervision.item_text_vectors, table_width))
-        if settings.item_init == "text_residual":
-            add_text_residual(backbone, whiten(supervision.item_text_vectors, TEXT_COMPONENTS))
+        aligned = compared if settings.texts.align else supervision
+        heads = None
+        if settings.alignment:
+            heads = _heads(aligned, settings.alignment, backbone.item_table.embedding_dim)
+        _prepare_item_table(backbone, supervision, settings)
+    items = compared_items(supervision, settings.texts) if settings.smoothing else None
     return SideInformation(
-        supervision, settings, heads, *_neighbors(supervision, histories, settings.smoothing, device)
+        supervision, settings, heads, *_neighbors(compared, items, histories, settings.smoothing, device)
     )
+
+
+def _prepare_item_table(backbone: Backbone, supervision: Supervision, settings: HeadSettings) -> None:
+    """Bring the items' texts into the item table of `backbone`, as `item_init` says."""
+    if settings.item_init == "random":
+        return
+    if settings.item_init == "text":
+        init_from_text(backbone, joint_components(supervision, settings.texts, backbone.item_table.embedding_dim))
+        return
+    components = item_components(supervision, settings.texts, TEXT_COMPONENTS)
+    if settings.item_init == "text_residual":
+        add_text_residual(backbone, components)
+    else:
+        add_text_adaptor(backbone, components, free=settings.item_init == "text_adaptor_residual")
 
 
 def _heads(supervision: Supervision, alignment: AlignmentSettings, table_width: int) -> EimfHeads:
@@ -106,22 +123,27 @@ def _heads(supervision: Supervision, alignment: AlignmentSettings, table_width: 
 
 
 def _neighbors(
-    supervision: Supervision, histories: Histories, smoothing: SmoothingSettings | None, device: torch.device | None
+    compared: Supervision,
+    items: Tensor | None,
+    histories: Histories,
+    smoothing: SmoothingSettings | None,
+    device: torch.device | None,
 ) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None]:
-    """The neighbors of items, users and interests, as far as label smoothing needs them."""
+    """The neighbors of items, users and interests, as far as label smoothing needs them. Items and users are compared
+    by `items` [N, W], interests within `compared`."""
     item, user, interest = None, None, None
-    if smoothing is None:
+    if smoothing is None or items is None:
         return item, user, interest
-    texts = supervision.item_text_vectors
     item_decay = frequency_decay(histories.frequency())  # [N]
     if smoothing.item:
-        item = neighbors_of(texts, texts, item_decay, exclude_self=True, device=device)
+        item = neighbors_of(items, items, item_decay, exclude_self=True, device=device)
     if smoothing.user:
-        user = neighbors_of_users(texts, histories, device=device)
+        user = neighbors_of_users(items, histories, device=device)
     if smoothing.interest:
-        neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
+        interests = compared.interest_vectors.flatten(0, 1)
+        neighbors = neighbors_of(interests, compared.item_text_vectors, device=device)
         event_decay = _of_events(item_decay, histories)
-        interest = InterestNeighbors(nearest_interests(supervision, histories), neighbors, event_decay)
+        interest = InterestNeighbors(nearest_interests(compared, histories), neighbors, event_decay)
     return item, user, interest
 
 

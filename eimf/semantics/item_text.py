@@ -1,7 +1,8 @@
 """Text in the item table, so that an item with few users starts near items with similar texts.
 
 Our decision, in two forms: the table starts from the text, or it is the sum of a free vector and a learned map of the
-text. Both end as a plain table: a model that serves holds nothing of the text.
+text. A third form is a baseline: an adaptor of the text, with or without a free vector. All end as a plain table: a
+model that serves holds nothing of the text.
 
 Shapes: N items, S text width, F components, D width.
 """
@@ -24,15 +25,23 @@ it). Free vectors start at .02 sqrt(D): at first the text decides, and training 
 def whiten(text_vectors: Tensor, num_components: int) -> Tensor:
     """The first F principal components of texts [N, S], each of variance 1 / F, so that the mean square norm of a row
     is 1: [N, F]. A direction in which texts do not differ stays 0."""
-    centered = text_vectors.double() - text_vectors.double().mean(dim=0)
+    mean, to_components = whitening(text_vectors, num_components)
+    white = ((text_vectors.double() - mean) @ to_components) / num_components**0.5
+    return F.pad(white, (0, num_components - white.shape[1])).float()
+
+
+def whitening(text_vectors: Tensor, num_components: int) -> tuple[Tensor, Tensor]:
+    """The mean of texts [N, S], [S], and the map of what is left to their first principal components, each of variance
+    1, [S, F], both float64; F is at most S."""
+    mean = text_vectors.double().mean(dim=0)
+    centered = text_vectors.double() - mean
     values, vectors = torch.linalg.eigh(centered.T @ centered / len(text_vectors))
     order = torch.arange(len(values) - 1, max(-1, len(values) - 1 - num_components), -1)
     values, vectors = values[order].clamp(min=0), vectors[:, order]
     scale = torch.where(values > values[0] * 1e-9, values.clamp(min=1e-30).rsqrt(), 0.0)
     # The sign of a component is arbitrary: its largest entry is made positive, so every machine gets the same.
     sign = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
-    white = (centered @ (vectors * sign * scale)) / num_components**0.5
-    return F.pad(white, (0, num_components - white.shape[1])).float()
+    return mean, vectors * sign * scale
 
 
 class TextResidual(nn.Module):
@@ -52,6 +61,50 @@ class TextResidual(nn.Module):
         return free + self.map(self.components)
 
 
+class TextAdaptor(nn.Module):
+    """Item vectors = adaptor(text components), with `free` vectors added or not, as a parametrization of the item
+    table.
+
+    The baseline of UniSRec (KDD 2022) and of RecTools 0.19: principal components of the text, batch normalisation, and
+    two layers. Deviations: the components stay fixed; batch normalisation is over the catalogue, which makes it a
+    learned scale and shift; one adaptor in the place of a mixture of experts; no dropout; input and output share the
+    table; no pre-training on other catalogues. The vectors start with the size of a text residual.
+    """
+
+    components: Tensor
+
+    def __init__(self, *, components: Tensor, width: int, scale: float, free: bool) -> None:
+        """`components` [N, F] of items 1..N; `scale` is the root mean square norm of the adapted text at the start."""
+        super().__init__()
+        num_components = components.shape[1]
+        self.register_buffer("components", components * num_components**0.5, persistent=False)  # of variance 1
+        self.free = free
+        self.gain, self.shift = nn.Parameter(torch.ones(num_components)), nn.Parameter(torch.zeros(num_components))
+        self.hidden, self.output = nn.Linear(num_components, num_components), nn.Linear(num_components, width)
+        for layer in (self.hidden, self.output):
+            nn.init.orthogonal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            self.output.weight *= scale / self._adapted().square().sum(dim=1).mean().sqrt()
+
+    def forward(self, free: Tensor) -> Tensor:
+        adapted = F.pad(self._adapted(), (0, 0, 1, 0))  # [N + 1, D]; row 0, the padding item, is 0
+        return free + adapted if self.free else adapted
+
+    def _adapted(self) -> Tensor:
+        """[N, D]."""
+        adapted: Tensor = self.output(F.gelu(self.hidden(self.components * self.gain + self.shift)))
+        return adapted
+
+
+def add_text_adaptor(backbone: Backbone, components: Tensor, *, free: bool, scale: float = TEXT_SCALE) -> None:
+    """Make the item table an adaptor of the text `components` [N, F], with or without `free` vectors."""
+    table = backbone.item_table
+    adaptor = TextAdaptor(components=components, width=table.embedding_dim, scale=scale, free=free)
+    table.weight.requires_grad_(free)
+    parametrize.register_parametrization(table, "weight", adaptor)
+
+
 def add_text_residual(backbone: Backbone, components: Tensor, scale: float = TEXT_SCALE) -> None:
     """Make the item table the sum of free vectors and a learned map of the text `components` [N, F]."""
     width = backbone.item_table.embedding_dim
@@ -61,7 +114,7 @@ def add_text_residual(backbone: Backbone, components: Tensor, scale: float = TEX
 
 
 def is_composed(backbone: Backbone) -> bool:
-    """True if the item table is a sum of free vectors and text."""
+    """True if the item table is made of text, and of free vectors or not."""
     return parametrize.is_parametrized(backbone.item_table)
 
 

@@ -3,7 +3,8 @@
 Shapes: U users, N items, C clusters, M interests of a cluster, S text width, P target positions, E events.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +26,15 @@ class Supervision:
     """`item_text_vectors` [N, S] are x_i; `interest_vectors` [C, M, S] is Z, `interest_id` [C, M] names the LLM's
     interests (rows of the `interests` artifact), -1 if a cluster has fewer; `cluster` [U], -1 if the user has no
     training event, or the user's cluster no interests; `last_prompted_position` [U], the last position of a user's
-    history that was in a prompt, -1 for most users."""
+    history that was in a prompt, -1 for most users. `further`: more vectors of the items, [N, .] each, by the name of
+    their column: LEXICAL, KNOWLEDGE."""
 
     item_text_vectors: Tensor
     interest_vectors: Tensor
     interest_id: Tensor
     cluster: Tensor
     last_prompted_position: Tensor
+    further: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def interest_mask(self) -> Tensor:
@@ -49,7 +52,14 @@ class Supervision:
         return replace(self, interest_vectors=self.interest_vectors[source], interest_id=self.interest_id[source])
 
     def to(self, device: torch.device) -> "Supervision":
-        return Supervision(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        """On this device, without `further`: no step of a training reads that."""
+        return Supervision(
+            item_text_vectors=self.item_text_vectors.to(device),
+            interest_vectors=self.interest_vectors.to(device),
+            interest_id=self.interest_id.to(device),
+            cluster=self.cluster.to(device),
+            last_prompted_position=self.last_prompted_position.to(device),
+        )
 
 
 def nearest_interests(supervision: Supervision, histories: Histories) -> Tensor:
@@ -94,6 +104,7 @@ def read_supervision(item_vectors: pa.Table, users: pa.Table, interests: pa.Tabl
         interest_id=torch.from_numpy(ids),
         cluster=torch.from_numpy(np.where(has_interests[cluster], cluster, -1)),
         last_prompted_position=torch.from_numpy(users[schema.LAST_PROMPTED_POSITION].to_numpy().astype(np.int64)),
+        further=_further(item_vectors),
     )
 
 
@@ -110,7 +121,16 @@ def text_only_supervision(item_vectors: pa.Table, histories: Histories) -> Super
         interest_id=torch.full((1, 1), -1),
         cluster=no_user,
         last_prompted_position=no_user,
+        further=_further(item_vectors),
     )
+
+
+def _further(item_vectors: pa.Table) -> dict[str, Tensor]:
+    """The vectors of an `item_vectors` artifact that not every one has."""
+    names = [name for name in (schema.LEXICAL, schema.KNOWLEDGE) if name in item_vectors.column_names]
+    widths = {name: schema.width_of(item_vectors, name) for name in names}
+    schema.checked(item_vectors, schema.item_vectors(schema.width_of(item_vectors), **widths))
+    return {name: torch.tensor(schema.vectors_of(item_vectors, name)) for name in names}
 
 
 def _check_items(item_vectors: pa.Table, histories: Histories) -> None:

@@ -61,6 +61,8 @@ def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
     settings = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]), exclude=_WITHOUT_EFFECT)
     if "llm" in settings and settings["llm"]["backend"] == "replay":
         settings["llm"]["backend"] = "vllm"
+    if "encoder" in settings and not settings["encoder"]["lexical"]:
+        del settings["encoder"]["lexical"]  # a lock without lexical vectors is older than the setting
     if "prompt" in settings and settings["prompt"].pop("vocabulary") and recipe.prompt.is_closed(recipe.llm):
         settings["prompt"]["vocabulary"] = "closed"  # a lock of a free one is older than the setting
     return StageOneSettings(kind, recipe.dataset.name, settings, recipe.folder)

@@ -50,7 +50,7 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
     runtime = recipe.runtime
     return [
         dataset_stage(recipe),
-        item_vectors_stage(engines, runtime.encode_batch_size),
+        item_vectors_stage(engines, runtime.encode_batch_size, recipe.encoder.lexical),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
         typical_users_stage(recipe.cluster.min_typical_history),

@@ -10,10 +10,11 @@ from pipeline.console import progress
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 
-def item_vectors_stage(engines: Engines, batch_size: int) -> Stage:
-    """Stage 2: a vector for each item's text."""
-    build = partial(_build_item_vectors, engines, batch_size)
-    return Stage(2, "item_vectors", 2, ("dataset",), {"encoder": engines.encoder_identity}, build)
+def item_vectors_stage(engines: Engines, batch_size: int, lexical: int = 0) -> Stage:
+    """Stage 2: a vector for each item's text, and if `lexical` is not 0 one of this width for the words in it."""
+    build = partial(_build_item_vectors, engines, batch_size, lexical)
+    configuration = {"encoder": engines.encoder_identity} | ({"lexical": lexical} if lexical else {})
+    return Stage(2, "item_vectors", 2, ("dataset",), configuration, build)
 
 
 def interest_vectors_stage(engines: Engines, batch_size: int) -> Stage:
@@ -33,14 +34,29 @@ def _encode(engines: Engines, batch_size: int, texts: list[str], label: str) -> 
         return to_column(encode_texts(encoder, texts, batch_size, on_progress))
 
 
-def _build_item_vectors(engines: Engines, batch_size: int, artifacts: Artifacts, staging: Staging) -> Summary:
+def _build_item_vectors(
+    engines: Engines, batch_size: int, lexical: int, artifacts: Artifacts, staging: Staging
+) -> Summary:
     import pyarrow as pa
 
     items = artifacts["dataset"].table("items", [schema.ITEM, schema.TEXT])
-    vectors = _encode(engines, batch_size, items[schema.TEXT].to_pylist(), "encoding items")
+    texts = items[schema.TEXT].to_pylist()
+    vectors = _encode(engines, batch_size, texts, "encoding items")
     width = vectors.type.list_size
-    staging.write_table("vectors", pa.table([items[schema.ITEM], vectors], schema=schema.item_vectors(width)))
-    return {"items": items.num_rows, "width": width}
+    columns, further = [items[schema.ITEM], vectors], {}
+    if lexical:
+        columns.append(_lexical(texts, lexical))
+        further["lexical"] = lexical
+    staging.write_table("vectors", pa.table(columns, schema=schema.item_vectors(width, **further)))
+    return {"items": items.num_rows, "width": width, **further}
+
+
+def _lexical(texts: list[str], width: int) -> Any:
+    """What words the texts share, as an Arrow column."""
+    from eimf.esim.encode import to_column
+    from eimf.esim.lexical import lexical_vectors
+
+    return to_column(lexical_vectors(texts, width))
 
 
 def _build_interest_vectors(engines: Engines, batch_size: int, artifacts: Artifacts, staging: Staging) -> Summary:

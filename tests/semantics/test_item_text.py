@@ -1,10 +1,11 @@
 """Text in the item table."""
 
+import pytest
 import torch
 
 from eimf.backbones.build import build_backbone
 from eimf.config import ModelSettings
-from eimf.semantics.item_text import add_text_residual, init_from_text, is_composed, whiten
+from eimf.semantics.item_text import add_text_adaptor, add_text_residual, init_from_text, is_composed, whiten
 
 ITEMS, TEXT = 20, 9
 
@@ -79,3 +80,32 @@ def test_a_table_that_starts_from_text():
     model, features = backbone(), whiten(random(ITEMS, TEXT), 8)
     init_from_text(model, features, 0.5)
     assert torch.equal(model.item_vectors, features * 0.5) and model.item_table.weight[0].abs().sum() == 0
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_an_adaptor_is_two_layers_over_standardized_text_and_folds_into_a_plain_table(free):
+    model, features = backbone().eval(), whiten(random(ITEMS, TEXT), 5)
+    own = model.item_table.weight.detach().clone()
+    add_text_adaptor(model, features, free=free, scale=0.5)
+    adaptor = model.item_table.parametrizations.weight[0]
+    layers = [parameter.detach() for layer in (adaptor.hidden, adaptor.output) for parameter in layer.parameters()]
+    hidden = torch.nn.functional.gelu((features * 5**0.5) @ layers[0].T + layers[1])
+    adapted = hidden @ layers[2].T + layers[3]
+    torch.testing.assert_close(model.item_vectors, adapted + own[1:] if free else adapted)
+    torch.testing.assert_close(adapted.square().sum(dim=1).mean().sqrt(), torch.tensor(0.5))
+    assert model.item_table.weight[0].abs().sum() == 0  # padding
+
+    plain = backbone().eval()
+    plain.load_state_dict(model.serving_state_dict())
+    items, lengths = torch.tensor([[3, 7, 1], [2, 0, 0]]), torch.tensor([3, 1])
+    assert torch.equal(plain.interests(items, lengths), model.interests(items, lengths))
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_gradients_reach_the_adaptor_and_free_vectors_only_if_there_are_any(free):
+    model = backbone()
+    add_text_adaptor(model, whiten(random(ITEMS, TEXT), 5), free=free)
+    model(torch.tensor([[3, 7, 1]])).square().sum().backward()
+    for name, parameter in model.item_table.named_parameters():
+        has_gradient = parameter.grad is not None and parameter.grad.abs().sum() > 0
+        assert has_gradient == (free or not name.endswith("original")), name
