@@ -238,9 +238,9 @@ SOURCE_GAINS = pa.schema(
         (HISTORY_END, pa.int32()),
     ]
 )
-"""signal_check/gains: how well each validation case is predicted without and with a source, and with its control (null if
-it has none): the log-probability of the item that was chosen, in nats, and its rank. A row per source and case, with the
-training events of the item and the length of the history."""
+"""signal_check/gains: how well each validation case is predicted without and with a source, and with its control (null
+if it has none): the log-probability of the item that was chosen, in nats, and its rank. A row per source and case, with
+the training events of the item and the length of the history."""
 
 SOURCES = pa.schema(
     [
@@ -249,8 +249,8 @@ SOURCES = pa.schema(
         *((name, pa.float64()) for name in (NATS_GAIN, NATS_ERROR, NATS_P, NDCG_GAIN, NDCG_ERROR, NDCG_P)),
     ]
 )
-"""calibration/sources: the weights of the columns of each source, relative to that of the model (empty if the source was
-dropped), and what it adds to the others on validation events, with standard error and p."""
+"""calibration/sources: the weights of the columns of each source, relative to that of the model (empty if the source
+was dropped), and what it adds to the others on validation events, with standard error and p."""
 
 
 def item_vectors(width: int, lexical: int = 0, knowledge: int = 0) -> pa.Schema:

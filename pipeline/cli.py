@@ -216,16 +216,16 @@ def sweep(
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["check"])
 def check(
     dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
-    esim: options.EsimKey = None, settings: options.Settings = None,
+    esim: options.EsimKey = None, checkpoint: options.BesideCheckpoint = None, settings: options.Settings = None,
 ) -> None:  # fmt: skip
-    """Check whether the interests predict what users do next.
+    """Check whether the interests tell anything that is not known without them.
 
-    Takes seconds and trains nothing. Compares the LLM's interests with their controls, and tells whether they add
-    anything to the texts of the user's own items: `eimf train` leaves them out if they do not.
+    Takes seconds and trains nothing. Says of popularity, co-occurrence, texts, the LLM's interests and their controls
+    what each adds to the others: "adds", "adds nothing" or "not shown". With --checkpoint, also beside that model.
     """
     from pipeline.commands.check import run_check
 
-    run_check(_recipe(dataset, recipe, settings), _open(store), esim)
+    run_check(_recipe(dataset, recipe, settings), _open(store), esim, checkpoint)
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])

@@ -68,6 +68,14 @@ RecipeFile = Annotated[
 StoreFolder = Annotated[
     Path, _option("--store", "-s", panel=_DATA, metavar="FOLDER", help="Folder that holds all artifacts.")
 ]
+BesideCheckpoint = Annotated[
+    str | None,
+    _option(
+        "--checkpoint",
+        metavar="KEY",
+        help="Checkpoint of this dataset, in full or shortened: what do the sources add to its score?",
+    ),
+]
 EsimKey = Annotated[
     str | None,
     _option(

@@ -15,8 +15,8 @@ import numpy as np
 
 from eimf import schema
 from eimf.backbones.base import Backbone
-from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.choice.item_statistics import item_scores
+from eimf.export.checkpoint import TrainedModel, read_backbone, read_configuration
 from eimf.export.tower import TorchTower
 from eimf.serving.catalogue import Catalogue
 from eimf.serving.cold_start import MANY, ColdStart, ColdStartPart, ColdStartWeights

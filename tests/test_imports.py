@@ -33,12 +33,12 @@ ALLOWED = {
     "metrics": set(),
     "retrieval": {"schema"},
     "backbones": {"errors", "types", "config"},
-    "choice": {"backbones"},
-    "semantics": {"errors", "schema", "config", "data", "losses", "metrics", "retrieval", "backbones"},
+    "choice": {"config", "data", "errors", "metrics", "backbones", "semantics"},
+    "semantics": {"errors", "schema", "config", "data", "losses", "retrieval", "backbones"},
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
     "serving": {"errors", "data", "vectors", "npy"},
-    "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
+    "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
 }
 FLOORS = [
     {"console", "paths", "recipe", "renamed", "histories", "serving"},

@@ -1,10 +1,10 @@
 """Calibration: which sources stay beside a trained model, with which weights, and the model that has them.
 
-Our decision. The scores of the model and of the sources are the columns of a conditional logit over the catalogue, fitted
-on validation events. A source stays only if its loss costs the others more than chance: sources are dropped one after the
-other, the least useful first, judged by weights that were fitted on the other half of the people. If what is left does not
-rank better than the model alone, nothing stays. The weights are divided by that of the model and become further
-coordinates of users and items (`eimf.choice.calibrated`). Test events are not looked at.
+Our decision. The scores of the model and of the sources are the columns of a conditional logit over the catalogue,
+fitted on validation events. A source stays only if its loss costs the others more than chance: sources are dropped one
+after the other, the least useful first, judged by weights that were fitted on the other half of the people. If what is
+left does not rank better than the model alone, nothing stays. The weights are divided by that of the model and become
+further coordinates of users and items (`eimf.choice.calibrated`). Test events are not looked at.
 
 Shapes: C cases, N items, R coordinates, F columns.
 """
@@ -17,7 +17,8 @@ import torch
 
 from eimf.backbones.base import Backbone
 from eimf.choice.calibrated import Calibrated
-from eimf.choice.design import Design, Judged, cross_fit, fit
+from eimf.choice.design import Design, fit_everybody, fit_halves, judge_halves, judge_without
+from eimf.choice.logit import without
 from eimf.choice.sources import ItemSource, PairSource, Source
 from eimf.choice.verdict import Comparison, compare
 
@@ -38,40 +39,34 @@ class Calibration:
 
 def calibrate(design: Design, significance: float) -> Calibration:
     """Choose among the sources of a design, whose first one is the model."""
-    model = design.sources[0].name
-    kept = [source.name for source in design.sources]
-    alone, _ = cross_fit(design, [model])
-    judged, weights = cross_fit(design, kept)
+    model, *further = design.names
     comparisons: dict[str, Comparison] = {}
-    while len(kept) > 1:
-        rest = {name: [other for other in kept if other != name] for name in kept[1:]}
-        without = {name: cross_fit(design, names, weights) for name, names in rest.items()}
-        compared = {name: compare(part, judged) for name, (part, _) in without.items()}
+    fits = fit_halves(design, design.names)
+    judged = judge_halves(design, fits)
+    while further:
+        parts = judge_without(design, fits, further)
+        compared = {name: compare(part, judged) for name, part in zip(further, parts, strict=True)}
         comparisons |= compared
         weakest = min(compared, key=lambda name: _strength(compared[name]))
         if compared[weakest].nats.is_positive(significance):
             break
-        kept = rest[weakest]
-        judged, weights = without[weakest]
-    if not _is_better(alone, judged):
-        return Calibration({}, comparisons, float(alone.ndcg.mean()), float(alone.ndcg.mean()))
-    mean = fit(design, kept, [block for half in design.halves() for block in half], (weights[0] + weights[1]) / 2)
-    mean = mean / design.scale
-    own = float(mean[design.ranges[model]][0])
-    if own <= 0:
-        return Calibration({}, comparisons, float(alone.ndcg.mean()), float(alone.ndcg.mean()))
-    chosen = {name: mean[design.ranges[name]] / own for name in kept[1:]}
-    return Calibration(chosen, comparisons, float(alone.ndcg.mean()), float(judged.ndcg.mean()))
+        left_out = design.columns([weakest])
+        further.remove(weakest)
+        fits = fit_halves(design, [model, *further], [without(fit.weights, fit.curvature, left_out) for fit in fits])
+        judged = judge_halves(design, fits)
+    alone = judge_halves(design, fit_halves(design, [model]))
+    before, after = float(alone.ndcg.mean()), float(judged.ndcg.mean())
+    weights = fit_everybody(design, [model, *further], (fits[0].weights + fits[1].weights) / 2) / design.scale
+    own = float(weights[design.ranges[model]][0])
+    if after <= before or own <= 0:
+        return Calibration({}, comparisons, before, before)
+    return Calibration({name: weights[design.ranges[name]] / own for name in further}, comparisons, before, after)
 
 
 def _strength(comparison: Comparison) -> float:
     """The gain in units of its standard error."""
     nats = comparison.nats
     return nats.mean / nats.error if nats.error > 0 else 0.0
-
-
-def _is_better(alone: Judged, judged: Judged) -> bool:
-    return float(judged.ndcg.mean()) > float(alone.ndcg.mean())
 
 
 def calibrated_model(backbone: Backbone, sources: Sequence[Source], weights: dict[str, np.ndarray]) -> Calibrated:
@@ -89,7 +84,7 @@ def calibrated_model(backbone: Backbone, sources: Sequence[Source], weights: dic
             bias += weight @ source.values.astype(np.float64)
         elif isinstance(source, PairSource):
             bias -= source.item.astype(np.float64) @ (weight @ source.center.astype(np.float64))
-            parts = [source.item] if source.history is source.item else [source.history, source.item]
+            parts = [source.item] if np.array_equal(source.history, source.item) else [source.history, source.item]
             size = source.item.shape[1]
             read = slice(width, width + size)
             width += size * len(parts)

@@ -15,9 +15,9 @@ from eimf.errors import DataError
 @dataclass(frozen=True)
 class Choices:
     """The cases of one split. `window` [C, T] are the item_idx of the last events before the choice, padded with 0 at
-    the end, `length` [C] how many these are, `times` [C, T] their seconds if the data have times; `chosen` [C] is the row
-    (from 0) of the item that was chosen. The items `excluded_row` [X] cannot be chosen in `excluded_case` [X], which is
-    sorted: what the person had already."""
+    the end, `length` [C] how many these are, `times` [C, T] their seconds if the data have times; `chosen` [C] is the
+    row (from 0) of the item that was chosen. The items `excluded_row` [X] cannot be chosen in `excluded_case` [X],
+    which is sorted: what the person had already."""
 
     user_idx: np.ndarray
     history_end: np.ndarray

@@ -1,11 +1,12 @@
 """The signal check: what a source adds to everything that is known without it, before any training is spent on it.
 
-A conditional logit over the whole catalogue predicts each validation item from how popular, recent and late the items are,
-from what the users of an item had besides, from the items' texts and, if there is one, from the score of a trained model.
-A source that is checked, such as the LLM's interests, is added to these. All weights are fitted on one half of the people
-and judged on the other. So a source counts only for what the others do not say already. Its shuffled control has the same
-form without the meaning: the interests of another cluster, or the vectors of another item. Whatever a source says of an
-item to everybody alike is left out, since that is not knowledge of people. Test events are not looked at. Our decision.
+A conditional logit over the whole catalogue predicts each validation item from how popular, recent and late the items
+are, from what the users of an item had besides, from the items' texts and, if there is one, from the score of a trained
+model. A source that is checked, such as the LLM's interests, is added to these. All weights are fitted on one half of
+the people and judged on the other. So a source counts only for what the others do not say already. Its shuffled control
+has the same form without the meaning: the interests of another cluster, or the vectors of another item. Whatever a
+source says of an item to everybody alike is left out, since that is not knowledge of people. Test events are not looked
+at. Our decision.
 
 Shapes: C cases, N items.
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eimf.choice.cases import Choices
-from eimf.choice.design import Design, Judged, cross_fit
+from eimf.choice.design import Design, Judged, fit_halves, judge_halves, judge_without
 from eimf.choice.sources import Source
 from eimf.choice.verdict import Comparison, compare
 
@@ -37,8 +38,8 @@ class CheckedSource:
 
     def comparison(self, cases: np.ndarray | slice = slice(None)) -> Comparison:
         """What the source adds in these cases."""
-        parts = [_of(part, cases) for part in (self.without, self.with_source)]
-        return compare(*parts, None if self.control is None else _of(self.control, cases))
+        control = None if self.control is None else _of(self.control, cases)
+        return compare(_of(self.without, cases), _of(self.with_source, cases), control)
 
 
 def check_sources(
@@ -46,14 +47,16 @@ def check_sources(
 ) -> dict[str, CheckedSource]:
     """What each source that is `asked` about adds to all that are `known`, and each known one to the others; `controls`
     are the shuffled ones by the name of the source."""
-    base, checked = [source.name for source in known], {}
-    before, weights = cross_fit(Design(known, choices), base)
-    for source in known:
-        others = [other for other in known if other is not source]
-        without, _ = cross_fit(Design(others, choices), [other.name for other in others]) if others else (None, None)
-        control = _judged([*others, controls[source.name]], choices) if source.name in controls else None
-        if without is not None:
-            checked[source.name] = CheckedSource(without, before, control)
+    design, checked = Design(known, choices), {}
+    fits = fit_halves(design, design.names)
+    before = judge_halves(design, fits)
+    names = design.names if len(known) > 1 else []
+    for source, others in zip(known, judge_without(design, fits, names), strict=False):
+        control = None
+        if source.name in controls:
+            rest = [other for other in known if other is not source]
+            control = _judged([*rest, controls[source.name]], choices)
+        checked[source.name] = CheckedSource(others, before, control)
     for source in asked:
         control = _judged([*known, controls[source.name]], choices) if source.name in controls else None
         checked[source.name] = CheckedSource(before, _judged([*known, source], choices), control)
@@ -61,7 +64,8 @@ def check_sources(
 
 
 def _judged(sources: Sequence[Source], choices: Choices) -> Judged:
-    return cross_fit(Design(sources, choices), [source.name for source in sources])[0]
+    design = Design(sources, choices)
+    return judge_halves(design, fit_halves(design, design.names))
 
 
 def _of(judged: Judged, cases: np.ndarray | slice) -> Judged:

@@ -1,8 +1,8 @@
 """Few coordinates for the co-occurrence of items: C is about U U^T.
 
 By a randomised subspace iteration (Halko, Martinsson, Tropp 2011, arXiv 0909.4061). The diagonal of C is free, since an
-item of a history is not recommended; it is what the similarity of an item to itself would be, n / (n + 5), so that C is a
-matrix of inner products, and none of the coordinates are spent on a diagonal of zeros. Our decision.
+item of a history is not recommended; it is what the similarity of an item to itself would be, n / (n + 5), so that C is
+a matrix of inner products, and none of the coordinates are spent on a diagonal of zeros. Our decision.
 
 Shapes: N items, R coordinates.
 """

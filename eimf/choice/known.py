@@ -77,17 +77,21 @@ def exact_sources(histories: Histories, supervision: Supervision | None, choices
         similarity_source(f"{COOCCURRENCE}, shuffled", similarity, choices, order),
     )
     if supervision is not None:
-        text = text_source(supervision, choices, ComparisonSettings(compare="whitened"))
-        found.add(text, text.shuffled(order))
+        space = ComparisonSettings(compare="whitened")
+        found.add(text_source(supervision, choices, space), text_source(supervision, choices, space, order=order))
     return found
 
 
 def text_source(
-    supervision: Supervision, choices: Choices, texts: ComparisonSettings, name: str = TEXT
+    supervision: Supervision,
+    choices: Choices,
+    texts: ComparisonSettings,
+    name: str = TEXT,
+    order: np.ndarray | None = None,
 ) -> PairSource:
-    """Cosines of the items' texts, as `texts` says."""
+    """Cosines of the items' texts, as `texts` says; with an `order` [N] the control."""
     vectors = compared_items(supervision, texts).numpy()
-    return pair_source(name, vectors, vectors, choices)
+    return pair_source(name, vectors, vectors, choices, order)
 
 
 def interest_sources(supervision: Supervision, histories: Histories, choices: Choices) -> Sources:
@@ -153,8 +157,8 @@ def factored_cooccurrence(histories: Histories, choices: Choices, rank: int) -> 
 def factored_interests(
     supervision: Supervision, histories: Histories, choices: Choices, rank: int, name: str = INTERESTS
 ) -> PairSource:
-    """The interests as a source that needs no cluster at serving: f(h) is the mean interest vector of the clusters of the
-    training users who had the item h, g(j) the text of item j; both in `rank` whitened components."""
+    """The interests as a source that needs no cluster at serving: f(h) is the mean interest vector of the clusters of
+    the training users who had the item h, g(j) the text of item j; both in `rank` whitened components."""
     space = in_encoder_space(supervision, ComparisonSettings(compare="whitened", components=rank))
     mask = space.interest_mask.float().unsqueeze(2)
     of_cluster = (space.interest_vectors * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)  # [C, R]

@@ -40,19 +40,36 @@ def fit_logit(
 ) -> np.ndarray:
     """The weights [F] with the largest mean log-likelihood minus `penalty` |w|^2, by Newton's method; a step that does
     not gain is halved. Weights that are not `free` [F] stay 0. `begin` [F], a guess, saves steps."""
+    return fit_curved(blocks, free, penalty=penalty, begin=begin)[0]
+
+
+def fit_curved(
+    blocks: Blocks, free: np.ndarray, *, penalty: float = 1e-3, begin: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same weights [F], and minus the second derivative there, [F, F]."""
     weights, step = np.zeros(len(free)) if begin is None else begin * free, np.zeros(len(free))
-    best = -np.inf
+    best, curvature = -np.inf, np.eye(len(free))
     for _ in range(_STEPS):
-        value, gradient, curvature = _derivatives(blocks(), weights + step, penalty)
+        value, gradient, curved = _derivatives(blocks(), weights + step, penalty)
         if value > best:
-            gain, best, weights = value - best, value, weights + step
+            gain, best, weights, curvature = value - best, value, weights + step, curved
             step = np.zeros(len(free))
             step[free] = np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
         else:
             gain, step = np.inf, step / 2
-        if gain < _ENOUGH or np.abs(step).max() < _ENOUGH:
+        if gain < _ENOUGH or np.abs(step).max() < _ENOUGH or float(step @ curvature @ step) < _ENOUGH:
             break
-    return weights
+    return weights, curvature
+
+
+def without(weights: np.ndarray, curvature: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    """What the other weights would be without those `left_out` [F], from the second derivative at the best weights:
+    close to what a fit of its own would give, if they count little."""
+    kept = (weights != 0) & ~left_out
+    result = np.zeros(len(weights))
+    coupling = curvature[np.ix_(kept, left_out)] @ weights[left_out]
+    result[kept] = weights[kept] + np.linalg.solve(curvature[np.ix_(kept, kept)], coupling)
+    return result
 
 
 def ranks(blocks: Blocks, weights: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ _BLOCK = 1 << 22
 
 
 class Source(ABC):
-    """A named source. Its scores are one or more columns, each with a weight of its own; it adds something or nothing as
-    a whole."""
+    """A named source. Its scores are one or more columns, each with a weight of its own; it adds something or nothing
+    as a whole."""
 
     name: str
     columns: int = 1
@@ -52,26 +52,20 @@ class ItemSource(Source):
 class PairSource(Source):
     """How well an item goes with those of a history: <f(h), g(j)>, as a mean over the history, and for its last item.
 
-    `history` [N, R] has f, `item` [N, R] has g of every item. `center` [2, R] is what people have on average, of the
-    mean and of the last item; it is subtracted, so that the source tells people apart and says nothing of an item as
-    such."""
+    `history` [N, R] has f, `item` [N, R] has g of every item; `people` [C, 2, R] are the mean and the last f of each
+    case, minus what people have on average, `center` [2, R]: so the source tells people apart, and says nothing of an
+    item as such. `pair_source` makes it."""
 
     name: str
     history: np.ndarray
     item: np.ndarray
+    people: np.ndarray
     center: np.ndarray
     columns: int = 2
 
     def scores(self, choices: Choices, cases: slice) -> np.ndarray:
-        queries = pooled(self.history, choices, cases) - self.center
-        scores: np.ndarray = queries @ self.item.T  # [c, 2, N]
+        scores: np.ndarray = self.people[cases] @ self.item.T  # [c, 2, N]
         return scores
-
-    def shuffled(self, order: np.ndarray) -> "PairSource":
-        """The control: every item has the vectors of another one, as `order` [N] says. What people have on average is
-        not known for these; it is set to the mean over the items."""
-        history = self.history[order]
-        return PairSource(f"{self.name}, shuffled", history, self.item[order], self.center)
 
 
 @dataclass(frozen=True)
@@ -118,8 +112,9 @@ class FixedSource(Source):
 def similarity_source(
     name: str, similarity: Cooccurrence, choices: Choices, order: np.ndarray | None = None
 ) -> FixedSource:
-    """How similar an item is to those of a history: the mean over the history, and to its last item, each minus its mean
-    over the people of `choices`. With an `order` [N] it is the control: every item has the neighbors of another one."""
+    """How similar an item is to those of a history: the mean over the history, and to its last item, each minus its
+    mean over the people of `choices`. With an `order` [N] it is the control: every item has the neighbors of another
+    one."""
     num_items, count = similarity.num_items, len(choices)
     values = np.zeros((count, 2, num_items), np.float32)
     place = np.arange(num_items) if order is None else np.argsort(order)  # the item that has the vectors of this row
@@ -144,25 +139,29 @@ def similarity_source(
     return FixedSource(name, values - values.mean(axis=0))
 
 
-def pooled(vectors: np.ndarray, choices: Choices, cases: slice) -> np.ndarray:
-    """The mean of the `vectors` [N, R] of each window, and that of its last item, [c, 2, R] float32."""
+def pooled(vectors: np.ndarray, choices: Choices) -> np.ndarray:
+    """The mean of the `vectors` [N, R] of each window, and that of its last item, [C, 2, R] float32."""
     padded = np.vstack([np.zeros((1, vectors.shape[1]), np.float32), vectors.astype(np.float32, copy=False)])
-    window, length = choices.window[cases], choices.length[cases]
+    window, length = choices.window, choices.length
     result = np.empty((len(window), 2, vectors.shape[1]), np.float32)
     step = max(1, _BLOCK // (window.shape[1] * vectors.shape[1]))
     for start in range(0, len(window), step):
-        part = window[start : start + step]
-        result[start : start + step, 0] = padded[part].sum(axis=1) / length[start : start + step, None]
+        block = slice(start, start + step)
+        result[block, 0] = padded[window[block]].sum(axis=1) / length[block, None]
     result[:, 1] = padded[window[np.arange(len(window)), length - 1]]
     return result
 
 
-def pair_source(name: str, history: np.ndarray, item: np.ndarray, choices: Choices) -> PairSource:
-    """A PairSource whose center is that of the people of `choices`; what they chose plays no part in it."""
-    total = np.zeros((2, history.shape[1]))
-    for start in range(0, len(choices), 1024):
-        total += pooled(history, choices, slice(start, min(start + 1024, len(choices)))).sum(axis=0, dtype=np.float64)
-    return PairSource(name, history, item, (total / len(choices)).astype(np.float32))
+def pair_source(
+    name: str, history: np.ndarray, item: np.ndarray, choices: Choices, order: np.ndarray | None = None
+) -> PairSource:
+    """The source for the people of `choices`. With an `order` [N] it is the control: every item has the vectors of
+    another one."""
+    if order is not None:
+        history, item = history[order], item[order]
+    people = pooled(history, choices)
+    center = people.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return PairSource(name, history, item, people - center, center)
 
 
 def centered(source: PersonSource, choices: Choices) -> PersonSource:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eimf import schema
+from eimf.choice.item_statistics import item_scores
+from eimf.choice.logit import fit_logit, ranks
 from eimf.data.histories import Histories
 from eimf.data.windows import flat_ranges
-from eimf.choice.item_statistics import item_scores
 from eimf.export.cold_start_design import Design, Model
-from eimf.choice.logit import fit_logit, ranks
 from eimf.export.menu import menu_order
 from eimf.export.phrases import Phrases
 from eimf.export.simulated import HALF, Cases, cut_cases, mean_texts, pick_names

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eimf.choice.logit import Block, Blocks
 from eimf.data.histories import Histories
 from eimf.data.windows import flat_ranges, pad_windows, window_index
-from eimf.choice.logit import Block, Blocks
 from eimf.export.simulated import Cases
 from eimf.serving.tower import Tower
 

@@ -27,6 +27,8 @@ def run_check(recipe: Recipe, store: Store, esim_key: str | None = None, checkpo
 def _of_dataset(checkpoint: Artifact, dataset: Artifact) -> Artifact:
     """Raises ArtifactError for a checkpoint of another dataset."""
     if checkpoint.parent("dataset") != dataset.key:
-        problem = f"{checkpoint.short} was trained on dataset {checkpoint.parent('dataset')[:12]}, this is {dataset.short}"
+        problem = (
+            f"{checkpoint.short} was trained on dataset {checkpoint.parent('dataset')[:12]}, this is {dataset.short}"
+        )
         raise ArtifactError("checkpoint", problem, "give a checkpoint of this dataset, or the recipe of that one")
     return checkpoint

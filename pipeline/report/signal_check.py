@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from eimf.choice.verdict import Comparison, Gain
 
 _NOTE = (
-    "What each source adds to all that are known without it, for validation items and all items as candidates, by weights\n"
-    "fitted on the other half of the users. nats: of log-probability a user. control: the same source shuffled. adds: more\n"
-    "than nothing and than its control, in nats, p below .05. adds nothing: less than 2 % of NDCG@10, with 95 % confidence."
-)
+    "What each source adds to all that are known without it, for validation items among all items, by weights fitted
+    on\n" "the other half of the users. nats: of log-probability a user. control: the same source, shuffled. adds: more
+    than\n" "nothing and than its control, in nats, p below .05. adds nothing: less than 2 % of NDCG@10, with 95 %
+    confidence." )
 
 
 def signal_check_table(check: Artifact) -> Table:

@@ -1,4 +1,4 @@
-"""Stage 11a: what else decides the next item beside the trained model, as weights that are fitted on validation events."""
+"""Stage 11a: what else decides the next item beside the trained model, with weights from validation events."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -42,11 +42,7 @@ def _build_calibration(
     histories = histories_of(artifacts)
     trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
     choices = read_choices(
-        histories,
-        schema.VALID,
-        max_length=trained.model.max_length,
-        keep_seen=trained.keep_seen,
-        max_scores=MAX_SCORES,
+        histories, schema.VALID, max_length=trained.model.max_length, keep_seen=trained.keep_seen, max_scores=MAX_SCORES
     )
     model = model_source(backbone.to(device), choices)
     sources = _sources(settings, supervision_of(artifacts, histories), histories, choices)
@@ -67,7 +63,8 @@ def _sources(
 ) -> "list[Source]":
     from eimf.choice import known
 
-    of_items, found = known.item_sources(histories), []
+    of_items = known.item_sources(histories)
+    found: list[Source] = []
     for name in settings.sources:
         if name in of_items:
             found.append(of_items[name])

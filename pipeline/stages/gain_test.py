@@ -1,5 +1,5 @@
-"""The interest gain test: the LLM's interests enter a training's soft targets only if they tell more about what users do
-next than everything that is known without them.
+"""The interest gain test: the LLM's interests enter a training's soft targets only if they tell more about what users
+do next than everything that is known without them.
 
 This is our decision: on the data sets measured, interests without such a gain make backbones with several vectors per
 user worse. A training that leaves them out has the same key as one that never asked for them. Controls pass or fail
@@ -29,6 +29,8 @@ def decide(verdict: str, nats: float, standard_error: float) -> GainDecision:
     """The interests pass if the signal check says that they add something."""
     added = f"the interests add {nats:+.4f} ± {standard_error:.4f} nats a user to popularity, co-occurrence and texts"
     if verdict == "adds":
-        return GainDecision(True, f"gain test passed: {added}, more than those of another cluster; they enter soft targets")
+        return GainDecision(
+            True, f"gain test passed: {added}, more than those of another cluster; they enter soft targets"
+        )
     outcome = "they stay out of soft targets (heads.require_gain=false uses them anyway)"
     return GainDecision(False, f"gain test failed: {added}: {verdict}; {outcome}")

@@ -21,8 +21,8 @@ _MAX_LENGTH = 50
 
 
 def signal_check_stage(runtime: RuntimeSettings, *, with_model: bool = False) -> Stage:
-    """Stage 10, beside a trained model if there is one. It reads no settings of the recipe, so all trainings against one
-    ESIM artifact share it."""
+    """Stage 10, beside a trained model if there is one. It reads no settings of the recipe, so all trainings against
+    one ESIM artifact share it."""
     parents = ("dataset", "esim", "checkpoint") if with_model else ("dataset", "esim")
     return Stage(10, "signal_check", 4, parents, {}, partial(_build_signal_check, runtime))
 
@@ -54,9 +54,7 @@ def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging:
     if "checkpoint" in artifacts:
         trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
         max_length, keep_seen = trained.model.max_length, trained.keep_seen
-    choices = read_choices(
-        histories, schema.VALID, max_length=max_length, keep_seen=keep_seen, max_scores=MAX_SCORES
-    )
+    choices = read_choices(histories, schema.VALID, max_length=max_length, keep_seen=keep_seen, max_scores=MAX_SCORES)
     base = known.exact_sources(histories, supervision, choices)
     if backbone is not None:
         base.sources.insert(0, known.model_source(backbone.to(device), choices))

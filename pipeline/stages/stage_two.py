@@ -1,5 +1,5 @@
-"""Stages 11 to 12 (`eimf train`, `eimf evaluate`): a backbone trained against frozen artifacts, calibrated if asked for,
-and its metrics."""
+"""Stages 11 to 12 (`eimf train`, `eimf evaluate`): a backbone trained against frozen artifacts, calibrated if asked
+for, and its metrics."""
 
 from dataclasses import dataclass
 
@@ -68,7 +68,9 @@ def find_trained(recipe: Recipe, store: Store, esim_key: str | None = None) -> A
         return checkpoint
     found = find(training.calibration, store, {**training.artifacts, "checkpoint": checkpoint})
     if found is None:
-        raise ArtifactError("calibration", "this training was not calibrated yet", "run `make train` with these settings")
+        raise ArtifactError(
+            "calibration", "this training was not calibrated yet", "run `make train` with these settings"
+        )
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eimf import schema
+from eimf.choice.item_statistics import item_scores
 from eimf.config import SplitSettings
 from eimf.data.split import split_events
 from eimf.export.cold_start import (
@@ -21,7 +22,6 @@ from eimf.export.cold_start import (
     one_step_earlier,
     texts_of,
 )
-from eimf.choice.item_statistics import item_scores
 from eimf.export.cold_start_design import Design, Model
 from eimf.export.phrases import Phrases
 from eimf.export.simulated import HALF, cut_cases, mean_texts, pick_names

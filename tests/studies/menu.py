@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from eimf import schema
+from eimf.choice.logit import ranks
 from eimf.export.cold_start import Texts, build_cold_start, picked_names, texts_of
 from eimf.export.cold_start_design import NAMES, PARTS, Design, Model
 from eimf.export.labels import build_labels
-from eimf.choice.logit import ranks
 from eimf.export.simulated import HALF, cut_cases, mean_texts, pick_names
 from eimf.export.user_means import FOLDS
 from eimf.metrics import paired_difference

@@ -2,7 +2,7 @@
 
     python tests/studies/text_signal.py STORE ...     stores with one dataset and its item vectors each
 
-A conditional logit (`eimf.export.logit`) scores every item of the catalogue for each validation event by log
+A conditional logit (`eimf.choice.logit`) scores every item of the catalogue for each validation event by log
 popularity, by its co-occurrence with the history (mean, and of the last item), and by text cosines (mean over the
 history, and of the last item) in one of several spaces. Everything is counted in training events. The weights are
 fitted on one half of the users and judged on the other, both ways; a difference is paired over users. A very large
@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from eimf import schema
+from eimf.choice.logit import Block, fit_logit, ranks
 from eimf.data.cooccurrence import count_cooccurrence
 from eimf.data.histories import Histories
 from eimf.esim.lexical import lexical_vectors
-from eimf.export.logit import Block, fit_logit, ranks
 from eimf.metrics import paired_difference
 from eimf.semantics.item_text import whiten
 from eimf.store.artifact import Store
