@@ -72,6 +72,7 @@ BesideCheckpoint = Annotated[
     str | None,
     _option(
         "--checkpoint",
+        panel=_DATA,
         metavar="KEY",
         help="Checkpoint of this dataset, in full or shortened: what do the sources add to its score?",
     ),

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
     from eimf.choice.verdict import Comparison, Gain
 
-_NOTE = (
-    "What each source adds to all that are known without it, for validation items among all items, by weights fitted
-    on\n" "the other half of the users. nats: of log-probability a user. control: the same source, shuffled. adds: more
-    than\n" "nothing and than its control, in nats, p below .05. adds nothing: less than 2 % of NDCG@10, with 95 %
-    confidence." )
+_NOTE = """\ What each source adds to all that are known without it, for validation items among all items, by weights
+that were fitted on the other half of the users. nats: of log-probability a user; over control: more than the same
+source, shuffled. adds: more than nothing and than its control, in nats, p below .05. adds nothing: less than 2 % of
+NDCG@10, with 95 % confidence. not shown: too few users to say either."""
 
 
 def signal_check_table(check: Artifact) -> Table:
