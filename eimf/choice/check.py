@@ -50,8 +50,8 @@ def check_sources(
     design, checked = Design(known, choices), {}
     fits = fit_halves(design, design.names)
     before = judge_halves(design, fits)
-    names = design.names if len(known) > 1 else []
-    for source, others in zip(known, judge_without(design, fits, names), strict=False):
+    without = judge_without(design, fits, design.names) if len(known) > 1 else []
+    for source, others in zip(known, without, strict=False):
         control = None
         if source.name in controls:
             rest = [other for other in known if other is not source]
