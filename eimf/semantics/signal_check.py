@@ -22,10 +22,10 @@ from torch import Tensor
 
 from eimf import schema
 from eimf.data.histories import Histories
-from eimf.metrics import paired_difference
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
 from eimf.semantics.people import People, people_of
 from eimf.semantics.supervision import Supervision
+from eimf.statistics import paired_difference
 
 LLM, HISTORY = "llm", "history"
 """Sources in addition to the controls: the LLM's interests, and the mean text of the items in the case's history, which
@@ -101,7 +101,10 @@ def signal_gain(auc_by_source: dict[str, SourceAUC], source: str = LLM) -> tuple
     """What a source adds to the AUC of the history, from AUCs of users: the mean, and its standard error; no gain if
     there are fewer than two."""
     history, with_source = auc_by_source[HISTORY].auc, auc_by_source[source].auc_with_history
-    return paired_difference(history, with_source)[:2] if len(history) > 1 else (0.0, 0.0)
+    if len(history) < 2:
+        return 0.0, 0.0
+    gain = paired_difference(history, with_source)
+    return gain.value, gain.error
 
 
 def auc_table(auc_by_source: dict[str, SourceAUC], users: Tensor) -> pa.Table:
