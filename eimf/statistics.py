@@ -52,8 +52,9 @@ class Difference:
 
     @property
     def relative_detectable(self) -> float:
-        """The smallest gain that this test would have seen, as a share of the baseline; not a number if that is 0."""
-        return self._share(smallest_detectable(self.error, self.level))
+        """The smallest gain that this test would have seen, as a share of the baseline; not a number if that is 0, or if
+        all cases differ by the same."""
+        return self._share(smallest_detectable(self.error, self.level)) if self.error else math.nan
 
     @property
     def every_seed_agrees(self) -> bool | None:
@@ -137,8 +138,8 @@ def correct(family: Sequence[Difference]) -> list[Difference]:
 def smallest_detectable(error: float, level: float = LEVEL, power: float = POWER) -> float:
     """The smallest effect that a two-sided test with this standard error sees with a probability of `power`.
 
-    (z of 1 - level / 2, plus z of `power`) times the error: 2.8 times by default. The normal limit, without the
-    probability, below 1e-5 here, of a significant effect of the wrong sign.
+    (z of 1 - level / 2, plus z of `power`) times the error: 2.8 times by default. By the normal limit, and without the
+    probability of a significant effect of the wrong sign (1e-6 by default).
     """
     return (_quantile(1 - level / 2) + _quantile(power)) * error
 

@@ -46,6 +46,7 @@ def test_a_difference_is_paired_over_users_and_needs_two():
         (SMALL, "+0.0010 ± 0.0020 (p 0.62, 11 % would show)"),  # 2.8 times .002 / .05
         (replace(SMALL, error=0.001), "+0.0010 ± 0.0010 (p 0.62, 5.6 % would show)"),
         (replace(SMALL, base=0.0), "+0.0010 ± 0.0020 (p 0.62)"),
+        (replace(SMALL, error=0.0, p=1.0), "+0.0010 ± 0.0000 (p 1)"),
         (LARGE, "-0.0010 ± 0.0002 (p 1e-07)*"),
         (replace(LARGE, by_seed=(-2, -2, 1)), "-0.0010 ± 0.0002 (p 1e-07, not every seed)*"),
         (replace(LARGE, by_seed=(-2, -2, -1)), "-0.0010 ± 0.0002 (p 1e-07)*"),
