@@ -52,8 +52,8 @@ class Difference:
 
     @property
     def relative_detectable(self) -> float:
-        """The smallest gain that this test would have seen, as a share of the baseline; not a number if that is 0, or if
-        all cases differ by the same."""
+        """The smallest gain that this test would have seen, as a share of the baseline; not a number if the baseline or
+        the error is 0."""
         return self._share(smallest_detectable(self.error, self.level)) if self.error else math.nan
 
     @property
