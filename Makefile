@@ -135,7 +135,7 @@ fuzz: $(VENV)/.dev ## try 10,000 hostile inputs; FUZZ_ARGS="--seed 2 --inputs 50
 test-gpu: $(VENV)/.dev ## compare stage two on an NVIDIA GPU with a CPU
 	@$(BIN)/python -m pytest tests/gpu
 
-parity: $(VENV)-parity/.done ## compare our backbones with RecBole's and torch-rechub's, same weights, and our metrics with ranx's
+parity: $(VENV)-parity/.done ## compare our backbones with RecBole's and torch-rechub's, same weights, our metrics with ranx's, our tests with statsmodels'
 	@$(VENV)-parity/bin/python -m pytest tests/parity
 
 bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## measure speed against RecBole and RecTools (tests/bench/README.md)
@@ -201,7 +201,7 @@ $(VENV)/.bench: $(VENV)/.dev
 
 # Includes this package and its test tools: the comparisons run as tests.
 $(VENV)-parity/.done: tests/parity/requirements.txt pyproject.toml
-	@echo 'installing RecBole, torch-rechub and ranx into $(VENV)-parity'
+	@echo 'installing RecBole, torch-rechub, ranx and statsmodels into $(VENV)-parity'
 	@$(PYTHON) -m venv $(VENV)-parity
 	@$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) '$(TORCH)'
 	@$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[dev]' -r $<

@@ -67,16 +67,3 @@ def gini(exposure: Tensor) -> float:
     ascending = exposure.double().sort().values
     order = torch.arange(1, len(ascending) + 1, dtype=torch.float64, device=exposure.device)
     return float((2 * order - len(ascending) - 1) @ ascending / (len(ascending) * ascending.sum()))
-
-
-def paired_difference(a: Tensor, b: Tensor) -> tuple[float, float, float]:
-    """Mean of b - a over cases, its standard error, and the two-sided p of the paired test.
-
-    p is from the normal limit of the paired t statistic: for hundreds of cases and more. If all differences are equal,
-    the error is 0 and p is 1.
-    """
-    difference = b.double() - a.double()
-    spread = difference.std() if len(difference) > 1 else 0.0
-    mean, error = float(difference.mean()), float(spread / math.sqrt(len(difference)))
-    p = math.erfc(abs(mean) / error / math.sqrt(2)) if error > 0 else 1.0
-    return mean, error, p

@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eimf.metrics import PER_CASE, coverage, gini, paired_difference, per_case
+from eimf.metrics import PER_CASE, coverage, gini, per_case
 from eimf.schema import NEVER
 
 
@@ -88,12 +88,3 @@ def test_gini_is_the_mean_difference_of_any_two_over_twice_the_mean(exposure):
     wanted = differences / (2 * len(exposure) * sum(exposure))
     assert gini(torch.tensor(exposure)) == pytest.approx(wanted, abs=1e-9)
     assert coverage(torch.tensor(exposure)) == sum(count > 0 for count in exposure) / len(exposure)
-
-
-def test_paired_difference():
-    a = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    mean, error, p = paired_difference(a, a + torch.tensor([1.0, 1.0, 1.0, -1.0]))
-    assert mean == 1 / 2
-    assert error == pytest.approx(1 / 2)  # variance 4 * (3 * 1/4 + 9/4) / (4 * 3) = 1, over sqrt(4)
-    assert p == pytest.approx(math.erfc(1 / math.sqrt(2)))
-    assert paired_difference(a, a) == (0, 0, 1)

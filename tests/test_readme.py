@@ -29,6 +29,8 @@ def test_a_table_of_a_study_stands_beside_the_command_that_makes_it():
     for path in (ROOT / "README.md", ROOT / "tests" / "studies" / "README.md"):
         text = path.read_text()
         tables = set(re.findall(r"<!-- (?:NDCG@10 of )?(tests/\S+)/results.jsonl -->", text))
+        for folders in re.findall(r"<!-- gains of \S+: (.+) -->", text):
+            tables |= set(folders.split(", "))
         assert tables and tables <= set(re.findall(r"PLAN=(tests/\S+?)\.toml", text))
 
 

@@ -48,7 +48,7 @@ def calibrate(design: Design, significance: float) -> Calibration:
         compared = {name: compare(part, judged) for name, part in zip(further, parts, strict=True)}
         comparisons |= compared
         weakest = min(compared, key=lambda name: _strength(compared[name]))
-        if compared[weakest].nats.is_positive(significance):
+        if compared[weakest].adds(significance):
             break
         left_out = design.columns([weakest])
         further.remove(weakest)
@@ -66,7 +66,7 @@ def calibrate(design: Design, significance: float) -> Calibration:
 def _strength(comparison: Comparison) -> float:
     """The gain in units of its standard error."""
     nats = comparison.nats
-    return nats.mean / nats.error if nats.error > 0 else 0.0
+    return nats.value / nats.error if nats.error > 0 else 0.0
 
 
 def calibrated_model(backbone: Backbone, sources: Sequence[Source], weights: dict[str, np.ndarray]) -> Calibrated:

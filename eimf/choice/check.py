@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eimf.choice.cases import Choices
-from eimf.choice.design import Design, Judged, fit_halves, judge_halves, judge_without
+from eimf.choice.design import Design, HalfFits, Judged, fit_halves, judge_halves, judge_without
 from eimf.choice.sources import Source
 from eimf.choice.verdict import Comparison, compare
 
@@ -47,25 +47,28 @@ def check_sources(
 ) -> dict[str, CheckedSource]:
     """What each source that is `asked` about adds to all that are `known`, and each known one to the others; `controls`
     are the shuffled ones by the name of the source."""
-    design, checked = Design(known, choices), {}
-    fits = fit_halves(design, design.names)
+    base = [source.name for source in known]
+    design = Design([*known, *asked, *{control.name: control for control in controls.values()}.values()], choices)
+    fits = fit_halves(design, base)
     before = judge_halves(design, fits)
-    without = judge_without(design, fits, design.names) if len(known) > 1 else []
-    for source, others in zip(known, without, strict=False):
+
+    def judged(names: list[str], begin: HalfFits = fits) -> Judged:
+        return judge_halves(design, fit_halves(design, names, [fit.weights for fit in begin]))
+
+    checked = {}
+    for name, others in zip(base, judge_without(design, fits, base) if len(base) > 1 else [], strict=False):
+        rest = [other for other in base if other != name]
+        control = judged([*rest, controls[name].name]) if name in controls else None
+        checked[name] = CheckedSource(others, before, control)
+    of_control: dict[str, Judged] = {}
+    for source in asked:
         control = None
         if source.name in controls:
-            rest = [other for other in known if other is not source]
-            control = _judged([*rest, controls[source.name]], choices)
-        checked[source.name] = CheckedSource(others, before, control)
-    for source in asked:
-        control = _judged([*known, controls[source.name]], choices) if source.name in controls else None
-        checked[source.name] = CheckedSource(before, _judged([*known, source], choices), control)
+            label = controls[source.name].name
+            control = of_control.get(label) or judged([*base, label])
+            of_control[label] = control
+        checked[source.name] = CheckedSource(before, judged([*base, source.name]), control)
     return checked
-
-
-def _judged(sources: Sequence[Source], choices: Choices) -> Judged:
-    design = Design(sources, choices)
-    return judge_halves(design, fit_halves(design, design.names))
 
 
 def _of(judged: Judged, cases: np.ndarray | slice) -> Judged:

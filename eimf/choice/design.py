@@ -5,7 +5,7 @@ Everybody's choice is judged by weights that were fitted on the other half of th
 Shapes: C cases, F columns of all sources, N items, A sets of weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,20 +50,21 @@ class Design:
     """The columns of some sources for the same choices, each divided by its spread over items."""
 
     def __init__(self, sources: Sequence[Source], choices: Choices) -> None:
-        self.sources, self.choices = list(sources), choices
-        self.ranges = dict(zip([source.name for source in sources], column_ranges(sources), strict=True))
-        few = self._scores(slice(0, min(64, len(choices))))
-        spread = np.sqrt(few.var(axis=2, dtype=np.float64).mean(axis=0))
-        self.scale = np.where(spread > 1e-9, spread, 1).astype(np.float32)
-        self.num_items = few.shape[2]
-        keeps = len(choices) * len(self.scale) * self.num_items <= _KEPT
-        self._kept: dict[int, Block] | None = {} if keeps else None
+        """`sources` have different names."""
+        self.sources, self.choices = {source.name: source for source in sources}, choices
+        self.ranges = dict(zip(self.sources, column_ranges(sources), strict=True))
+        few = slice(0, min(64, len(choices)))
+        spread = [np.sqrt(s.scores(choices, few).var(axis=2, dtype=np.float64).mean(axis=0)) for s in sources]
+        self.scale = np.where((every := np.concatenate(spread)) > 1e-9, every, 1).astype(np.float32)
+        self.num_items = sources[0].scores(choices, slice(0, 1)).shape[2]
+        self._kept: dict[tuple[str, int], np.ndarray] = {}
+        self._left = _KEPT
 
     @property
     def names(self) -> list[str]:
-        return list(self.ranges)
+        return list(self.sources)
 
-    def columns(self, names: Sequence[str]) -> np.ndarray:
+    def columns(self, names: Collection[str]) -> np.ndarray:
         """Which columns belong to the sources of these names, [F] bool."""
         chosen = np.zeros(len(self.scale), bool)
         for name in names:
@@ -78,46 +79,53 @@ class Design:
         every = [slice(start, min(start + step, count)) for start in range(0, count, step)]
         return every[::2], every[1::2]
 
-    def blocks(self, cases: Sequence[slice]) -> Blocks:
-        """The cases of some of the `halves`' blocks."""
+    def blocks(self, cases: Sequence[slice], names: Collection[str]) -> Blocks:
+        """The cases of some of the `halves`' blocks, with the columns of the sources of these names only."""
 
         def generate() -> Iterator[Block]:
             for block in cases:
-                yield self._block(block)
+                case, row = self.choices.excluded(block)
+                other = row != self.choices.chosen[block][case]
+                scores = np.concatenate([self._scores(name, block) for name in self.names if name in names], axis=1)
+                yield Block(scores, self.choices.chosen[block], case[other], row[other])
 
         return generate
 
-    def _block(self, cases: slice) -> Block:
-        if self._kept is not None and cases.start in self._kept:
-            return self._kept[cases.start]
-        case, row = self.choices.excluded(cases)
-        other = row != self.choices.chosen[cases][case]
-        scores = self._scores(cases) / self.scale[:, None]
-        block = Block(scores, self.choices.chosen[cases], case[other], row[other])
-        if self._kept is not None:
-            self._kept[cases.start] = block
-        return block
-
-    def _scores(self, cases: slice) -> np.ndarray:
-        """The columns of all sources, [c, F, N]."""
-        return np.concatenate([source.scores(self.choices, cases) for source in self.sources], axis=1)
+    def _scores(self, name: str, cases: slice) -> np.ndarray:
+        """The columns of a source, [c, G, N]; kept while there is room."""
+        kept = self._kept.get((name, cases.start))
+        if kept is not None:
+            return kept
+        scores = self.sources[name].scores(self.choices, cases) / self.scale[self.ranges[name], None]
+        if scores.size <= self._left:
+            self._left -= scores.size
+            self._kept[name, cases.start] = scores
+        return scores
 
 
-def fit_halves(design: Design, names: Sequence[str], begin: Sequence[np.ndarray] | None = None) -> HalfFits:
+def fit_halves(design: Design, names: Collection[str], begin: Sequence[np.ndarray] | None = None) -> HalfFits:
     """The weights of the sources of these names for each half of the people; those of all others are 0. `begin`, a
     guess of both, saves steps."""
-    free = design.columns(names)
     one, other = (
-        HalfFit(*fit_curved(design.blocks(half), free, begin=None if begin is None else begin[number]))
+        _fit(design, names, half, None if begin is None else begin[number])
         for number, half in enumerate(design.halves())
     )
     return one, other
 
 
-def fit_everybody(design: Design, names: Sequence[str], begin: np.ndarray) -> np.ndarray:
+def fit_everybody(design: Design, names: Collection[str], begin: np.ndarray) -> np.ndarray:
     """The weights [F] of the sources of these names for all people."""
-    every = [block for half in design.halves() for block in half]
-    return fit_curved(design.blocks(every), design.columns(names), begin=begin)[0]
+    return _fit(design, names, [block for half in design.halves() for block in half], begin).weights
+
+
+def _fit(design: Design, names: Collection[str], cases: Sequence[slice], begin: np.ndarray | None) -> HalfFit:
+    free = design.columns(names)
+    start = None if begin is None else begin[free]
+    weights, curvature = np.zeros(len(free)), np.eye(len(free))
+    weights[free], curvature[np.ix_(free, free)] = fit_curved(
+        design.blocks(cases, names), np.ones(free.sum(), bool), begin=start
+    )
+    return HalfFit(weights, curvature)
 
 
 def judge_halves(design: Design, fits: HalfFits) -> Judged:
@@ -134,17 +142,23 @@ def judge_without(design: Design, fits: HalfFits, names: Sequence[str]) -> list[
 def judge_sets(design: Design, sets: Sequence[Sequence[np.ndarray]]) -> list[Judged]:
     """How well each of the A sets predicts all choices: a set has weights [F] for both halves, and each half is judged
     by those of the other. A tie counts against the item that was chosen."""
-    count = len(design.choices)
+    used = [name for name in design.names if _counts(sets, design.ranges[name])] or design.names[:1]
+    columns, count = design.columns(used), len(design.choices)
     nats, rank = np.empty((len(sets), count)), np.empty((len(sets), count), np.int64)
     for number, half in enumerate(design.halves()):
-        weights = np.stack([both[1 - number] for both in sets])
-        for cases, block in zip(half, design.blocks(half)(), strict=True):
+        weights = [both[1 - number][columns] for both in sets]
+        for cases, block in zip(half, design.blocks(half, used)(), strict=True):
             own_row = block.chosen[:, None]
             for row, of_set in enumerate(weights):
                 total = block.total(of_set)
                 own = np.take_along_axis(total, own_row, axis=1)
                 rank[row, cases] = (total >= own).sum(axis=1)
-                largest = total.max(axis=1, keepdims=True)
-                sums = np.exp(total - largest).sum(axis=1, dtype=np.float64)
+                total -= (largest := total.max(axis=1, keepdims=True))
+                sums = np.exp(total, out=total).sum(axis=1, dtype=np.float64)
                 nats[row, cases] = (own - largest)[:, 0].astype(np.float64) - np.log(sums)
     return [Judged(*values) for values in zip(nats, rank, strict=True)]
+
+
+def _counts(sets: Sequence[Sequence[np.ndarray]], columns: slice) -> bool:
+    """Whether any weight of these columns is not 0."""
+    return any(weights[columns].any() for both in sets for weights in both)

@@ -1,7 +1,8 @@
 """Tables as Markdown, for README files and issues."""
 
-from pipeline.report.tables import Cell, Difference, Table
-from pipeline.report.text import format_cell, format_p
+from eimf.statistics import Difference
+from pipeline.report.tables import Cell, Table
+from pipeline.report.text import format_cell, format_test
 
 
 def format_markdown(table: Table) -> str:
@@ -11,7 +12,7 @@ def format_markdown(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return f"{cell.value:+.4f} {format_p(cell)}" if isinstance(cell, Difference) else format_cell(cell)
+    return f"{cell.value:+.4f} {format_test(cell)}" if isinstance(cell, Difference) else format_cell(cell)
 
 
 def _row(name: str, cells: list[str]) -> str:

@@ -3,7 +3,7 @@
 from eimf import schema
 from eimf.store.artifact import Artifact
 from pipeline.console import info
-from pipeline.report.tables import Difference, Number, Table, difference
+from pipeline.report.tables import Number, Table, difference
 from pipeline.report.text import format_table
 from pipeline.stages.stage_two import Result
 
@@ -33,20 +33,20 @@ def training_table(results: list[Result]) -> Table:
     return Table("", columns, tuple(rows))
 
 
-def ndcg_difference(base: Result, other: Result) -> Difference:
-    """`other` - `base` in NDCG@10 over the same users."""
-    from eimf.evaluation.rank_users import table_metric
-
-    return difference(*(table_metric(run.metrics.table("ranks"), "ndcg", 10) for run in (base, other)))
-
-
 def show_results(results: list[Result]) -> None:
     """Print a table of trainings."""
     info(format_table(training_table(results)))
 
 
 def show_paired(base: Result, other: Result) -> None:
-    """Print the difference of two trainings in NDCG@10."""
-    paired = ndcg_difference(base, other)
-    certainty = f"standard error {paired.error:.4f} over {paired.n} users, paired p = {paired.p:.2g}"
+    """Print the difference of two trainings in NDCG@10 over the same users, and how certain it is."""
+    from eimf.evaluation.rank_users import table_metric
+
+    values = [table_metric(run.metrics.table("ranks"), "ndcg", 10) for run in (base, other)]
+    paired = difference(*values)
+    if isinstance(paired, str):
+        info(f"{other.label} - {base.label}: {paired}, so no paired test")
+        return
+    low, high = paired.interval()
+    certainty = f"95 % interval {low:+.4f} to {high:+.4f} over {paired.n} users, paired p = {paired.p:.2g}"
     info(f"{other.label} - {base.label}: NDCG@10 {paired.value:+.4f} ({certainty})")

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 from eimf import schema
 from eimf.store.artifact import Artifact
 from pipeline.console import info
-from pipeline.report.tables import Cell, Difference, Table
+from pipeline.report.tables import Cell, Table
 from pipeline.report.text import format_table
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from eimf.choice.verdict import Comparison, Gain
+    from eimf.choice.verdict import Comparison
 
 _NOTE = """\ What each source adds to all that are known without it, for validation items among all items, by weights
 that were fitted on the other half of the users. nats: of log-probability a user; over control: more than the same
@@ -24,13 +24,7 @@ def signal_check_table(check: Artifact) -> Table:
     """One row for each source: what it adds in nats and in NDCG@10, what its control adds, and what that says."""
     rows = []
     for name, comparison in comparisons_of(check.table("gains")).items():
-        over = comparison.over_control
-        cells = (
-            _cell(comparison.nats),
-            None if over is None else _cell(over),
-            _cell(comparison.ndcg),
-            comparison.verdict(),
-        )
+        cells = (comparison.nats, comparison.over_control, comparison.ndcg, comparison.verdict())
         rows.append((name, cells))
     return Table("", ("nats", "nats over control", "ndcg@10", "verdict"), tuple(rows))
 
@@ -48,7 +42,7 @@ def slices_table(check: Artifact, source: str) -> Table:
     for label, cases in groups.items():
         if cases.sum() > 1:
             comparison = _comparison(gains, cases)
-            rows.append((label, (f"{cases.sum():,}", _cell(comparison.nats), _cell(comparison.ndcg))))
+            rows.append((label, (f"{cases.sum():,}", comparison.nats, comparison.ndcg)))
     return Table(source, ("cases", "nats", "ndcg@10"), tuple(rows))
 
 
@@ -82,7 +76,3 @@ def _comparison(gains: "pa.Table", cases: "np.ndarray | slice" = slice(None)) ->
     without = Judged(columns[schema.NATS_WITHOUT], columns[schema.RANK_WITHOUT])
     control = None if gains[schema.NATS_CONTROL].null_count else Judged(columns[schema.NATS_CONTROL], without.rank)
     return compare(without, Judged(columns[schema.NATS], columns[schema.RANK]), control)
-
-
-def _cell(gain: "Gain") -> Difference:
-    return Difference(gain.mean, gain.error, gain.p, gain.n)

@@ -4,13 +4,11 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike
 
-SIGNIFICANT = 0.05
-"""A difference with a smaller p is marked."""
+from eimf.statistics import Difference, paired_difference
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,13 @@ class SeedMeans:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Mean over `n` users of a paired difference, its standard error, and the two-sided p of the paired test."""
+class Gain:
+    """A difference, shown as a share of its baseline."""
 
-    value: float
-    error: float
-    p: float
-    n: int
-
-    @property
-    def significant(self) -> bool:
-        return self.p < SIGNIFICANT
+    difference: Difference
 
 
-Cell = str | Number | Mean | SeedMeans | Difference | None
+Cell = str | Number | Mean | SeedMeans | Difference | Gain | None
 """None is a cell without a value."""
 
 
@@ -66,6 +57,11 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
+    def transposed(self) -> "Table":
+        """The same with a row for each column."""
+        columns = zip(*(cells for _, cells in self.rows), strict=True)
+        return Table(self.corner, tuple(name for name, _ in self.rows), tuple(zip(self.columns, columns, strict=True)))
+
 
 def mean(values: Sequence[float]) -> Mean:
     """Mean and spread of one or more values."""
@@ -73,8 +69,8 @@ def mean(values: Sequence[float]) -> Mean:
     return Mean(sum(values) / len(values), deviation, len(values))
 
 
-def difference(base: "Tensor", other: "Tensor") -> Difference:
-    """`other` - `base`, values [U] of the same users."""
-    from eimf.metrics import paired_difference
-
-    return Difference(*paired_difference(base, other), len(base))
+def difference(base: ArrayLike, other: ArrayLike) -> Difference | str:
+    """`other` - `base`, values [U] of the same users, or in words why there is no test."""
+    few = ("no user", "one user")
+    users = len(np.asarray(base))
+    return few[users] if users < len(few) else paired_difference(base, other)

@@ -1,10 +1,13 @@
 """Numbers and tables as plain text, for a terminal."""
 
-from pipeline.report.tables import Cell, Difference, Mean, Number, SeedMeans, Table
+import math
+
+from eimf.statistics import Difference
+from pipeline.report.tables import Cell, Gain, Mean, Number, SeedMeans, Table
 
 
 def format_cell(cell: Cell) -> str:
-    """One cell; `*` marks a difference with p below .05."""
+    """One cell."""
     match cell:
         case None:
             return ""
@@ -18,12 +21,25 @@ def format_cell(cell: Cell) -> str:
             which = "" if complete else f", seed {', '.join(map(str, seeds))}"
             return f"{format_cell(ndcg)} / {format_cell(recall)}{which}"
         case Difference(value, error):
-            return f"{value:+.4f} ± {error:.4f} {format_p(cell)}"
+            return f"{value:+.4f} ± {error:.4f} {format_test(cell)}"
+        case Gain(difference):
+            return f"{100 * difference.relative:+.1f} % {format_test(difference)}"
 
 
-def format_p(difference: Difference) -> str:
-    """The p of a difference, marked if it is small."""
-    return f"(p {difference.p:.2g}){'*' if difference.significant else ''}"
+def format_test(difference: Difference) -> str:
+    """The p of a difference, marked by `*` if it is significant, and then whether a seed has the other sign. Otherwise
+    the smallest gain that would have been, as a share of the baseline."""
+    if difference.identical:
+        return "(identical)"
+    if difference.significant:
+        return f"(p {difference.p:.2g}{', not every seed' * (difference.every_seed_agrees is False)})*"
+    share = difference.relative_detectable
+    return f"(p {difference.p:.2g}{'' if math.isnan(share) else f', {format_share(share)} would show'})"
+
+
+def format_share(share: float) -> str:
+    """A share of one as a percentage with two significant digits, or without decimals from 10 % on."""
+    return f"{100 * share:.{0 if share > 0.0995 else 1}f} %"
 
 
 def format_table(table: Table) -> str:

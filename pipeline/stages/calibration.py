@@ -88,8 +88,8 @@ def _table(calibration: "Calibration", sources: "list[Source]") -> Any:
             (
                 source.name,
                 [] if weights is None else [float(weight) for weight in weights],
-                *(comparison.nats.mean, comparison.nats.error, comparison.nats.p),
-                *(comparison.ndcg.mean, comparison.ndcg.error, comparison.ndcg.p),
+                *(comparison.nats.value, comparison.nats.error, comparison.nats.p),
+                *(comparison.ndcg.value, comparison.ndcg.error, comparison.ndcg.p),
             )
         )
     return pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema.SOURCES)

@@ -65,9 +65,9 @@ def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging:
     return {
         "cases": len(choices),
         "interests": comparison.verdict(),
-        "nats": round(comparison.nats.mean, 6),
+        "nats": round(comparison.nats.value, 6),
         "standard_error": round(comparison.nats.error, 6),
-        "ndcg@10": round(comparison.ndcg.mean, 6),
+        "ndcg@10": round(comparison.ndcg.value, 6),
     }
 
 

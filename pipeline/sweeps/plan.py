@@ -27,7 +27,10 @@ _RENAMED = {"plan.against": "renamed in 0.2: use baselines"}
 
 
 class Plan(BaseModel):
-    """What to train, and what to compare it with."""
+    """What to train, and what to compare it with.
+
+    All differences to one baseline, over data sets, backbones and variants, are one family of Holm's correction.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

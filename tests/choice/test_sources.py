@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from eimf.choice.sources import (
-    PersonSource,
-    centered,
-    item_order,
-    pair_source,
-    similarity_source,
-)
+from eimf.choice.sources import PersonSource, centered, item_order, pair_source, similarity_source
 from eimf.data.cooccurrence import Cooccurrence, count_cooccurrence
 from eimf.data.histories import Histories
 from tests.choice.worlds import choices_of, histories_with

@@ -16,7 +16,6 @@ Shapes: C cases, N items, D width, L labels.
 import json
 
 import numpy as np
-import torch
 
 from eimf import schema
 from eimf.choice.logit import ranks
@@ -25,8 +24,8 @@ from eimf.export.cold_start_design import NAMES, PARTS, Design, Model
 from eimf.export.labels import build_labels
 from eimf.export.simulated import HALF, cut_cases, mean_texts, pick_names
 from eimf.export.user_means import FOLDS
-from eimf.metrics import paired_difference
 from eimf.serving.cold_start import MANY, ColdStartWeights
+from eimf.statistics import paired_difference
 from tests.studies.label_data import load_phrases, parser_of
 
 CUTOFF, SHUFFLES = 10, 5
@@ -134,8 +133,8 @@ def print_table(study: Study) -> None:
     for name, (recall, ndcg) in rows.items():
         cells = [f"{recall.mean():.4f}", f"{ndcg.mean():.4f}"]
         for other in bases:
-            mean, _, p = paired_difference(torch.from_numpy(rows[other][0]), torch.from_numpy(recall))
-            cells.append("" if name == other else f"{mean:+.4f} (p {p:.1g})")
+            paired = paired_difference(rows[other][0], recall)
+            cells.append("" if name == other else f"{paired.value:+.4f} (p {paired.p:.1g})")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
