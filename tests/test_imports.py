@@ -38,10 +38,10 @@ ALLOWED = {
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
     "serving": {"errors", "data", "vectors", "npy"},
-    "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "serving"},
+    "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
 }
 FLOORS = [
-    {"console", "paths", "recipe", "renamed", "histories", "serving"},
+    {"console", "paths", "recipe", "renamed", "histories", "serving", "trained"},
     {"backends"},
     {"training"},
     {"stages"},

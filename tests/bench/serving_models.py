@@ -54,6 +54,7 @@ def write(folder: Path, items: int, interests: int) -> Backbone:
     model = Model(
         backbone=name,
         width=WIDTH,
+        base_width=WIDTH,
         interests=interests,
         max_length=LENGTH,
         uses_timestamps=False,
@@ -64,7 +65,7 @@ def write(folder: Path, items: int, interests: int) -> Backbone:
     content = Content(
         backbone=backbone,
         model=model,
-        source=Source(checkpoint="0" * 64, dataset="0" * 64, esim=None),
+        source=Source(checkpoint="0" * 64, calibration=None, dataset="0" * 64, esim=None),
         item_ids=ids,
         titles=[None] * items,
         cold_start=_no_cold_start(items),

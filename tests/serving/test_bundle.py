@@ -90,10 +90,10 @@ ENTRY = {"bytes": 1, "sha256": "0" * 64}
 @pytest.mark.parametrize(
     ("fields", "part"),
     [
-        ({"schema_version": 2}, "schema version 2, this EIMF reads 1; export it again"),
+        ({"schema_version": 1}, "schema version 1, this EIMF reads 2; export it again"),
         ({"schema_version": 10**400}, "schema version 10000"),
         ({"schema_version": ...}, "schema_version"),
-        ({"schema_version": "1"}, "schema_version"),
+        ({"schema_version": "2"}, "schema_version"),
         ({"more": 1}, "more: "),
         ({"model": ...}, "model: "),
         ({"model": {"backbone": "x"}}, "model.width"),

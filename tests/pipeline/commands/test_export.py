@@ -154,9 +154,9 @@ def test_a_damaged_bundle_is_exported_again(store, checkpoint, plain, tmp_path):
 
 
 def test_a_bundle_of_another_version_is_not_replaced(store, checkpoint, copy):
-    forge(copy, schema_version=2)
+    forge(copy, schema_version=1)
     with pytest.raises(
-        ArtifactError, match=r"does not read \(schema version 2, .*replaced; name another folder, or move"
+        ArtifactError, match=r"does not read \(schema version 1, .*replaced; name another folder, or move"
     ):
         run_export(store, checkpoint.key, copy)
 
