@@ -80,9 +80,10 @@ def build_labels(
     base_width: int | None = None,
     level: float = AGREEMENT,
 ) -> BuiltLabels:
-    """Labels for a trained backbone with `item_vectors` [N, D], of which the first `base_width` W are its own (None: all),
-    from the LLM's `phrases` and the items' `text_vectors` [N, S], both of unit length. `interests` [Q, K, D] are those of a sample of users, from which the threshold of
-    interests is read; without them no interest has a label of its own. If nothing can be trusted, L is 0.
+    """Labels for a trained backbone with `item_vectors` [N, D], of which the first `base_width` W are its own (None:
+    all), from the LLM's `phrases` and the items' `text_vectors` [N, S], both of unit length. `interests`
+    [Q, K, D] are those of a sample of users, from which the threshold of interests is read; without them no interest
+    has a label of its own. If nothing can be trusted, L is 0.
     """
     base_width = base_width or item_vectors.shape[1]
     places = item_vectors[:, :base_width]
