@@ -65,7 +65,9 @@ def test_the_bias_decides_within_a_group_and_co_occurrence_between_them():
     assert [item.item_id for item in answer.items] == ["3", "1", "6", "5", "4"]
     assert [item.score for item in answer.items] == pytest.approx([1.5, 1.0, 0.5, 0.1, 0.0])
     answer = model.recommend_one(["4", "1"], 5)
-    assert [item.item_id for item in answer.items][:3] == ["6", "3", "2"] and answer.items[0].score == pytest.approx(2.5)
+    assert [item.item_id for item in answer.items][:3] == ["6", "3", "2"] and answer.items[0].score == pytest.approx(
+        2.5
+    )
     unbiased = recommender(calibrated([0.0] * 6, together=0.0))
     assert [item.item_id for item in unbiased.recommend_one(["2"], 5).items] == ["1", "3", "4", "5", "6"]
 
