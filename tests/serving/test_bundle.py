@@ -128,6 +128,13 @@ def test_a_name_that_no_bundle_has(folder, name):
     refused(folder, "bundle.json: ")
 
 
+@pytest.mark.parametrize(("base_width", "part"), [(0, "base_width"), (9, "9 is larger than width 8"), (5, "[3, 8]")])
+def test_another_base_width(folder, base_width, part):
+    model = json.loads((folder / names.MANIFEST).read_text())["model"]
+    forge(folder, model={**model, "base_width": base_width})
+    refused(folder, part)
+
+
 @pytest.mark.parametrize("size", [-1, 10**6, 2**60, 10**400, 1.5, "5", None, True])
 def test_a_size_that_is_none(folder, size):
     files = json.loads((folder / names.MANIFEST).read_text())["files"]

@@ -23,9 +23,9 @@ from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import FileEntry
 from pipeline.report.store import show_store
 from pipeline.serving import load_backbone, load_recommender, recommender_of
-from pipeline.trained import find_model
 from pipeline.stages.load import histories_of
 from pipeline.stages.stage_two import run_train
+from pipeline.trained import find_model
 from tests import world as planted
 from tests.backbones.test_backbones import ITEMS, small
 from tests.calibrated import calibration_of
