@@ -144,11 +144,16 @@ Workers = Annotated[
     _option("--workers", "-w", panel="Resources", metavar="N", min=1, help="Trainings at a time, one CPU thread each."),
 ]
 Checkpoint = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT", help="Key of a checkpoint, as `eimf train` and `eimf status` print it.")
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT", help="Key of a checkpoint or calibration, as `eimf train` and `eimf status` print it."
+    ),
 ]
 TrainedCheckpoint = Annotated[
     str | None,
-    typer.Argument(metavar="CHECKPOINT", help="Key of a checkpoint.  [default: the one that the options train]"),
+    typer.Argument(
+        metavar="CHECKPOINT", help="Key of a checkpoint or calibration.  [default: the one that the options train]"
+    ),
 ]
 History = Annotated[
     list[str] | None,

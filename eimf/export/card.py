@@ -32,13 +32,13 @@ served without an LLM, a text encoder, or torch.
 
 | | |
 |---|---|
-| backbone | {model.backbone}: {one_each} for each user, {model.width} numbers for each item |
+| backbone | {model.backbone}: {one_each} for each user, {_numbers(model)} for each item |
 | history | the last {model.max_length} events{", with their times" if model.uses_timestamps else ""} |
 | items of the history | {"may be recommended again" if model.keep_seen else "are not recommended again"}, by default |
 | index | {_index(index)} |
 | titles | {_titles(titles)} |
 | labels | {names} |
-| from | checkpoint `{source.checkpoint[:12]}`, dataset `{source.dataset[:12]}`{esim} |
+| from | {_from(source)}, dataset `{source.dataset[:12]}`{esim} |
 
 ## Use
 
@@ -64,6 +64,17 @@ Over HTTP, in this folder: `eimf serve .`{_new_users(labels)}
 - Labels say what an LLM called an interest. They explain a recommendation; they do not change it.{picks}
 - `bundle.json` has the size and sha256 of every file: they show damage, not who made the bundle.
 """
+
+
+def _numbers(model: Model) -> str:
+    if model.base_width == model.width:
+        return f"{model.width} numbers"
+    return f"{model.base_width} numbers, and {model.width - model.base_width} more of its calibration"
+
+
+def _from(source: Source) -> str:
+    checkpoint = f"checkpoint `{source.checkpoint[:12]}`"
+    return f"{checkpoint}, calibration `{source.calibration[:12]}`" if source.calibration else checkpoint
 
 
 def _titles(titles: Sequence[str | None]) -> str:

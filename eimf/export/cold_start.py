@@ -114,6 +114,8 @@ def picked_names(model: Model, texts: Texts) -> PickedNames:
     users = _training_users(histories)
     begin, length = histories.offsets[users], histories.num_train[users]
     vectors = model.interests(begin, length).mean(axis=1)
+    if model.has_bias:  # what all people share is counted by recency and popularity, which have weights of their own
+        vectors[:, -1] = 0
     people = people_of(histories, users, texts.items)
     return PickedNames(users, vectors, people, texts.labels, texts.menu)
 

@@ -1,6 +1,6 @@
 """People whose next item is known, and the parts of the cold-start score of every item for them.
 
-Shapes: C cases, c cases of a block, N items, F parts of the score, D width, K interests.
+Shapes: C cases, c cases of a block, N items, F parts of the score, D width, W base width, K interests.
 """
 
 from collections.abc import Iterator
@@ -31,6 +31,13 @@ class Model:
     histories: Histories
     max_length: int
     keep_seen: bool
+    base_width: int | None = None
+    """W of `eimf.serving.manifest`; None: D."""
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the last coordinate of an item is a bias, and that of an interest 1."""
+        return self.base_width is not None and self.base_width < self.item_vectors.shape[1]
 
     def interests(self, begin: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Interests [B, K, D] after `length` [B] events from `begin` [B] on, one or more."""

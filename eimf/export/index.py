@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from eimf.errors import SettingError
-from eimf.serving.faiss_index import FaissIndex, faiss_threads
+from eimf.serving.faiss_index import FaissIndex, faiss_threads, index_width, padded
 from eimf.serving.index import ExactIndex, Found
 
 Kind = Literal["auto", "exact", "hnsw", "ivfpq"]
@@ -121,17 +121,17 @@ def _lists(items: np.ndarray, seed: int) -> Any:
     """Inverted lists of 4-bit product codes of two numbers each; `items` [N, D]."""
     import faiss
 
+    items = padded(items, index_width("ivfpq", items.shape[1]))
     count, width = items.shape
     lists = 2 ** max(2, round(np.log2(min(2 * np.sqrt(count), count / _ROWS_PER_LIST))))
-    codes = width // 2 if width % 2 == 0 else width
-    index = faiss.IndexIVFPQFastScan(faiss.IndexFlatIP(width), width, lists, codes, 4, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIVFPQFastScan(faiss.IndexFlatIP(width), width, lists, width // 2, 4, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = True
     for clustering in (index.cp, index.pq.cp):
         clustering.seed, clustering.niter = seed, _ROUNDS
         clustering.min_points_per_centroid = 1  # fewer are used only in tests, and a warning would go to the console
     rows = np.random.default_rng(seed).permutation(count)[: _ROWS_PER_LIST * lists]
-    index.train(np.ascontiguousarray(items[np.sort(rows)]))
-    index.add(np.ascontiguousarray(items))
+    index.train(items[np.sort(rows)])
+    index.add(items)
     return index
 
 

@@ -13,7 +13,12 @@ and an item can be trusted; only vectors of the items' space, label numbers and 
    (`eimf.export.agreement`). An item has the nearest label that agrees with its own text to FITTING, if it reaches the
    threshold. A label that no item could have is dropped. No label is better than a wrong one.
 
-Shapes: M phrases, L labels, N items, D width of the items' vectors, S width of the texts', Q users, K interests.
+All cosines are taken in the first W coordinates: where the backbone places the items. The further coordinates of a
+calibrated one say what else sells an item, on a scale of their own, and would move every item towards the popular ones.
+They count where it matters which items an interest brings.
+
+Shapes: M phrases, L labels, N items, D width of the items' vectors, W base width, S width of the texts', Q users, K
+interests.
 """
 
 from collections.abc import Sequence
@@ -51,7 +56,7 @@ _BROUGHT = 10
 @dataclass(frozen=True)
 class BuiltLabels:
     """What a bundle holds of the labels. `names` [L]; `interest_ids` [L] rows of the `interests` artifact behind each;
-    `examples` [L] item_idx that show it; `vectors` [L, D] unit vectors; `item_labels` [N] the label of each item or -1;
+    `examples` [L] item_idx that show it; `vectors` [L, W] unit vectors; `item_labels` [N] the label of each item or -1;
     `thresholds`: the cosine from which an `item`, and an `interest`, has a label; `figures`: counts and agreements."""
 
     names: list[str]
@@ -72,17 +77,21 @@ def build_labels(
     item_vectors: np.ndarray,
     interests: np.ndarray | None = None,
     *,
+    base_width: int | None = None,
     level: float = AGREEMENT,
 ) -> BuiltLabels:
-    """Labels for a trained backbone with `item_vectors` [N, D], from the LLM's `phrases` and the items' `text_vectors`
-    [N, S], both of unit length. `interests` [Q, K, D] are those of a sample of users, from which the threshold of
-    interests is read; without them no interest has a label of its own. If nothing can be trusted, L is 0.
+    """Labels for a trained backbone with `item_vectors` [N, D], of which the first `base_width` W are its own (None:
+    all), from the LLM's `phrases` and the items' `text_vectors` [N, S], both of unit length. `interests`
+    [Q, K, D] are those of a sample of users, from which the threshold of interests is read; without them no interest
+    has a label of its own. If nothing can be trusted, L is 0.
     """
+    base_width = base_width or item_vectors.shape[1]
+    places = item_vectors[:, :base_width]
     grounded = phrases.take(np.flatnonzero(is_grounded(phrases, text_vectors)))
     groups = merge(grounded)
     texts = np.stack([grounded.vectors[rows[0]] for rows in groups]) if groups else grounded.vectors[:0]
-    share, vectors = place(grounded, groups, texts, text_vectors, item_vectors, level)
-    items = _look_at_items(vectors, texts, item_vectors, text_vectors, level)
+    share, vectors = place(grounded, groups, texts, text_vectors, places, level)
+    items = _look_at_items(vectors, texts, places, text_vectors, level)
     kept = np.flatnonzero(items.example_cosine[:, 0] >= items.threshold)
     number = np.full(len(groups) + 1, NO_LABEL)  # the last entry: no label
     number[kept] = np.arange(len(kept))
@@ -137,7 +146,7 @@ def place(
     item_vectors: np.ndarray,
     level: float,
 ) -> tuple[float, np.ndarray]:
-    """The share of the evidence, and the unit vectors of the labels, [L, D]; `groups` [L] are rows of `phrases`, and
+    """The share of the evidence, and the unit vectors of the labels, [L, W]; `groups` [L] are rows of `phrases`, and
     `texts` [L, S] the labels' texts. The share is the one with which the nearest label can be trusted and agrees
     for most items."""
     if not groups:
@@ -157,8 +166,8 @@ def place(
 
 
 def map_of_texts(text_vectors: np.ndarray, items: np.ndarray, texts: np.ndarray) -> np.ndarray:
-    """The images [L, D] of `texts` [L, S] under the affine map that takes the items' `text_vectors` [N, S] to `items`
-    [N, D] with the least squared error and penalty RIDGE."""
+    """The images [L, W] of `texts` [L, S] under the affine map that takes the items' `text_vectors` [N, S] to `items`
+    [N, W] with the least squared error and penalty RIDGE."""
     center, middle = text_vectors.mean(axis=0), items.mean(axis=0)
     spread = (text_vectors - center).astype(np.float64)
     penalty = RIDGE * len(spread) * np.eye(spread.shape[1])
@@ -220,7 +229,7 @@ def threshold_of_interests(
     level: float,
 ) -> float:
     """The cosine from which the nearest label of an interest agrees with the items that it brings. `interests`
-    [Q, K, D] are those of users."""
+    [Q, K, D] are those of users; `vectors` [L, W] are compared with the first W coordinates."""
     if not len(vectors):
         return NEVER
     flat = interests.reshape(-1, interests.shape[-1])
@@ -229,7 +238,7 @@ def threshold_of_interests(
     cosines, agreements = [], []
     for start in range(0, len(flat), _BLOCK // 4):
         part = flat[start : start + _BLOCK // 4]
-        cosine = unit(part) @ vectors.T  # [n, L]
+        cosine = unit(part[:, : vectors.shape[1]]) @ vectors.T  # [n, L]
         label = cosine.argmax(axis=1)
         brought = np.argpartition(-(part @ item_vectors.T), count - 1, axis=1)[:, :count]  # [n, count]
         text_cosine = text_vectors[brought.ravel()] @ texts.T  # [n count, L]

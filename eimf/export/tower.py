@@ -3,7 +3,7 @@
 An exported graph has the plain implementation of each layer, and its weights under the names of the backbone's own.
 The item table is an input: neither file holds it.
 
-Shapes: B batch, T length, K interests, D width, N items.
+Shapes: B batch, T length, K interests, D width, W base width (D, or less if calibrated), N items.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import save
 
 from eimf.backbones.base import Backbone
+from eimf.choice.calibrated import Calibrated
 from eimf.serving.tower import Tower
 
 TOLERANCE = 1e-5
-"""Largest difference between the interests of two towers that count as equal, relative to the largest number of any."""
+"""Largest difference between the interests of two towers that count as equal, relative to the largest number of any. A
+backbone's own coordinates and the further ones are looked at separately: either may be small beside the other."""
 _BATCHES, _LENGTHS = (1, 2, 7), (1, 2, 50)
 """Shapes that two towers are compared at."""
 
@@ -30,11 +32,14 @@ class TowerFiles(NamedTuple):
 
 
 class TorchTower:
-    """A trained backbone as a tower."""
+    """A trained backbone as a tower. `base_width` is W: without the further coordinates of a calibrated one."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone.eval()
         self.uses_timestamps = backbone.uses_timestamps
+        self.base_width = backbone.item_table.embedding_dim
+        if isinstance(backbone, Calibrated):
+            self.base_width = backbone.base_width
 
     @torch.no_grad()
     def interests(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
@@ -60,13 +65,14 @@ def export_tower(backbone: Backbone, max_length: int) -> TowerFiles:
     return TowerFiles(model.SerializeToString(deterministic=True), save(weights))
 
 
-def largest_difference(tower: Tower, reference: Tower, *, num_items: int, max_length: int, seed: int = 0) -> float:
-    """The largest difference between the interests of two towers, relative to the largest number of the reference.
+def largest_difference(tower: Tower, reference: TorchTower, *, num_items: int, max_length: int, seed: int = 0) -> float:
+    """The largest difference between the interests of two towers, relative to the largest number of the reference in
+    the same coordinates: those of the backbone, or the further ones.
 
     Over random histories of `num_items` items, in batches of 1, 2 and 7, of lengths up to 1, 2 and 50 or `max_length`.
     """
     random = np.random.default_rng(seed)
-    worst = largest = 0.0
+    worst, largest = np.zeros((2, 2))
     for batch in _BATCHES:
         for length in sorted({min(length, max_length) for length in _LENGTHS}):
             lengths = random.integers(1, length, batch, endpoint=True)
@@ -75,6 +81,13 @@ def largest_difference(tower: Tower, reference: Tower, *, num_items: int, max_le
             item_idx[np.arange(length) >= lengths[:, None]] = 0
             times = 1.7e9 + random.exponential(86400, (batch, length)).cumsum(axis=1)
             expected = reference.interests(item_idx, lengths, times)
-            worst = max(worst, float(np.abs(tower.interests(item_idx, lengths, times) - expected).max()))
-            largest = max(largest, float(np.abs(expected).max()))
-    return worst / (largest or 1.0)
+            difference = tower.interests(item_idx, lengths, times) - expected
+            worst = np.maximum(worst, _largest_of_parts(difference, reference.base_width))
+            largest = np.maximum(largest, _largest_of_parts(expected, reference.base_width))
+    return float((worst / np.where(largest > 0, largest, 1.0)).max())
+
+
+def _largest_of_parts(interests: np.ndarray, base_width: int) -> np.ndarray:
+    """The largest number, whatever its sign, of the first coordinates and of the others, 0 without any: [2]."""
+    parts = np.split(np.abs(interests), [base_width], axis=-1)
+    return np.array([part.max(initial=0.0) for part in parts])

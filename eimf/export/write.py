@@ -2,7 +2,7 @@
 
 The same content gives the same bytes, but for the time and the version in `bundle.json`.
 
-Shapes: N items, D width, K interests, L labels, U users.
+Shapes: N items, L labels.
 """
 
 import json

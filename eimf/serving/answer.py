@@ -1,6 +1,6 @@
 """From the items found for one user to the answer: ids, scores and reasons.
 
-Shapes: n recommended items, K interests, D width, N items.
+Shapes: n recommended items, K interests, D width, W base width, N items.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,8 @@ class AnswerWriter:
     labels: Labels | None
     window: int
     """Only the last so many events of a history are reasons: the tower sees no others."""
+    base_width: int
+    """W: reasons are cosines, and those are taken in the backbone's own space, without further coordinates."""
 
     def write(
         self,
@@ -48,9 +50,9 @@ class AnswerWriter:
             item_idx,
             interest,
             history=history.item_idx[-self.window :],
-            interests=interests,
+            interests=None if interests is None else interests[:, : self.base_width],
             picked=picked,
-            item_table=self.item_table,
+            item_table=self.item_table[:, : self.base_width],
             item_ids=self.item_ids,
             labels=self.labels,
         )

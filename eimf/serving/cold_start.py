@@ -4,7 +4,8 @@
 
 u is the mean interest vector of all users, q_l how the mean differs among users who would pick the label l, both in the
 space of the items; r, a and c say how recent, popular and late an item is. The weights before them depend on how many
-events the person has, and were fitted at export (`eimf.export.cold_start`). No text is looked at.
+events the person has, and were fitted at export (`eimf.export.cold_start`). No text is looked at. The bias of a
+calibrated item is part of the model's own score only: u and q_l have 0 there, as r, a and c say the same.
 
 Shapes: L labels, N items, D width, K interests.
 """

@@ -1,12 +1,14 @@
 """An approximate index: FAISS finds candidates for each interest, and the item vectors score them.
 
 FAISS's readers trust a file in many places. So `read_faiss` is for a file whose sha256 was checked; before FAISS reads
-it, its header must be that of an index of these items, and no allocation may be larger than the file. Somebody who can
-write a bundle with a sha256 of his own can still make FAISS fail in ways that these checks do not cover.
+it, its header must be that of an index of these items, and no allocation may be larger than the file and one table.
+Somebody who can write a bundle with a sha256 of his own can still make FAISS fail in ways that these checks do not
+cover.
 
 Shapes: B queries, K interests, D width, N items, C candidates of a query, X excluded items.
 """
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -76,7 +78,7 @@ class FaissIndex:
         queries = len(interests)
         with faiss_threads(self._threads):
             _, rows = self._index.search(
-                np.ascontiguousarray(interests.reshape(-1, interests.shape[2]), np.float32),
+                padded(interests.reshape(-1, interests.shape[2]), self._index.d),
                 min(count, self._num_items),
                 params=self._search_parameters(count),
             )
@@ -109,6 +111,18 @@ class FaissIndex:
             getattr(found, name)[queries] = values
 
 
+def index_width(kind: str, width: int) -> int:
+    """The width of the vectors in an index of `kind`. A product code is of two numbers, so an odd width gets a zero."""
+    return width + width % 2 if kind == "ivfpq" else width
+
+
+def padded(vectors: np.ndarray, width: int) -> np.ndarray:
+    """`vectors` [n, D] with zeros after them, [n, width] float32."""
+    if width > vectors.shape[1]:
+        vectors = np.pad(vectors, ((0, 0), (0, width - vectors.shape[1])))
+    return np.ascontiguousarray(vectors, np.float32)
+
+
 def open_index(
     item_table: np.ndarray, kind: str, parameters: Mapping[str, float], data: np.ndarray | None, *, threads: int = 1
 ) -> Index:
@@ -123,6 +137,8 @@ def open_index(
 def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> Any:
     """The index of `kind` in the bytes `data` [n] uint8, whose sha256 was checked. Raises ArtifactError unless it is an
     index of `items` vectors of `width` numbers, and MissingError without FAISS."""
+    limit = len(data) + _largest_table(items, width)
+    width = index_width(kind, width)
     expected = (_FORMATS[kind], width, items, _UNUSED, _UNUSED, True, _INNER_PRODUCT)
     if len(data) < _HEADER.size or _HEADER.unpack(data[: _HEADER.size].tobytes()) != expected:
         raise _refusal(f"its header is not that of {items:,} vectors of {width} numbers in an index of kind {kind}")
@@ -133,7 +149,7 @@ def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> Any:
             "faiss", "not installed", "install the serving extra: pip install 'path/to/eimf[serve]'"
         ) from error
     try:
-        with _largest_allocation(len(data)), faiss_threads(1):
+        with _largest_allocation(limit), faiss_threads(1):
             index = faiss.deserialize_index(np.ascontiguousarray(data))
             index.search(np.ones((1, width), np.float32), 1)
     except (RuntimeError, MemoryError) as error:
@@ -141,6 +157,12 @@ def read_faiss(data: np.ndarray, kind: str, items: int, width: int) -> Any:
     if (index.d, index.ntotal, index.metric_type) != (width, items, _INNER_PRODUCT):
         raise _refusal("its content differs from its header")
     return index
+
+
+def _largest_table(items: int, width: int) -> int:
+    """Bytes of the largest table that FAISS may compute when it reads lists: for each of at most 3 sqrt(N) of them, and
+    each pair of numbers, 16 products in float32. It is small beside the item vectors."""
+    return math.ceil(3 * math.sqrt(items)) * (width + 1) // 2 * 16 * 4
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 They were chosen, placed and checked at export (`eimf.export.labels`), which has the texts. Here a name is looked up
 by cosine: no text, no LLM. An interest or item that no name fits has none.
 
-Shapes: L labels, N items, D width, n items asked for.
+Shapes: L labels, N items, W base width (of `eimf.serving.manifest`), n items asked for.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Labels:
         item_threshold: float | None = None,
         menu: Sequence[int] = (),
     ) -> None:
-        """`vectors` [L, D] are unit vectors in the space of the items, `item_labels` [N] the label of items 1 to N or
+        """`vectors` [L, W] are unit vectors in the space of the items, `item_labels` [N] the label of items 1 to N or
         -1; `threshold` is the cosine from which an interest has a label, `item_threshold` the same for an item (None:
         as for an interest); `menu` are label numbers in their order."""
         self.names, self.vectors, self.item_labels = list(names), vectors, item_labels
@@ -68,7 +68,7 @@ class Labels:
         return len(self.names)
 
     def of_interests(self, interests: np.ndarray) -> np.ndarray:
-        """The label of each of the `interests` [..., D], or -1: [...]."""
+        """The label of each of the `interests` [..., W], or -1: [...]."""
         if not self.names:
             return np.full(interests.shape[:-1], NO_LABEL)
         cosine = unit(interests) @ self.vectors.T  # [..., L]
@@ -79,7 +79,7 @@ class Labels:
         return np.where(item_idx > 0, self.item_labels[np.maximum(item_idx, 1) - 1], NO_LABEL)
 
     def fit(self, label: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-        """Whether each `label` [n] fits the item whose vector is in the same row of `item_vectors` [n, D]: [n] bool;
+        """Whether each `label` [n] fits the item whose vector is in the same row of `item_vectors` [n, W]: [n] bool;
         False for -1."""
         cosine = (unit(item_vectors) * self.vectors[label]).sum(axis=-1) if self.names else np.full(len(label), -1.0)
         fits: np.ndarray = (label >= 0) & (cosine >= self.item_threshold)

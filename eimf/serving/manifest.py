@@ -1,19 +1,19 @@
 """`bundle.json`: what a bundle holds, where it came from, and the size and sha256 of every file of it.
 
-Shapes: N items, D width, K interests, L labels.
+Shapes: N items, D width, W base width, K interests, L labels.
 """
 
 import hashlib
 import json
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eimf.serving import cold_start
 from eimf.serving.cold_start import ColdStartPart, Part
 from eimf.serving.labels import Label, LabelSettings
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST, CARD, METRICS = "bundle.json", "README.md", "metrics.json"
 TOWER, WEIGHTS = "user_tower.onnx", "user_tower.safetensors"
 ITEM_VECTORS, ITEMS = "item_vectors.npy", "items.jsonl"
@@ -46,6 +46,8 @@ class Source(Part):
     """Keys of the artifacts that a bundle was exported from."""
 
     checkpoint: Sha256
+    calibration: Sha256 | None
+    """What calibrated the checkpoint; None if it is served as it was trained."""
     dataset: Sha256
     esim: Sha256 | None
     """Whose interests are the labels; None without labels."""
@@ -56,7 +58,10 @@ class Model(Part):
 
     backbone: Word
     width: Annotated[int, Field(ge=1, le=65_536)]
-    """D."""
+    """D: numbers of an item vector and of an interest."""
+    base_width: Annotated[int, Field(ge=1, le=65_536)]
+    """W: those of the backbone itself, which come first, and in which cosines are taken. After them a calibrated one
+    has further coordinates and, last, a bias; else W is D."""
     interests: Annotated[int, Field(ge=1, le=256)]
     """K."""
     max_length: Annotated[int, Field(ge=1, le=65_536)]
@@ -66,6 +71,12 @@ class Model(Part):
     """Whether it was trained and measured to recommend what a user already had."""
     num_items: Annotated[int, Field(ge=1, lt=2**31)]
     """N."""
+
+    @model_validator(mode="after")
+    def _is_part_of_the_width(self) -> Self:
+        if self.base_width > self.width:
+            raise ValueError(f"base_width {self.base_width} is larger than width {self.width}")
+        return self
 
 
 class IndexPart(Part):
@@ -89,7 +100,7 @@ class LabelFile(BaseModel):
 class Manifest(Part):
     """`bundle.json`."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     created: Annotated[str, Field(max_length=64)]
     """UTC time of the export, ISO 8601."""
     eimf: Annotated[str, Field(max_length=64)]
@@ -126,7 +137,10 @@ class Manifest(Part):
             USER_MEANS: ("<f4", (1 + (self.labels.count if self.labels else 0), width)),
         }
         if self.labels:
-            arrays |= {LABEL_VECTORS: ("<f4", (self.labels.count, width)), ITEM_LABELS: ("<i4", (items,))}
+            arrays |= {
+                LABEL_VECTORS: ("<f4", (self.labels.count, self.model.base_width)),
+                ITEM_LABELS: ("<i4", (items,)),
+            }
         return arrays
 
     def largest(self, name: str) -> int:

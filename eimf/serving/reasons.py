@@ -1,7 +1,7 @@
 """Why an item is recommended: the interest that brought it, the name of that interest, and the item of the history that
-speaks most for it. All by dot products in the space of the items.
+speaks most for it. All by cosines in the space of the items, that of the backbone without further coordinates.
 
-Shapes: n recommended items of one user, T items of the history, K interests, N items, D width.
+Shapes: n recommended items of one user, T items of the history, K interests, N items, W base width.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ def reasons(
 ) -> list[Reason]:
     """The reason of each recommended item.
 
-    `item_idx` [n] were brought by the `interest` [n] of the user's `interests` [K, D], both None and -1 without a
+    `item_idx` [n] were brought by the `interest` [n] of the user's `interests` [K, W], both None and -1 without a
     history; `history` [T] are the item_idx of the history, and `picked` the labels that the user picked. `item_table`
-    [N + 1, D] are the vectors, and the id of `item_idx` is `item_ids[item_idx - 1]`.
+    [N + 1, W] are the vectors, and the id of `item_idx` is `item_ids[item_idx - 1]`.
     """
     best = because(item_idx, history, item_table)
     names: list[str | None] = [None] * len(item_idx)

@@ -48,10 +48,12 @@ class Recommender:
         max_length: int,
         keep_seen: bool,
         cold_start: ColdStart,
+        base_width: int | None = None,
         labels: Labels | None = None,
         examples: Sequence[Sequence[int]] = (),
         digest: str = "",
     ) -> None:
+        """`base_width` is W of `eimf.serving.manifest`, None: all of the width."""
         self.tower, self.index, self.catalogue, self.item_table = tower, index, catalogue, item_table
         self.max_length = max_length
         """Events that the tower sees: the last ones of a history."""
@@ -61,7 +63,9 @@ class Recommender:
         self.digest = digest
         """Of the bundle; empty if it comes from a store."""
         self._examples = examples
-        self._writer = AnswerWriter(item_table, catalogue.item_ids, labels, max_length)
+        self._writer = AnswerWriter(
+            item_table, catalogue.item_ids, labels, max_length, base_width or item_table.shape[1]
+        )
         self._numbers = {} if labels is None else {name: number for number, name in enumerate(labels.names)}
 
     @classmethod
@@ -78,6 +82,7 @@ class Recommender:
             max_length=bundle.manifest.model.max_length,
             keep_seen=bundle.manifest.model.keep_seen,
             cold_start=bundle.cold_start,
+            base_width=bundle.manifest.model.base_width,
             labels=bundle.labels,
             examples=bundle.examples,
             digest=bundle.manifest.digest,

@@ -1,4 +1,4 @@
-"""The command `export`: a checkpoint of the store as a bundle, which is served without the store."""
+"""The command `export`: a checkpoint or calibration of the store as a bundle, which is served without the store."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_dirs, temporary_dir
 from pipeline.commands.export_labels import build_naming, find_esim, finished
 from pipeline.console import info, working
+from pipeline.trained import CALIBRATION, CHECKPOINT, dataset_of, find_model, training_configuration
 
 if TYPE_CHECKING:
     from eimf.export.cold_start_design import Model as ServedModel
     from eimf.export.index import Kind
     from eimf.export.write import Content
 
-_REVISION = 2
+_REVISION = 3
 """Raise it with every change that makes another bundle of the same artifacts."""
 _SAMPLE = 4000
 """Users whose interests the index and the labels are tuned with."""
@@ -39,14 +40,14 @@ class Exported:
 
 def run_export(
     store: Store,
-    checkpoint_key: str,
+    model_key: str,
     output: Path,
     *,
     esim: str | None = None,
     labels: bool = True,
     index: str | None = None,
 ) -> Exported:
-    """Export the checkpoint `checkpoint_key`, which may be shortened, to the folder `output`.
+    """Export the checkpoint or calibration `model_key`, which may be shortened, to the folder `output`.
 
     `esim` is the key of the artifact whose interests are the labels, by default that of the training or the newest of
     its dataset; without `labels` there are none. `index` is the kind of index, chosen by the number of items if it is
@@ -58,19 +59,19 @@ def run_export(
     from eimf.export.write import write_bundle
 
     kind = _kind(index)
-    checkpoint = store.get("checkpoint", checkpoint_key)
+    model = find_model(store, model_key)
     parent = output.resolve().parent
     if not parent.is_dir():
         raise SettingError("--output", f"no folder {parent}", "make it, or name a folder elsewhere")
     before = replaceable(output)
     remove_stale_dirs(parent)
-    esim_of_labels = find_esim(store, checkpoint, esim) if labels else None
+    esim_of_labels = find_esim(store, model, esim) if labels else None
     if before is not None and not _is_whole(output):
         before = None
-    if before is not None and _gives_again(before, store, checkpoint, esim_of_labels, kind):
+    if before is not None and _gives_again(before, store, model, esim_of_labels, kind):
         return _unchanged(output, before)
     with temporary_dir(parent) as folder, working("export"):
-        content = _content(store, checkpoint, esim_of_labels, kind)
+        content = _content(store, model, esim_of_labels, kind)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = write_bundle(folder, content, created=created, version=_version())
         difference = check_bundle(folder, content.backbone)
@@ -90,17 +91,17 @@ def _is_whole(output: Path) -> bool:
     return True
 
 
-def _gives_again(before: Manifest, store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> bool:
+def _gives_again(before: Manifest, store: Store, model: Artifact, esim: Artifact | None, kind: "Kind") -> bool:
     """Whether an export would give the bundle with the manifest `before` again: the same version made it of
     the same artifacts, with the same kind of index, and no other metrics have been measured since."""
     from eimf.export.index import EXACT_ITEMS
     from eimf.export.write import metrics_text
 
-    text = metrics_text(_metrics(store, checkpoint)).encode()
+    text = metrics_text(_metrics(store, model)).encode()
     is_few = before.model.num_items <= EXACT_ITEMS
     return (
         before.eimf == _version()
-        and before.source == _source(checkpoint, esim)
+        and before.source == _source(store, model, esim)
         and before.index.kind == ("exact" if kind == "auto" and is_few else kind)
         and before.files[METRICS].sha256 == hashlib.sha256(text).hexdigest()
     )
@@ -111,9 +112,14 @@ def _version() -> str:
     return f"{metadata.version('eimf')}+export.{_REVISION}"
 
 
-def _source(checkpoint: Artifact, esim: Artifact | None) -> Source:
-    dataset = checkpoint.parent("dataset")
-    return Source(checkpoint=checkpoint.key, dataset=dataset, esim=esim.key if esim else None)
+def _source(store: Store, model: Artifact, esim: Artifact | None) -> Source:
+    is_calibrated = model.manifest.kind == CALIBRATION
+    return Source(
+        checkpoint=model.parent(CHECKPOINT) if is_calibrated else model.key,
+        calibration=model.key if is_calibrated else None,
+        dataset=dataset_of(store, model).key,
+        esim=esim.key if esim else None,
+    )
 
 
 def _unchanged(output: Path, manifest: Manifest) -> Exported:
@@ -149,7 +155,7 @@ def _sample(model: "ServedModel") -> np.ndarray:
     return model.interests(model.histories.offsets[users], model.histories.num_train[users])
 
 
-def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "Kind") -> "Content":
+def _content(store: Store, artifact: Artifact, esim: Artifact | None, kind: "Kind") -> "Content":
     """The content of a bundle, from the store. Raises ArtifactError."""
     from eimf.export.cold_start_design import Model as ServedModel
     from eimf.export.index import build_index
@@ -158,11 +164,11 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "K
     from pipeline.serving import catalogue_of, load_backbone
     from pipeline.stages.load import histories_of
 
-    dataset = store.parent(checkpoint, "dataset")
+    dataset = dataset_of(store, artifact)
     histories, catalogue = histories_of({"dataset": dataset}), catalogue_of(dataset)
-    trained, backbone = load_backbone(checkpoint, len(catalogue))
-    table = backbone.item_table.weight.detach().numpy()
-    model = ServedModel(TorchTower(backbone), table, histories, trained.model.max_length, trained.keep_seen)
+    trained, backbone = load_backbone(artifact, len(catalogue))
+    table, tower = backbone.item_table.weight.detach().numpy(), TorchTower(backbone)
+    model = ServedModel(tower, table, histories, trained.model.max_length, trained.keep_seen, tower.base_width)
     sample = _sample(model)
     naming = build_naming(store, esim, model, sample)
     return Content(
@@ -170,16 +176,17 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "K
         model=Model(
             backbone=trained.model.backbone,
             width=table.shape[1],
+            base_width=tower.base_width,
             interests=sample.shape[1],
             max_length=trained.model.max_length,
-            uses_timestamps=model.tower.uses_timestamps,
+            uses_timestamps=tower.uses_timestamps,
             keep_seen=trained.keep_seen,
             num_items=len(catalogue),
         ),
-        source=_source(checkpoint, esim if naming.labels else None),
+        source=_source(store, artifact, esim if naming.labels else None),
         item_ids=catalogue.item_ids,
         titles=catalogue.titles,
-        metrics=_metrics(store, checkpoint),
+        metrics=_metrics(store, artifact),
         index=build_index(table, sample, kind),
         cold_start=naming.cold_start,
         labels=naming.labels,
@@ -187,16 +194,21 @@ def _content(store: Store, checkpoint: Artifact, esim: Artifact | None, kind: "K
     )
 
 
-def _metrics(store: Store, checkpoint: Artifact) -> dict[str, Any]:
-    """The test metrics of a checkpoint, and how they were measured; none if it was never measured. If there are
-    several, those measured as it was trained come first."""
-    every = finished(store, "metrics")
-    of_checkpoint = [artifact for artifact in every if artifact.manifest.parents.get("checkpoint") == checkpoint.key]
-    if not of_checkpoint:
+def _metrics(store: Store, model: Artifact) -> dict[str, Any]:
+    """The test metrics of a checkpoint or calibration, and how they were measured; none if it was never measured. If
+    there are several, those measured as it was trained come first."""
+    of_model = [artifact for artifact in finished(store, "metrics") if _measured(artifact) == model.key]
+    if not of_model:
         return {"metrics": []}
-    keep_seen = checkpoint.manifest.configuration.get("keep_seen")
-    artifact = min(of_checkpoint, key=lambda artifact: (_keep_seen(artifact) != keep_seen, artifact.key))
+    keep_seen = training_configuration(model).get("keep_seen")
+    artifact = min(of_model, key=lambda artifact: (_keep_seen(artifact) != keep_seen, artifact.key))
     return {**artifact.manifest.configuration, "metrics": artifact.table("metrics").to_pylist()}
+
+
+def _measured(metrics: Artifact) -> str | None:
+    """The key of the calibration, or else of the checkpoint, that was measured."""
+    parents = metrics.manifest.parents
+    return parents.get(CALIBRATION) or parents.get(CHECKPOINT)
 
 
 def _keep_seen(metrics: Artifact) -> object:

@@ -9,6 +9,7 @@ from eimf import schema
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline.console import info
+from pipeline.trained import dataset_of, training_of
 
 if TYPE_CHECKING:
     from eimf.export.cold_start import BuiltColdStart
@@ -25,10 +26,10 @@ class Naming:
     cold_start: "BuiltColdStart"
 
 
-def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact | None:
+def find_esim(store: Store, model: Artifact, key: str | None) -> Artifact | None:
     """The ESIM artifact for the labels: the one of this `key`, that of the training, or the newest of its dataset in
     the store; None if there is none. Says which in a line. Raises ArtifactError for one of another dataset."""
-    dataset = checkpoint.parent("dataset")
+    dataset = dataset_of(store, model).key
     if key is not None:
         esim = store.get("esim", key)
         if esim.parent("dataset") != dataset:
@@ -36,8 +37,9 @@ def find_esim(store: Store, checkpoint: Artifact, key: str | None) -> Artifact |
             raise ArtifactError(f"esim {esim.short}", problem, "name an ESIM artifact of the same dataset")
         info(f"       labels: the interests of esim {esim.short}")
         return esim
-    if "esim" in checkpoint.manifest.parents:
-        esim = store.parent(checkpoint, "esim")
+    training = model if "esim" in model.manifest.parents else training_of(store, model)
+    if "esim" in training.manifest.parents:
+        esim = store.parent(training, "esim")
         info(f"       labels: the interests of esim {esim.short}, which the training used")
         return esim
     of_dataset = [esim for esim in finished(store, "esim") if esim.manifest.parents.get("dataset") == dataset]
@@ -69,7 +71,7 @@ def build_naming(store: Store, esim: Artifact | None, model: "Model", sample: np
     item_texts = schema.vectors_of(vectors)
     interests = store.parent(esim, "interests").table("interests")
     phrases = read_phrases(interests, store.parent(esim, "interest_vectors").table("vectors"))
-    labels = build_labels(phrases, item_texts, model.item_vectors[1:], sample)
+    labels = build_labels(phrases, item_texts, model.item_vectors[1:], sample, base_width=model.base_width)
     if not len(labels):
         info("       labels: none, no interest agrees with the items that it names")
         return Naming(None, [], build_cold_start(model, None))

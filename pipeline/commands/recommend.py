@@ -19,6 +19,7 @@ from pipeline.report.tables import Number, Table
 from pipeline.report.text import format_table
 from pipeline.serving import recommender_of
 from pipeline.stages.load import histories_of
+from pipeline.trained import dataset_of, find_model
 
 _BLOCK = 4096
 """Users at a time."""
@@ -42,7 +43,7 @@ def show(
     count: int,
     keep_seen: bool | None = None,
 ) -> None:
-    """Print the items that the checkpoint `key` recommends after a history, or to a user of its dataset. With
+    """Print the items that the model `key` recommends after a history, or to a user of its dataset. With
     `keep_seen`, items of the history may be recommended again; None: as in training."""
     if bool(history) == (user is not None):
         problem = "a history and a user" if history else "neither a history nor a user"
@@ -62,7 +63,7 @@ def show(
 
 
 def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | None = None) -> None:
-    """Write the items that the checkpoint `key` recommends to every user of its dataset after all events, to a Parquet,
+    """Write the items that the model `key` recommends to every user of its dataset after all events, to a Parquet,
     CSV or JSON lines file, by its ending."""
     check_ending(path, "--output")
     folder = path.parent.resolve()
@@ -78,10 +79,10 @@ def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | 
 
 
 def _load(store: Store, key: str) -> tuple[Recommender, Artifact]:
-    """The recommender of a checkpoint, and the dataset that it was trained on."""
-    checkpoint = store.get("checkpoint", key)
-    dataset = store.get("dataset", checkpoint.parent("dataset"))
-    return recommender_of(checkpoint, dataset), dataset
+    """The recommender of a checkpoint or calibration, and the dataset that it was trained on."""
+    model = find_model(store, key)
+    dataset = dataset_of(store, model)
+    return recommender_of(model, dataset), dataset
 
 
 def _of_user(model: Recommender, dataset: Artifact, user: str) -> tuple[list[str], list[float] | None]:

@@ -7,6 +7,7 @@ from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import OtherFormatError
 from pipeline.console import info
 from pipeline.stages.stage import counts
+from pipeline.trained import CALIBRATION, CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ def show_store(store: Store) -> None:
 
 
 def _summary(artifact: Artifact) -> str:
-    """Its counts; for a training its backbone and parents first. Raises ArtifactError if its manifest lacks these."""
-    if artifact.manifest.kind == "metrics":
-        return f"checkpoint={_value(artifact, 'parents', 'checkpoint')[:12]} {counts(artifact)}"
-    if artifact.manifest.kind != "checkpoint":
+    """Its counts, after its parent for metrics and a calibration, or its backbone and parents for a training. Raises
+    ArtifactError if its manifest lacks these."""
+    if artifact.manifest.kind in ("metrics", CALIBRATION):
+        parent = CALIBRATION if CALIBRATION in artifact.manifest.parents else CHECKPOINT
+        return f"{parent}={_value(artifact, 'parents', parent)[:12]} {counts(artifact)}"
+    if artifact.manifest.kind != CHECKPOINT:
         return counts(artifact)
     backbone, seed = (_value(artifact, "configuration", *path) for path in (("model", "backbone"), ("train", "seed")))
     parents = artifact.manifest.parents

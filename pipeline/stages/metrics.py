@@ -1,4 +1,4 @@
-"""Stage 12: the metrics of a trained backbone."""
+"""Stage 12: the metrics of a trained backbone, or of a calibrated one."""
 
 from functools import partial
 
@@ -8,19 +8,18 @@ from eimf.store.artifact import Staging
 from pipeline.backends.device import prepare_torch
 from pipeline.console import progress
 from pipeline.stages.stage import Artifacts, Stage, Summary
+from pipeline.trained import CHECKPOINT
 
 
-def metrics_stage(
-    cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings, *, calibrated: bool = False
-) -> Stage:
-    """Stage 12: ranks of the test items, and their metrics, by a checkpoint or by its calibration."""
+def metrics_stage(cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings, of: str = CHECKPOINT) -> Stage:
+    """Stage 12: ranks of the test items, and their metrics, by the artifact of the kind `of`."""
     configuration = {"evaluate": {"cutoffs": list(cutoffs), "keep_seen": keep_seen}}
-    build = partial(_build_metrics, cutoffs, keep_seen, runtime)
-    return Stage(12, "metrics", 3, ("dataset", "calibration" if calibrated else "checkpoint"), configuration, build)
+    build = partial(_build_metrics, cutoffs, keep_seen, runtime, of)
+    return Stage(12, "metrics", 3, ("dataset", of), configuration, build)
 
 
 def _build_metrics(
-    cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging
+    cutoffs: tuple[int, ...], keep_seen: bool, runtime: RuntimeSettings, of: str, artifacts: Artifacts, staging: Staging
 ) -> Summary:
     device = prepare_torch(runtime)
     from eimf.evaluation.rank_users import mean_metric, metrics_table, rank_users, ranks_table
@@ -28,7 +27,7 @@ def _build_metrics(
     from pipeline.stages.load import histories_of
 
     histories = histories_of(artifacts)
-    trained, backbone = load_backbone(artifacts.get("calibration") or artifacts["checkpoint"], histories.num_items)
+    trained, backbone = load_backbone(artifacts[of], histories.num_items)
     with progress("ranking", len(histories.cases[schema.TEST]), "cases") as on_progress:
         ranking = rank_users(
             backbone.to(device),

@@ -20,6 +20,7 @@ from pipeline.stages.lockfile import read_lock, save_lock, settings_behind
 from pipeline.stages.metrics import metrics_stage
 from pipeline.stages.signal_check import find_signal_check, run_signal_check
 from pipeline.stages.stage import Stage, find, find_or_build, keys_of
+from pipeline.trained import CALIBRATION, CHECKPOINT
 from pipeline.training.job import TrainingJob
 
 SourceKind = Literal["item_vectors", "esim"]
@@ -111,9 +112,8 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store
     if recipe.calibrate.sources:
         calibration = calibration_stage(recipe.calibrate, checkpoint.configuration, recipe.runtime)
         label = f"{label}, calibrated"
-    metrics = metrics_stage(
-        recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime, calibrated=calibration is not None
-    )
+    served = CHECKPOINT if calibration is None else CALIBRATION
+    metrics = metrics_stage(recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime, served)
     return ResolvedTraining(label, artifacts, job, decision, checkpoint, calibration, metrics)
 
 

@@ -1,12 +1,14 @@
 """How long a recommendation takes: p50, p99, and requests a second, all on one core.
 
-    python tests/bench/serving.py --items 10000 100000 1000000 --interests 1 4 [--llm] [--no-http] [--write]
+    python tests/bench/serving.py --items 10000 100000 1000000 --interests 1 4 [--further 0 128] [--llm] [--no-http]
+        [--no-peers] [--write]
 
 One request is the top 50 for a history of 50 events; every history is another one. Rows:
 
 - exact, approximate: `Recommender.recommend_one` from a bundle: ids to ids, with reasons, seen items excluded
 - search: our index alone, for interests at hand; FAISS flat: its exact search alone for the same, merging nothing
 - torch: the backbone and the ranking of the evaluation in torch eager, arrays to arrays
+- R: the same calibrated, with so many further coordinates, and with the size of the bundle
 - HTTP: the exact row through `eimf serve` on another core, one connection
 - LLM: the default model infers the interests of one user (`serving_llm.py`), alone and in a batch of 32
 
@@ -14,6 +16,7 @@ Towers are untrained: their speed is that of trained ones. Items lie in groups (
 """
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -88,42 +91,49 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
 
-def rows_of(items: int, interests: int, folder: Path, options: argparse.Namespace, cores: list[int]):
+def rows_of(items: int, interests: int, further: int, folder: Path, options: argparse.Namespace, cores: list[int]):
     """Rows of the table, and lines to be said below it."""
-    backbone = models.write(folder, items, interests)
+    backbone = models.write(folder, items, interests, further)
+    case = f"{items:,} items, K {interests}" + (f", R {further}" if further else "")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    begin, end = f"| {items:,} | {interests} | ", f", R {further} | " if further else " | "
     model = Recommender.load(folder)
     few = items > 200_000
     number = min(options.requests, 400) if few else options.requests
     warm_up = 20 if few else 100
     users = models.histories(items, number + warm_up, seed=1)
-    sides = {
-        "exact": model.recommend_one,
-        "search": models.search_alone(model, users),
-        "FAISS flat": models.flat(model, users),
-        "torch": models.eager(backbone),
-    }
+    sides = {"exact": model.recommend_one}
+    if options.peers:
+        sides |= {
+            "search": models.search_alone(model, users),
+            "FAISS flat": models.flat(model, users),
+            "torch": models.eager(backbone),
+        }
     for name, side in sides.items():
         answer = (lambda user: model.recommend_one(user, models.COUNT)) if name == "exact" else side
-        yield f"| {items:,} | {interests} | {name} | {measure(answer, users, warm_up).cells()} |", ""
+        note = f"{case}: bundle of {size / 1e6:,.1f} MB" if name == "exact" else ""
+        yield f"{begin}{name}{end}{measure(answer, users, warm_up).cells()} |", note
     if few:
         approximate, about = models.with_index(model, folder, items)
         users = models.histories(items, options.requests + 100, seed=2)
         timing = measure(lambda user: approximate.recommend_one(user, models.COUNT), users, 100)
         said = ", ".join(f"{name} {value}" for name, value in about.items())
-        yield f"| {items:,} | {interests} | approximate | {timing.cells()} |", f"{items:,} items, K {interests}: {said}"
+        yield f"{begin}approximate{end}{timing.cells()} |", f"{case}: {said}"
     if options.http:
         users = models.histories(items, number + warm_up, seed=3)
         with models.served(folder, cores[0]) as answer:
-            yield f"| {items:,} | {interests} | HTTP | {measure(answer, users, warm_up).cells(False)} |", ""
+            yield f"{begin}HTTP{end}{measure(answer, users, warm_up).cells(False)} |", ""
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--interests", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--further", type=int, nargs="+", default=[0], help="coordinates of a calibration; 0: none")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--llm", action="store_true")
     parser.add_argument("--no-http", dest="http", action="store_false")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="only requests, no search and no torch")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS}")
     return parser.parse_args()
 
@@ -137,9 +147,9 @@ def main() -> None:
     lines, notes = [machine(), "", HEADER], []
     print("\n".join(lines), flush=True)
     for items in options.items:
-        for interests in options.interests:
+        for interests, further in itertools.product(options.interests, options.further):
             with tempfile.TemporaryDirectory() as folder:
-                for row, note in rows_of(items, interests, _new(Path(folder) / "bundle"), options, cores):
+                for row, note in rows_of(items, interests, further, _new(Path(folder) / "bundle"), options, cores):
                     print(row, flush=True)
                     lines.append(row)
                     notes += [f"- {note}"] if note else []

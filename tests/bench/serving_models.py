@@ -16,6 +16,7 @@ import torch
 
 from eimf.backbones.base import Backbone
 from eimf.backbones.build import build_backbone
+from eimf.choice.calibrated import Calibrated
 from eimf.config import ModelSettings
 from eimf.export.cold_start import BuiltColdStart
 from eimf.export.index import BuiltIndex, build_index
@@ -43,17 +44,21 @@ def item_vectors(items: int, seed: int = 2026) -> np.ndarray:
     return table / np.sqrt(WIDTH, dtype=np.float32)
 
 
-def write(folder: Path, items: int, interests: int) -> Backbone:
-    """Write a bundle of SASRec for one interest, of ComiRec-SA for more; returns the backbone."""
+def write(folder: Path, items: int, interests: int, further: int = 0) -> Backbone:
+    """Write a bundle of SASRec for one interest, of ComiRec-SA for more; returns the backbone. With `further`
+    coordinates it is calibrated, and they are as large as the item vectors."""
     name = "sasrec" if interests == 1 else "comirec-sa"
     options = {} if interests == 1 else {name: {"interests": interests}}
     settings = ModelSettings(backbone=name, width=WIDTH, max_length=LENGTH, options=options)
-    backbone = build_backbone(settings, items, 2026).eval()
+    backbone: Backbone = build_backbone(settings, items, 2026).eval()
     with torch.no_grad():
         backbone.item_table.weight.copy_(torch.from_numpy(item_vectors(items)))
+    if further:
+        backbone = _calibrated(backbone, items, further)
     model = Model(
         backbone=name,
-        width=WIDTH,
+        width=backbone.item_table.embedding_dim,
+        base_width=WIDTH,
         interests=interests,
         max_length=LENGTH,
         uses_timestamps=False,
@@ -64,10 +69,10 @@ def write(folder: Path, items: int, interests: int) -> Backbone:
     content = Content(
         backbone=backbone,
         model=model,
-        source=Source(checkpoint="0" * 64, dataset="0" * 64, esim=None),
+        source=Source(checkpoint="0" * 64, calibration=None, dataset="0" * 64, esim=None),
         item_ids=ids,
         titles=[None] * items,
-        cold_start=_no_cold_start(items),
+        cold_start=_no_cold_start(items, backbone.item_table.embedding_dim),
         index=BuiltIndex("exact", {}, None, None),
         metrics={"metrics": []},
     )
@@ -75,11 +80,19 @@ def write(folder: Path, items: int, interests: int) -> Backbone:
     return backbone
 
 
-def _no_cold_start(items: int) -> BuiltColdStart:
+def _calibrated(backbone: Backbone, items: int, further: int) -> Calibrated:
+    """Coordinates in groups, as those of the backbone; a bias, and maps that keep the scale."""
+    parts = [item_vectors(items, seed)[1:] for seed in range(-(-further // WIDTH))]
+    coordinates = torch.from_numpy(np.concatenate(parts, axis=1)[:, :further])
+    bias = torch.from_numpy(np.random.default_rng(1).standard_normal(items, np.float32))
+    return Calibrated(backbone, coordinates, bias / 2, torch.eye(further), torch.eye(further)).eval()
+
+
+def _no_cold_start(items: int, width: int) -> BuiltColdStart:
     """Nothing of it is asked for."""
     weights = ColdStartWeights(recent=1.0)
     part = ColdStartPart(unnamed=weights, named=(weights,) * 5)
-    return BuiltColdStart(part, np.zeros((items, ITEM_SCORES)), np.zeros((1, WIDTH)), {})
+    return BuiltColdStart(part, np.zeros((items, ITEM_SCORES)), np.zeros((1, width)), {})
 
 
 def histories(items: int, number: int, seed: int) -> list[list[str]]:
@@ -110,7 +123,7 @@ def with_index(model: Recommender, folder: Path, items: int) -> tuple[Recommende
 
 def flat(model: Recommender, users: list[list[str]]) -> Answer:
     """FAISS's flat search for the interests of `users`, which are at hand: no tower, nothing excluded or merged."""
-    index = faiss.IndexFlatIP(WIDTH)
+    index = faiss.IndexFlatIP(model.item_table.shape[1])
     index.add(np.ascontiguousarray(model.item_table[1:]))
     interests = iter(interests_of(model, users))
     return lambda _: index.search(np.ascontiguousarray(next(interests)), COUNT)

@@ -8,9 +8,10 @@ from eimf.serving.labels import LabelSettings
 from eimf.serving.manifest import IndexPart, Model, Source
 
 MODEL = Model(
-    backbone="dnn", width=4, interests=1, max_length=9, uses_timestamps=False, keep_seen=False, num_items=7
+    backbone="dnn", width=4, base_width=4, interests=1, max_length=9, uses_timestamps=False, keep_seen=False,
+    num_items=7,
 )  # fmt: skip
-SOURCE = Source(checkpoint="a" * 64, dataset="b" * 64, esim=None)
+SOURCE = Source(checkpoint="a" * 64, calibration=None, dataset="b" * 64, esim=None)
 INDEX = IndexPart(kind="exact", parameters={}, recall=None)
 NAMED, UNNAMED = ColdStartWeights(names=0.5), ColdStartWeights(history=1.0)
 

@@ -246,3 +246,51 @@ def test_one_standard_error_decides():
     # Paired: what both have in common counts for nothing.
     common = np.random.default_rng(0).normal(size=8) * 100
     assert _is_better(common + 0.01, common)
+
+
+class CalibratedTower:
+    """The mean of the items' own vectors, then of their further coordinates, then 1."""
+
+    uses_timestamps = False
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.mean = AverageTower(table)
+
+    def interests(self, item_idx: np.ndarray, lengths: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+        interests = self.mean.interests(item_idx, lengths, times)
+        interests[..., -1] = 1
+        return interests
+
+
+def with_bias(model: Model, bias: np.ndarray) -> Model:
+    """The model, calibrated: two further coordinates say the group, and each item has a bias."""
+    further = np.stack([GROUP == 0, GROUP == 1, bias], axis=1)
+    table = np.concatenate([model.item_vectors, np.vstack([np.zeros(3), further])], axis=1).astype(np.float32)
+    return replace(model, tower=CalibratedTower(table), item_vectors=table, base_width=8)
+
+
+def test_the_bias_of_a_calibrated_item_counts_once_in_the_models_own_score_and_nowhere_else(model):
+    bias = np.random.default_rng(4).normal(size=GROUPS * SIZE).astype(np.float32)
+    calibrated = with_bias(model, bias)
+    built = build_cold_start(calibrated, texts())
+    assert (built.user_means[:, -1] == 0).all() and built.user_means[:, 8:10].any()
+    (interests,) = calibrated.interests(np.array([0]), np.array([2]))
+    weights = ColdStartWeights(recent=0.3, average=0.7, names=2.0, history=0.5)
+    part = built.weights.model_copy(update={"named": (weights,) * (MANY + 1)})
+    biased, unbiased = (
+        ColdStart(part, built.item_scores, built.user_means, each.item_vectors)
+        for each in (calibrated, with_bias(model, 0 * bias))
+    )
+    for picked, shown, factor in (([1], interests, 0.5), ([1], None, 0), ([], interests, 1), ([], None, 0)):
+        difference = biased.scores(picked, shown, 2) - unbiased.scores(picked, shown, 2)
+        np.testing.assert_allclose(difference, factor * bias, atol=1e-5)
+    np.testing.assert_allclose(
+        biased.scores([], interests, 2), calibrated.item_vectors[1:] @ interests[0], rtol=1e-6, atol=1e-6
+    )
+
+
+def test_what_is_fitted_for_a_calibrated_model_is_what_is_served(model):
+    calibrated = with_bias(model, np.random.default_rng(4).normal(size=GROUPS * SIZE))
+    built = build_cold_start(calibrated, texts())
+    test_what_is_fitted_is_what_is_served(built, calibrated, 2)
+    test_a_name_brings_the_items_of_its_group_and_a_wrong_one_those_of_another(built, calibrated)

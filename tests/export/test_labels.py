@@ -190,3 +190,21 @@ def test_what_is_as_good_as_chance_is_not_grounded():
     assert most_different(rng.normal(0, 1, 200), chance) == np.inf
     # Normal densities of equal width cross in the middle between their means.
     assert most_different(rng.normal(3, 1, 2000), chance) == pytest.approx(3 / 2, abs=0.15)
+
+
+def test_labels_are_those_of_the_backbone_and_interests_bring_what_is_calibrated():
+    """Further coordinates move no label. But an interest is judged by the items that it brings with them: here those of
+    the next group, which is never the one of its name."""
+    world = Planted()
+    users = np.random.default_rng(2).integers(0, GROUPS, (60, 2))
+    interests = 5 * world.item_centers[users]
+    plain = build_labels(world.phrases, world.texts, world.items, interests)
+    further = 100 * np.eye(GROUPS)[GROUP]
+    query = np.eye(GROUPS)[(users + 1) % GROUPS]
+    items = np.concatenate([world.items, further, 3 * further[:, :1]], axis=1).astype(np.float32)
+    asked = np.concatenate([interests, query, np.ones((60, 2, 1))], axis=2)
+    calibrated = build_labels(world.phrases, world.texts, items, asked, base_width=WIDTH)
+    np.testing.assert_array_equal(calibrated.vectors, plain.vectors)
+    np.testing.assert_array_equal(calibrated.item_labels, plain.item_labels)
+    assert calibrated.figures == plain.figures and calibrated.thresholds["item"] == plain.thresholds["item"]
+    assert plain.thresholds["interest"] < 1 and calibrated.thresholds["interest"] == NEVER

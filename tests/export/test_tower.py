@@ -27,6 +27,8 @@ from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.serving.tower import OPSET, OnnxTower
 from tests import world as planted
+from tests.backbones.test_backbones import small
+from tests.calibrated import calibrated
 from tests.pipeline.http.bundles import COLD_START
 
 pytestmark = pytest.mark.usefixtures("one_registry")
@@ -36,10 +38,14 @@ VARIANTS = {
     **{name: {} for name in BACKBONES},
     **dict.fromkeys(("bsarec", "bert4rec", "hstu"), ONE_LAYER),
     "hstu, time": {**ONE_LAYER, "time": True},
+    "gru4rec, calibrated": {},
 }
 """Every backbone, and what changes the inputs of one. Layers above each other are those of sasrec, for all: a trace
 costs seconds."""
-FACTORS = {"gru4rec": 2, "bert4rec": 5}
+FURTHER = {"comirec-sa": 9, "hstu, time": 9, "gru4rec, calibrated": 0}
+"""Further coordinates of those that are calibrated. Without times and calibration, hstu is another variant, and
+comirec-sa has the graph of remi."""
+FACTORS = {"gru4rec": 2, "gru4rec, calibrated": 2, "bert4rec": 5}
 """Where weights ten times as large would make a tower that enlarges every rounding."""
 
 
@@ -53,7 +59,7 @@ def large(name: str, max_length: int = LENGTH) -> Backbone:
         for parameter_name, parameter in model.named_parameters():
             if "norm" not in parameter_name:
                 parameter.mul_(factor)
-    return model.eval()
+    return calibrated(model, FURTHER[name]) if name in FURTHER else model.eval()
 
 
 @cache
@@ -139,12 +145,34 @@ def test_a_graph_with_anything_else_in_it_is_refused():
             check_weights(other, model)
 
 
+def test_every_calibrated_backbone_infers_what_it_predicts():
+    """The backbone's own interests, then q and 1."""
+    for name in BACKBONES:
+        model = calibrated(build_backbone(small(name), ITEMS, seed=1))
+        items, times = torch.tensor([[3, 1, 2, 0], [5, 4, 3, 2]]), torch.arange(4.0, dtype=torch.float64).expand(2, 4)
+        lengths = torch.tensor([3, 4])
+        with torch.no_grad():
+            joined, own = (part.interests(items, lengths, times) for part in (model, model.backbone))
+            further = model.item_table.weight[items][:, :, model.base_width : -1]
+            mean = further.sum(dim=1) / lengths.unsqueeze(1)
+            query = mean @ model.mean_map + further[[0, 1], lengths - 1] @ model.last_map
+            fast = model.inference_fn(10**6)(items, lengths, times)
+        assert torch.equal(joined[..., : model.base_width], own) and (joined[..., -1] == 1).all()
+        assert torch.allclose(joined[..., model.base_width : -1], query.unsqueeze(1).expand(-1, own.shape[1], -1))
+        assert torch.allclose(fast, joined, atol=1e-6)
+
+
 def test_the_difference_is_relative_to_the_largest_number():
     model, other = TorchTower(large("dnn")), TorchTower(large("dnn"))
     assert largest_difference(other, model, num_items=ITEMS, max_length=LENGTH) == 0
     with torch.no_grad():
         for parameter in other.backbone.maps[-1].parameters():
             parameter.mul_(1 + 2**-7)  # and with them every interest
+    assert largest_difference(other, model, num_items=ITEMS, max_length=LENGTH) == pytest.approx(2**-7, rel=1e-3)
+    for part in (model, other):  # beside large further coordinates it is as large
+        part.backbone = calibrated(part.backbone)
+        part.base_width = part.backbone.base_width
+        part.backbone.mean_map.mul_(1e6)
     assert largest_difference(other, model, num_items=ITEMS, max_length=LENGTH) == pytest.approx(2**-7, rel=1e-3)
 
 

@@ -31,6 +31,7 @@ from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.stage_two import run_train
 from pipeline.sweeps.plan import read_plan
 from tests import world as planted
+from tests.calibrated import calibration_of
 
 WEIGHTS = "model.safetensors"
 TIMED = ("dataset.columns.timestamp=order", "model.backbone=hstu", "model.options.hstu.time=true")
@@ -55,7 +56,8 @@ def run_one(rng: random.Random, folder: Path) -> str:
 
 @cache
 def _trained(folder: Path) -> list[tuple[Artifact, Artifact, Recommender]]:
-    """A checkpoint with its dataset, twice: one backbone of several vectors a user, one that wants times."""
+    """A checkpoint with its dataset: a backbone of several vectors a user, the same calibrated, and one that wants
+    times."""
     store, data = Store(folder / "store"), planted.world(users=12).write(folder / "world")
     trained = []
     with contextlib.redirect_stdout(io.StringIO()):
@@ -65,6 +67,8 @@ def _trained(folder: Path) -> list[tuple[Artifact, Artifact, Recommender]]:
             ).checkpoint
             dataset = store.get("dataset", checkpoint.manifest.parents["dataset"])
             trained.append((checkpoint, dataset, recommender_of(checkpoint, dataset)))
+    calibration, (_, dataset, _) = calibration_of(store, trained[0][0]), trained[0]
+    trained.insert(1, (calibration, dataset, recommender_of(calibration, dataset)))
     return trained
 
 

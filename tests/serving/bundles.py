@@ -15,18 +15,21 @@ from tests.pipeline.http.bundles import ITEMS, WIDTH, sign, write
 LABELS = ("gel pens", "paper trays", "desk lamps")
 
 
-def labelled(folder: Path) -> Path:
-    """The bundle of the service's tests with three labels, in the new folder `folder`."""
+def labelled(folder: Path, base_width: int = WIDTH) -> Path:
+    """The bundle of the service's tests with three labels, in the new folder `folder`; with a smaller `base_width` that
+    of a calibrated backbone."""
     write(folder)
     rng = np.random.default_rng(2)
-    vectors = rng.standard_normal((len(LABELS), WIDTH)).astype(np.float32)
+    vectors = rng.standard_normal((len(LABELS), base_width)).astype(np.float32)
     np.save(folder / names.LABEL_VECTORS, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     np.save(folder / names.ITEM_LABELS, rng.integers(-1, len(LABELS), ITEMS).astype(np.int32))
     np.save(folder / names.USER_MEANS, rng.standard_normal((1 + len(LABELS), WIDTH)).astype(np.float32))
     labels = [{"name": name, "interest_ids": [], "item_idx": [1, 2]} for name in LABELS]
     (folder / names.LABELS).write_text(json.dumps({"labels": labels, "menu": [2, 0]}))
     settings = LabelSettings(count=len(LABELS), threshold=0.2)
-    sign(folder, read_manifest(folder).model_copy(update={"labels": settings}))
+    manifest = read_manifest(folder)
+    model = manifest.model.model_copy(update={"base_width": base_width})
+    sign(folder, manifest.model_copy(update={"labels": settings, "model": model}))
     return folder
 
 

@@ -90,10 +90,10 @@ ENTRY = {"bytes": 1, "sha256": "0" * 64}
 @pytest.mark.parametrize(
     ("fields", "part"),
     [
-        ({"schema_version": 2}, "schema version 2, this EIMF reads 1; export it again"),
+        ({"schema_version": 1}, "schema version 1, this EIMF reads 2; export it again"),
         ({"schema_version": 10**400}, "schema version 10000"),
         ({"schema_version": ...}, "schema_version"),
-        ({"schema_version": "1"}, "schema_version"),
+        ({"schema_version": "2"}, "schema_version"),
         ({"more": 1}, "more: "),
         ({"model": ...}, "model: "),
         ({"model": {"backbone": "x"}}, "model.width"),
@@ -126,6 +126,13 @@ def test_a_name_that_no_bundle_has(folder, name):
     (folder.parent / "x").write_text("x")
     forge(folder, files={**files, name: ENTRY})
     refused(folder, "bundle.json: ")
+
+
+@pytest.mark.parametrize(("base_width", "part"), [(0, "base_width"), (9, "9 is larger than width 8"), (5, "[3, 8]")])
+def test_another_base_width(folder, base_width, part):
+    model = json.loads((folder / names.MANIFEST).read_text())["model"]
+    forge(folder, model={**model, "base_width": base_width})
+    refused(folder, part)
 
 
 @pytest.mark.parametrize("size", [-1, 10**6, 2**60, 10**400, 1.5, "5", None, True])

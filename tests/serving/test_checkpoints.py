@@ -25,8 +25,10 @@ from pipeline.report.store import show_store
 from pipeline.serving import load_backbone, load_recommender, recommender_of
 from pipeline.stages.load import histories_of
 from pipeline.stages.stage_two import run_train
+from pipeline.trained import find_model
 from tests import world as planted
 from tests.backbones.test_backbones import ITEMS, small
+from tests.calibrated import calibration_of
 
 WEIGHTS = "model.safetensors"
 
@@ -38,6 +40,13 @@ def trained(tmp_path_factory, world_folder) -> tuple[Artifact, Artifact]:
     recipe = planted.recipe(world_folder, "heads.preset=plain", "train.epochs=1")
     checkpoint = run_train(recipe, store).checkpoint
     return checkpoint, store.get("dataset", checkpoint.manifest.parents["dataset"])
+
+
+@pytest.fixture(scope="module")
+def calibration(trained) -> Artifact:
+    """A calibration of the checkpoint, in its store."""
+    checkpoint, _ = trained
+    return calibration_of(Store(checkpoint.folder.parents[1]), checkpoint)
 
 
 def forged(artifact: Artifact, **manifest: Any) -> Artifact:
@@ -144,6 +153,61 @@ def test_weights_that_do_not_fit(trained, tmp_path):
         refused(with_weights(checkpoint, tmp_path, content), dataset, part)
     _, same = load_backbone(with_weights(checkpoint, tmp_path, weights), len(weights["item_table.weight"]) - 1)
     assert torch.equal(same.state_dict()[name], weights[name])
+
+
+def test_a_calibration_holds_all_of_its_backbone(trained, calibration):
+    checkpoint, dataset = trained
+    weights = load_file(calibration.file(WEIGHTS))
+    told, model = load_backbone(calibration, len(weights["item_table.weight"]) - 1)
+    assert told.model == load_backbone(checkpoint, len(model.item_vectors))[0].model and told.keep_seen is False
+    assert weights["item_table.weight"].shape[1] == told.model.width + 9 + 1 == model.base_width + 10
+    state = model.serving_state_dict()
+    assert state.keys() == weights.keys() and all(torch.equal(state[name], weights[name]) for name in state)
+    store = Store(checkpoint.folder.parents[1])
+    assert find_model(store, calibration.short) == calibration and find_model(store, checkpoint.key) == checkpoint
+    ids = recommender_of(checkpoint, dataset).item_ids
+    plain, other = (load_recommender(store, each.key).recommend([ids[:3]])[0] for each in (checkpoint, calibration))
+    assert [item.item_id for item in plain.items] != [item.item_id for item in other.items]
+    with pytest.raises(ArtifactError, match="2 checkpoints and calibrations begin with ''"):
+        load_recommender(store, "")
+
+
+def test_a_calibration_that_does_not_fit(trained, calibration, little_memory, tmp_path):
+    _, dataset = trained
+    weights = load_file(calibration.file(WEIGHTS))
+    table, square = weights["item_table.weight"], weights["mean_map"]
+    for content, part in (
+        ({name: value for name, value in weights.items() if name != "mean_map"}, "has no 'mean_map' that is a matrix"),
+        ({**weights, "mean_map": torch.zeros(10**15, 0)}, "has no 'mean_map' that is a matrix of up to 16,384 rows"),
+        ({**weights, "mean_map": torch.zeros(81)}, "has no 'mean_map' that is a matrix"),
+        ({**weights, "mean_map": square[:, :-1].clone()}, "'mean_map' as F32 [9, 8], the model wants F32 [9, 9]"),
+        ({**weights, "mean_map": torch.zeros(0, 0)}, "[49, 42], the model wants F32 [49, 33]"),
+        ({**weights, "mean_map": torch.zeros(16_384, 1)}, "the model wants F32 [49, 16417]"),
+        ({**weights, "last_map": square.double()}, "'last_map' as F64 [9, 9]"),
+        ({**weights, "item_table.weight": table[:, :-1].clone()}, "[49, 41], the model wants F32 [49, 42]"),
+        ({**weights, "item_table.weight": table[:-1].clone()}, "[48, 42], the model wants F32 [49, 42]"),
+        ({name.removeprefix("backbone."): value for name, value in weights.items()}, "lacks the tensor 'backbone."),
+        ({**weights, "backbone.item_table.weight": table[:, :32].clone()}, "has a tensor 'backbone.item_table.weight'"),
+        ({**weights, "texts": torch.zeros(3)}, "has a tensor 'texts', which the model does not have"),
+        (b"", "is not a safetensors file"),
+    ):
+        refused(with_weights(calibration, tmp_path, content), dataset, "calibration", part)
+    for told, part in (
+        ({}, "its manifest does not tell configuration.trained"),
+        ({"trained": 5}, "its manifest does not tell configuration.trained"),
+        ({"trained": {"keep_seen": False}}, "configuration.model"),
+        ({"trained": {**calibration.manifest.configuration["trained"], "revision": 9}}, "revision 9 of sasrec"),
+    ):
+        refused(forged(calibration, configuration=told), dataset, "calibration", part)
+
+
+def test_a_calibration_of_biases_only(trained):
+    """Without a source of pairs of items there are no further coordinates."""
+    checkpoint, dataset = trained
+    only_biases = calibration_of(Store(checkpoint.folder.parents[1]), checkpoint, further=0)
+    _, model = load_backbone(only_biases, int(dataset.summary_number("items")))
+    assert model.item_table.weight.shape[1] == model.base_width + 1 and model.mean_map.shape == (0, 0)
+    assert len(recommender_of(only_biases, dataset).recommend_one(["i001"], 5).items) == 5
 
 
 def test_of_another_catalogue(trained):

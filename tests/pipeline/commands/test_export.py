@@ -17,10 +17,14 @@ from eimf.serving.bundle import read_bundle
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
 from pipeline.commands.export import run_export
+from pipeline.commands.recommend import show
 from pipeline.serving import load_backbone, load_recommender
+from pipeline.stages.metrics import metrics_stage
+from pipeline.stages.stage import find_or_build
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
 from tests import world as planted
+from tests.calibrated import calibration_of
 from tests.processes import wait_for
 from tests.serving.bundles import forge, resign
 
@@ -83,6 +87,38 @@ def test_it_answers_as_the_store_does(store, checkpoint, bundle):
         assert answer.unknown == other.unknown
     assert served.catalogue.titles == trained.catalogue.titles
     assert np.array_equal(served.recent, trained.recent)
+
+
+def test_a_calibration_is_exported_as_a_checkpoint_is(store, checkpoint, bundle, world_folder, tmp_path, capsys):
+    """It scores as the store does, with the names of its checkpoint, and with metrics of its own."""
+    calibration = calibration_of(store, checkpoint)
+    recipe = planted.recipe(world_folder)
+    stage = metrics_stage((10,), False, recipe.runtime, of="calibration")
+    metrics, _ = find_or_build(
+        stage, store, {"dataset": store.parent(checkpoint, "dataset"), "calibration": calibration}
+    )
+    output = tmp_path / "calibrated"
+    assert not run_export(store, calibration.short, output).unchanged
+    assert run_export(store, calibration.key, output).unchanged
+    manifest, before = read_bundle(output).manifest, read_bundle(bundle).manifest
+    assert manifest.source == before.source.model_copy(update={"calibration": calibration.key})
+    assert (manifest.model.width, manifest.model.base_width) == (before.model.width + 10, before.model.width)
+    assert json.loads((output / names.METRICS).read_text())["metrics"] == metrics.table("metrics").to_pylist()
+    assert json.loads((bundle / names.METRICS).read_text())["metrics"] != metrics.table("metrics").to_pylist()
+    assert differing_files(output, bundle).isdisjoint(names.WITH_LABELS)
+    served, trained = Recommender.load(output), load_recommender(store, calibration.key)
+    ids = trained.item_ids
+    histories = [ids[:1], ids[3:40], [*ids[5:9], "nobody"], ids[::2]]
+    for answer, other in zip(served.recommend(histories, 10), trained.recommend(histories, 10), strict=True):
+        assert [item.item_id for item in answer.items] == [item.item_id for item in other.items]
+        assert [item.score for item in answer.items] == pytest.approx([item.score for item in other.items], rel=1e-4)
+        assert [item.reason.because for item in answer.items] == [item.reason.because for item in other.items]
+    assert served.recommend_for([served.menu(1)[0].name], ids[:2]).items
+    show(store, calibration.short, ids[:3], None, None, 5)
+    best = [item.item_id for item in trained.recommend_one(ids[:3], 5).items]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:]] == best
+    card = (output / names.CARD).read_text()
+    assert f"calibration `{calibration.short}`" in card and "numbers, and 10 more of its calibration" in card
 
 
 def test_labels_change_nothing_but_names(bundle, plain):
@@ -154,9 +190,9 @@ def test_a_damaged_bundle_is_exported_again(store, checkpoint, plain, tmp_path):
 
 
 def test_a_bundle_of_another_version_is_not_replaced(store, checkpoint, copy):
-    forge(copy, schema_version=2)
+    forge(copy, schema_version=1)
     with pytest.raises(
-        ArtifactError, match=r"does not read \(schema version 2, .*replaced; name another folder, or move"
+        ArtifactError, match=r"does not read \(schema version 1, .*replaced; name another folder, or move"
     ):
         run_export(store, checkpoint.key, copy)
 

@@ -44,14 +44,14 @@ def write(folder: Path, seed: int = 1) -> Path:
         (folder / name).write_text("{}\n")
     key = "0" * 64
     model = Model(
-        backbone="mean", width=WIDTH, interests=INTERESTS, max_length=LENGTH, uses_timestamps=False, keep_seen=False,
-        num_items=ITEMS,
+        backbone="mean", width=WIDTH, base_width=WIDTH, interests=INTERESTS, max_length=LENGTH,
+        uses_timestamps=False, keep_seen=False, num_items=ITEMS,
     )  # fmt: skip
     sign(
         folder,
         Manifest(
-            schema_version=1, created="2026-01-01T00:00:00+00:00", eimf="0",
-            source=Source(checkpoint=key, dataset=key, esim=None), model=model,
+            schema_version=2, created="2026-01-01T00:00:00+00:00", eimf="0",
+            source=Source(checkpoint=key, calibration=None, dataset=key, esim=None), model=model,
             index=IndexPart(kind="exact", parameters={}, recall=None), cold_start=COLD_START, files={},
             labels=LabelSettings(count=len(LABELS), threshold=0.3),
         ),
