@@ -39,7 +39,7 @@ def run_demo(recipe: Recipe, store: Store, bundle: Path) -> None:
     info()
     show_results(results)
     for other in results[:-1]:
-        if other.checkpoint.key != results[-1].checkpoint.key:
+        if other.served.key != results[-1].served.key:
             show_paired(other, results[-1])
     info()
     show_typical_users(artifacts)
@@ -52,7 +52,7 @@ def run_demo(recipe: Recipe, store: Store, bundle: Path) -> None:
         info(f"Where the time went, {time.monotonic() - begin:.0f} seconds in all:")
         info(format_table(seconds_table(built, engines.seconds)))
         info()
-    run_export(store, results[-1].checkpoint.key, bundle)
+    run_export(store, results[-1].served.key, bundle)
     info()
     show_next_steps()
 
