@@ -1,6 +1,6 @@
 """Settings of the backbone."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ class ModelSettings(HashedSettings):
     dropout: Share | None = None
     """Dropout rate. Unset: the backbone's default, which `eimf backbones` lists; it suits histories of about ten
     events, while .2 did better for histories of a hundred."""
+    item_bias: Literal["none", "learned", "lifecycle"] = "none"
+    """A number b_j of each item in its score. learned: learned for each item. lifecycle: the same, plus learned weights
+    of three statistics of the item: how frequent it is, how often a user's last event, and how late in histories."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options by backbone, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those of the chosen
     backbone count."""

@@ -103,9 +103,7 @@ def neighbors_by_cooccurrence(histories: Histories) -> Neighbors:
     """The items that the same users had most often in training, of which frequent targets give away less. In the place
     of a neighbor that it lacks, an item has itself, with similarity 0: what rests on little stays with the target."""
     rows, similarities = count_cooccurrence(histories).nearest(NEIGHBORS)
-    return Neighbors(
-        torch.from_numpy(rows), torch.from_numpy(similarities), frequency_decay(histories.frequency())
-    )
+    return Neighbors(torch.from_numpy(rows), torch.from_numpy(similarities), frequency_decay(histories.frequency()))
 
 
 def frequency_decay(num_events: np.ndarray, rate: float = FREQUENCY_DECAY) -> Tensor:

@@ -1,7 +1,9 @@
-"""Item statistics in the bias of an item: learned weights of a few numbers that training events say of each item.
+"""Item biases that know an item's life cycle: learned weights of a few numbers that training events say of each item.
 
-Our decision. b_j = c_j + <w, x_j>: c_j is free, and x_j are statistics of item j, standardised over items. Both end as
-one bias when the model is saved.
+Our decision. For a target at place t of its user's training history, from 0 to 1, the bias of item j is
+b_j + (t - 1) d_j with b_j = c_j + <w, x_j> and d_j = <v, x_j>: c_j is free, and x_j are statistics of item j,
+standardised over items. A bias that is the same for a whole history would learn the popularity of the past, which may
+say little of what comes next. This one is b_j at the end of the histories, and that is saved and served.
 
 Shapes: N items, F statistics, D width.
 """
@@ -14,8 +16,9 @@ from torch.nn.utils import parametrize
 from eimf.backbones.biased import Biased
 
 
-class StatisticsBias(nn.Module):
-    """Adds <w, x_j> to the last column of an item table, as a parametrization of it; w starts at 0."""
+class LifeCycleBias(nn.Module):
+    """Adds <w, x_j> to the last column but one of an item table, and puts <v, x_j> into the last, as a parametrization
+    of it; w and v start at 0."""
 
     statistics: Tensor
 
@@ -25,13 +28,14 @@ class StatisticsBias(nn.Module):
         spread = statistics.std(dim=0, correction=0)
         standardised = (statistics - statistics.mean(dim=0)) / torch.where(spread > 0, spread, 1.0)
         self.register_buffer("statistics", F.pad(standardised, (0, 0, 1, 0)), persistent=False)  # row 0 is padding
-        self.weight = nn.Parameter(torch.zeros(statistics.shape[1]))
+        self.weight = nn.Parameter(torch.zeros(statistics.shape[1], 2))
 
     def forward(self, table: Tensor) -> Tensor:
-        bias = (self.statistics @ self.weight).unsqueeze(1)  # [N + 1, 1]
-        return table + F.pad(bias, (table.shape[1] - 1, 0))
+        bias, drift = (self.statistics @ self.weight).split(1, dim=1)  # [N + 1, 1] each
+        return torch.cat([table[:, :-2], table[:, -2:-1] + bias, drift], dim=1)
 
 
-def add_statistics(backbone: Biased, statistics: Tensor) -> None:
-    """Make the bias of an item the sum of a free number and learned weights of its `statistics` [N, F]."""
-    parametrize.register_parametrization(backbone.item_table, "weight", StatisticsBias(statistics))
+def add_life_cycle(backbone: Biased, statistics: Tensor) -> None:
+    """Make the biases drift, by learned weights of the items' `statistics` [N, F]."""
+    backbone.add_drift()
+    parametrize.register_parametrization(backbone.item_table, "weight", LifeCycleBias(statistics))

@@ -143,7 +143,9 @@ def heads(*overrides: str) -> HeadSettings:
 
 
 def test_label_smoothing_leaves_something_to_the_target():
-    with pytest.raises(SettingError, match=r"heads\.smoothing: item, .* and cooccurrence add up to 1\.1 in --set; lower"):
+    with pytest.raises(
+        SettingError, match=r"heads\.smoothing: item, .* and cooccurrence add up to 1\.1 in --set; lower"
+    ):
         heads("preset=plain", "smoothing.item=0.6", "smoothing.cooccurrence=0.5")
 
 
@@ -226,7 +228,10 @@ def test_a_control_needs_interests_to_replace():
         ("dataset.bad_rows=reject", "dataset.bad_rows: .*; renamed in 0.4: use cleaning.bad_rows"),
         ("dataset.min_events=5", "dataset.min_events: .*; renamed in 0.4: use cleaning.min_events"),
         ("train.context=1", "train.context: .*; renamed in 0.2: use train.window_overlap"),
-        ("heads.smoothing.items=1", r"heads.smoothing.items: .*; use one of \['cooccurrence', 'interest', 'item', 'user'\]"),
+        (
+            "heads.smoothing.items=1",
+            r"heads.smoothing.items: .*; use one of \['cooccurrence', 'interest', 'item', 'user'\]",
+        ),
     ],
 )
 def test_an_old_name_says_what_to_write(override, hint):
