@@ -22,7 +22,8 @@ class ModelSettings(HashedSettings):
     events, while .2 did better for histories of a hundred."""
     item_bias: Literal["none", "learned", "lifecycle"] = "none"
     """A number b_j of each item in its score. learned: learned for each item. lifecycle: the same, plus learned weights
-    of three statistics of the item: how frequent it is, how often a user's last event, and how late in histories."""
+    of how frequent the item is, how often it is a user's last event, and how late it stands in histories; the weights
+    drift over a history, and the item is served with those of its end."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options by backbone, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those of the chosen
     backbone count."""
