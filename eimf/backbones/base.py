@@ -62,7 +62,6 @@ class TrainOutput:
 
 class Backbone(nn.Module, ABC):
     """A sequential model over item ids. `item_table` [N + 1, D] serves as input and as output; row 0 stays zero.
-    `base_width` is the number of its columns that describe an item, D: a bias would be a further one.
 
     `forward` gives the interests after *each* prefix of a history, so that one pass supervises all of them; the
     interests at position t depend on items 0..t only.
@@ -79,7 +78,6 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self, *, num_items: int, width: int) -> None:
         super().__init__()
-        self.base_width = width
         self.item_table = nn.Embedding(num_items + 1, width, padding_idx=0)
         nn.init.normal_(self.item_table.weight, std=INIT_STD)
         with torch.no_grad():

@@ -7,7 +7,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from eimf.backbones.base import Backbone
-from eimf.backbones.biased import Biased
 from eimf.backbones.registry import BACKBONES
 from eimf.config import ModelSettings
 from eimf.errors import SettingError, describe_validation_error
@@ -52,10 +51,7 @@ def model_configuration(settings: ModelSettings) -> dict[str, Any]:
     network: see `check_backbone`. Raises SettingError for an unknown backbone or option, or an option of a wrong value.
     """
     options = {settings.backbone: chosen_options(settings)}
-    values = {**settings.model_dump(mode="json"), "dropout": chosen_dropout(settings), "options": options}
-    if settings.item_bias == "none":
-        del values["item_bias"]  # as in versions without it
-    return values
+    return {**settings.model_dump(mode="json"), "dropout": chosen_dropout(settings), "options": options}
 
 
 def check_backbone(settings: ModelSettings) -> None:
@@ -76,7 +72,7 @@ def build_backbone(settings: ModelSettings, num_items: int, seed: int) -> Backbo
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
-            backbone = BACKBONES[settings.backbone](
+            return BACKBONES[settings.backbone](
                 num_items=num_items,
                 width=settings.width,
                 max_length=settings.max_length,
@@ -86,4 +82,3 @@ def build_backbone(settings: ModelSettings, num_items: int, seed: int) -> Backbo
         except ValueError as error:
             problem, _, hint = str(error).partition("; ")
             raise SettingError(f"model ({settings.backbone})", problem, hint) from error
-    return backbone if settings.item_bias == "none" else Biased(backbone)

@@ -1,6 +1,6 @@
 """Settings of the backbone."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -20,10 +20,6 @@ class ModelSettings(HashedSettings):
     dropout: Share | None = None
     """Dropout rate. Unset: the backbone's default, which `eimf backbones` lists; it suits histories of about ten
     events, while .2 did better for histories of a hundred."""
-    item_bias: Literal["none", "learned", "lifecycle"] = "none"
-    """A number b_j of each item in its score. learned: learned for each item. lifecycle: the same, plus learned weights
-    of how frequent the item is, how often it is a user's last event, and how late it stands in histories; the weights
-    drift over a history, and the item is served with those of its end."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options by backbone, such as {sasrec = {layers = 3}}; `eimf backbones` lists them. Only those of the chosen
     backbone count."""

@@ -95,13 +95,14 @@ def build_side_information(
     if supervision is None:
         assert not settings.reads_texts
         return SideInformation(None, settings, cooccurring=cooccurring)
+    table_width = backbone.item_table.embedding_dim
     if settings.uses_interests:
         supervision = apply_control(supervision, settings.control, histories, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed + 1)
-        heads = _heads(supervision, settings.alignment, backbone.base_width) if settings.alignment else None
+        heads = _heads(supervision, settings.alignment, table_width) if settings.alignment else None
         if settings.item_init == "text":
-            init_from_text(backbone, whiten(supervision.item_text_vectors, backbone.base_width))
+            init_from_text(backbone, whiten(supervision.item_text_vectors, table_width))
         if settings.item_init == "text_residual":
             add_text_residual(backbone, whiten(supervision.item_text_vectors, TEXT_COMPONENTS))
     return SideInformation(
@@ -109,12 +110,12 @@ def build_side_information(
     )
 
 
-def _heads(supervision: Supervision, alignment: AlignmentSettings, width: int) -> EimfHeads:
+def _heads(supervision: Supervision, alignment: AlignmentSettings, table_width: int) -> EimfHeads:
     return EimfHeads(
         item_text_vectors=supervision.item_text_vectors,
         interest_vectors=supervision.interest_vectors,
         interest_mask=supervision.interest_mask,
-        width=width,
+        width=table_width,
         users=alignment.users > 0,
         semantic=alignment.semantic > 0,
     )

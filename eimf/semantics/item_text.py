@@ -36,7 +36,7 @@ def whiten(text_vectors: Tensor, num_components: int) -> Tensor:
 
 
 class TextResidual(nn.Module):
-    """Item vectors = free vectors + map(text components), as a parametrization of the item table. A bias is free."""
+    """Item vectors = free vectors + map(text components), as a parametrization of the item table."""
 
     components: Tensor
 
@@ -49,23 +49,23 @@ class TextResidual(nn.Module):
         nn.init.orthogonal_(self.map.weight, gain=scale * max(1.0, components.shape[1] / width) ** 0.5)
 
     def forward(self, free: Tensor) -> Tensor:
-        text = self.map(self.components)  # [N + 1, D]
-        return free + F.pad(text, (0, free.shape[1] - text.shape[1]))
+        return free + self.map(self.components)
 
 
 def add_text_residual(backbone: Backbone, components: Tensor, scale: float = TEXT_SCALE) -> None:
     """Make the item table the sum of free vectors and a learned map of the text `components` [N, F]."""
+    width = backbone.item_table.embedding_dim
     parametrize.register_parametrization(
-        backbone.item_table, "weight", TextResidual(components=components, width=backbone.base_width, scale=scale)
+        backbone.item_table, "weight", TextResidual(components=components, width=width, scale=scale)
     )
 
 
 def is_composed(backbone: Backbone) -> bool:
-    """True if the item table is a sum of free vectors and others, such as text."""
+    """True if the item table is a sum of free vectors and text."""
     return parametrize.is_parametrized(backbone.item_table)
 
 
 @torch.no_grad()
 def init_from_text(backbone: Backbone, components: Tensor, scale: float = TEXT_SCALE) -> None:
     """Let the item table start as the text `components` [N, D] times `scale`."""
-    backbone.item_table.weight[1:, : backbone.base_width] = components * scale
+    backbone.item_table.weight[1:] = components * scale

@@ -49,19 +49,9 @@ class AuxiliaryLosses:
         cluster = supervision.clusters_for(user[index], position[index])
         cluster = torch.where(has_loss[index] > 0, cluster, -1)
         losses = heads(
-            readout[index][:, : self.backbone.base_width],
-            self._vectors_of,
-            target_row[index],
-            cluster,
-            sample,
-            self.matmul,
-            generator,
+            readout[index], self.backbone.vectors_of, target_row[index], cluster, sample, self.matmul, generator
         )
         return {name: value / self.group.size for name, value in losses.items() if self.weight(name) > 0}
-
-    def _vectors_of(self, row: Tensor) -> Tensor:
-        """Vectors of rows of the item table, without a bias."""
-        return self.backbone.vectors_of(row)[:, : self.backbone.base_width]
 
     def weight(self, name: str) -> float:
         """The weight of a loss in the objective."""

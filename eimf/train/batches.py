@@ -54,8 +54,7 @@ class Batch:
     """`item_idx` [B, T], `next_item_idx` [B, T] the item after each, and `times` [B, T] of the inputs in seconds, all 0
     at the padding, which comes last. Of each target: `slot` [P], the index of its input in the flattened [B * T];
     `target_row` [P], its row among the items (item_idx - 1); `event_index` [P], its index in `Histories.item_idx`;
-    `user_idx` [P]; `position` [P] in the user's history, from 0; `place` [P], the same from 0
-    to 1, which is the user's last training event.
+    `user_idx` [P]; `position` [P] in the user's history, from 0.
 
     A batch may be shared by several processes: `counts` are the targets of each one's part, P of this one's.
     """
@@ -68,7 +67,6 @@ class Batch:
     event_index: Tensor
     user_idx: Tensor
     position: Tensor
-    place: Tensor
     counts: list[int]
 
     @property
@@ -130,7 +128,6 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
     next_item_idx = np.where(index >= 0, histories.item_idx[index + 1], 0).astype(np.int64)
     event_index = index[supervised] + 1
     user_idx = np.broadcast_to(windows.user_idx[chosen, None], index.shape)[supervised]
-    position = event_index - histories.offsets[user_idx]
     times = None if histories.timestamps is None else pad_windows(histories.timestamps, index).astype(np.float64)
     return Batch(
         item_idx=torch.from_numpy(pad_windows(histories.item_idx, index).astype(np.int64)),
@@ -140,7 +137,6 @@ def _batch(histories: Histories, windows: Windows, chosen: np.ndarray, counts: l
         target_row=torch.from_numpy(next_item_idx[supervised] - 1),
         event_index=torch.from_numpy(event_index),
         user_idx=torch.from_numpy(user_idx.astype(np.int64)),
-        position=torch.from_numpy(position),
-        place=torch.from_numpy(position / (histories.num_train[user_idx] - 1)).float(),
+        position=torch.from_numpy(event_index - histories.offsets[user_idx]),
         counts=counts,
     )

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from eimf.backbones.base import Backbone, TrainOutput
-from eimf.backbones.biased import Biased
 from eimf.backbones.layers.compiled import compiled
 from eimf.losses.base import Loss
 from eimf.losses.softmax import MatmulOptions
@@ -41,8 +40,6 @@ class Objective:
         self._autocast = matmul.bf16 and execution.device.type == "cuda"
         # Parts of a batch that go to the device: a copy costs a GPU's host as much as a kernel.
         self._device_fields = ["item_idx", "next_item_idx", "slot", "target_row"] + ["times"] * backbone.uses_timestamps
-        if isinstance(backbone, Biased) and backbone.drifts:
-            self._device_fields += ["place"]
         self._auxiliary: AuxiliaryLosses | None = None
         if side is not None:
             self._device_fields += ["user_idx", "event_index", "position"]
@@ -63,8 +60,6 @@ class Objective:
         # index_select: its gradient adds rows; an index's would look for positions that occur twice.
         interests = output.interests.flatten(0, 1).index_select(0, slot).float()  # [P, K, D]
         readout = hard_readout(interests, self.backbone.item_vectors, target_row)  # [P, D]
-        if isinstance(self.backbone, Biased):
-            readout = self.backbone.at_place(readout, batch.place)
         weight = torch.full((len(target_row),), 1 / batch.targets, device=self.execution.device)
         at: slice | Tensor = slice(None)
         if output.loss_mask is not None:

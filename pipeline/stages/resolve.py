@@ -132,8 +132,7 @@ def label_of(job: TrainingJob, decision: GainDecision | None = None) -> str:
     control = f" {heads.control}" if heads.control != "llm" else ""
     note = ", gain test failed" if failed else ""
     seen = ", seen items kept" if job.keep_seen else ""
-    bias = f", item bias: {job.model.item_bias}" if job.model.item_bias != "none" else ""
-    return f"{job.model.backbone} {'plain' if heads.plain else heads.preset + changed}{control}{bias}{note}{seen}"
+    return f"{job.model.backbone} {'plain' if heads.plain else heads.preset + changed}{control}{note}{seen}"
 
 
 def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artifact | None:

@@ -7,15 +7,12 @@ from typing import Any
 import torch
 
 from eimf import schema
-from eimf.backbones.biased import Biased
 from eimf.backbones.build import build_backbone
 from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
-from eimf.export.cold_start_design import item_scores
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import Supervision
 from eimf.train.execution import Execution
-from eimf.train.item_bias import add_life_cycle
 from eimf.train.loop import Trainer
 from eimf.train.process_group import Group
 from pipeline.console import Bar, info, progress
@@ -105,8 +102,6 @@ def _trainer(
     job: TrainingJob, supervision: Supervision | None, histories: Histories, device: torch.device, group: Group
 ) -> Trainer:
     backbone = build_backbone(job.model, histories.num_items, job.train.seed)
-    if isinstance(backbone, Biased) and job.model.item_bias == "lifecycle":
-        add_life_cycle(backbone, torch.from_numpy(item_scores(histories)))
     semantics = None
     if not job.heads.plain:
         semantics = build_side_information(backbone, supervision, histories, job.heads, job.train.seed, device)
