@@ -12,8 +12,8 @@ ProbabilityMass = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SmoothingSettings(HashedSettings):
-    """Label smoothing over text neighbors: the most probability mass that moves from a target to other items. The
-    mass shrinks as the target (for `user`: the user) has more training events (METHOD, stage two)."""
+    """Label smoothing over neighbors: the most probability mass that moves from a target to other items. The mass
+    shrinks as the target (for `user`: the user) has more training events (METHOD, stage two)."""
 
     item: ProbabilityMass = 0.0
     """To the items whose texts are most similar to the target's."""
@@ -21,17 +21,25 @@ class SmoothingSettings(HashedSettings):
     """To the items most similar to the mean text of the user's training items."""
     interest: ProbabilityMass = 0.0
     """To the items most similar to an interest of the user's cluster: the one closest to the target."""
+    cooccurrence: ProbabilityMass = 0.0
+    """To the items that the same users had most often in training. It needs no text."""
 
     @model_validator(mode="after")
     def _target_keeps_mass(self) -> Self:
         if self.total >= 1:
-            raise ValueError(f"item, user and interest add up to {self.total:g}; lower one, so that they stay below 1")
+            names = "item, user, interest and cooccurrence"
+            raise ValueError(f"{names} add up to {self.total:g}; lower one, so that they stay below 1")
         return self
 
     @property
     def total(self) -> float:
         """The most mass that a target gives away."""
-        return self.item + self.user + self.interest
+        return self.item + self.user + self.interest + self.cooccurrence
+
+    @property
+    def reads_texts(self) -> bool:
+        """True if a neighbor is found by its text."""
+        return max(self.item, self.user, self.interest) > 0
 
 
 class AlignmentSettings(HashedSettings):
@@ -125,8 +133,14 @@ class HeadSettings(HashedSettings):
 
     @property
     def plain(self) -> bool:
-        """True if neither texts nor interests enter the training."""
+        """True if nothing is added to the training of the backbone."""
         return self.item_init == "random" and self.smoothing is None and self.alignment is None
+
+    @property
+    def reads_texts(self) -> bool:
+        """True if texts enter the training; interests bring texts with them."""
+        smooths_texts = self.smoothing is not None and self.smoothing.reads_texts
+        return self.item_init != "random" or smooths_texts or self.alignment is not None
 
     @property
     def uses_interests(self) -> bool:
@@ -146,7 +160,7 @@ class HeadSettings(HashedSettings):
         """Kind of the artifact that the training reads in addition to the dataset: the items' texts, or the LLM's
         interests too. The training's key contains that artifact's, so another prompt or LLM leaves a training on texts
         as it is."""
-        if self.plain:
+        if not self.reads_texts:
             return None
         return "esim" if self.uses_interests else "item_vectors"
 
@@ -171,22 +185,26 @@ class HeadSettings(HashedSettings):
         return type(self).model_validate(values)
 
     def configuration(self) -> dict[str, Any]:
-        """The part of a training's key: the settings, but not how they came about. `texts` has only what this training
-        reads and what differs from the default, so a training that compares as ever has the key it always had."""
+        """The part of a training's key: the settings, but not how they came about. `smoothing.cooccurrence` is left out
+        at 0, and `texts` has only what this training reads and what differs from the default: so a training without
+        them has the key it always had."""
         settings = self.model_dump(mode="json", exclude={"preset", "require_gain", "texts"})
+        if self.smoothing is not None and not self.smoothing.cooccurrence:
+            del settings["smoothing"]["cooccurrence"]
         return {**settings, "texts": texts} if (texts := self._texts_read()) else settings
 
     def _texts_read(self) -> dict[str, Any]:
         """The part of `texts` that changes this training, if any does."""
         texts, aligns = self.texts, self.alignment is not None and self.texts.align
+        by_text = self.smoothing is not None and self.smoothing.reads_texts
         read: dict[str, Any] = {}
-        if (self.smoothing is not None or aligns) and texts.compare != "raw":
+        if (by_text or aligns) and texts.compare != "raw":
             read["compare"] = texts.compare
             if texts.compare == "whitened":
                 read["components"] = texts.components
             if aligns:
                 read["align"] = True
-        if (self.item_init != "random" or self.smoothing is not None) and texts.use != ("encoder",):
+        if (self.item_init != "random" or by_text) and texts.use != ("encoder",):
             read["use"] = list(texts.use)
         return read
 

@@ -13,25 +13,34 @@ from eimf.losses.soft_labels import SoftLabels
 from eimf.semantics.controls import apply_control
 from eimf.semantics.heads import EimfHeads
 from eimf.semantics.item_text import TEXT_COMPONENTS, add_text_adaptor, add_text_residual, init_from_text
-from eimf.semantics.soft_targets import InterestNeighbors, Neighbors, frequency_decay, neighbors_of, neighbors_of_users
+from eimf.semantics.soft_targets import (
+    InterestNeighbors,
+    Neighbors,
+    frequency_decay,
+    neighbors_by_cooccurrence,
+    neighbors_of,
+    neighbors_of_users,
+)
 from eimf.semantics.supervision import Supervision, nearest_interests
 from eimf.semantics.text_space import compared_items, in_encoder_space, item_components, joint_components
 
 
 @dataclass(frozen=True)
 class SideInformation:
-    """What a training takes from texts and interests: the modules that `settings` ask for, and what supervises them."""
+    """What a training takes from texts, interests and co-occurrence: the modules that `settings` ask for, and what
+    supervises them; None if no text does."""
 
-    supervision: Supervision
+    supervision: Supervision | None
     settings: HeadSettings
     heads: EimfHeads | None = None
     item_neighbors: Neighbors | None = None
     user_neighbors: Neighbors | None = None
     interest_neighbors: InterestNeighbors | None = None
+    cooccurring: Neighbors | None = None
 
     def to(self, device: torch.device) -> "SideInformation":
         self.modules().to(device)
-        return replace(self, supervision=self.supervision.to(device))
+        return replace(self, supervision=self.supervision.to(device) if self.supervision else None)
 
     def modules(self) -> nn.ModuleDict:
         modules = {
@@ -39,6 +48,7 @@ class SideInformation:
             "item_neighbors": self.item_neighbors,
             "user_neighbors": self.user_neighbors,
             "interest_neighbors": self.interest_neighbors,
+            "cooccurring": self.cooccurring,
         }
         return nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
 
@@ -61,6 +71,7 @@ class SideInformation:
             (smoothing.item, self.item_neighbors, item_row),
             (smoothing.user, self.user_neighbors, user),
             (smoothing.interest, self.interest_neighbors, event),
+            (smoothing.cooccurrence, self.cooccurring, item_row),
         )
         labels = [(share, neighbors(index)) for share, neighbors, index in parts if neighbors is not None]
         return SoftLabels(
@@ -71,15 +82,20 @@ class SideInformation:
 
 def build_side_information(
     backbone: Backbone,
-    supervision: Supervision,
+    supervision: Supervision | None,
     histories: Histories,
     settings: HeadSettings,
     seed: int,
     device: torch.device | None = None,
 ) -> SideInformation:
     """The modules that `settings` ask for; also prepares the item table of `backbone` (`item_init`). They have a random
-    stream of their own, so the backbone's initial weights do not depend on them. `device` (default: the CPU) is where
-    nearest texts are searched."""
+    stream of their own, so the backbone's initial weights do not depend on them. `supervision` is None if `settings`
+    read no text. `device` (default: the CPU) is where nearest texts are searched."""
+    smoothing = settings.smoothing
+    cooccurring = neighbors_by_cooccurrence(histories) if smoothing and smoothing.cooccurrence else None
+    if supervision is None:
+        assert not settings.reads_texts
+        return SideInformation(None, settings, cooccurring=cooccurring)
     compared = in_encoder_space(supervision, settings.texts)
     if settings.uses_interests:
         compared = apply_control(compared, settings.control, histories, seed)
@@ -93,7 +109,7 @@ def build_side_information(
         _prepare_item_table(backbone, supervision, settings)
     items = compared_items(supervision, settings.texts) if settings.smoothing else None
     return SideInformation(
-        supervision, settings, heads, *_neighbors(compared, items, histories, settings.smoothing, device)
+        supervision, settings, heads, *_neighbors(compared, items, histories, smoothing, device), cooccurring
     )
 
 
@@ -129,8 +145,8 @@ def _neighbors(
     smoothing: SmoothingSettings | None,
     device: torch.device | None,
 ) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None]:
-    """The neighbors of items, users and interests, as far as label smoothing needs them. Items and users are compared
-    by `items` [N, W], interests within `compared`."""
+    """The neighbors of items, users and interests by their texts, as far as label smoothing needs them. Items and users
+    are compared by `items` [N, W], interests within `compared`."""
     item, user, interest = None, None, None
     if smoothing is None or items is None:
         return item, user, interest

@@ -1,9 +1,9 @@
-"""Soft targets: label smoothing that moves part of a target's probability mass to a few items with similar texts.
+"""Soft targets: label smoothing that moves part of a target's probability mass to a few items that are similar to it.
 
 Our decision. Plain label smoothing spreads the mass over all items; here it goes to the items whose texts are nearest
 to the target's (item), to the mean text of the user's items (user), or to an interest that the LLM inferred (interest):
-of the user's cluster, the one closest to the target. Frequent items and users with long histories need less of it, so
-their mass decays with the number of training events.
+of the user's cluster, the one closest to the target. Or to the items that the same users had (cooccurrence). Frequent
+items and users with long histories need less of it, so their mass decays with the number of training events.
 
 Shapes: P target positions, E events, R texts, N items, n neighbors, S text width.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eimf.data.cooccurrence import count_cooccurrence
 from eimf.data.histories import Histories
 from eimf.losses.soft_labels import SoftLabels
 from eimf.retrieval import nearest_rows
@@ -96,6 +97,13 @@ def neighbors_of_users(
         rows.append(nearest.int().cpu())
         cosines.append(similarity.cpu())
     return Neighbors(torch.cat(rows), torch.cat(cosines), frequency_decay(histories.num_train))
+
+
+def neighbors_by_cooccurrence(histories: Histories) -> Neighbors:
+    """The items that the same users had most often in training, of which frequent targets give away less. In the place
+    of a neighbor that it lacks, an item has itself, with similarity 0: what rests on little stays with the target."""
+    rows, similarities = count_cooccurrence(histories).nearest(NEIGHBORS)
+    return Neighbors(torch.from_numpy(rows), torch.from_numpy(similarities), frequency_decay(histories.frequency()))
 
 
 def frequency_decay(num_events: np.ndarray, rate: float = FREQUENCY_DECAY) -> Tensor:

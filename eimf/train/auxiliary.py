@@ -35,7 +35,8 @@ class AuxiliaryLosses:
         `readout` [P, D], `has_loss` [P] bool; `generator` is in the same state in all processes.
         """
         heads = self.side.heads
-        if heads is None:
+        supervision = self.side.supervision
+        if heads is None or supervision is None:
             return {}
         readout, target_row, has_loss, user, position = (
             self.group.gather(rows, batch.counts)
@@ -45,7 +46,7 @@ class AuxiliaryLosses:
         order = (user * self.longest + position).argsort()
         few = torch.randperm(len(order), generator=generator)[:AUX_POSITIONS]
         index = order[to_device(few, order.device)]
-        cluster = self.side.supervision.clusters_for(user[index], position[index])
+        cluster = supervision.clusters_for(user[index], position[index])
         cluster = torch.where(has_loss[index] > 0, cluster, -1)
         losses = heads(
             readout[index], self.backbone.vectors_of, target_row[index], cluster, sample, self.matmul, generator

@@ -103,7 +103,7 @@ def _trainer(
 ) -> Trainer:
     backbone = build_backbone(job.model, histories.num_items, job.train.seed)
     semantics = None
-    if supervision is not None:
+    if not job.heads.plain:
         semantics = build_side_information(backbone, supervision, histories, job.heads, job.train.seed, device)
     execution = Execution(device, group, job.runtime.softmax_block_rows, job.runtime.compile)
     return Trainer(backbone, semantics, histories, job.train, max_length=job.model.max_length, execution=execution)

@@ -143,12 +143,14 @@ def heads(*overrides: str) -> HeadSettings:
 
 
 def test_label_smoothing_leaves_something_to_the_target():
-    with pytest.raises(SettingError, match=r"heads\.smoothing: item, user and interest add up to 1\.1 in --set; lower"):
-        heads("preset=plain", "smoothing.item=0.6", "smoothing.user=0.5")
+    with pytest.raises(
+        SettingError, match=r"heads\.smoothing: item, .* and cooccurrence add up to 1\.1 in --set; lower"
+    ):
+        heads("preset=plain", "smoothing.item=0.6", "smoothing.cooccurrence=0.5")
 
 
 def test_an_override_replaces_one_value_of_a_preset_in_any_order(tmp_path):
-    wanted = {"item": 0.1, "user": 0.2, "interest": 0.0}  # the preset has .4 and .2
+    wanted = {"item": 0.1, "user": 0.2, "interest": 0.0, "cooccurrence": 0.0}  # the preset has .4 and .2
     overrides = ["preset=text", "smoothing.item=0.1"]
     (tmp_path / "r.toml").write_text(HEAD + '[heads]\npreset = "text"\n[heads.smoothing]\nitem = 0.1\n')
     in_file = load_recipe("", tmp_path / "r.toml", []).heads
@@ -186,6 +188,20 @@ def test_a_preset_is_keyed_by_what_it_sets_and_reads_what_it_needs(preset, sourc
     assert settings.overrides() == {}
 
 
+def test_cooccurrence_reads_no_text_and_at_zero_no_key_knows_it():
+    alone = HeadSettings(preset="plain", smoothing={"cooccurrence": 0.2})
+    assert alone.source is None and alone.reads == ("dataset",) and not alone.plain
+    assert alone.overrides() == {"smoothing.cooccurrence": 0.2}
+    assert alone.configuration()["smoothing"] == {"item": 0.0, "user": 0.0, "interest": 0.0, "cooccurrence": 0.2}
+    assert HeadSettings(preset="text", smoothing={"cooccurrence": 0.2}).source == "item_vectors"
+    assert HeadSettings(preset="text").configuration() == {
+        "item_init": "text_residual",
+        "smoothing": {"item": 0.4, "user": 0.2, "interest": 0.0},
+        "alignment": None,
+        "control": "llm",
+    }
+
+
 def test_modern_without_its_interests_is_text():
     text = HeadSettings(preset="text")
     for control in ("llm", "shuffled", "random", "cluster", "titles"):
@@ -212,7 +228,10 @@ def test_a_control_needs_interests_to_replace():
         ("dataset.bad_rows=reject", "dataset.bad_rows: .*; renamed in 0.4: use cleaning.bad_rows"),
         ("dataset.min_events=5", "dataset.min_events: .*; renamed in 0.4: use cleaning.min_events"),
         ("train.context=1", "train.context: .*; renamed in 0.2: use train.window_overlap"),
-        ("heads.smoothing.items=1", r"heads.smoothing.items: .*; use one of \['interest', 'item', 'user'\]"),
+        (
+            "heads.smoothing.items=1",
+            r"heads.smoothing.items: .*; use one of \['cooccurrence', 'interest', 'item', 'user'\]",
+        ),
     ],
 )
 def test_an_old_name_says_what_to_write(override, hint):

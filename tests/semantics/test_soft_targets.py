@@ -15,7 +15,14 @@ from eimf.data.histories import Histories
 from eimf.losses.soft_labels import SoftLabels
 from eimf.losses.softmax import MatmulOptions, soft_cross_entropy
 from eimf.semantics.build import SideInformation, build_side_information
-from eimf.semantics.soft_targets import FREQUENCY_DECAY, InterestNeighbors, Neighbors, neighbors_of
+from eimf.semantics.soft_targets import (
+    FREQUENCY_DECAY,
+    NEIGHBORS,
+    TEMPERATURE,
+    InterestNeighbors,
+    Neighbors,
+    neighbors_of,
+)
 from eimf.semantics.supervision import Supervision, nearest_interests
 from tests.meaning import planted_meaning
 
@@ -81,6 +88,32 @@ def test_the_mass_of_a_user_goes_to_the_items_nearest_to_its_mean_text():
         assert labels.rows[row].tolist() == wanted.indices.tolist()
         mass = 0.2 / (1 + FREQUENCY_DECAY * len(training))
         torch.testing.assert_close(labels.shares[row], mass * (wanted.values / 0.1).softmax(dim=0))
+
+
+def test_the_mass_of_cooccurrence_goes_to_items_of_the_same_users_and_needs_no_text():
+    # Training events of four users; the last two of each are held out, and item 6 is nowhere else.
+    users = [[1, 2, 3, 5, 6], [2, 1, 5, 6], [1, 3, 3, 6, 6], [4, 6, 6]]
+    histories = Histories(
+        np.concatenate(users), np.cumsum([0, *map(len, users)]), np.array([len(user) - 2 for user in users]), 6
+    )
+    settings = HeadSettings(preset="plain", smoothing={"cooccurrence": 0.3})
+    backbone = build_backbone(ModelSettings(width=8), 6, 7)
+    side = build_side_information(backbone, None, histories, settings, 7).to(torch.device("cpu"))
+    rows = torch.arange(6)
+    labels = side.soft_labels(rows, rows, rows)
+    had = [set(user[:-2]) for user in users]
+    for row in range(6):
+        n = {item: sum(item in one for one in had) for item in range(1, 7)}
+        both = {item: sum({item, row + 1} <= one for one in had) for item in range(1, 7) if item != row + 1}
+        similar = {item: count / np.sqrt((n[item] + 5) * (n[row + 1] + 5)) for item, count in both.items() if count}
+        parts = {item: np.exp(value / TEMPERATURE) for item, value in similar.items()}
+        itself = NEIGHBORS - len(parts)  # exp(0) for each neighbor that it lacks
+        events = sum(user[:-2].count(row + 1) for user in users)
+        mass = torch.zeros(6).index_add_(0, labels.rows[row], labels.shares[row])
+        wanted = [parts.get(item, itself if item == row + 1 else 0) for item in range(1, 7)]
+        scale = 0.3 / (1 + events / 20) / (itself + sum(parts.values()))
+        torch.testing.assert_close(mass, torch.tensor([scale * value for value in wanted]).float())
+    assert (labels.rows[0] == 1).any() and (labels.rows[5] == 5).all()
 
 
 def test_the_mass_decays_with_the_training_events_of_the_item_or_user():

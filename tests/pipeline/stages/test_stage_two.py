@@ -86,6 +86,15 @@ def test_weights_of_zero_are_the_plain_backbone_which_needs_no_artifact(store, w
     )
 
 
+def test_cooccurrence_needs_the_dataset_alone(store, world_folder):
+    result = run_train(planted.recipe(world_folder, *PLAIN, "heads.smoothing.cooccurrence=0.2"), store)
+    assert set(result.checkpoint.manifest.parents) == {"dataset"}
+    assert result.label == "sasrec plain smoothing.cooccurrence=0.2"
+    assert curve(result)[-1]["soft"] > 0
+    plain = run_train(planted.recipe(world_folder, *PLAIN), store)
+    assert "cooccurrence" not in str(plain.checkpoint.manifest.configuration)
+
+
 def test_a_backbone_of_another_revision_is_trained_again(store, world_folder, monkeypatch):
     recipe = planted.recipe(world_folder, *PLAIN)
     before = run_train(recipe, store)
