@@ -198,12 +198,12 @@ def test_how_texts_are_compared_is_in_the_key_only_if_a_training_reads_it():
     ]
     keys = [heads("preset=text", *change).configuration() for change in changes]
     assert all(key != usual and not any(key == other for other in keys[:n]) for n, key in enumerate(keys))
-    for unread in (
+    for not_read in (
         ("preset=plain", "texts.compare=whitened", 'texts.use=["lexical"]'),
         ("preset=init", "texts.compare=whitened"),  # compares nothing
         ("preset=paper", "texts.compare=whitened", 'texts.use=["lexical"]'),  # aligns raw texts
     ):
-        assert heads(*unread).configuration() == heads(unread[0]).configuration()
+        assert heads(*not_read).configuration() == heads(not_read[0]).configuration()
     assert heads("preset=paper", "texts.compare=whitened", "texts.align=true").configuration()["texts"]["align"]
     assert heads("preset=text", 'texts.use=["encoder", "lexical"]').overrides() == {"texts.use": "encoder+lexical"}
     with pytest.raises(SettingError, match=r"heads\.texts.*names one twice"):
