@@ -202,6 +202,30 @@ def test_cooccurrence_reads_no_text_and_at_zero_no_key_knows_it():
     }
 
 
+def test_how_texts_are_compared_is_in_the_key_only_if_a_training_reads_it():
+    usual = heads("preset=text").configuration()
+    assert "texts" not in usual and "texts" not in heads("preset=modern").configuration()
+    assert heads("preset=text", "texts.components=7", "texts.align=true").configuration() == usual
+    changes = [
+        ("texts.compare=centered",),
+        ("texts.compare=whitened",),
+        ("texts.compare=whitened", "texts.components=7"),
+        ('texts.use=["encoder", "lexical"]',),
+    ]
+    keys = [heads("preset=text", *change).configuration() for change in changes]
+    assert all(key != usual and not any(key == other for other in keys[:n]) for n, key in enumerate(keys))
+    for not_read in (
+        ("preset=plain", "texts.compare=whitened", 'texts.use=["lexical"]'),
+        ("preset=init", "texts.compare=whitened"),  # compares nothing
+        ("preset=paper", "texts.compare=whitened", 'texts.use=["lexical"]'),  # aligns raw texts
+    ):
+        assert heads(*not_read).configuration() == heads(not_read[0]).configuration()
+    assert heads("preset=paper", "texts.compare=whitened", "texts.align=true").configuration()["texts"]["align"]
+    assert heads("preset=text", 'texts.use=["encoder", "lexical"]').overrides() == {"texts.use": "encoder+lexical"}
+    with pytest.raises(SettingError, match=r"heads\.texts.*names one twice"):
+        heads('texts.use=["lexical", "lexical"]')
+
+
 def test_modern_without_its_interests_is_text():
     text = HeadSettings(preset="text")
     for control in ("llm", "shuffled", "random", "cluster", "titles"):

@@ -29,15 +29,15 @@ from eimf.store.artifact import Store
 from eimf.vectors import normalize
 from pipeline.stages.load import histories_of
 
-_SCORES, _BLOCK, _SEED, _PENALTY = 30_000_000, 64, 2026, 1e-6
+_BLOCK, _SEED, _PENALTY = 64, 2026, 1e-6
 
 
 class Cases:
     """Some validation events: `history` rows and `case` of each event before them, `last` row and `target` row."""
 
-    def __init__(self, histories: Histories) -> None:
+    def __init__(self, histories: Histories, most: int) -> None:
         cases, rng = histories.cases[schema.VALID], np.random.default_rng(_SEED)
-        count = min(len(cases.user_idx), _SCORES // histories.num_items)
+        count = min(len(cases.user_idx), most)
         chosen = np.sort(rng.permutation(len(cases.user_idx))[:count])
         self.user_idx, end = cases.user_idx[chosen], cases.history_end[chosen]
         self.target = cases.item_idx[cases.offsets[chosen]] - 1
@@ -138,25 +138,26 @@ def spaces_of(encoder: np.ndarray, texts: list[str]) -> dict[str, list[np.ndarra
     return {**spaces, "both, whitened together": [principal(joint, 128, -0.5)]}
 
 
-def measure(store: Store) -> None:
-    """Print a line for each space."""
+def measure(store: Store, most: int, names: list[str] | None) -> None:
+    """Print a line for each space, or for those of these names, the first of which the others are compared with."""
     artifacts = {kind: store.get(kind, key) for kind, key in store.listing() if kind in ("dataset", "item_vectors")}
     histories = histories_of(artifacts)
     texts = artifacts["dataset"].table("items")[schema.TEXT].to_pylist()
     encoder = np.array(schema.vectors_of(artifacts["item_vectors"].table("vectors")))
-    cases = Cases(histories)
+    cases = Cases(histories, most)
     behavior = of_behavior(cases, histories)
     base_nats, base_ndcg = judged(cases, behavior)
     print(f"{store.root}: {len(cases.target):,} users; popularity and co-occurrence: {base_ndcg.mean():.4f}")
     raw: tuple[np.ndarray, np.ndarray] | None = None
-    for name, vectors in spaces_of(encoder, texts).items():
-        sources = [scores for part in vectors for scores in of_texts(cases, torch.from_numpy(part))]
+    spaces = spaces_of(encoder, texts)
+    for name in names or spaces:
+        sources = [scores for part in spaces[name] for scores in of_texts(cases, torch.from_numpy(part))]
         nats, ndcg = judged(cases, behavior + sources)
         raw = raw or (nats, ndcg)
         gain, _, chance = paired_difference(torch.from_numpy(raw[0]), torch.from_numpy(nats))
         rank_gain, _, rank_chance = paired_difference(torch.from_numpy(raw[1]), torch.from_numpy(ndcg))
         print(
-            f"{name:<42} nats {(nats - base_nats).mean():+.4f}, beside raw {gain:+.4f} (p {chance:.1g}); "
+            f"{name:<42} nats {(nats - base_nats).mean():+.4f}, than the first {gain:+.4f} (p {chance:.1g}); "
             f"NDCG@10 {ndcg.mean():.4f}, {rank_gain:+.4f} (p {rank_chance:.1g})",
             flush=True,
         )
@@ -165,5 +166,8 @@ def measure(store: Store) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stores", nargs="+", type=Path)
-    for folder in parser.parse_args().stores:
-        measure(Store(folder))
+    parser.add_argument("--users", type=int, default=5000, help="most users of a dataset")
+    parser.add_argument("--spaces", nargs="+", help="names of the spaces to judge; by default all")
+    arguments = parser.parse_args()
+    for folder in arguments.stores:
+        measure(Store(folder), arguments.users, arguments.spaces)

@@ -33,6 +33,7 @@ def trainer(
     semantic: float = 0.0,
     *,
     preset: str = "plain",
+    texts: dict[str, object] | None = None,
     dropout: float = 0.3,
     compiled: bool = False,
     **changes,
@@ -40,7 +41,7 @@ def trainer(
     model = MODEL.model_copy(update={"dropout": dropout})
     backbone, semantics = build_backbone(model, data.num_items, 7), None
     given = {"alignment": {"items": align, "users": align, "semantic": semantic}} if align or semantic else {}
-    settings = HeadSettings(preset=preset, **given)
+    settings = HeadSettings(preset=preset, **given, **(texts or {}))
     if not settings.plain:
         supervision = read_supervision(*tables(data), data)
         semantics = build_side_information(backbone, supervision, data, settings, 7)
@@ -71,6 +72,17 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(data, weight):
     torch.manual_seed(99)  # whatever the outer random state is
     second.load({name: value.clone() for name, value in first.state().items()})
     assert half + run(second, range(2, 4)) == curve
+    assert same(whole, second)
+
+
+@pytest.mark.parametrize("item_init", ["text_residual", "text_adaptor", "text_adaptor_residual"])
+def test_a_training_on_whitened_texts_resumes_bit_for_bit(data, item_init):
+    texts = {"item_init": item_init, "texts": {"compare": "whitened", "components": 5}}
+    whole, first, second = (trainer(data, preset="text", texts=texts) for _ in range(3))
+    curve = run(whole, range(2))
+    half = run(first, range(1))
+    second.load({name: value.clone() for name, value in first.state().items()})
+    assert half + run(second, range(1, 2)) == curve and curve[1]["loss"] < curve[0]["loss"]
     assert same(whole, second)
 
 

@@ -150,6 +150,24 @@ def test_a_training_with_texts_alone_does_not_depend_on_the_prompt(store, world_
     assert len({result.checkpoint.key for result in modern}) == 2
 
 
+def test_lexical_vectors_enter_a_training_that_asks_for_them_and_no_other(store, world_folder):
+    usual = run_train(planted.recipe(world_folder, "heads.preset=text"), store)
+    asks = ("heads.preset=text", 'heads.texts.use=["encoder", "lexical"]', "heads.texts.compare=centered")
+    with pytest.raises(SettingError, match=r"heads\.texts\.use: lexical, .* set encoder\.lexical=128 and run"):
+        run_train(planted.recipe(world_folder, *asks), store)
+    esim = run_esim(planted.recipe(world_folder, "encoder.lexical=16"), store)
+    items = esim["item_vectors"].table("vectors")
+    plain = store.get("item_vectors", usual.checkpoint.parent("item_vectors")).table("vectors")
+    assert items.drop_columns(["lexical"]).equals(plain) and esim["item_vectors"].key != usual.checkpoint.parent(
+        "item_vectors"
+    )
+    asking = run_train(planted.recipe(world_folder, "encoder.lexical=16", *asks), store)
+    assert asking.checkpoint.parent("item_vectors") == esim["item_vectors"].key
+    # Titles name the group, and the next item is of one of the user's two groups.
+    assert asking.metrics.manifest.summary["ndcg@10"] > 0.3
+    assert run_train(planted.recipe(world_folder, "heads.preset=text"), store).metrics.key == usual.metrics.key
+
+
 def test_texts_are_found_by_the_key_of_an_esim_artifact_too(store, world_folder):
     esim = run_esim(planted.recipe(world_folder), store)["esim"]
     recipe = planted.recipe(world_folder, "heads.preset=text")
