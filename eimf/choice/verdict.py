@@ -3,7 +3,7 @@
 Shapes: C cases.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from eimf.choice.design import Judged
@@ -17,8 +17,8 @@ Verdict = Literal["adds", "adds nothing", "not shown"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a source adds to all others: in nats a person and in NDCG@10; what its shuffled control adds, and what the
-    source has over that (None without a control)."""
+    """What a source adds to all others: in nats a person and in NDCG@10; what the best of its controls adds, and what
+    the source has over that (None without a control)."""
 
     nats: Difference
     ndcg: Difference
@@ -39,10 +39,15 @@ class Comparison:
 
 
 def compare(without: Judged, with_source: Judged, with_control: Judged | None = None) -> Comparison:
-    """From how well the same choices are predicted without the source, with it, and with its control."""
+    """From how well the same choices are predicted without the source, with it, and with its best control."""
     return Comparison(
-        nats=paired_difference(without.nats, with_source.nats),
+        nats=nats_between(without, with_source),
         ndcg=paired_difference(without.ndcg, with_source.ndcg),
-        control=None if with_control is None else paired_difference(without.nats, with_control.nats),
-        over_control=None if with_control is None else paired_difference(with_control.nats, with_source.nats),
+        control=None if with_control is None else nats_between(without, with_control),
+        over_control=None if with_control is None else nats_between(with_control, with_source),
     )
+
+
+def nats_between(before: Judged, after: Judged) -> Difference:
+    """What `after` has over `before` in nats. A share of a log-probability means nothing, so there is no baseline."""
+    return replace(paired_difference(before.nats, after.nats), base=0.0)

@@ -44,6 +44,7 @@ def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging:
     from eimf.choice import known
     from eimf.choice.cases import read_choices
     from eimf.choice.check import MAX_SCORES, check_sources
+    from eimf.choice.verdict import compare
     from pipeline.serving import load_backbone
     from pipeline.stages.load import histories_of, supervision_of
 
@@ -61,7 +62,8 @@ def _build_signal_check(runtime: RuntimeSettings, artifacts: Artifacts, staging:
     asked = known.interest_sources(supervision, histories, choices)
     checked = check_sources(base.sources, asked.sources, {**base.controls, **asked.controls}, choices)
     staging.write_table("gains", gains_table(checked, choices, histories))
-    comparison = checked[known.INTERESTS].comparison()
+    of_interests = checked[known.INTERESTS]
+    comparison = compare(of_interests.without, of_interests.with_source, of_interests.best_control)
     return {
         "cases": len(choices),
         "interests": comparison.verdict(),
@@ -79,17 +81,17 @@ def gains_table(checked: "dict[str, CheckedSource]", choices: "Choices", histori
     frequency = histories.frequency()[choices.chosen]
     parts = []
     for name, source in checked.items():
-        control = None if source.control is None else source.control.nats
-        columns = [
-            pa.array([name] * len(choices)),
-            choices.user_idx.astype(np.int32),
-            source.without.nats,
-            source.with_source.nats,
-            pa.nulls(len(choices), pa.float64()) if control is None else control,
-            source.without.rank.astype(np.int32),
-            source.with_source.rank.astype(np.int32),
-            frequency.astype(np.int64),
-            choices.history_end.astype(np.int32),
-        ]
-        parts.append(pa.table(columns, schema=schema.SOURCE_GAINS))
+        for control, judged in ((None, source.with_source), *source.controls.items()):
+            columns = [
+                pa.array([name] * len(choices)),
+                pa.array([control] * len(choices), pa.string()),
+                choices.user_idx.astype(np.int32),
+                source.without.nats,
+                judged.nats,
+                source.without.rank.astype(np.int32),
+                judged.rank.astype(np.int32),
+                frequency.astype(np.int64),
+                choices.history_end.astype(np.int32),
+            ]
+            parts.append(pa.table(columns, schema=schema.SOURCE_GAINS))
     return pa.concat_tables(parts)
