@@ -7,6 +7,8 @@ a matrix of inner products, and none of the coordinates are spent on a diagonal 
 Shapes: N items, R coordinates.
 """
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -20,12 +22,10 @@ def factorize(similarity: Cooccurrence, rank: int, seed: int = 2026) -> np.ndarr
     """Vectors U [N, R] float32, the most important coordinate first; fewer columns if there are fewer items."""
     num_items = similarity.num_items
     rank = min(rank, num_items)
-    matrix = torch.sparse_csr_tensor(
-        torch.from_numpy(similarity.offsets),
-        torch.from_numpy(similarity.neighbor_row.astype(np.int64)),
-        torch.from_numpy(similarity.similarity),
-        (num_items, num_items),
-    )
+    parts = (similarity.offsets, similarity.neighbor_row.astype(np.int64), similarity.similarity)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the format a beta
+        matrix = torch.sparse_csr_tensor(*map(torch.from_numpy, parts), (num_items, num_items))
     diagonal = torch.from_numpy(similarity.users / (similarity.users + SMOOTHING)).float().unsqueeze(1)
     generator = torch.Generator().manual_seed(seed)
     basis = torch.randn(num_items, min(rank + _MORE, num_items), generator=generator)

@@ -9,8 +9,9 @@ from typing import Literal
 from eimf.choice.design import Judged
 from eimf.statistics import LEVEL, Difference, paired_difference
 
-RELEVANT = 0.02
-"""A gain in NDCG@10 below this part of it is nothing, whatever its p."""
+RELEVANT_NDCG, RELEVANT_NATS = 0.02, 0.01
+"""A smaller gain is nothing, whatever its p: of NDCG@10 as a share of it; in nats, which is 1 % of the probability of
+the item that was chosen."""
 
 Verdict = Literal["adds", "adds nothing", "not shown"]
 
@@ -31,11 +32,14 @@ class Comparison:
         return all(gain is None or (gain.value > 0 and gain.p < level) for gain in (self.nats, self.over_control))
 
     def verdict(self, level: float = LEVEL) -> Verdict:
-        """`adds`: as above. `adds nothing`: not so, and with 95 % confidence less than RELEVANT of NDCG@10. `not
-        shown`: there are too few people to say either."""
+        """`adds`: as above. `adds nothing`: not so, and with 95 % confidence less than a relevant gain in NDCG@10, or
+        in nats, or in nats over the control. `not shown`: there are too few people to say either."""
         if self.adds(level):
             return "adds"
-        return "adds nothing" if self.ndcg.interval()[1] < RELEVANT * self.ndcg.base else "not shown"
+        gains = [gain for gain in (self.nats, self.over_control) if gain is not None]
+        is_small = any(gain.interval()[1] < RELEVANT_NATS for gain in gains)
+        is_small |= self.ndcg.interval()[1] < RELEVANT_NDCG * self.ndcg.base
+        return "adds nothing" if is_small else "not shown"
 
 
 def compare(without: Judged, with_source: Judged, with_control: Judged | None = None) -> Comparison:
