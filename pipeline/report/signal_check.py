@@ -18,8 +18,8 @@ _NOTE = (
     "What each source adds to all that are known without it: validation items among all items, by weights fitted on",
     "the other half of the users. nats: of log-probability a user. over control: more than the best of its controls,",
     "which have its form without its meaning. adds: more than nothing and than every control, in nats, p below .05.",
-    "adds nothing: not so, and less than 2 % of NDCG@10 or than .01 nats, with 95 % confidence. not shown: too few
-    users.", )
+    "adds nothing: not so, and less than 2 % of NDCG@10 or than .01 nats, with 95 % confidence. not shown: neither.",
+)
 
 
 def signal_check_table(check: Artifact) -> Table:
