@@ -29,7 +29,7 @@ from eimf.data.histories import Histories
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
 from eimf.semantics.people import people_of
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_space import compared_items, in_encoder_space
+from eimf.semantics.text_space import compared_items, compared_vectors, in_encoder_space
 
 POPULARITY, LIFECYCLE, COOCCURRENCE, TEXT, INTERESTS, MODEL = (
     "popularity",
@@ -92,6 +92,15 @@ def text_source(
     """Cosines of the items' texts, as `texts` says; with an `order` [N] the control."""
     vectors = compared_items(supervision, texts).numpy()
     return pair_source(name, vectors, vectors, choices, order)
+
+
+def vector_source(name: str, vectors: np.ndarray, choices: Choices) -> tuple[PairSource, PairSource]:
+    """Whitened cosines of any `vectors` [N, S] of the items, and their shuffled control. An item whose vector is 0 has
+    nothing to say."""
+    placed = compared_vectors(torch.from_numpy(vectors), ComparisonSettings(compare="whitened")).numpy()
+    order = item_order(len(vectors), SEED)
+    shuffled = pair_source(f"{name}, shuffled", placed, placed, choices, order)
+    return pair_source(name, placed, placed, choices), shuffled
 
 
 def interest_sources(supervision: Supervision, histories: Histories, choices: Choices) -> Sources:
