@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from eimf.semantics.supervision import Supervision
 
 
+_MAX_SCORES = 1 << 25
+"""Scores of all items for all cases: half of what the signal check takes, since a training waits for this stage."""
+
+
 def calibration_stage(settings: CalibrateSettings, trained: dict[str, Any], runtime: RuntimeSettings) -> Stage:
     """Stage 11a, of the checkpoint with the configuration `trained`, which is repeated in its own: who reads the model
     needs no other artifact."""
@@ -33,7 +37,6 @@ def _build_calibration(
 
     from eimf.choice.calibrate import calibrate, calibrated_model
     from eimf.choice.cases import read_choices
-    from eimf.choice.check import MAX_SCORES
     from eimf.choice.design import Design
     from eimf.choice.known import model_source
     from pipeline.serving import load_backbone
@@ -42,7 +45,11 @@ def _build_calibration(
     histories = histories_of(artifacts)
     trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
     choices = read_choices(
-        histories, schema.VALID, max_length=trained.model.max_length, keep_seen=trained.keep_seen, max_scores=MAX_SCORES
+        histories,
+        schema.VALID,
+        max_length=trained.model.max_length,
+        keep_seen=trained.keep_seen,
+        max_scores=_MAX_SCORES,
     )
     model = model_source(backbone.to(device), choices)
     sources = _sources(settings, supervision_of(artifacts, histories), histories, choices)
