@@ -78,7 +78,7 @@ def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[s
     from eimf.backbones.build import check_backbone
 
     check_backbone(recipe.model)
-    dataset = _find_dataset(recipe, store, build=_source(recipe) is None)
+    dataset = _find_dataset(recipe, store, build=source_of(recipe) is None)
     artifacts = _stage_two_artifacts(dataset, recipe, store, esim_key)
     if recipe.heads.requires_gain_test:
         run_signal_check(store, artifacts, recipe.runtime)
@@ -126,7 +126,7 @@ def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = Non
 def _stage_two_artifacts(
     dataset: Artifact | None, recipe: Recipe, store: Store, esim_key: str | None
 ) -> dict[str, Artifact]:
-    dataset, source = dataset or _missing(recipe, store, "dataset"), _source(recipe)
+    dataset, source = dataset or _missing(recipe, store, "dataset"), source_of(recipe)
     if source is not None:
         require_texts(dataset, _asker(recipe))
     given = _given_esim(esim_key, dataset, store) if esim_key else None
@@ -138,7 +138,7 @@ def _stage_two_artifacts(
     return _of_source(source, {"dataset": dataset, source: artifact}, store)
 
 
-def _source(recipe: Recipe) -> SourceKind | None:
+def source_of(recipe: Recipe) -> SourceKind | None:
     """Kind of the artifact that training and calibration read in addition to the dataset."""
     return _more(recipe.heads.source, recipe.calibrate.source)
 
@@ -172,7 +172,7 @@ def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artif
     except DataError as error:  # a training node
         return read_lock(store, settings_behind(recipe, "dataset")) or _no_data(recipe, store, error)
     dataset = find(stage, store, {})
-    if dataset is None and _source(recipe) is not None:
+    if dataset is None and source_of(recipe) is not None:
         require_item_table(recipe, _asker(recipe))
     if dataset is None and build:
         dataset, _ = find_or_build(stage, store, {})

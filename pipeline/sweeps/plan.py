@@ -19,7 +19,7 @@ from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
 from pipeline.stages.lockfile import settings_behind
-from pipeline.stages.resolve import prepare, resolve_against, stage_two_artifacts
+from pipeline.stages.resolve import prepare, resolve_against, source_of, stage_two_artifacts
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
@@ -132,7 +132,7 @@ def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Rec
 
 def _group(recipe: Recipe) -> str:
     """A text that is the same for recipes that train on the same artifacts."""
-    source = recipe.heads.source
+    source = source_of(recipe)
     behind = settings_behind(recipe, source or "dataset")
     return json.dumps([source, behind.name, behind.settings, str(behind.folder)])
 

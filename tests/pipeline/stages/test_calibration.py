@@ -13,6 +13,7 @@ from pipeline.serving import load_backbone
 from pipeline.stages.resolve import resolve
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import find_trained, run_evaluate, run_train
+from pipeline.sweeps.plan import read_plan, trials_of
 from tests import world as planted
 
 PLAIN = "heads.preset=plain"
@@ -107,3 +108,20 @@ def test_the_manifest_repeats_what_was_trained(store, world_folder):
     result = run_train(planted.recipe(world_folder, PLAIN, ITEMS), store)
     trained = result.served.manifest.configuration["trained"]
     assert trained == result.checkpoint.manifest.configuration
+
+
+def test_a_plan_may_calibrate_some_of_its_variants(store, world_folder, tmp_path):
+    for name in ("interactions", "items"):
+        shutil.copy(world_folder / f"{name}.parquet", tmp_path)
+    run_esim(planted.recipe(tmp_path), store)
+    (tmp_path / "recipe.toml").write_text(
+        f'[dataset]\nname = "{tmp_path.name}"\ninteractions = "interactions.parquet"\nitems = "items.parquet"\n'
+    )
+    plan = tmp_path / "plan.toml"
+    fakes = [setting for setting in planted.FAKES if not setting.startswith(("model.backbone", "train.seed"))]
+    plan.write_text(
+        f'recipes = ["recipe.toml"]\nbackbones = ["sasrec"]\nseeds = [77]\nsettings = {fakes}\n[variants]\n'
+        f"plain = ['{PLAIN}']\ncalibrated = ['{PLAIN}', '{EVERY}']\n"
+    )
+    plain, calibrated = trials_of(read_plan(plan), tmp_path, store)
+    assert plain.key != calibrated.key
