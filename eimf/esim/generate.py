@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -73,16 +73,30 @@ class Question:
     offered: Mapping[str, Sequence[int]] | None = None
 
 
+class ParsedReply(Protocol):
+    """What was read in a reply: `reason` says why there is nothing of use, and is None otherwise; `whole` is False if
+    the reply breaks off."""
+
+    @property
+    def reason(self) -> str | None: ...
+
+    @property
+    def whole(self) -> bool: ...
+
+
+P = TypeVar("P", bound=ParsedReply)
+
+
 @dataclass(frozen=True)
-class Attempt:
+class Attempt(Generic[P]):
     """One attempt at a request: its row in the reply store (`schema.REPLIES`), and its reply, parsed."""
 
     row: Row
-    parsed: Parsed
+    parsed: P
 
     @property
     def is_valid(self) -> bool:
-        """True if the reply holds an interest."""
+        """True if the reply holds what was asked for."""
         return self.parsed.reason is None
 
     @property
@@ -95,22 +109,22 @@ class Attempt:
 
     @property
     def reason(self) -> str | None:
-        """Why the reply holds no interest; None if it holds one."""
+        """Why the reply holds nothing of use; None if it does."""
         cut = not self.is_valid and self.row[schema.FINISH_REASON] == "length"
         return f"cut by llm.max_tokens ({self.parsed.reason})" if cut else self.parsed.reason
 
 
-class Replies:
+class Replies(Generic[P]):
     """The last attempt at each request of a run. Each reply is parsed once."""
 
     def __init__(
-        self, known: pa.Table, questions: Mapping[str, Question], parse: Callable[[str, Question], Parsed], retries: int
+        self, known: pa.Table, questions: Mapping[str, Question], parse: Callable[[str, Question], P], retries: int
     ) -> None:
         """`questions` are those of this run, by request key; `parse(reply, question)` reads a reply. Of `known` rows
         (`schema.REPLIES`) those of other requests do not count, nor do attempts beyond `retries`, which a run with more
         retries sent."""
         self._questions, self._parse, self._retries = questions, parse, retries
-        self._last: dict[str, Attempt] = {}
+        self._last: dict[str, Attempt[P]] = {}
         for row in known.to_pylist():
             if row[schema.REQUEST_KEY] in questions and row[schema.ATTEMPT] <= retries:
                 self.add(row)
@@ -122,7 +136,7 @@ class Replies:
         if last is None or row[schema.ATTEMPT] > last.row[schema.ATTEMPT]:
             self._last[key] = Attempt(row, self._parse(row[schema.REPLY], self._questions[key]))
 
-    def last(self, key: str) -> Attempt:
+    def last(self, key: str) -> Attempt[P]:
         """The last attempt at a request. Raises KeyError if there is none."""
         return self._last[key]
 
@@ -143,7 +157,7 @@ class Replies:
 def generate_missing(
     generator: Callable[[], Generator],
     questions: Mapping[str, Question],
-    replies: Replies,
+    replies: Replies[P],
     *,
     chunk_size: int,
     save: Callable[[list[Row]], None],
@@ -194,7 +208,7 @@ def request_seed(key: str, attempt: int) -> int:
     return (int(key[:8], 16) + attempt) % (1 << 31)
 
 
-def replies_table(requests: pa.Table, replies: Replies) -> pa.Table:
+def replies_table(requests: pa.Table, replies: Replies[P]) -> pa.Table:
     """`schema.PARSED_REPLIES`: the last attempt at each of the `requests`, malformed replies with their reason."""
     rows = []
     for request in requests.select([schema.REQUEST_KEY, schema.USER]).to_pylist():
@@ -203,7 +217,7 @@ def replies_table(requests: pa.Table, replies: Replies) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema.PARSED_REPLIES)
 
 
-def interests_table(requests: pa.Table, replies: Replies) -> pa.Table:
+def interests_table(requests: pa.Table, replies: Replies[Parsed]) -> pa.Table:
     """`schema.INTERESTS`: every interest in the last replies to the `requests`, numbered in their order."""
     rows: list[Row] = []
     for request in requests.select([schema.REQUEST_KEY, schema.USER, schema.HISTORY]).to_pylist():

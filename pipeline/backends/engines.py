@@ -92,6 +92,11 @@ class Engines:
             return self._recorded(identity)
         return identity
 
+    @property
+    def identity_for_schemas(self) -> dict[str, Any]:
+        """The same for requests of which each has a JSON schema of its own."""
+        return {**self.generator_identity, "schema": _OWN_SCHEMA}
+
     def _recorded(self, identity: dict[str, Any]) -> dict[str, Any]:
         """The identity with this machine's dtype, or with another one if the store has only replies for that."""
         for dtype in (identity["dtype"], *_DTYPES):

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from eimf import schema
 from eimf.config import LLMSettings
 from eimf.esim.prompt import Template
-from eimf.store import keys
 from eimf.store.artifact import Staging, Store
-from eimf.store.replies import ReplyStore
 from pipeline.backends.engines import Engines
-from pipeline.console import Waiting, info, progress
-from pipeline.stages.stage import Artifacts, Stage, Summary, this_process
+from pipeline.console import info
+from pipeline.stages.ask import ask
+from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,27 +37,15 @@ def _build_interests(
     artifacts: Artifacts,
     staging: Staging,
 ) -> Summary:
-    from eimf.esim.generate import Replies, generate_missing, interests_table, replies_table
+    from eimf.esim.generate import interests_table, replies_table
     from eimf.esim.summary import check_any, copied_evidence, counts
 
     requests = artifacts["requests"].table("requests")
     request_keys = requests[schema.REQUEST_KEY].to_pylist()
     questions = _questions(requests, settings, engines)
     parse = partial(_parse, template.example_phrases(), settings.max_interests)
-    generator = keys.digest(engines.generator_identity)
-    reply_store = ReplyStore(store.root, generator)
-    # Two runs never ask twice about a user that both of them need.
-    with store.lock(f"replies-{generator}", this_process(), Waiting("asks the same LLM")):
-        replies = Replies(reply_store.read(), questions, parse, settings.retries)
-        with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
-            num_sent = generate_missing(
-                engines.generator,
-                questions,
-                replies,
-                chunk_size=chunk_size,
-                save=reply_store.append,
-                on_progress=on_progress,
-            )
+    identity, retries = engines.generator_identity, settings.retries
+    replies, num_sent = ask(questions, parse, retries, engines, identity, store, chunk_size)
     parsed_replies, interests = replies_table(requests, replies), interests_table(requests, replies)
     check_any(parsed_replies)
     staging.write_table("replies", parsed_replies)

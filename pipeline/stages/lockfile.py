@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from eimf.errors import ArtifactError, SettingError
+from eimf.esim.picks import load_pick_template
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
@@ -26,8 +27,10 @@ _DATASET = ("dataset", "cleaning", "split", "text")
 _SECTIONS = {
     "dataset": _DATASET,
     "item_vectors": (*_DATASET, "encoder"),
-    "esim": (*_DATASET, "encoder", "cluster", "prompt", "llm"),
+    "esim": (*_DATASET, "encoder", "cluster", "prompt", "llm", "picks"),
 }
+_OPTIONAL = {"picks"}
+"""Sections that count only if they are enabled, so that older locks still hold."""
 _WITHOUT_EFFECT = {"dataset": {"name"}, "llm": {"max_prompt_tokens"}}
 """Settings that change no artifact."""
 STAGE_TWO_KINDS = tuple(_SECTIONS)
@@ -59,6 +62,7 @@ class _Lock(Signed):
 def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
     """The recipe's settings that lead to its artifact of this kind."""
     settings = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]), exclude=_WITHOUT_EFFECT)
+    settings = {name: part for name, part in settings.items() if name not in _OPTIONAL or part["enabled"]}
     if "llm" in settings and settings["llm"]["backend"] == "replay":
         settings["llm"]["backend"] = "vllm"
     if "prompt" in settings and settings["prompt"].pop("vocabulary") and recipe.prompt.is_closed(recipe.llm):
@@ -128,4 +132,8 @@ def _content_digests(behind: StageOneSettings) -> dict[str, str]:
             template = load_template(behind.settings["prompt"]["template"], behind.folder)
             closed = "vocabulary" in behind.settings["prompt"]
             digests["prompt.template"] = keys.digest(template.content(closed=closed))
+    if "picks" in behind.settings:
+        with suppress(SettingError):
+            picks = load_pick_template(behind.settings["picks"]["template"], behind.folder)
+            digests["picks.template"] = keys.digest(picks.model_dump(mode="json"))
     return {field: digest for field, digest in sorted(digests.items()) if digest is not None}

@@ -3,6 +3,7 @@
 from contextlib import closing
 
 from eimf.config import ModelSettings
+from eimf.esim.picks import load_pick_template
 from eimf.esim.prompt import load_template
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
@@ -14,10 +15,15 @@ from pipeline.stages.esim import esim_stage
 from pipeline.stages.interests import interests_stage
 from pipeline.stages.item_table import require_item_table, require_texts
 from pipeline.stages.lockfile import STAGE_TWO_KINDS, save_lock, settings_behind
+from pipeline.stages.picks import PickPrompt, picks_stage
 from pipeline.stages.requests import requests_stage
 from pipeline.stages.stage import Stage, find_or_build
 from pipeline.stages.texts import interest_vectors_stage, item_vectors_stage
 from pipeline.stages.users import clusters_stage, typical_users_stage, user_vectors_stage
+
+
+_ASKING = {"interests", "picks"}
+"""Kinds whose stages ask the LLM."""
 
 
 def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> dict[str, Artifact]:
@@ -38,7 +44,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
                 require_texts(artifacts["dataset"], "stage one")
             if stage.kind in STAGE_TWO_KINDS:
                 save_lock(store, settings_behind(recipe, stage.kind), artifacts[stage.kind])
-    requests = artifacts["interests"].summary_number("llm_requests") if "interests" in built else 0
+    requests = sum(artifacts[kind].summary_number("llm_requests") for kind in built & _ASKING)
     ready = f"esim {artifacts['esim'].short} is ready"
     info(f"{ready}: {len(built)} of {len(stages)} stages built, LLM requests: {requests}")
     return artifacts
@@ -56,9 +62,18 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
         typical_users_stage(recipe.cluster.min_typical_history),
         requests_stage(recipe.prompt, recipe.llm, template, engines),
         interests_stage(recipe.llm, template, engines, store, runtime.reply_chunk_size),
+        *_picks(recipe, engines, store),
         interest_vectors_stage(engines, runtime.encode_batch_size),
-        esim_stage(),
+        esim_stage(with_picks=recipe.picks.enabled),
     ]
+
+
+def _picks(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
+    """Stage 7a, if it is enabled."""
+    if not recipe.picks.enabled:
+        return []
+    asked = PickPrompt(recipe.picks, recipe.prompt, load_pick_template(recipe.picks.template, recipe.folder))
+    return [picks_stage(asked, recipe.llm.retries, engines, store, recipe.runtime.reply_chunk_size)]
 
 
 def engines_of(recipe: Recipe, store: Store, kind: type[Engines] = Engines) -> Engines:
