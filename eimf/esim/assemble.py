@@ -10,7 +10,7 @@ from eimf.errors import DataError
 
 
 def esim_users(clusters: pa.Table, requests: Sequence[pa.Table], num_train: np.ndarray) -> pa.Table:
-    """`schema.ESIM_USERS`: each user's cluster, and the last position of the user's history that was in a prompt, of any
+    """`schema.ESIM_USERS`: each user's cluster, and the last position of the user's history that was in a prompt of any
     of the `requests` (`schema.REQUESTS`).
 
     `num_train` [U] are the users' training events. Raises DataError if one without any is in a cluster, or if a prompt

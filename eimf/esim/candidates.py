@@ -36,8 +36,8 @@ class Candidates:
 def cluster_candidates(
     cooccurrence: Cooccurrence, histories: Histories, cluster: np.ndarray, typical: np.ndarray, usable: np.ndarray
 ) -> Iterator[Candidates]:
-    """For each user in `typical`, all candidates of the user's cluster, best first; equal ones by number. The user's own
-    training items are not among them, and only `usable` [N] items. `cluster` [U] is that of each user."""
+    """For each user in `typical`, all candidates of the user's cluster, best first; equal ones by number. They are
+    `usable` [N] items that the user does not have in training. `cluster` [U] is that of each user."""
     members = np.argsort(cluster, kind="stable")
     of_member = cluster[members]
     for user in typical:

@@ -146,8 +146,8 @@ def check_any(replies: pa.Table) -> None:
 def picks_table(
     requests: pa.Table, candidates: Mapping[int, Candidates], cluster: pa.ChunkedArray, replies: Replies[ParsedPicks]
 ) -> pa.Table:
-    """`schema.PICKS`, of `requests` (`schema.REQUESTS`) that showed `candidates`, by the user that was asked about, each
-    of a `cluster` [U]."""
+    """`schema.PICKS`, of `requests` (`schema.REQUESTS`) that showed `candidates`, by the user that was asked about;
+    `cluster` [U] is that of each user."""
     parts = [schema.PICKS.empty_table()]
     for key, user in zip(*(requests[name].to_pylist() for name in (schema.REQUEST_KEY, schema.USER)), strict=True):
         offered, picked = candidates[user], set(replies.last(key).parsed.numbers)

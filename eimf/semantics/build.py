@@ -13,8 +13,15 @@ from eimf.losses.soft_labels import SoftLabels
 from eimf.semantics.controls import apply_control
 from eimf.semantics.heads import EimfHeads
 from eimf.semantics.item_text import TEXT_COMPONENTS, add_text_residual, init_from_text, whiten
-from eimf.semantics.soft_targets import InterestNeighbors, Neighbors, frequency_decay, neighbors_of, neighbors_of_users
-from eimf.semantics.supervision import Supervision, nearest_interests
+from eimf.semantics.soft_targets import (
+    InterestNeighbors,
+    Neighbors,
+    frequency_decay,
+    neighbors_of,
+    neighbors_of_users,
+    picked_items,
+)
+from eimf.semantics.supervision import Supervision, clusters_with_picks, nearest_interests
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class SideInformation:
     item_neighbors: Neighbors | None = None
     user_neighbors: Neighbors | None = None
     interest_neighbors: InterestNeighbors | None = None
+    picked_items: InterestNeighbors | None = None
 
     def to(self, device: torch.device) -> "SideInformation":
         self.modules().to(device)
@@ -38,6 +46,7 @@ class SideInformation:
             "item_neighbors": self.item_neighbors,
             "user_neighbors": self.user_neighbors,
             "interest_neighbors": self.interest_neighbors,
+            "picked_items": self.picked_items,
         }
         return nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
 
@@ -60,6 +69,7 @@ class SideInformation:
             (smoothing.item, self.item_neighbors, item_row),
             (smoothing.user, self.user_neighbors, user),
             (smoothing.interest, self.interest_neighbors, event),
+            (smoothing.pick, self.picked_items, event),
         )
         labels = [(share, neighbors(index)) for share, neighbors, index in parts if neighbors is not None]
         return SoftLabels(
@@ -80,7 +90,7 @@ def build_side_information(
     stream of their own, so the backbone's initial weights do not depend on them. `device` (default: the CPU) is where
     nearest texts are searched."""
     table_width = backbone.item_table.embedding_dim
-    if settings.uses_interests:
+    if settings.uses_interests or settings.uses_picks:
         supervision = apply_control(supervision, settings.control, histories, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed + 1)
@@ -107,11 +117,11 @@ def _heads(supervision: Supervision, alignment: AlignmentSettings, table_width: 
 
 def _neighbors(
     supervision: Supervision, histories: Histories, smoothing: SmoothingSettings | None, device: torch.device | None
-) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None]:
-    """The neighbors of items, users and interests, as far as label smoothing needs them."""
-    item, user, interest = None, None, None
+) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None, InterestNeighbors | None]:
+    """The neighbors of items, users and interests, and the picks, as far as label smoothing needs them."""
+    item, user, interest, picked = None, None, None, None
     if smoothing is None:
-        return item, user, interest
+        return item, user, interest, picked
     texts = supervision.item_text_vectors
     item_decay = frequency_decay(histories.frequency())  # [N]
     if smoothing.item:
@@ -122,7 +132,10 @@ def _neighbors(
         neighbors = neighbors_of(supervision.interest_vectors.flatten(0, 1), texts, device=device)
         event_decay = _of_events(item_decay, histories)
         interest = InterestNeighbors(nearest_interests(supervision, histories), neighbors, event_decay)
-    return item, user, interest
+    if smoothing.pick and supervision.offered is not None:
+        cluster = clusters_with_picks(supervision, histories)
+        picked = InterestNeighbors(cluster, picked_items(supervision.offered), _of_events(item_decay, histories))
+    return item, user, interest, picked
 
 
 def _of_events(values: Tensor, histories: Histories) -> Tensor:

@@ -23,8 +23,8 @@ def ask(
     store: Store,
     chunk_size: int,
 ) -> "tuple[Replies[P], int]":
-    """The replies to `questions`, by request key, and how many requests were sent. `identity` is what determines a reply
-    in addition to its prompt, and `parse` reads one. `store` keeps the replies, `chunk_size` at a time."""
+    """The replies to `questions`, by request key, and how many requests were sent. `identity` is what determines a
+    reply in addition to its prompt; `parse` reads one. `store` keeps the replies, `chunk_size` at a time."""
     from eimf.esim.generate import Replies, generate_missing
 
     generator = keys.digest(identity)

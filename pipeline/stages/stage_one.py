@@ -21,7 +21,6 @@ from pipeline.stages.stage import Stage, find_or_build
 from pipeline.stages.texts import interest_vectors_stage, item_vectors_stage
 from pipeline.stages.users import clusters_stage, typical_users_stage, user_vectors_stage
 
-
 _ASKING = {"interests", "picks"}
 """Kinds whose stages ask the LLM."""
 
