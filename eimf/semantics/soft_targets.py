@@ -2,7 +2,7 @@
 
 Our decision. Plain label smoothing spreads the mass over all items; here it goes to the items whose texts are nearest
 to the target's (item), to the mean text of the user's items (user), or to an interest that the LLM inferred (interest):
-of the user's cluster, the one closest to the target. Or it goes to the items that the LLM picked for the cluster (pick).
+of the user's cluster, the one closest to the target. Or to the items that the LLM picked for the cluster (pick).
 Frequent items and users with long histories need less of it, so their mass decays with the number of training events.
 
 Shapes: P target positions, E events, R texts, N items, n neighbors, S text width.
@@ -69,7 +69,7 @@ class InterestNeighbors(nn.Module):
 
 
 def picked_items(offered: Offered) -> Neighbors:
-    """For each cluster, the items that the LLM picked, with equal shares. A cluster without any has meaningless ones."""
+    """For each cluster, the items that the LLM picked, with equal shares; of a cluster without any, some others."""
     most = int(offered.picked.sum(dim=1).max())
     place = offered.picked.int().argsort(dim=1, descending=True, stable=True)[:, :most]
     is_picked = offered.picked.gather(1, place)

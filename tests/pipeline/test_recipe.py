@@ -143,7 +143,7 @@ def heads(*overrides: str) -> HeadSettings:
 
 
 def test_label_smoothing_leaves_something_to_the_target():
-    with pytest.raises(SettingError, match=r"heads\.smoothing: item, user and interest add up to 1\.1 in --set; lower"):
+    with pytest.raises(SettingError, match=r"heads\.smoothing: its parts add up to 1\.1 in --set; lower"):
         heads("preset=plain", "smoothing.item=0.6", "smoothing.user=0.5")
 
 
