@@ -14,6 +14,7 @@ Shapes: V cases, N items, F scores of an item, C clusters, n candidates.
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from eimf import schema
 from eimf.data.cooccurrence import count_cooccurrence
 from eimf.data.histories import Histories
 from eimf.data.windows import flat_ranges
+from eimf.esim.candidates import cluster_candidates
 from eimf.export.cold_start_design import item_scores
 from eimf.export.logit import Block, Blocks, fit_logit, ranks
 from eimf.metrics import paired_difference
@@ -50,7 +52,7 @@ class Study:
         self.row = histories.item_idx[event] - 1
         last = histories.item_idx[histories.offsets[self.user] + length - 1] - 1
         similarity = self._cooccurrence(histories)
-        texts = normalize(whiten(torch.from_numpy(item_texts), TEXT_COMPONENTS).numpy())
+        texts = normalize(whiten(torch.tensor(item_texts), TEXT_COMPONENTS).numpy())
         share = np.zeros((len(self.user), self.num_items), np.float32)
         np.add.at(share, (self.case, self.row), 1 / length[self.case])
         items = np.broadcast_to(item_scores(histories).T, (len(self.user), 3, self.num_items))
@@ -116,34 +118,61 @@ def drawn(cluster: np.ndarray, picked: np.ndarray, key: np.ndarray) -> np.ndarra
     return place < np.bincount(cluster, picked)[cluster]
 
 
-def nearest_to_phrases(path: Path, esim: Artifact, store: Store, cache: Path, picks: int) -> np.ndarray:
-    """Whether a candidate is one of the `picks` nearest to a `next` phrase for its cluster's typical user."""
+@dataclass(frozen=True)
+class Picks:
+    """The cluster of each user; and each candidate's cluster, number, row and similarity, and whether it is picked."""
+
+    of_user: np.ndarray
+    cluster: np.ndarray
+    number: np.ndarray
+    row: np.ndarray
+    similarity: np.ndarray
+    picked: np.ndarray
+
+
+def picks_of_store(esim: Artifact) -> Picks:
+    table = esim.table("picks")
+    cluster, number, item, similarity = (table[name].to_numpy() for name in schema.PICKS.names[:4])
+    picked = table[schema.PICKED].to_numpy(zero_copy_only=False)
+    return Picks(esim.table("users")[schema.CLUSTER].to_numpy(), cluster, number, item - 1, similarity, picked)
+
+
+def picks_of_replies(path: Path, esim: Artifact, store: Store, cache: Path, settings: Mapping[str, int]) -> Picks:
+    """Each user belongs to the user of the file whose mean text is nearest. Candidates are those of stage 7a for these
+    clusters, and those are picked whose title is nearest to one of the `next` phrases."""
     dataset, items = store.parent(esim, "dataset"), store.parent(esim, "item_vectors")
-    users = {name: row for row, name in enumerate(dataset.table("users")[schema.USER_ID].to_pylist())}
+    histories, texts = histories_of({"dataset": dataset}), schema.vectors_of(items.table("vectors"))
+    row_of = {name: row for row, name in enumerate(dataset.table("users")[schema.USER_ID].to_pylist())}
     replies = [json.loads(line) for line in path.read_text().splitlines()]
+    typical = np.array([row_of[reply["user_id"]] for reply in replies])
+    users = schema.vectors_of(store.parent(store.parent(esim, "clusters"), "user_vectors").table("vectors"))
+    of_user = (users @ users[typical].T).argmax(axis=1)
+    of_user[typical] = np.arange(len(typical))
+    titles = schema.display_names(dataset.table("items", [schema.TITLE, schema.METADATA]))
+    usable = np.array([title is not None for title in titles])
+    ranked = cluster_candidates(count_cooccurrence(histories), histories, of_user, typical, usable)
+    offered = [
+        best.first(settings["candidates"]).shuffled(settings["seed"], number) for number, best in enumerate(ranked)
+    ]
+    sizes = [len(one.item_idx) for one in offered]
+    cluster, number = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(1, n + 1) for n in sizes])
+    row = np.concatenate([one.item_idx for one in offered]) - 1
     phrases = [phrase for reply in replies for phrase in reply["next"]]
-    vectors = encoded(phrases, dataset, items, cache)
-    cosines = vectors @ schema.vectors_of(items.table("vectors")).T
-    typical = store.parent(store.parent(esim, "picks"), "typical_users").table("typical_users").to_pydict()
-    cluster_of = dict(zip(typical[schema.USER], typical[schema.CLUSTER], strict=True))
-    table, best, start = esim.table("picks"), {}, 0
-    for reply in replies:
-        end = start + len(reply["next"])
-        best[cluster_of[users[reply["user_id"]]]] = cosines[start:end].max(axis=0)
-        start = end
-    cluster, row = table[schema.CLUSTER].to_numpy(), table[schema.ITEM].to_numpy() - 1
-    key = np.array([best[one][item] for one, item in zip(cluster, row, strict=True)])
-    return drawn(cluster, np.full(len(cluster), picks) / np.bincount(cluster)[cluster], key)
+    cosines = encoded(phrases, dataset, items, cache) @ texts.T
+    starts = np.cumsum([0, *(len(reply["next"]) for reply in replies)])[:-1]
+    nearest = np.maximum.reduceat(cosines, starts)[cluster, row]
+    picked = drawn(cluster, np.full(len(row), settings["picks"]) / np.bincount(cluster)[cluster], nearest)
+    return Picks(of_user, cluster, number, row, np.concatenate([one.similarity for one in offered]), picked)
 
 
-def describe(cluster: np.ndarray, number: np.ndarray, similarity: np.ndarray, picked: np.ndarray) -> None:
+def describe(found: Picks) -> None:
     """How the picks compare with chance."""
-    top = drawn(cluster, picked, similarity)
-    print(f"offered {len(cluster)}, picked {picked.sum()}, by chance {picked.mean():.1%}")
-    quarters = np.array_split(np.arange(1, number.max() + 1), 4)
-    shares = [picked[np.isin(number, part)].mean() for part in quarters]
+    top = drawn(found.cluster, found.picked, found.similarity)
+    print(f"offered {len(found.row)}, picked {found.picked.sum()}, by chance {found.picked.mean():.1%}")
+    quarters = np.array_split(np.arange(1, found.number.max() + 1), 4)
+    shares = [found.picked[np.isin(found.number, part)].mean() for part in quarters]
     print(f"picked by quarter of the list: {', '.join(f'{share:.1%}' for share in shares)}")
-    print(f"of the picks, {top[picked].mean():.1%} are among as many best by co-occurrence")
+    print(f"of the picks, {top[found.picked].mean():.1%} are among as many best by co-occurrence")
 
 
 def report(reference: Judged, rows: Mapping[str, Judged]) -> None:
@@ -164,19 +193,17 @@ def run(options: argparse.Namespace) -> None:
     store = Store(options.store)
     every = [store.get(kind, key) for kind, key in store.listing() if kind == "esim"]
     esim = max((one for one in every if "picks" in one.manifest.parents), key=lambda one: one.manifest.created)
-    table = esim.table("picks")
-    cluster, number, item, similarity = (table[name].to_numpy() for name in schema.PICKS.names[:4])
-    picked = table[schema.PICKED].to_numpy(zero_copy_only=False)
+    settings = store.parent(esim, "picks").manifest.configuration["picks"]
+    found = picks_of_store(esim)
     if options.replies:
-        count = store.parent(esim, "picks").manifest.configuration["picks"]["picks"]
-        picked = nearest_to_phrases(options.replies, esim, store, options.cache, count)
+        found = picks_of_replies(options.replies, esim, store, options.cache, settings)
+    cluster, row, similarity, picked = found.cluster, found.row, found.similarity, found.picked
     print(f"{options.source}, esim {esim.short}")
-    describe(cluster, number, similarity, picked)
+    describe(found)
     histories = histories_of({"dataset": store.parent(esim, "dataset")})
     vectors = schema.vectors_of(store.parent(esim, "item_vectors").table("vectors"))
-    of_user = esim.table("users")[schema.CLUSTER].to_numpy()
-    study, shape = Study(histories, vectors, of_user), (int(of_user.max()) + 1, histories.num_items)
-    rng, row = np.random.default_rng(0), item - 1
+    study, shape = Study(histories, vectors, found.of_user), (int(found.of_user.max()) + 1, histories.num_items)
+    rng = np.random.default_rng(0)
     keys = [rng.random(len(row)) for _ in range(DRAWS)]
     offered = table_of(cluster, row, shape)
     picks = table_of(cluster[picked], row[picked], shape)
