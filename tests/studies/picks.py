@@ -1,7 +1,8 @@
 """Closed-set next items: do the LLM's picks tell anything of the next event that the candidates do not tell?
 
     python -m tests.studies.picks --store artifacts
-    python -m tests.studies.picks --store artifacts --replies FILE.jsonl --source "frontier-size LLM"
+    python -m tests.studies.picks --store artifacts --numbers FILE.jsonl --source "frontier-size LLM"
+    python -m tests.studies.picks --store artifacts --replies FILE.jsonl --source "phrases of a frontier-size LLM"
 
 A conditional logit over the catalogue at every user's validation event: its weights are fitted on one half of the
 users and judged on the other, both ways. With --replies, the picks are those candidates of the store's artifact whose
@@ -14,7 +15,7 @@ Shapes: V cases, N items, F scores of an item, C clusters, n candidates.
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,14 @@ def picks_of_store(esim: Artifact) -> Picks:
     return Picks(esim.table("users")[schema.CLUSTER].to_numpy(), cluster, number, item - 1, similarity, picked)
 
 
+def with_numbers(found: Picks, path: Path) -> Picks:
+    """The same candidates with the numbers that another LLM picked, `{"cluster": 0, "picks": [3, 7]}` a line."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    pairs = {(line["cluster"], number) for line in lines for number in line["picks"]}
+    picked = [pair in pairs for pair in zip(found.cluster.tolist(), found.number.tolist(), strict=True)]
+    return replace(found, picked=np.array(picked))
+
+
 def picks_of_replies(path: Path, esim: Artifact, store: Store, cache: Path, settings: Mapping[str, int]) -> Picks:
     """Each user belongs to the user of the file whose mean text is nearest. Candidates are those of stage 7a for these
     clusters, and those are picked whose title is nearest to one of the `next` phrases."""
@@ -195,6 +204,8 @@ def run(options: argparse.Namespace) -> None:
     esim = max((one for one in every if "picks" in one.manifest.parents), key=lambda one: one.manifest.created)
     settings = store.parent(esim, "picks").manifest.configuration["picks"]
     found = picks_of_store(esim)
+    if options.numbers:
+        found = with_numbers(found, options.numbers)
     if options.replies:
         found = picks_of_replies(options.replies, esim, store, options.cache, settings)
     cluster, row, similarity, picked = found.cluster, found.row, found.similarity, found.picked
@@ -231,6 +242,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--replies", type=Path, help="another LLM's phrases instead of the picks")
+    parser.add_argument("--numbers", type=Path, help="another LLM's picks of the candidates that the store has")
     parser.add_argument("--source", default="the LLM of the store", help="whose picks, for the title")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/eimf/studies")
     run(parser.parse_args())
