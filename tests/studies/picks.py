@@ -14,7 +14,7 @@ Shapes: V cases, N items, F scores of an item, C clusters, n candidates.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,15 +36,18 @@ from pipeline.stages.load import histories_of
 from tests.studies.label_data import encoded
 
 CUTOFF, DRAWS, POWER = 10, 5, 1.96 + 0.84
+_ITEMS = (1, 0, 2)
+"""Columns of `item_scores`: popularity; recency and life cycle."""
 _BLOCK = 128
 Judged = tuple[np.ndarray, np.ndarray]
 """Log-likelihood and NDCG@10 of each case, [V] each."""
 
 
 class Study:
-    """The validation events, and the scores of all items before them: `base` [V, F, N]."""
+    """The validation events, and the scores of all items before them: `base` [V, F, N]. Of `item_scores` those of the
+    columns `items` count."""
 
-    def __init__(self, histories: Histories, item_texts: np.ndarray, cluster: np.ndarray) -> None:
+    def __init__(self, histories: Histories, item_texts: np.ndarray, cluster: np.ndarray, items: Sequence[int]) -> None:
         cases = histories.cases[schema.VALID]
         self.user, self.target = cases.user_idx[cases.case], cases.item_idx - 1
         self.cluster, self.num_items = cluster[self.user], histories.num_items
@@ -56,9 +59,9 @@ class Study:
         texts = normalize(whiten(torch.tensor(item_texts), TEXT_COMPONENTS).numpy())
         share = np.zeros((len(self.user), self.num_items), np.float32)
         np.add.at(share, (self.case, self.row), 1 / length[self.case])
-        items = np.broadcast_to(item_scores(histories).T, (len(self.user), 3, self.num_items))
+        of_items = np.broadcast_to(item_scores(histories).T[list(items)], (len(self.user), len(items), self.num_items))
         pairs = [share @ similarity, similarity[last], (share @ texts) @ texts.T, texts[last] @ texts.T]
-        self.base = np.concatenate([items, np.stack(pairs, axis=1)], axis=1).astype(np.float32)
+        self.base = np.concatenate([of_items, np.stack(pairs, axis=1)], axis=1).astype(np.float32)
         self.base /= self.base[:256].std(axis=(0, 2), keepdims=True)
         self.fold = np.random.default_rng(0).permutation(len(self.user)) % 2
         free = np.ones(self.base.shape[1], bool)
@@ -213,7 +216,8 @@ def run(options: argparse.Namespace) -> None:
     describe(found)
     histories = histories_of({"dataset": store.parent(esim, "dataset")})
     vectors = schema.vectors_of(store.parent(esim, "item_vectors").table("vectors"))
-    study, shape = Study(histories, vectors, found.of_user), (int(found.of_user.max()) + 1, histories.num_items)
+    study = Study(histories, vectors, found.of_user, _ITEMS if options.drift else _ITEMS[:1])
+    shape = int(found.of_user.max()) + 1, histories.num_items
     rng = np.random.default_rng(0)
     keys = [rng.random(len(row)) for _ in range(DRAWS)]
     offered = table_of(cluster, row, shape)
@@ -226,7 +230,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"targets offered {hits['offered']:.2%}, picked {hits['picked']:.2%},", end=" ")
     print(f"drawn {np.mean([part[study.cluster, study.target].mean() for part in random]):.2%}")
     base, with_offered = study.judge(), study.judge(offered)
-    print("beside popularity, recency, life cycle, co-occurrence and titles")
+    print(f"beside popularity, {'recency, life cycle, ' * options.drift}co-occurrence and titles")
     rows = {"nothing": base, "offered": with_offered, "picks": study.judge(picks)}
     rows["as many drawn from the offered, mean of 5"] = mean_of([study.judge(part) for part in random])
     rows["as many best by co-occurrence"] = study.judge(table_of(cluster[top], row[top], shape))
@@ -243,6 +247,7 @@ if __name__ == "__main__":
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--replies", type=Path, help="another LLM's phrases instead of the picks")
     parser.add_argument("--numbers", type=Path, help="another LLM's picks of the candidates that the store has")
+    parser.add_argument("--drift", action=argparse.BooleanOptionalAction, default=True, help="with recency, life cycle")
     parser.add_argument("--source", default="the LLM of the store", help="whose picks, for the title")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/eimf/studies")
     run(parser.parse_args())
