@@ -148,7 +148,7 @@ def test_label_smoothing_leaves_something_to_the_target():
 
 
 def test_an_override_replaces_one_value_of_a_preset_in_any_order(tmp_path):
-    wanted = {"item": 0.1, "user": 0.2, "interest": 0.0}  # the preset has .4 and .2
+    wanted = {"item": 0.1, "user": 0.2, "interest": 0.0, "pick": 0.0}  # the preset has .4 and .2
     overrides = ["preset=text", "smoothing.item=0.1"]
     (tmp_path / "r.toml").write_text(HEAD + '[heads]\npreset = "text"\n[heads.smoothing]\nitem = 0.1\n')
     in_file = load_recipe("", tmp_path / "r.toml", []).heads
@@ -212,7 +212,7 @@ def test_a_control_needs_interests_to_replace():
         ("dataset.bad_rows=reject", "dataset.bad_rows: .*; renamed in 0.4: use cleaning.bad_rows"),
         ("dataset.min_events=5", "dataset.min_events: .*; renamed in 0.4: use cleaning.min_events"),
         ("train.context=1", "train.context: .*; renamed in 0.2: use train.window_overlap"),
-        ("heads.smoothing.items=1", r"heads.smoothing.items: .*; use one of \['interest', 'item', 'user'\]"),
+        ("heads.smoothing.items=1", r"heads.smoothing.items: .*; use one of \['interest', 'item', 'pick', 'user'\]"),
     ],
 )
 def test_an_old_name_says_what_to_write(override, hint):
