@@ -67,7 +67,7 @@ def _first_offer(slot: Mapping[str, Any]) -> dict[str, Any]:
 
 class FakeGenerator:
     """Names the words that most titles of a history share, with those titles as evidence; of a closed vocabulary, the
-    first phrase of each slot.
+    first phrase of each slot; of an item, that it is for people who like its words.
 
     The fraction `malformed` of the attempts, chosen by their seed, returns broken JSON.
     """
@@ -89,6 +89,9 @@ class FakeGenerator:
         if "prefixItems" in request.json_schema:
             return json.dumps([_first_offer(slot) for slot in request.json_schema["prefixItems"]])
         last_turn = request.prompt.rsplit("<user>", 1)[-1]
+        if "knowledge" in request.json_schema.get("properties", ()):
+            words = " ".join(_WORD.findall(last_turn.lower()))
+            return json.dumps({"knowledge": f"for people who like {words}"})
         titles = [(int(number), set(_WORD.findall(title.lower()))) for number, title in _TITLE.findall(last_turn)]
         shared = Counter(word for _, words in titles for word in sorted(words))
         ranked = sorted(shared, key=lambda word: (-shared[word], word))[: self.max_interests]

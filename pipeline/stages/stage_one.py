@@ -9,9 +9,11 @@ from pipeline.backends.device import fit_process
 from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
+from pipeline.stages.asking import Asking
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.esim import esim_stage
 from pipeline.stages.interests import interests_stage
+from pipeline.stages.item_knowledge import item_knowledge_stage
 from pipeline.stages.item_table import require_item_table, require_texts
 from pipeline.stages.lockfile import STAGE_TWO_KINDS, save_lock, settings_behind
 from pipeline.stages.requests import requests_stage
@@ -38,7 +40,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
                 require_texts(artifacts["dataset"], "stage one")
             if stage.kind in STAGE_TWO_KINDS:
                 save_lock(store, settings_behind(recipe, stage.kind), artifacts[stage.kind])
-    requests = artifacts["interests"].summary_number("llm_requests") if "interests" in built else 0
+    requests = sum(artifacts[kind].manifest.summary.get("llm_requests", 0) for kind in built)
     ready = f"esim {artifacts['esim'].short} is ready"
     info(f"{ready}: {len(built)} of {len(stages)} stages built, LLM requests: {requests}")
     return artifacts
@@ -47,15 +49,17 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
 def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
     """Stages 1 to 9. `store` keeps the replies of the LLM."""
     template = load_template(recipe.prompt.template, recipe.folder)
-    runtime = recipe.runtime
+    runtime, knowledge = recipe.runtime, recipe.item_knowledge
+    asking = Asking(store, runtime.reply_chunk_size, recipe.llm.retries)
     return [
         dataset_stage(recipe),
-        item_vectors_stage(engines, runtime.encode_batch_size),
+        *([item_knowledge_stage(knowledge, recipe.folder, engines, asking)] if knowledge.enabled else []),
+        item_vectors_stage(engines, runtime.encode_batch_size, knowledge=knowledge.enabled),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
         typical_users_stage(recipe.cluster.min_typical_history),
         requests_stage(recipe.prompt, recipe.llm, template, engines),
-        interests_stage(recipe.llm, template, engines, store, runtime.reply_chunk_size),
+        interests_stage(recipe.llm, template, engines, asking),
         interest_vectors_stage(engines, runtime.encode_batch_size),
         esim_stage(),
     ]
