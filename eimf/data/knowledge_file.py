@@ -14,6 +14,7 @@ from eimf.data.source import RawFile
 from eimf.errors import DataError
 
 _COLUMNS = (schema.ITEM_ID, schema.KNOWLEDGE)
+_HINT = "give JSON lines, Parquet or CSV, in UTF-8, with the columns item_id and knowledge"
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,15 @@ class KnowledgeFile:
 def read_knowledge(files: Sequence[RawFile], field: str) -> KnowledgeFile:
     """All rows of these files, ids and texts as those of a dataset: clean, and on one line. Raises DataError for
     `field` if a file cannot be read or lacks a column, if an id has two texts, and if there is no usable row."""
-    frames = [frame for file in files for frame in read_table(file, _COLUMNS, TableSettings(), field)]
+    try:
+        frames = [frame for file in files for frame in read_table(file, _COLUMNS, TableSettings(), field)]
+    except DataError as error:  # its hint is about the raw data
+        raise DataError(field, error.problem, _HINT) from error
     rows = pl.concat([_typed(frame, field) for frame in frames], how="vertical") if frames else pl.DataFrame()
     usable = rows.drop_nulls() if frames else rows
     if usable.is_empty():
         names = ", ".join(file.label for file in files)
-        hint = "write a row for each item, with the columns item_id and knowledge"
-        raise DataError(field, f"{names} has {len(rows)} rows, and none with an item_id and knowledge", hint)
+        raise DataError(field, f"{names} has {len(rows)} rows, and none with an item_id and knowledge", _HINT)
     _check_repeated(usable, field)
     texts = dict(usable.select(_COLUMNS).iter_rows())
     return KnowledgeFile(texts, len(rows), len(rows) - len(usable))

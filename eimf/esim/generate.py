@@ -73,7 +73,7 @@ class Asked(Protocol):
 
 
 class Answer(Protocol):
-    """A reply, parsed. `reason` says why it cannot be used, and is None if it can; `whole` is False if it breaks off."""
+    """A parsed reply. `reason` says why it cannot be used, and is None if it can; `whole` is False if it breaks off."""
 
     @property
     def reason(self) -> str | None: ...
