@@ -78,33 +78,27 @@ class Cases:
 
 
 class Study:
-    """All sources as pairs of an item-by-item matrix, or a column by item, and the cases to judge them by."""
+    """All sources, item by item or by item, and the cases to judge them by."""
 
     def __init__(self, histories: Histories, vectors: dict[str, np.ndarray], model: np.ndarray | None = None) -> None:
         """`vectors` are unit rows by source; `model` [C, N] is the score of a trained model."""
         self.cases, self.frequency = Cases.of(histories), histories.frequency()
-        self.model = None if model is None else (model - model.mean(axis=1, keepdims=True)) / model.std()
-        self.popularity = _scaled(np.log1p(self.frequency).astype(np.float32))
-        self.similar = {name: rows @ rows.T for name, rows in vectors.items()}
-        self.similar["rare"] = self.similar["knowledge"] * (self.frequency <= RARE)
-        pairs = count_cooccurrence(histories)
-        table = np.zeros((pairs.num_items,) * 2, np.float32)
-        table[np.repeat(np.arange(pairs.num_items), np.diff(pairs.offsets)), pairs.neighbor_row] = pairs.similarity
-        self.similar["cooccurrence"] = table
-        self.scale = {name: self._scale(matrix) for name, matrix in self.similar.items()}
-
-    def _scale(self, matrix: np.ndarray) -> tuple[float, float]:
-        """One over the standard deviation of both forms of a source, over some cases."""
-        some = np.arange(0, len(self.cases.target), max(1, len(self.cases.target) // 200))
-        parts = [
-            (self._mean(matrix, some[i : i + BLOCK]), matrix[self.cases.last[some[i : i + BLOCK]]]) for i in (0, BLOCK)
-        ]
-        return tuple(float(1 / max(np.concatenate(form).std(), 1e-9)) for form in zip(*parts, strict=True))  # type: ignore[return-value]
-
-    def _mean(self, matrix: np.ndarray, cases: np.ndarray) -> np.ndarray:
-        """The mean over the history of each of some cases, [c, N]."""
-        begin, end = np.searchsorted(self.cases.case, [cases, cases + 1])
-        return np.stack([matrix[self.cases.item_row[a:b]].mean(axis=0) for a, b in zip(begin, end, strict=True)])
+        self.num_cases, num_items = len(self.cases.target), histories.num_items
+        self.single = {"popularity": _scaled(np.log1p(self.frequency).astype(np.float32))[None]}
+        if model is not None:
+            self.single["model"] = (model - model.mean(axis=1, keepdims=True)) / model.std()
+        similar = {name: rows @ rows.T for name, rows in vectors.items()}
+        similar["rare"] = similar["knowledge"] * (self.frequency <= RARE)
+        similar["cooccurrence"] = cooccurrence_matrix(histories)
+        history = np.zeros((self.num_cases, num_items), np.float32)  # the share of each item
+        np.add.at(history, (self.cases.case, self.cases.item_row), 1)
+        history /= history.sum(axis=1, keepdims=True)
+        self.means = {name: history @ matrix for name, matrix in similar.items()}
+        self.similar = similar
+        self.scale = {
+            name: (1 / max(float(self.means[name].std()), 1e-9), 1 / max(float(matrix.std()), 1e-9))
+            for name, matrix in similar.items()
+        }
 
     def blocks(self, sources: tuple[str, ...], cases: np.ndarray) -> Iterator[Block]:
         """The scores [c, F, N] of these sources for some cases."""
@@ -112,13 +106,12 @@ class Study:
             part = cases[start : start + BLOCK]
             scores = []
             for name in sources:
-                if name == "popularity":
-                    scores.append(np.tile(self.popularity, (len(part), 1)))
-                elif name == "model":
-                    scores.append(self.model[part])
+                if name in self.single:
+                    table = self.single[name]
+                    scores.append(table[part] if len(table) > 1 else np.tile(table, (len(part), 1)))
                 else:
                     mean, last = self.scale[name]
-                    scores.append(self._mean(self.similar[name], part) * mean)
+                    scores.append(self.means[name][part] * mean)
                     scores.append(self.similar[name][self.cases.last[part]] * last)
             begin, end = np.searchsorted(self.cases.case, [part, part + 1])
             excluded_case = np.repeat(np.arange(len(part)), end - begin)
@@ -128,10 +121,10 @@ class Study:
 
     def judge(self, sources: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The log-likelihood and the NDCG@10 of each case, [C] each, and the weights of both halves, [2, F]."""
-        count, fitted = len(self.cases.target), []
+        count, fitted = self.num_cases, []
         logs, gains = np.zeros(count), np.zeros(count)
         half = np.random.default_rng(0).permutation(count) % 2
-        num_scores = sum(1 if name in ("popularity", "model") else 2 for name in sources)
+        num_scores = sum(1 if name in self.single else 2 for name in sources)
         for side in (0, 1):
             fit, judged = np.flatnonzero(half == side), np.flatnonzero(half != side)
             weights = fit_logit(partial(self.blocks, sources, fit), np.ones(num_scores, bool), penalty=1e-5)
@@ -149,6 +142,14 @@ def _log_likelihood(block: Block, weights: np.ndarray) -> np.ndarray:
     highest = total.max(axis=1)
     rest = np.log(np.exp(total - highest[:, None]).sum(axis=1))
     return total[np.arange(len(total)), block.chosen] - highest - rest
+
+
+def cooccurrence_matrix(histories: Histories) -> np.ndarray:
+    """Similarities by co-occurrence in training, [N, N]."""
+    pairs = count_cooccurrence(histories)
+    matrix = np.zeros((pairs.num_items,) * 2, np.float32)
+    matrix[np.repeat(np.arange(pairs.num_items), np.diff(pairs.offsets)), pairs.neighbor_row] = pairs.similarity
+    return matrix
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
@@ -191,6 +192,8 @@ def main() -> None:
         if kind != "item_vectors" or "item_knowledge" not in (artifact := store.get(kind, key)).manifest.parents:
             continue
         knowledge, dataset = store.parent(artifact, "item_knowledge"), store.parent(artifact, "dataset")
+        if knowledge.manifest.configuration["control"] != "none":
+            continue
         if trained is not None and trained.dataset.key != dataset.key:
             continue
         histories = histories_of({"dataset": dataset})
@@ -205,7 +208,7 @@ def main() -> None:
 def print_table(study: Study) -> None:
     """One row per set of sources and slice, compared with another row."""
     events = study.frequency[study.cases.target]
-    first = ("model",) if study.model is not None else ()
+    first = ("model",) if "model" in study.single else ()
     results = {}
     print(
         f"{'sources' + ' (beside the model)' * bool(first):<46} target    users    nats  +-se     p        visible"
