@@ -10,7 +10,8 @@ the history and as its value for the last item, scaled to variance 1.
 
 - shuffled: every item with knowledge has that of another such item.
 - joint: title and knowledge, whitened together, as one vector in place of the title's (of 128 and of 256 components).
-- rare: knowledge cosines of items with at most 100 training events only, 0 for the others.
+- rare: cosines of items with at most 100 training events only, 0 for the others, so that a text may count more for
+  them; knowledge then competes with titles that may, too.
 
 nats: gain in log-likelihood per user over the row that is named, with its standard error; p is paired over users.
 `visible` is the smallest gain that the test would have seen four times out of five: 2.8 standard errors.
@@ -48,11 +49,20 @@ MODELS = {  # by row: its sources, and the row that it is compared with
     "+ title": ((*BASE, "title"), "popularity + co-occurrence"),
     "+ title + knowledge": ((*BASE, "title", "knowledge"), "+ title"),
     "+ title + knowledge, shuffled": ((*BASE, "title", "shuffled"), "+ title"),
-    "+ title + knowledge, rare": ((*BASE, "title", "rare"), "+ title"),
+    "+ title + rare title": ((*BASE, "title", "rare title"), "+ title"),
+    "+ title + rare title + rare knowledge": ((*BASE, "title", "rare title", "rare knowledge"), "+ title + rare title"),
+    "+ title + rare title + rare shuffled": ((*BASE, "title", "rare title", "rare shuffled"), "+ title + rare title"),
     "+ joint 128": ((*BASE, "joint 128"), "+ title"),
     "+ joint 256": ((*BASE, "joint 256"), "+ title"),
     "+ joint 128, shuffled": ((*BASE, "joint shuffled"), "+ title"),
 }
+COMPARED = (
+    ("+ title + knowledge", "+ title + knowledge, shuffled"),
+    ("+ title + rare title + rare knowledge", "+ title + rare title + rare shuffled"),
+    ("+ joint 128", "+ title + knowledge"),
+    ("+ joint 256", "+ title + knowledge"),
+)
+"""Further pairs of rows."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,8 @@ class Study:
         if model is not None:
             self.single["model"] = (model - model.mean(axis=1, keepdims=True)) / model.std()
         similar = {name: rows @ rows.T for name, rows in vectors.items()}
-        similar["rare"] = similar["knowledge"] * (self.frequency <= RARE)
+        for name in ("title", "knowledge", "shuffled"):
+            similar[f"rare {name}"] = similar[name] * (self.frequency <= RARE)
         similar["cooccurrence"] = cooccurrence_matrix(histories)
         history = np.zeros((self.num_cases, num_items), np.float32)  # the share of each item
         np.add.at(history, (self.cases.case, self.cases.item_row), 1)
@@ -222,10 +233,7 @@ def print_table(study: Study) -> None:
                 print(f"{name:<46} {label:<7} {_line(results[name], results.get(other), chosen)}")
     for name, (_, _, weights) in results.items():
         print(f"weights of {name}: {np.round(weights.mean(axis=0), 3).tolist()}")
-    for one, other in (
-        ("+ title + knowledge", "+ title + knowledge, shuffled"),
-        ("+ joint 256", "+ title + knowledge"),
-    ):
+    for one, other in COMPARED:
         for label, (low, high) in SLICES.items():
             chosen = (events >= low) & (events <= high)
             if chosen.sum() > 1:

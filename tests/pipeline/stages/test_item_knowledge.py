@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eimf import schema
-from eimf.errors import DataError, SettingError
+from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.esim.encode import encode_texts
 from eimf.esim.fake import FakeEncoder, FakeGenerator
 from eimf.esim.generate import Reply
@@ -15,7 +15,7 @@ from eimf.store.artifact import Store
 from eimf.store.replies import ReplyStore
 from pipeline.backends.engines import Engines
 from pipeline.stages.load import histories_of
-from pipeline.stages.lockfile import read_lock, settings_behind
+from pipeline.stages.lockfile import read_lock, save_lock, settings_behind
 from pipeline.stages.stage import find_or_build
 from pipeline.stages.stage_one import engines_of, stage_one
 from tests import world as planted
@@ -65,15 +65,15 @@ def test_the_llm_is_asked_about_every_item_and_stage_2_gets_a_column(world_folde
     np.testing.assert_allclose(schema.vectors_of(after, schema.KNOWLEDGE), expected, rtol=1e-6)
 
 
-def test_with_the_stage_off_every_key_is_what_it_was(world_folder, store):
-    """Digests of the keys of the planted world, taken before there was such a stage."""
+def test_with_the_stage_off_nothing_of_it_is_in_a_key(world_folder, store):
     recipe = planted.recipe(world_folder, "item_knowledge.max_words=9", "item_knowledge.control=shuffled")
-    kinds = [stage.kind for stage in stage_one(recipe, engines_of(recipe, store), store)]
-    assert kinds[:2] == ["dataset", "item_vectors"] and len(kinds) == 9
-    assert upto_vectors(world_folder, store)["item_vectors"].key[:12] == "4f6f78288917"
+    stages = stage_one(recipe, engines_of(recipe, store), store)
+    assert [stage.kind for stage in stages[:2]] == ["dataset", "item_vectors"] and len(stages) == 9
+    assert stages[1].parents == ("dataset",) and stages[1].configuration == {"encoder": {"backend": "fake"}}
     plain = planted.recipe(world_folder)
     for kind in ("dataset", "item_vectors", "esim"):
         assert settings_behind(recipe, kind) == settings_behind(plain, kind)
+        assert "item_knowledge" not in settings_behind(recipe, kind).settings
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,6 @@ def test_no_usable_reply_at_all_says_why(world_folder, store):
 
 
 def test_a_training_node_finds_the_vectors_by_the_lock_and_sees_a_changed_file(world_folder, store, tmp_path):
-    from eimf.errors import ArtifactError
-    from pipeline.stages.lockfile import save_lock
-
     settings = file_of(tmp_path / "known.jsonl", {"i000": "hot"})
     artifacts = upto_vectors(world_folder, store, *settings)
     behind = settings_behind(planted.recipe(world_folder, *settings), "item_vectors")
