@@ -212,6 +212,14 @@ PARSED_REPLIES = pa.schema(
 breaks off; its whole entries count) or malformed, `reason` says why. The raw reply and the number of its attempt are
 kept for people: an artifact is copied without the reply store."""
 
+ITEM_KNOWLEDGE = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (KNOWLEDGE, pa.string())])
+"""item_knowledge/knowledge: what is known about each item, sorted by item_idx from 1; null for an item that was not
+asked about, or of which nothing is known."""
+
+KNOWLEDGE_REPLIES = pa.schema([(ITEM, pa.int32()) if field.name == USER else field for field in PARSED_REPLIES])
+"""item_knowledge/replies: as PARSED_REPLIES, for each item that the LLM was asked about. Items with equal texts share a
+request key."""
+
 INTERESTS = pa.schema(
     [(INTEREST_ID, pa.int32()), (USER, pa.int32()), (INTEREST, pa.string()), (EVIDENCE, pa.list_(pa.int32()))]
 )

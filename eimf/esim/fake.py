@@ -75,7 +75,8 @@ def _picks(titles: Sequence[tuple[int, set[str]]], num_candidates: int, most: in
 
 class FakeGenerator:
     """Names the words that most titles of a history share, with those titles as evidence; of a closed vocabulary, the
-    first phrase of each slot; of candidates for the next item, those whose words most titles of the history share.
+    first phrase of each slot; of candidates for the next item, those whose words most titles of the history share; of
+    an item, that it is for people who like its words.
 
     The fraction `malformed` of the attempts, chosen by their seed, returns broken JSON.
     """
@@ -97,6 +98,9 @@ class FakeGenerator:
         if "prefixItems" in request.json_schema:
             return json.dumps([_first_offer(slot) for slot in request.json_schema["prefixItems"]])
         last_turn = request.prompt.rsplit("<user>", 1)[-1]
+        if "knowledge" in request.json_schema.get("properties", ()):
+            words = " ".join(_WORD.findall(last_turn.lower()))
+            return json.dumps({"knowledge": f"for people who like {words}"})
         titles = [(int(number), set(_WORD.findall(title.lower()))) for number, title in _TITLE.findall(last_turn)]
         if "properties" in request.json_schema:
             return _picks(titles, len(request.json_schema["properties"]), request.json_schema["maxProperties"])

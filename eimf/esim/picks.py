@@ -21,7 +21,8 @@ from eimf import schema
 from eimf.errors import DataError
 from eimf.esim.candidates import Candidates
 from eimf.esim.generate import Question, Renderer, Replies
-from eimf.esim.prompt import numbered, read_template
+from eimf.esim.prompt import numbered
+from eimf.esim.template_file import read_template
 
 _PARTS = ("{history}", "{candidates}")
 _BETWEEN = re.compile(r"(\{history\}|\{candidates\})")
@@ -51,8 +52,8 @@ class PickTemplate(BaseModel):
 
 
 def load_pick_template(name: str, folder: Path) -> PickTemplate:
-    """The built-in template `picks`, or a TOML file, relative to `folder`. Raises SettingError."""
-    return read_template(PickTemplate, name, folder, "picks.template", "picks")
+    """A built-in template by name, or a TOML file relative to `folder`. Raises SettingError."""
+    return read_template(PickTemplate, name, folder, field="picks.template", built_in="templates/picks")
 
 
 class PickPrompts:
@@ -144,7 +145,10 @@ def check_any(replies: pa.Table) -> None:
 
 
 def picks_table(
-    requests: pa.Table, candidates: Mapping[int, Candidates], cluster: pa.ChunkedArray, replies: Replies[ParsedPicks]
+    requests: pa.Table,
+    candidates: Mapping[int, Candidates],
+    cluster: pa.ChunkedArray,
+    replies: Replies[Question, ParsedPicks],
 ) -> pa.Table:
     """`schema.PICKS`, of `requests` (`schema.REQUESTS`) that showed `candidates`, by the user that was asked about;
     `cluster` [U] is that of each user."""

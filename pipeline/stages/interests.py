@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from eimf import schema
 from eimf.config import LLMSettings
 from eimf.esim.prompt import Template
-from eimf.store.artifact import Staging, Store
+from eimf.store.artifact import Staging
 from pipeline.backends.engines import Engines
 from pipeline.console import info
-from pipeline.stages.ask import ask
+from pipeline.stages.asking import Asking
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -20,22 +20,14 @@ if TYPE_CHECKING:
     from eimf.esim.parse import Parsed
 
 
-def interests_stage(
-    settings: LLMSettings, template: Template, engines: Engines, store: Store, chunk_size: int
-) -> Stage:
-    """Stage 7: the LLM's replies and the interests in them. `store` keeps the replies, `chunk_size` at a time."""
-    build = partial(_build_interests, settings, template, engines, store, chunk_size)
-    return Stage(7, "interests", 3, ("requests",), {"retries": settings.retries}, build)
+def interests_stage(settings: LLMSettings, template: Template, engines: Engines, asking: Asking) -> Stage:
+    """Stage 7: the LLM's replies and the interests in them."""
+    build = partial(_build_interests, settings, template, engines, asking)
+    return Stage(7, "interests", 3, ("requests",), {"retries": asking.retries}, build)
 
 
 def _build_interests(
-    settings: LLMSettings,
-    template: Template,
-    engines: Engines,
-    store: Store,
-    chunk_size: int,
-    artifacts: Artifacts,
-    staging: Staging,
+    settings: LLMSettings, template: Template, engines: Engines, asking: Asking, artifacts: Artifacts, staging: Staging
 ) -> Summary:
     from eimf.esim.generate import interests_table, replies_table
     from eimf.esim.summary import check_any, copied_evidence, counts
@@ -44,8 +36,7 @@ def _build_interests(
     request_keys = requests[schema.REQUEST_KEY].to_pylist()
     questions = _questions(requests, settings, engines)
     parse = partial(_parse, template.example_phrases(), settings.max_interests)
-    identity, retries = engines.generator_identity, settings.retries
-    replies, num_sent = ask(questions, parse, retries, engines, identity, store, chunk_size)
+    replies, num_sent = asking.ask(engines.generator, engines.generator_identity, questions, parse)
     parsed_replies, interests = replies_table(requests, replies), interests_table(requests, replies)
     check_any(parsed_replies)
     staging.write_table("replies", parsed_replies)

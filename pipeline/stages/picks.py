@@ -10,9 +10,9 @@ from eimf.config import PickSettings, PromptSettings
 from eimf.errors import DataError
 from eimf.esim.picks import PickTemplate
 from eimf.store import keys
-from eimf.store.artifact import Staging, Store
+from eimf.store.artifact import Staging
 from pipeline.backends.engines import Engines
-from pipeline.stages.ask import ask
+from pipeline.stages.asking import Asking
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -35,28 +35,21 @@ class PickPrompt:
     template: PickTemplate
 
 
-def picks_stage(asked: PickPrompt, retries: int, engines: Engines, store: Store, chunk_size: int) -> Stage:
-    """Stage 7a: a prompt for each typical user, the LLM's replies, and the candidates with its picks. `store` keeps the
-    replies, `chunk_size` at a time."""
+def picks_stage(asked: PickPrompt, engines: Engines, asking: Asking) -> Stage:
+    """Stage 7a: a prompt for each typical user, the LLM's replies, and the candidates with its picks."""
     configuration = {
         "picks": asked.picks.model_dump(mode="json", exclude={"enabled", "template"}),
         "prompt": asked.prompt.model_dump(mode="json", include={"max_titles", "title_chars"}),
         "template": asked.template.model_dump(mode="json"),
         "generator": engines.identity_for_schemas,
-        "retries": retries,
+        "retries": asking.retries,
     }
-    build = partial(_build_picks, asked, retries, engines, store, chunk_size)
+    build = partial(_build_picks, asked, engines, asking)
     return Stage("7a", "picks", 1, _PARENTS, configuration, build)
 
 
 def _build_picks(
-    asked: PickPrompt,
-    retries: int,
-    engines: Engines,
-    store: Store,
-    chunk_size: int,
-    artifacts: Artifacts,
-    staging: Staging,
+    asked: PickPrompt, engines: Engines, asking: Asking, artifacts: Artifacts, staging: Staging
 ) -> Summary:
     from eimf.esim.generate import replies_table
     from eimf.esim.picks import check_any, parse_picks, picks_table
@@ -64,8 +57,7 @@ def _build_picks(
     titles = schema.display_names(artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA]))
     candidates, without_choice = _candidates(asked.picks, titles, artifacts)
     requests, questions = _requests(asked, engines, titles, candidates, artifacts)
-    identity = engines.identity_for_schemas
-    replies, num_sent = ask(questions, parse_picks, retries, engines, identity, store, chunk_size)
+    replies, num_sent = asking.ask(engines.generator, engines.identity_for_schemas, questions, parse_picks)
     picks = picks_table(requests, candidates, artifacts["clusters"].table("clusters")[schema.CLUSTER], replies)
     parsed_replies = replies_table(requests, replies)
     check_any(parsed_replies)

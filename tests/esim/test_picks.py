@@ -121,7 +121,7 @@ def test_titles_make_no_turn_and_a_title_that_does_is_named():
         ('version = 1\nsystem = ""\nturn = "{history}"\n', r"needs \{history\} and \{candidates\}, each once"),
         ('version = 1\nsystem = ""\n', "turn: field required"),
         ("version", "not a template"),
-        (None, "no template 'mine.toml' that can be read; use picks, or the path of a TOML file like that"),
+        (None, "no template 'mine.toml' that can be read; use products, or the path of a TOML file like that"),
     ],
 )
 def test_a_bad_template_is_one_line_that_names_the_setting(tmp_path, text, said):
@@ -129,4 +129,4 @@ def test_a_bad_template_is_one_line_that_names_the_setting(tmp_path, text, said)
         (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(SettingError, match=rf"picks\.template: .*{said}"):
         load_pick_template("mine.toml", tmp_path)
-    assert load_pick_template("picks", tmp_path).version == 1
+    assert load_pick_template("products", tmp_path).version == 1
