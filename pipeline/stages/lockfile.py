@@ -25,8 +25,8 @@ from pipeline.recipe import Recipe
 _DATASET = ("dataset", "cleaning", "split", "text")
 _SECTIONS = {
     "dataset": _DATASET,
-    "item_vectors": (*_DATASET, "encoder"),
-    "esim": (*_DATASET, "encoder", "cluster", "prompt", "llm"),
+    "item_vectors": (*_DATASET, "adapt", "encoder"),
+    "esim": (*_DATASET, "adapt", "encoder", "cluster", "prompt", "llm"),
 }
 _WITHOUT_EFFECT = {"dataset": {"name"}, "llm": {"max_prompt_tokens"}}
 """Settings that change no artifact."""
@@ -59,6 +59,8 @@ class _Lock(Signed):
 def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
     """The recipe's settings that lead to its artifact of this kind."""
     settings = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]), exclude=_WITHOUT_EFFECT)
+    if not recipe.adapt.enabled:
+        settings.pop("adapt", None)  # as in a lock that is older than the section
     if "llm" in settings and settings["llm"]["backend"] == "replay":
         settings["llm"]["backend"] = "vllm"
     if "prompt" in settings and settings["prompt"].pop("vocabulary") and recipe.prompt.is_closed(recipe.llm):

@@ -31,7 +31,7 @@ class Stage:
     the parents' artifacts and returns the summary; it imports what it needs, so that a hit loads nothing.
     """
 
-    number: int
+    number: int | str
     kind: str
     version: int
     parents: tuple[str, ...]

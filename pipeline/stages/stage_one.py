@@ -9,6 +9,7 @@ from pipeline.backends.device import fit_process
 from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
+from pipeline.stages.adapted_encoder import adapted_encoder_stage
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.esim import esim_stage
 from pipeline.stages.interests import interests_stage
@@ -50,13 +51,14 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
     runtime = recipe.runtime
     return [
         dataset_stage(recipe),
-        item_vectors_stage(engines, runtime.encode_batch_size),
+        *([adapted_encoder_stage(recipe.adapt, engines, runtime)] if recipe.adapt.enabled else []),
+        item_vectors_stage(engines, runtime.encode_batch_size, recipe.adapt),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
         typical_users_stage(recipe.cluster.min_typical_history),
         requests_stage(recipe.prompt, recipe.llm, template, engines),
         interests_stage(recipe.llm, template, engines, store, runtime.reply_chunk_size),
-        interest_vectors_stage(engines, runtime.encode_batch_size),
+        interest_vectors_stage(engines, runtime.encode_batch_size, recipe.adapt),
         esim_stage(),
     ]
 
