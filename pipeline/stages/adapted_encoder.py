@@ -11,6 +11,7 @@ from eimf.store.artifact import Staging
 from pipeline.backends.device import prepare_torch
 from pipeline.backends.dtype import fastest_dtype, gpu_present
 from pipeline.backends.engines import Engines
+from pipeline.backends.model_source import offline_environment
 from pipeline.console import info, progress
 from pipeline.stages.load import histories_of
 from pipeline.stages.stage import Artifacts, Stage, Summary
@@ -74,7 +75,6 @@ def _adapter(
     from eimf.data.cooccurrence import count_cooccurrence
     from eimf.esim.adapt.adapter import Adapter
     from eimf.esim.adapt.pairs import shuffled, training_pairs
-    from eimf.esim.adapt.text_encoder import TextEncoder
 
     histories = histories_of(artifacts)
     texts = artifacts["dataset"].table("items", [schema.TEXT])[schema.TEXT].to_pylist()
@@ -92,6 +92,9 @@ def _adapter(
         problem = "true, but no two items follow each other in training more often than by chance"
         raise SettingError("adapt.enabled", problem, "set it to false")
     folder = engines.encoder_folder()
+    offline_environment(gpu_present())
+    from eimf.esim.adapt.text_encoder import TextEncoder
+
     encoder = TextEncoder(folder, device, precision=precision, max_tokens=settings.max_tokens, layers=settings.layers)
     counts = {"items": len(texts), "anchors": len(pairs.anchors), "pairs": len(pairs.pairs.row) // 2}
     return Adapter(encoder, pairs, texts, settings), {**counts, "held_out": len(pairs.held_out)}

@@ -24,12 +24,13 @@ def cooccurrence_vectors(cooccurrence: Cooccurrence, width: int, seed: int) -> n
     index = np.stack([np.concatenate([first, diagonal]), np.concatenate([cooccurrence.neighbor_row, diagonal])])
     users = cooccurrence.users
     values = np.concatenate([cooccurrence.similarity, users / (users + SMOOTHING)]).astype(np.float32)
-    matrix = torch.sparse_coo_tensor(torch.from_numpy(index), torch.from_numpy(values), (num_items, num_items))
+    size, entries = (num_items, num_items), torch.from_numpy(values)
+    matrix = torch.sparse_coo_tensor(torch.from_numpy(index), entries, size, check_invariants=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        left, size, _ = torch.svd_lowrank(matrix.coalesce(), q=min(width, num_items), niter=_ROUNDS)
+        left, strength, _ = torch.svd_lowrank(matrix.coalesce(), q=min(width, num_items), niter=_ROUNDS)
     vectors = np.zeros((num_items, width), np.float32)
-    vectors[:, : len(size)] = (left * size.sqrt()).numpy()
+    vectors[:, : len(strength)] = (left * strength.sqrt()).numpy()
     vectors[users == 0] = 0  # the factors of a row of zeros are noise
     return normalize(vectors)
 
