@@ -129,7 +129,9 @@ def test_every_setting_and_only_they_are_in_the_keys(recipe_of, tmp_path, world_
     off = keys(recipe_of("adapt.enabled=false", "adapt.seed=1"), store)
     assert "adapted_encoder" not in off and off == keys(recipe_of("adapt.enabled=false"), store)
     assert off["dataset"] == base["dataset"] and off["item_vectors"] != base["item_vectors"]
-    control = [keys(recipe_of("adapt.control=cooccurrence", other), store) for other in ("adapt.lr=0.5", "adapt.reach=1")]
+    control = [
+        keys(recipe_of("adapt.control=cooccurrence", other), store) for other in ("adapt.lr=0.5", "adapt.reach=1")
+    ]
     assert control[0] == control[1]  # it reads neither
 
 
