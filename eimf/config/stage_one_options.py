@@ -17,7 +17,7 @@ class AdaptSettings(HashedSettings):
     """What takes the place of the meaning. shuffled: during the adaptation each item has the text of another one.
     cooccurrence: no text at all; an item's vector is its row of the factorized co-occurrence matrix, as wide as the
     encoder's, and an interest's the mean of the items that show it."""
-    epochs: Epochs = 4
+    epochs: Epochs = 2
     """Times that every item is the anchor of a batch."""
     batch_items: Annotated[int, Field(ge=8, le=65_536)] = 256
     """Items of a batch, half of which are drawn as partners of the other half. All of them are contrasted."""
@@ -31,9 +31,9 @@ class AdaptSettings(HashedSettings):
     """Share of the steps that are warm-up."""
     temperature: Scale = 0.05
     """Divides the cosines of the contrast."""
-    layers: Layers | None = None
-    """How many of the encoder's last layers are trained. Unset: all. Word embeddings never are."""
-    max_tokens: Annotated[int, Field(ge=4, le=65_536)] = 48
+    layers: Layers = 3
+    """How many of the encoder's last layers are trained: all if it has no more. Word embeddings never are."""
+    max_tokens: Annotated[int, Field(ge=4, le=65_536)] = 32
     """Most tokens of a text during the adaptation; the rest is cut. `encoder.max_tokens` holds afterwards."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products. auto: bfloat16 if it is native on this machine, else float32; the chosen one is part of the

@@ -54,10 +54,8 @@ def pooling_of(folder: Path) -> str:
 class TextEncoder:
     """The encoder of a directory, in float32."""
 
-    def __init__(
-        self, folder: Path, device: torch.device, *, precision: str, max_tokens: int, layers: int | None
-    ) -> None:
-        """Trains the last `layers` (None: all) and nothing else. Raises MissingError without transformers, ModelError
+    def __init__(self, folder: Path, device: torch.device, *, precision: str, max_tokens: int, layers: int) -> None:
+        """Trains the last `layers` and nothing else. Raises MissingError without transformers, ModelError
         if it cannot load the model."""
         try:
             from transformers import AutoModel, AutoTokenizer
@@ -79,7 +77,7 @@ class TextEncoder:
         stacks = [module for module in self._model.modules() if isinstance(module, nn.ModuleList)]
         if not stacks:
             raise ModelError(_FIELD, f"{folder} has no stack of layers", "give a transformer")
-        for layer in list(max(stacks, key=len))[-(layers or 0) :]:
+        for layer in list(max(stacks, key=len))[-layers:]:
             layer.requires_grad_(True)
 
     def trained(self) -> dict[str, nn.Parameter]:

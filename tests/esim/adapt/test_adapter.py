@@ -27,7 +27,7 @@ def folder(tmp_path_factory) -> Path:
     return tiny.encoder(tmp_path_factory.mktemp("encoder"), " ".join(tiny.texts()).split())
 
 
-def loaded(folder: Path, layers: int | None = None) -> TextEncoder:
+def loaded(folder: Path, layers: int = 2) -> TextEncoder:
     return TextEncoder(folder, torch.device("cpu"), precision="float32", max_tokens=8, layers=layers)
 
 
