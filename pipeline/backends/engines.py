@@ -108,11 +108,21 @@ class Engines:
                 return candidate
         return identity
 
-    def encoder(self) -> Encoder:
-        """The loaded encoder. It stays loaded until `close`, or until the LLM needs the GPU."""
+    def encoder(self, adapted: Path | None = None) -> Encoder:
+        """The loaded encoder, from the folder `adapted` if it was adapted: in one run always from the same. It stays
+        loaded until `close`, or until the LLM needs the GPU."""
         if self._encoder is None:
-            self._encoder = self._load_encoder()
+            self._encoder = self._load_encoder(adapted)
         return self._encoder
+
+    def encoder_folder(self) -> Path:
+        """The directory of the encoder; fetches it if necessary. Raises ModelError or MissingError."""
+        settings = self._encoder_settings
+        return model_folder(settings.model, settings.revision, self._folder, "encoder.model")
+
+    @property
+    def has_fake_encoder(self) -> bool:
+        return self._encoder_settings.backend == "fake"
 
     def close(self) -> None:
         """End the encoder, if it was loaded."""
@@ -120,11 +130,11 @@ class Engines:
             self._encoder.close()
             self._encoder = None
 
-    def _load_encoder(self) -> Encoder:
+    def _load_encoder(self, adapted: Path | None) -> Encoder:
         settings = self._encoder_settings
         if settings.backend == "fake":
             return FakeEncoder()
-        folder = model_folder(settings.model, settings.revision, self._folder, "encoder.model")
+        folder = adapted or self.encoder_folder()
         with self._starting("encoder"):
             from eimf.esim.vllm_engine import VllmEncoder
 

@@ -30,8 +30,8 @@ from pipeline.stages.raw_files import files_identity
 _DATASET = ("dataset", "cleaning", "split", "text")
 _SECTIONS = {
     "dataset": _DATASET,
-    "item_vectors": (*_DATASET, "encoder"),
-    "esim": (*_DATASET, "encoder", "cluster", "prompt", "llm"),
+    "item_vectors": (*_DATASET, "adapt", "encoder"),
+    "esim": (*_DATASET, "adapt", "encoder", "cluster", "prompt", "llm"),
 }
 _WITHOUT_EFFECT = {"dataset": {"name"}, "llm": {"max_prompt_tokens"}}
 """Settings that change no artifact."""
@@ -66,6 +66,8 @@ class _Lock(Signed):
 def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
     """The recipe's settings that lead to its artifact of this kind. A stage that is off adds nothing."""
     sections, without_effect = set(_SECTIONS[kind]), dict(_WITHOUT_EFFECT)
+    if not recipe.adapt.enabled:
+        sections.discard("adapt")
     if "encoder" in sections and recipe.item_knowledge.enabled:
         sections.add("item_knowledge")
         if recipe.item_knowledge.asks_llm and "llm" not in sections:

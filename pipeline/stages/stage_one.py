@@ -10,6 +10,7 @@ from pipeline.backends.device import fit_process
 from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
+from pipeline.stages.adapted_encoder import adapted_encoder_stage
 from pipeline.stages.asking import Asking
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.esim import esim_stage
@@ -55,15 +56,18 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
     asking = Asking(store, runtime.reply_chunk_size, recipe.llm.retries)
     return [
         dataset_stage(recipe),
+        *([adapted_encoder_stage(recipe.adapt, engines, runtime)] if recipe.adapt.enabled else []),
         *([item_knowledge_stage(knowledge, recipe.folder, engines, asking)] if knowledge.enabled else []),
-        item_vectors_stage(engines, runtime.encode_batch_size, recipe.encoder.lexical, knowledge=knowledge.enabled),
+        item_vectors_stage(
+            engines, runtime.encode_batch_size, recipe.adapt, recipe.encoder.lexical, knowledge=knowledge.enabled
+        ),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
         typical_users_stage(recipe.cluster.min_typical_history),
         requests_stage(recipe.prompt, recipe.llm, template, engines),
         interests_stage(recipe.llm, template, engines, asking),
         *_picks(recipe, engines, asking),
-        interest_vectors_stage(engines, runtime.encode_batch_size),
+        interest_vectors_stage(engines, runtime.encode_batch_size, recipe.adapt),
         esim_stage(with_picks=recipe.picks.enabled),
     ]
 
