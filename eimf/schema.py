@@ -36,8 +36,8 @@ OFFERS, NUMBERS, SLOT = "offers", "items", "slot"
 NUMBER, PICKED = "number", "picked"
 GROUNDING = "grounding"
 INTEREST_ID, INTEREST, EVIDENCE = "interest_id", "interest", "evidence"
-SOURCE, WEIGHTS, TRAIN_EVENTS = "source", "weights", "train_events"
-NATS, NATS_WITHOUT, NATS_CONTROL, RANK_WITHOUT = "nats", "nats_without", "nats_control", "rank_without"
+SOURCE, CONTROL, WEIGHTS, TRAIN_EVENTS = "source", "control", "weights", "train_events"
+NATS, NATS_WITHOUT, RANK_WITHOUT = "nats", "nats_without", "rank_without"
 NATS_GAIN, NATS_ERROR, NATS_P = "nats_gain", "nats_error", "nats_p"
 NDCG_GAIN, NDCG_ERROR, NDCG_P = "ndcg_gain", "ndcg_error", "ndcg_p"
 METRIC, K, SLICE, VALUE, CASES = "metric", "k", "slice", "value", "cases"
@@ -102,7 +102,7 @@ def checked(table: pa.Table, wanted: pa.Schema, columns: Collection[str] = ()) -
 
 
 REBUILD = "it is damaged: build its artifact again"
-MAY_BE_EMPTY = {TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING, NATS_CONTROL}
+MAY_BE_EMPTY = {TITLE, METADATA, USER_ID, ROW, REASON, VALUE, GROUNDING, CONTROL}
 
 
 EVAL_CASES = pa.schema(
@@ -244,19 +244,19 @@ was in a prompt (-1: none); it is always that of a training event."""
 SOURCE_GAINS = pa.schema(
     [
         (SOURCE, pa.string()),
+        (CONTROL, pa.string()),
         (USER, pa.int32()),
         (NATS_WITHOUT, pa.float64()),
         (NATS, pa.float64()),
-        (NATS_CONTROL, pa.float64()),
         (RANK_WITHOUT, pa.int32()),
         (RANK, pa.int32()),
         (TRAIN_EVENTS, pa.int64()),
         (HISTORY_END, pa.int32()),
     ]
 )
-"""signal_check/gains: how well each validation case is predicted without and with a source, and with its control (null
-if it has none): the log-probability of the item that was chosen, in nats, and its rank. A row per source and case, with
-the training events of the item and the length of the history."""
+"""signal_check/gains: how well each validation case is predicted without and with a source (`control` is null), or with
+one of its controls in its place: the log-probability of the item that was chosen, in nats, and its rank. A row per
+source, control and case, with the training events of the item and the length of the history."""
 
 SOURCES = pa.schema(
     [

@@ -216,16 +216,18 @@ def sweep(
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["check"])
 def check(
     dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
-    esim: options.EsimKey = None, checkpoint: options.BesideCheckpoint = None, settings: options.Settings = None,
+    esim: options.EsimKey = None, checkpoint: options.BesideCheckpoint = None,
+    vectors: options.Vectors = None, settings: options.Settings = None,
 ) -> None:  # fmt: skip
     """Check whether the interests tell anything that is not known without them.
 
     Takes seconds and trains nothing. Says of popularity, co-occurrence, texts, the LLM's interests and their controls
-    what each adds to the others: "adds", "adds nothing" or "not shown". With --checkpoint, also beside that model.
+    what each adds to the others: "adds", "adds nothing" or "not shown". With --checkpoint, also beside that model;
+    with --vectors, the same of any vectors of your items.
     """
     from pipeline.commands.check import run_check
 
-    run_check(_recipe(dataset, recipe, settings), _open(store), esim, checkpoint)
+    run_check(_recipe(dataset, recipe, settings), _open(store), esim, checkpoint, vectors or ())
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])

@@ -77,6 +77,15 @@ BesideCheckpoint = Annotated[
         help="Checkpoint of this dataset, in full or shortened: what do the sources add to its score?",
     ),
 ]
+Vectors = Annotated[
+    list[str] | None,
+    _option(
+        "--vectors",
+        panel=_DATA,
+        metavar="NAME=FILE",
+        help="Parquet file with item_id and vector to check as well; may be given several times.",
+    ),
+]
 EsimKey = Annotated[
     str | None,
     _option(

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eimf.choice.cases import Choices
-from eimf.choice.design import Design, HalfFits, Judged, fit_halves, judge_halves, judge_without
+from eimf.choice.design import Design, Judged, fit_halves, judge_halves, judge_without
 from eimf.choice.sources import Source
-from eimf.choice.verdict import Comparison, compare
 
 MAX_SCORES = 1 << 26
 """Scores of all items for all cases: there are as many cases as have so many."""
@@ -30,49 +29,42 @@ LENGTH_LIMITS = (5, 10, 50)
 
 @dataclass(frozen=True)
 class CheckedSource:
-    """How well the choices are predicted `without` the source, `with_source`, and with its `control`, if it has one."""
+    """How well the choices are predicted `without` the source, `with_source`, and with each of its `controls` instead,
+    by their names."""
 
     without: Judged
     with_source: Judged
-    control: Judged | None
+    controls: dict[str, Judged]
 
-    def comparison(self, cases: np.ndarray | slice = slice(None)) -> Comparison:
-        """What the source adds in these cases."""
-        control = None if self.control is None else _of(self.control, cases)
-        return compare(_of(self.without, cases), _of(self.with_source, cases), control)
+    @property
+    def best_control(self) -> Judged | None:
+        """The control that predicts best, if there is any."""
+        return max(self.controls.values(), key=lambda control: float(control.nats.mean()), default=None)
 
 
 def check_sources(
-    known: Sequence[Source], asked: Sequence[Source], controls: Mapping[str, Source], choices: Choices
+    known: Sequence[Source], asked: Sequence[Source], controls: Mapping[str, Sequence[Source]], choices: Choices
 ) -> dict[str, CheckedSource]:
     """What each source that is `asked` about adds to all that are `known`, and each known one to the others; `controls`
-    are the shuffled ones by the name of the source."""
+    are those of a source by its name. All names differ."""
     base = [source.name for source in known]
-    design = Design([*known, *asked, *{control.name: control for control in controls.values()}.values()], choices)
+    design = Design([*known, *asked, *(control for every in controls.values() for control in every)], choices)
     fits = fit_halves(design, base)
     before = judge_halves(design, fits)
 
-    def judged(names: list[str], begin: HalfFits = fits) -> Judged:
-        return judge_halves(design, fit_halves(design, names, [fit.weights for fit in begin]))
+    def judged(names: list[str]) -> Judged:
+        return judge_halves(design, fit_halves(design, names, [fit.weights for fit in fits]))
 
-    checked = {}
-    for name, others in zip(base, judge_without(design, fits, base) if len(base) > 1 else [], strict=False):
-        rest = [other for other in base if other != name]
-        control = judged([*rest, controls[name].name]) if name in controls else None
-        checked[name] = CheckedSource(others, before, control)
-    of_control: dict[str, Judged] = {}
+    def checked(name: str, others: list[str], without: Judged, with_source: Judged) -> CheckedSource:
+        of_controls = {control.name: judged([*others, control.name]) for control in controls.get(name, ())}
+        return CheckedSource(without, with_source, of_controls)
+
+    found = {}
+    for name, without in zip(base, judge_without(design, fits, base) if len(base) > 1 else [], strict=False):
+        found[name] = checked(name, [other for other in base if other != name], without, before)
     for source in asked:
-        control = None
-        if source.name in controls:
-            label = controls[source.name].name
-            control = of_control.get(label) or judged([*base, label])
-            of_control[label] = control
-        checked[source.name] = CheckedSource(before, judged([*base, source.name]), control)
-    return checked
-
-
-def _of(judged: Judged, cases: np.ndarray | slice) -> Judged:
-    return Judged(judged.nats[cases], judged.rank[cases])
+        found[source.name] = checked(source.name, base, before, judged([*base, source.name]))
+    return found
 
 
 def ranges(label: str, values: np.ndarray, limits: Sequence[int]) -> dict[str, np.ndarray]:

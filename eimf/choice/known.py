@@ -29,7 +29,7 @@ from eimf.data.histories import Histories
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
 from eimf.semantics.people import people_of
 from eimf.semantics.supervision import Supervision
-from eimf.semantics.text_space import compared_items, in_encoder_space
+from eimf.semantics.text_space import compared_items, compared_vectors, in_encoder_space
 
 POPULARITY, LIFECYCLE, COOCCURRENCE, TEXT, INTERESTS, MODEL = (
     "popularity",
@@ -46,15 +46,14 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources in their order, and the shuffled control of some by the source's name."""
+    """Sources in their order, and the controls of each by its name."""
 
     sources: list[Source] = field(default_factory=list)
-    controls: dict[str, Source] = field(default_factory=dict)
+    controls: dict[str, list[Source]] = field(default_factory=dict)
 
-    def add(self, source: Source, control: Source | None = None) -> None:
+    def add(self, source: Source, *controls: Source) -> None:
         self.sources.append(source)
-        if control is not None:
-            self.controls[source.name] = control
+        self.controls[source.name] = list(controls)
 
 
 def item_sources(histories: Histories) -> dict[str, ItemSource]:
@@ -78,7 +77,8 @@ def exact_sources(histories: Histories, supervision: Supervision | None, choices
     )
     if supervision is not None:
         space = ComparisonSettings(compare="whitened")
-        found.add(text_source(supervision, choices, space), text_source(supervision, choices, space, order=order))
+        shuffled = text_source(supervision, choices, space, f"{TEXT}, shuffled", order)
+        found.add(text_source(supervision, choices, space), shuffled)
     return found
 
 
@@ -94,21 +94,28 @@ def text_source(
     return pair_source(name, vectors, vectors, choices, order)
 
 
+def vector_source(name: str, vectors: np.ndarray, choices: Choices) -> tuple[PairSource, PairSource]:
+    """Whitened cosines of any `vectors` [N, S] of the items, and their shuffled control. An item whose vector is 0 has
+    nothing to say."""
+    placed = compared_vectors(torch.from_numpy(vectors), ComparisonSettings(compare="whitened")).numpy()
+    order = item_order(len(vectors), SEED)
+    shuffled = pair_source(f"{name}, shuffled", placed, placed, choices, order)
+    return pair_source(name, placed, placed, choices), shuffled
+
+
 def interest_sources(supervision: Supervision, histories: Histories, choices: Choices) -> Sources:
-    """The LLM's interests of the cluster of each person, in the whitened space of the encoder; with those of another
-    cluster as their control. And all controls as sources: what clusters say without the LLM."""
-    found, people = Sources(), people_of(supervision, histories, choices.user_idx, choices.history_end)
+    """The LLM's interests of the cluster of each person, in the whitened space of the encoder. Their controls are the
+    interests of another cluster, and what clusters say without the LLM: the typical user's titles, a code, noise."""
+    people = people_of(supervision, histories, choices.user_idx, choices.history_end)
     space = ComparisonSettings(compare="whitened")
+
+    def source(name: str, control: str) -> PersonSource:
+        of_control = in_encoder_space(apply_control(supervision, control, histories, SEED), space)
+        return centered(_of_clusters(name, of_control, people.cluster), choices)
+
     names = [name for name in CONTROLS if name != "shuffled" or can_shuffle(supervision)]
-    made: dict[str, PersonSource] = {}
-    for name in ("llm", *names):
-        of_control = in_encoder_space(apply_control(supervision, name, histories, SEED), space)
-        label = INTERESTS if name == "llm" else f"{INTERESTS}, {name}"
-        made[name] = centered(_of_clusters(label, of_control, people.cluster), choices)
-    found.add(made["llm"], made.get("shuffled"))
-    for name in names:
-        if name != "shuffled":
-            found.add(made[name], made.get("shuffled"))
+    found = Sources()
+    found.add(source(INTERESTS, "llm"), *(source(f"{INTERESTS}, {name}", name) for name in names))
     return found
 
 

@@ -37,6 +37,11 @@ def compared_items(supervision: Supervision, texts: ComparisonSettings) -> Tenso
     return blocks[0] if len(blocks) == 1 else F.normalize(torch.cat(blocks, dim=1), dim=1)
 
 
+def compared_vectors(vectors: Tensor, texts: ComparisonSettings) -> Tensor:
+    """Any vectors [N, S] of the items as they are compared: [N, W]."""
+    return _space(vectors, texts)(vectors)
+
+
 def in_encoder_space(supervision: Supervision, texts: ComparisonSettings) -> Supervision:
     """The supervision with the encoder's vectors, of items and of interests, as they are compared with each other."""
     if texts.compare == "raw":

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from eimf.choice.cases import read_choices
-from eimf.choice.check import check_sources, ranges
+from eimf.choice.check import CheckedSource, check_sources, ranges
 from eimf.choice.design import Design, HalfFit, fit_halves, judge_halves
 from eimf.choice.sources import FixedSource, ItemSource
+from eimf.choice.verdict import Comparison, compare
 from eimf.errors import DataError
 from tests.choice.worlds import choices_of, chosen_by, histories_with
 
@@ -26,39 +27,43 @@ def world(users: int, weights: tuple[float, float], seed: int = 0):
 def checked(users: int, weights: tuple[float, float]):
     choices, sources = world(users, weights)
     control = FixedSource("b, shuffled", np.roll(sources["b"].values, 1, axis=0))
-    return check_sources([sources["a"]], [sources["b"], sources["c"]], {"b": control}, choices)
+    return check_sources([sources["a"]], [sources["b"], sources["c"]], {"b": [control]}, choices)
+
+
+def compared(source: CheckedSource) -> Comparison:
+    return compare(source.without, source.with_source, source.best_control)
 
 
 def test_what_decides_adds_and_what_does_not_adds_nothing():
     found = checked(2000, (1.0, 0.7))
-    assert found["b"].comparison().verdict() == "adds"
-    assert found["b"].comparison().nats.value > 0.1
-    assert abs(found["b"].comparison().control.value) < 0.01
-    assert found["c"].comparison().verdict() == "adds nothing"
-    assert abs(found["c"].comparison().nats.value) < 0.005
+    assert compared(found["b"]).verdict() == "adds"
+    assert compared(found["b"]).nats.value > 0.1
+    assert abs(compared(found["b"]).control.value) < 0.01
+    assert compared(found["c"]).verdict() == "adds nothing"
+    assert abs(compared(found["c"]).nats.value) < 0.005
 
 
 def test_too_few_people_show_nothing():
-    assert checked(40, (1.0, 0.1))["b"].comparison().verdict() == "not shown"
+    assert compared(checked(40, (1.0, 0.1))["b"]).verdict() == "not shown"
 
 
 def test_what_is_known_already_adds_nothing():
     choices, sources = world(2000, (1.0, 0.0))
     again = FixedSource("again", 3 * sources["a"].values)
-    assert check_sources([sources["a"]], [again], {}, choices)["again"].comparison().verdict() == "adds nothing"
+    assert compared(check_sources([sources["a"]], [again], {}, choices)["again"]).verdict() == "adds nothing"
 
 
 def test_a_control_that_adds_as_much_takes_the_verdict_away():
     choices, sources = world(2000, (1.0, 0.7))
     same = FixedSource("same", sources["b"].values)
-    comparison = check_sources([sources["a"]], [sources["b"]], {"b": same}, choices)["b"].comparison()
+    comparison = compared(check_sources([sources["a"]], [sources["b"]], {"b": [same]}, choices)["b"])
     assert comparison.nats.value > 0.1 and comparison.verdict() != "adds"
 
 
 def test_each_known_source_is_compared_with_the_others():
     choices, sources = world(2000, (1.0, 0.7))
     found = check_sources([sources["a"], sources["b"], sources["c"]], [], {}, choices)
-    assert [found[name].comparison().verdict() for name in "abc"] == ["adds", "adds", "adds nothing"]
+    assert [compared(found[name]).verdict() for name in "abc"] == ["adds", "adds", "adds nothing"]
 
 
 def test_a_choice_is_judged_by_the_weights_of_the_other_half():

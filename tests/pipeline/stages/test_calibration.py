@@ -1,0 +1,109 @@
+"""Stage 11a end to end: a training calibrated, measured, found, served; and off by default."""
+
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+from eimf import schema
+from eimf.errors import ArtifactError, SettingError
+from eimf.store.artifact import Store
+from pipeline.serving import load_backbone
+from pipeline.stages.resolve import resolve
+from pipeline.stages.stage_one import run_esim
+from pipeline.stages.stage_two import find_trained, run_evaluate, run_train
+from tests import world as planted
+
+PLAIN = "heads.preset=plain"
+ITEMS = 'calibrate.sources=["popularity", "lifecycle", "cooccurrence"]'
+EVERY = 'calibrate.sources=["popularity", "lifecycle", "cooccurrence", "text", "interests"]'
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, world_folder) -> Store:
+    store = Store(tmp_path_factory.mktemp("store"))
+    run_esim(planted.recipe(world_folder), store)
+    return store
+
+
+def test_a_calibrated_training_is_the_same_checkpoint_and_has_metrics_of_its_own(store, world_folder, capsys):
+    alone = run_train(planted.recipe(world_folder, PLAIN), store)
+    assert alone.calibration is None and alone.served.key == alone.checkpoint.key
+    result = run_train(planted.recipe(world_folder, PLAIN, ITEMS), store)
+    assert result.checkpoint.key == alone.checkpoint.key and result.metrics.key != alone.metrics.key
+    assert result.label == f"{alone.label}, calibrated"
+    assert "build  11a calibration" in capsys.readouterr().out
+    calibration = result.served
+    assert set(calibration.manifest.parents) == {"dataset", "checkpoint"}
+    assert result.metrics.parent("calibration") == calibration.key
+    rows = calibration.table("sources").to_pylist()
+    assert [row[schema.SOURCE] for row in rows] == ["popularity", "lifecycle", "cooccurrence"]
+    kept = [row[schema.SOURCE] for row in rows if row[schema.WEIGHTS]]
+    assert sorted(kept) == calibration.manifest.summary["kept"]
+    assert find_trained(planted.recipe(world_folder, PLAIN, ITEMS), store).key == calibration.key
+    again = run_evaluate(planted.recipe(world_folder, PLAIN, ITEMS), store)
+    assert again.metrics.key == result.metrics.key
+    assert resolve(planted.recipe(world_folder, PLAIN, ITEMS), store).metrics_key == result.metrics.key
+
+
+def test_texts_and_interests_are_read_only_if_they_are_asked_for(store, world_folder):
+    result = run_train(planted.recipe(world_folder, PLAIN, EVERY), store)
+    assert set(result.served.manifest.parents) == {"dataset", "checkpoint", "esim"}
+    assert set(result.checkpoint.manifest.parents) == {"dataset"}  # the training itself reads neither
+    trained, model = load_backbone(result.served, len(planted.GROUPS) * planted.SIZE)
+    assert trained.model.backbone == "sasrec" and model.item_vectors.shape[1] >= trained.model.width + 1
+
+
+def test_its_weights_are_those_of_the_table(store, world_folder):
+    result = run_train(planted.recipe(world_folder, PLAIN, ITEMS, "calibrate.significance=1"), store)
+    weights = {row[schema.SOURCE]: row[schema.WEIGHTS] for row in result.served.table("sources").to_pylist()}
+    assert result.served.manifest.summary["valid_ndcg@10"] >= result.served.manifest.summary["valid_ndcg@10_before"]
+    assert all(np.isfinite(weight).all() for weight in weights.values())
+
+
+def test_held_out_test_events_change_nothing(store, world_folder, tmp_path):
+    events = pl.read_parquet(world_folder / "interactions.parquet").sort("user_id", "order")
+    is_last = pl.col("order") == pl.col("order").max().over("user_id")
+    rolled = events.filter(is_last)["item_id"].shift(1, fill_value=events["item_id"][-1])
+    changed = pl.concat([events.filter(~is_last), events.filter(is_last).with_columns(item_id=rolled)])
+    assert not changed.sort("user_id", "order").equals(events)
+    shutil.copytree(world_folder, other := tmp_path / "other")
+    changed.write_parquet(other / "interactions.parquet")
+    elsewhere = Store(tmp_path / "store")
+    run_esim(planted.recipe(other), elsewhere)
+    one, two = (
+        run_train(planted.recipe(folder, PLAIN, EVERY), where).served
+        for folder, where in ((world_folder, store), (other, elsewhere))
+    )
+    assert one.key != two.key
+    assert one.file("model.safetensors").read_bytes() == two.file("model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        (
+            'calibrate.sources=["popularity", "popularity"]',
+            "'popularity' occurs twice in --set; write each source once",
+        ),
+        ('calibrate.sources=["titles"]', "'titles' in --set is not allowed; input should be 'popularity', "),
+        ("calibrate.rank=0", "greater than or equal to 1"),
+        ("calibrate.significance=2", "less than or equal to 1"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(world_folder, setting, problem):
+    with pytest.raises(SettingError, match=problem):
+        planted.recipe(world_folder, setting)
+
+
+def test_a_training_that_was_not_calibrated_yet_says_so(store, world_folder):
+    recipe = planted.recipe(world_folder, PLAIN, ITEMS, "calibrate.rank=3")
+    with pytest.raises(ArtifactError, match="not calibrated yet; run `make train` with these settings"):
+        find_trained(recipe, store)
+
+
+def test_the_manifest_repeats_what_was_trained(store, world_folder):
+    result = run_train(planted.recipe(world_folder, PLAIN, ITEMS), store)
+    trained = result.served.manifest.configuration["trained"]
+    assert trained == result.checkpoint.manifest.configuration
