@@ -159,3 +159,11 @@ def test_the_fake_encoder_has_nothing_to_adapt(world_folder, tmp_path):
     with pytest.raises(SettingError, match=r"encoder\.backend: fake, which has nothing to adapt"):
         run_esim(planted.recipe(world_folder, "adapt.enabled=true"), Store(tmp_path))
     assert not (tmp_path / "dataset").exists()
+
+
+def test_the_control_without_text_leaves_words_beside_it_and_refuses_knowledge(recipe_of, tmp_path):
+    store, control = Store(tmp_path), "adapt.control=cooccurrence"
+    plain, lexical = keys(recipe_of(control), store), keys(recipe_of(control, "encoder.lexical=4"), store)
+    assert plain["adapted_encoder"] == lexical["adapted_encoder"] and plain["item_vectors"] != lexical["item_vectors"]
+    with pytest.raises(SettingError, match=r"adapt\.control: cooccurrence, which encodes no text, but item_knowledge"):
+        keys(recipe_of(control, "item_knowledge.enabled=true"), store)
