@@ -33,6 +33,7 @@ ATTEMPT, REPLY, STATUS = "attempt", "reply", "status"
 PROMPT_TOKENS, REPLY_TOKENS = "prompt_tokens", "reply_tokens"
 FINISH_REASON = "finish_reason"
 OFFERS, NUMBERS, SLOT = "offers", "items", "slot"
+NUMBER, PICKED = "number", "picked"
 GROUNDING = "grounding"
 INTEREST_ID, INTEREST, EVIDENCE = "interest_id", "interest", "evidence"
 SOURCE, CONTROL, WEIGHTS, TRAIN_EVENTS = "source", "control", "weights", "train_events"
@@ -214,12 +215,27 @@ PARSED_REPLIES = pa.schema(
 breaks off; its whole entries count) or malformed, `reason` says why. The raw reply and the number of its attempt are
 kept for people: an artifact is copied without the reply store."""
 
+ITEM_KNOWLEDGE = pa.schema([(ITEM, pa.int32()), (ITEM_ID, pa.string()), (KNOWLEDGE, pa.string())])
+"""item_knowledge/knowledge: what is known about each item, sorted by item_idx from 1; null for an item that was not
+asked about, or of which nothing is known."""
+
+KNOWLEDGE_REPLIES = pa.schema([(ITEM, pa.int32()) if field.name == USER else field for field in PARSED_REPLIES])
+"""item_knowledge/replies: as PARSED_REPLIES, for each item that the LLM was asked about. Items with equal texts share a
+request key."""
+
 INTERESTS = pa.schema(
     [(INTEREST_ID, pa.int32()), (USER, pa.int32()), (INTEREST, pa.string()), (EVIDENCE, pa.list_(pa.int32()))]
 )
 """interests/interests: one row per interest of a typical user. `interest_id` is the row number, from 0, and names the
 same interest in interest_vectors and esim, so `table.take(interest_ids)` finds texts and evidence. `interest` is the
 text, `evidence` the item_idx of the titles that the LLM names for it."""
+
+PICKS = pa.schema(
+    [(CLUSTER, pa.int32()), (NUMBER, pa.int32()), (ITEM, pa.int32()), (SIMILARITY, pa.float32()), (PICKED, pa.bool_())]
+)
+"""picks/picks, and with picks esim/picks: the items that were offered to the LLM for each cluster, sorted by cluster,
+then by their number in the prompt, from 1; their co-occurrence with what the cluster's users had in training; and
+whether the LLM picked them. Without a usable reply, none is picked."""
 
 ESIM_USERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (LAST_PROMPTED_POSITION, pa.int32())])
 """esim/users: each user's cluster (-1: none, without training events), and the last position of the user's history that

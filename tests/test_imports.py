@@ -28,7 +28,7 @@ ALLOWED = {
     "config": {"types"},
     "store": {"errors", "schema", "npy"},
     "data": {"errors", "schema", "config"},
-    "esim": {"errors", "schema", "vectors", "store"},
+    "esim": {"errors", "schema", "vectors", "config", "store", "data"},
     "losses": {"errors", "config"},
     "statistics": set(),
     "metrics": set(),

@@ -23,18 +23,19 @@ class SmoothingSettings(HashedSettings):
     """To the items most similar to an interest of the user's cluster: the one closest to the target."""
     cooccurrence: ProbabilityMass = 0.0
     """To the items that the same users had most often in training. It needs no text."""
+    pick: ProbabilityMass = 0.0
+    """To the items that the LLM picked for the user's cluster (`picks.enabled`), the same mass to each."""
 
     @model_validator(mode="after")
     def _target_keeps_mass(self) -> Self:
         if self.total >= 1:
-            names = "item, user, interest and cooccurrence"
-            raise ValueError(f"{names} add up to {self.total:g}; lower one, so that they stay below 1")
+            raise ValueError(f"its parts add up to {self.total:g}; lower one, so that they stay below 1")
         return self
 
     @property
     def total(self) -> float:
         """The most mass that a target gives away."""
-        return self.item + self.user + self.interest + self.cooccurrence
+        return self.item + self.user + self.interest + self.cooccurrence + self.pick
 
     @property
     def reads_texts(self) -> bool:
@@ -103,9 +104,11 @@ class HeadSettings(HashedSettings):
     """Auxiliary tasks of the published method."""
     texts: ComparisonSettings = ComparisonSettings()
     """How texts are compared."""
-    control: Literal["llm", "shuffled", "random", "cluster", "titles"] = "llm"
+    control: Literal["llm", "shuffled", "random", "cluster", "titles", "candidates"] = "llm"
     """llm: the LLM's interests. The others are controls that take their place: the interests of another cluster; noise;
-    a code of the cluster; the mean title of the cluster's typical user."""
+    a code of the cluster; the mean title of the cluster's typical user. Of picks: the picks of another cluster; items
+    drawn from the catalogue (`random`); and drawn from the candidates that the LLM chose from (`candidates`, which
+    leaves interests as they are)."""
     require_gain: bool = True
     """Smooth toward interests only if they pass the gain test: if they predict the users' next items better than the
     users' own texts do. The test looks at validation items, as early stopping does."""
@@ -124,7 +127,11 @@ class HeadSettings(HashedSettings):
 
     @model_validator(mode="after")
     def _control_replaces_something(self) -> Self:
-        if self.control != "llm" and not self.uses_interests:
+        if self.control == "candidates" and not self.uses_picks:
+            raise ValueError("control=candidates stands for picks, but none enter this training; set smoothing.pick")
+        if self.control in ("cluster", "titles") and self.uses_picks:
+            raise ValueError(f"control={self.control} cannot stand for picks; set smoothing.pick=0, or another control")
+        if self.control != "llm" and not (self.uses_interests or self.uses_picks):
             raise ValueError(
                 f"control={self.control} stands for interests, but none enter this training; "
                 "leave it out, or set heads.preset to modern or paper"
@@ -148,6 +155,11 @@ class HeadSettings(HashedSettings):
         return self._smooths_interests or self._aligns_interests
 
     @property
+    def uses_picks(self) -> bool:
+        """True if the LLM's picks of next items, or a control in their place, enter the training."""
+        return self.smoothing is not None and self.smoothing.pick > 0
+
+    @property
     def _smooths_interests(self) -> bool:
         return self.smoothing is not None and self.smoothing.interest > 0
 
@@ -162,7 +174,7 @@ class HeadSettings(HashedSettings):
         as it is."""
         if not self.reads_texts:
             return None
-        return "esim" if self.uses_interests else "item_vectors"
+        return "esim" if self.uses_interests or self.uses_picks else "item_vectors"
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -180,17 +192,19 @@ class HeadSettings(HashedSettings):
         values = self.model_dump()
         if self.smoothing is not None:
             values["smoothing"]["interest"] = 0.0
-        if not self._aligns_interests:
+        if not (self._aligns_interests or self.uses_picks):
             values["control"] = "llm"
         return type(self).model_validate(values)
 
     def configuration(self) -> dict[str, Any]:
-        """The part of a training's key: the settings, but not how they came about. `smoothing.cooccurrence` is left out
-        at 0, and `texts` has only what this training reads and what differs from the default: so a training without
-        them has the key it always had."""
+        """The part of a training's key: the settings, but not how they came about. The parts of `smoothing` that came
+        later are left out at 0, and `texts` has only what this training reads and what differs from the default: so a
+        training without them has the key it always had."""
         settings = self.model_dump(mode="json", exclude={"preset", "require_gain", "texts"})
-        if self.smoothing is not None and not self.smoothing.cooccurrence:
-            del settings["smoothing"]["cooccurrence"]
+        if self.smoothing is not None:
+            for later in ("cooccurrence", "pick"):
+                if not settings["smoothing"][later]:
+                    del settings["smoothing"][later]
         return {**settings, "texts": texts} if (texts := self._texts_read()) else settings
 
     def _texts_read(self) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Assemble what stage two needs (stage 9): dense Arrow columns without text, so a training step parses nothing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -7,14 +9,16 @@ from eimf import schema
 from eimf.errors import DataError
 
 
-def esim_users(clusters: pa.Table, requests: pa.Table, num_train: np.ndarray) -> pa.Table:
-    """`schema.ESIM_USERS`: each user's cluster, and the last position of the user's history that was in a prompt.
+def esim_users(clusters: pa.Table, requests: Sequence[pa.Table], num_train: np.ndarray) -> pa.Table:
+    """`schema.ESIM_USERS`: each user's cluster, and the last position of the user's history that was in a prompt of any
+    of the `requests` (`schema.REQUESTS`).
 
     `num_train` [U] are the users' training events. Raises DataError if one without any is in a cluster, or if a prompt
     has shown an event that is not for training: the LLM must not read what is to be predicted.
     """
     last_prompted = np.full(clusters.num_rows, -1, np.int32)
-    last_prompted[requests[schema.USER].to_numpy()] = requests[schema.LAST_PROMPTED_POSITION].to_numpy()
+    for table in requests:
+        np.maximum.at(last_prompted, table[schema.USER].to_numpy(), table[schema.LAST_PROMPTED_POSITION].to_numpy())
     in_cluster = clusters[schema.CLUSTER].to_numpy() >= 0
     if (held_out := (last_prompted >= num_train) | (in_cluster & (num_train == 0))).any():
         problem = f"events of user_idx {int(held_out.argmax())} that are not for training shape the interests"

@@ -65,9 +65,18 @@ def _first_offer(slot: Mapping[str, Any]) -> dict[str, Any]:
     return {"interest": properties["interest"]["const"], "items": numbers}
 
 
+def _picks(titles: Sequence[tuple[int, set[str]]], num_candidates: int, most: int) -> str:
+    """`titles` are numbers and words of the history and, after it, of the candidates."""
+    history, candidates = titles[:-num_candidates], titles[-num_candidates:]
+    known = Counter(word for _, words in history for word in words)
+    ranked = sorted(candidates, key=lambda candidate: (-sum(known[word] for word in candidate[1]), candidate[0]))
+    return json.dumps({str(number): True for number in sorted(number for number, _ in ranked[:most])})
+
+
 class FakeGenerator:
     """Names the words that most titles of a history share, with those titles as evidence; of a closed vocabulary, the
-    first phrase of each slot.
+    first phrase of each slot; of candidates for the next item, those whose words most titles of the history share; of
+    an item, that it is for people who like its words.
 
     The fraction `malformed` of the attempts, chosen by their seed, returns broken JSON.
     """
@@ -89,7 +98,12 @@ class FakeGenerator:
         if "prefixItems" in request.json_schema:
             return json.dumps([_first_offer(slot) for slot in request.json_schema["prefixItems"]])
         last_turn = request.prompt.rsplit("<user>", 1)[-1]
+        if "knowledge" in request.json_schema.get("properties", ()):
+            words = " ".join(_WORD.findall(last_turn.lower()))
+            return json.dumps({"knowledge": f"for people who like {words}"})
         titles = [(int(number), set(_WORD.findall(title.lower()))) for number, title in _TITLE.findall(last_turn)]
+        if "properties" in request.json_schema:
+            return _picks(titles, len(request.json_schema["properties"]), request.json_schema["maxProperties"])
         shared = Counter(word for _, words in titles for word in sorted(words))
         ranked = sorted(shared, key=lambda word: (-shared[word], word))[: self.max_interests]
         return json.dumps(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -62,6 +62,30 @@ class Renderer(Protocol):
         ...
 
 
+class Asked(Protocol):
+    """What is asked: the rendered prompt, and the JSON schema of the reply."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def json_schema(self) -> Mapping[str, Any]: ...
+
+
+class Answer(Protocol):
+    """A parsed reply. `reason` says why it cannot be used, and is None if it can; `whole` is False if it breaks off."""
+
+    @property
+    def reason(self) -> str | None: ...
+
+    @property
+    def whole(self) -> bool: ...
+
+
+AskedT = TypeVar("AskedT", bound=Asked)
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked about one history: the rendered prompt, the number of its titles, the JSON schema of the reply,
@@ -74,43 +98,50 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """One attempt at a request: its row in the reply store (`schema.REPLIES`), and its reply, parsed."""
+class Attempt(Generic[AnswerT]):
+    """One attempt at a request: its row in the reply store (`schema.REPLIES`), and its reply, parsed; `limit` is the
+    setting that limits the tokens of a reply."""
 
     row: Row
-    parsed: Parsed
+    parsed: AnswerT
+    limit: str
 
     @property
     def is_valid(self) -> bool:
-        """True if the reply holds an interest."""
+        """True if the reply can be used."""
         return self.parsed.reason is None
 
     @property
     def status(self) -> str:
-        """ok, malformed, or truncated: a list that breaks off, with entries before the break. It counts as an answer,
-        because the same model would most likely be cut again."""
+        """ok, malformed, or truncated: a reply that breaks off, and can be used up to the break. It counts as an
+        answer, because the same model would most likely be cut again."""
         if not self.is_valid:
             return "malformed"
         return "ok" if self.parsed.whole else "truncated"
 
     @property
     def reason(self) -> str | None:
-        """Why the reply holds no interest; None if it holds one."""
+        """Why the reply cannot be used; None if it can."""
         cut = not self.is_valid and self.row[schema.FINISH_REASON] == "length"
-        return f"cut by llm.max_tokens ({self.parsed.reason})" if cut else self.parsed.reason
+        return f"cut by {self.limit} ({self.parsed.reason})" if cut else self.parsed.reason
 
 
-class Replies:
+class Replies(Generic[AskedT, AnswerT]):
     """The last attempt at each request of a run. Each reply is parsed once."""
 
     def __init__(
-        self, known: pa.Table, questions: Mapping[str, Question], parse: Callable[[str, Question], Parsed], retries: int
+        self,
+        known: pa.Table,
+        questions: Mapping[str, AskedT],
+        parse: Callable[[str, AskedT], AnswerT],
+        retries: int,
+        limit: str = "llm.max_tokens",
     ) -> None:
         """`questions` are those of this run, by request key; `parse(reply, question)` reads a reply. Of `known` rows
         (`schema.REPLIES`) those of other requests do not count, nor do attempts beyond `retries`, which a run with more
-        retries sent."""
-        self._questions, self._parse, self._retries = questions, parse, retries
-        self._last: dict[str, Attempt] = {}
+        retries sent. `limit` is the setting that limits the tokens of a reply, for messages."""
+        self._questions, self._parse, self._retries, self._limit = questions, parse, retries, limit
+        self._last: dict[str, Attempt[AnswerT]] = {}
         for row in known.to_pylist():
             if row[schema.REQUEST_KEY] in questions and row[schema.ATTEMPT] <= retries:
                 self.add(row)
@@ -120,9 +151,9 @@ class Replies:
         key = row[schema.REQUEST_KEY]
         last = self._last.get(key)
         if last is None or row[schema.ATTEMPT] > last.row[schema.ATTEMPT]:
-            self._last[key] = Attempt(row, self._parse(row[schema.REPLY], self._questions[key]))
+            self._last[key] = Attempt(row, self._parse(row[schema.REPLY], self._questions[key]), self._limit)
 
-    def last(self, key: str) -> Attempt:
+    def last(self, key: str) -> Attempt[AnswerT]:
         """The last attempt at a request. Raises KeyError if there is none."""
         return self._last[key]
 
@@ -142,8 +173,8 @@ class Replies:
 
 def generate_missing(
     generator: Callable[[], Generator],
-    questions: Mapping[str, Question],
-    replies: Replies,
+    questions: Mapping[str, AskedT],
+    replies: Replies[AskedT, AnswerT],
     *,
     chunk_size: int,
     save: Callable[[list[Row]], None],
@@ -172,7 +203,7 @@ def generate_missing(
     return num_sent
 
 
-def _request(key: str, question: Question, attempt: int) -> Request:
+def _request(key: str, question: Asked, attempt: int) -> Request:
     return Request(key, question.prompt, request_seed(key, attempt), question.json_schema)
 
 
@@ -194,16 +225,18 @@ def request_seed(key: str, attempt: int) -> int:
     return (int(key[:8], 16) + attempt) % (1 << 31)
 
 
-def replies_table(requests: pa.Table, replies: Replies) -> pa.Table:
-    """`schema.PARSED_REPLIES`: the last attempt at each of the `requests`, malformed replies with their reason."""
+def replies_table(
+    requests: pa.Table, replies: Replies[AskedT, AnswerT], columns: pa.Schema = schema.PARSED_REPLIES
+) -> pa.Table:
+    """A table with these `columns`: the last attempt at each of the `requests`, malformed replies with their reason."""
     rows = []
-    for request in requests.select([schema.REQUEST_KEY, schema.USER]).to_pylist():
+    for request in requests.select([name for name in columns.names if name in requests.column_names]).to_pylist():
         last = replies.last(request[schema.REQUEST_KEY])
         rows.append({**last.row, **request, schema.STATUS: last.status, schema.REASON: last.reason})
-    return pa.Table.from_pylist(rows, schema=schema.PARSED_REPLIES)
+    return pa.Table.from_pylist(rows, schema=columns)
 
 
-def interests_table(requests: pa.Table, replies: Replies) -> pa.Table:
+def interests_table(requests: pa.Table, replies: Replies[Question, Parsed]) -> pa.Table:
     """`schema.INTERESTS`: every interest in the last replies to the `requests`, numbered in their order."""
     rows: list[Row] = []
     for request in requests.select([schema.REQUEST_KEY, schema.USER, schema.HISTORY]).to_pylist():

@@ -1,20 +1,18 @@
 """The prompt for a typical user's history (METHOD, stage one, 5)."""
 
 import json
-import tomllib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from eimf.errors import DataError, SettingError, on_one_line
+from eimf.errors import DataError
 from eimf.esim.generate import Renderer
 from eimf.esim.markers import is_marker
+from eimf.esim.template_file import read_template
 from eimf.esim.vocabulary import BRAND, CATEGORY, DECADE, KIND, SERIES
 
 Message = dict[str, str]
@@ -72,32 +70,8 @@ class Template(BaseModel):
 
 
 def load_template(name: str, folder: Path) -> Template:
-    """A built-in template by name, or a TOML file in UTF-8, with or without a byte order mark, relative to `folder`.
-    Raises SettingError."""
-    content = _template_file(name, folder)
-    try:
-        return Template.model_validate(tomllib.loads(content.decode("utf-8-sig")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg'].lower()}"
-    except RecursionError:
-        reason = "nested too deeply"
-    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-        reason = on_one_line(error)
-    raise SettingError(
-        "prompt.template", f"{name[:200]!r} is not a template ({reason})", "compare it with templates/movies.toml"
-    )
-
-
-def _template_file(name: str, folder: Path) -> bytes:
-    built_in, path = resources.files("eimf.esim") / "templates" / f"{name}.toml", folder / name
-    with suppress(OSError):  # a name that no file can have, say
-        if "/" not in name and not name.endswith(".toml") and built_in.is_file():
-            return built_in.read_bytes()
-        if path.is_file():
-            return path.read_bytes()
-    hint = "use movies, products, or the path of a TOML file like those"
-    raise SettingError("prompt.template", f"no template {name[:200]!r} that can be read", hint)
+    """A built-in template by name, or a TOML file relative to `folder`. Raises SettingError."""
+    return read_template(Template, name, folder, field="prompt.template", built_in="templates")
 
 
 def numbered(titles: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Counts of the replies, for the manifest and the line of stage 7."""
+"""Counts of the replies, for the manifest and the lines of stages 1b and 7."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,25 +12,38 @@ from eimf.esim.parse import Parsed
 from eimf.esim.prompt import Template
 
 
-def check_any(replies: pa.Table) -> None:
-    """Raise DataError with the most frequent reason if no reply (`schema.PARSED_REPLIES`) holds an interest: there
-    would be nothing to train against."""
+def check_any(
+    replies: pa.Table,
+    stage: str = "interests",
+    wanted: str = "interest",
+    template: str = "prompt.template",
+    limit: str = "llm.max_tokens",
+) -> None:
+    """Raise DataError with the most frequent reason if no reply (`schema.PARSED_REPLIES`) of this `stage` holds what is
+    `wanted`: there would be nothing to train against. `template` and `limit` are the settings to change."""
     reasons = Counter(replies[schema.REASON].to_pylist())
     if replies.num_rows and reasons[None] == 0:
         reason, count = reasons.most_common(1)[0]
-        hint = "raise llm.max_tokens" if reason.startswith("cut by") else "use another llm.model or prompt.template"
-        problem = f"no reply of the LLM held a usable interest ({count} of {replies.num_rows}: {reason})"
-        raise DataError("interests", problem, hint)
+        hint = f"raise {limit}" if reason.startswith("cut by") else f"use another llm.model or {template}"
+        problem = f"no reply of the LLM held a usable {wanted} ({count} of {replies.num_rows}: {reason})"
+        raise DataError(stage, problem, hint)
 
 
 def counts(replies: pa.Table, interests: pa.Table) -> dict[str, int]:
     """Users by the status of their reply, interests, and tokens; of `schema.PARSED_REPLIES` and `schema.INTERESTS`."""
+    by_status, tokens = status_counts(replies), token_counts(replies)
+    return {"users": replies.num_rows, **by_status, "interests": interests.num_rows, **tokens}
+
+
+def status_counts(replies: pa.Table) -> dict[str, int]:
+    """Replies that are malformed, and those that break off."""
     status = replies[schema.STATUS].to_pylist()
+    return {"malformed": status.count("malformed"), "truncated": status.count("truncated")}
+
+
+def token_counts(replies: pa.Table) -> dict[str, int]:
+    """Tokens of all prompts and replies."""
     return {
-        "users": replies.num_rows,
-        "malformed": status.count("malformed"),
-        "truncated": status.count("truncated"),
-        "interests": interests.num_rows,
         "prompt_tokens": pc.sum(replies[schema.PROMPT_TOKENS]).as_py() or 0,
         "reply_tokens": pc.sum(replies[schema.REPLY_TOKENS]).as_py() or 0,
     }

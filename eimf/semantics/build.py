@@ -20,8 +20,9 @@ from eimf.semantics.soft_targets import (
     neighbors_by_cooccurrence,
     neighbors_of,
     neighbors_of_users,
+    picked_items,
 )
-from eimf.semantics.supervision import Supervision, nearest_interests
+from eimf.semantics.supervision import Supervision, clusters_with_picks, nearest_interests
 from eimf.semantics.text_space import compared_items, in_encoder_space, item_components, joint_components
 
 
@@ -36,6 +37,7 @@ class SideInformation:
     item_neighbors: Neighbors | None = None
     user_neighbors: Neighbors | None = None
     interest_neighbors: InterestNeighbors | None = None
+    picked_items: InterestNeighbors | None = None
     cooccurring: Neighbors | None = None
 
     def to(self, device: torch.device) -> "SideInformation":
@@ -49,6 +51,7 @@ class SideInformation:
             "user_neighbors": self.user_neighbors,
             "interest_neighbors": self.interest_neighbors,
             "cooccurring": self.cooccurring,
+            "picked_items": self.picked_items,
         }
         return nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
 
@@ -72,6 +75,7 @@ class SideInformation:
             (smoothing.user, self.user_neighbors, user),
             (smoothing.interest, self.interest_neighbors, event),
             (smoothing.cooccurrence, self.cooccurring, item_row),
+            (smoothing.pick, self.picked_items, event),
         )
         labels = [(share, neighbors(index)) for share, neighbors, index in parts if neighbors is not None]
         return SoftLabels(
@@ -90,14 +94,14 @@ def build_side_information(
 ) -> SideInformation:
     """The modules that `settings` ask for; also prepares the item table of `backbone` (`item_init`). They have a random
     stream of their own, so the backbone's initial weights do not depend on them. `supervision` is None if `settings`
-    read no text. `device` (default: the CPU) is where nearest texts are searched."""
+    need no artifact of stage one. `device` (default: the CPU) is where nearest texts are searched."""
     smoothing = settings.smoothing
     cooccurring = neighbors_by_cooccurrence(histories) if smoothing and smoothing.cooccurrence else None
     if supervision is None:
-        assert not settings.reads_texts
+        assert settings.source is None
         return SideInformation(None, settings, cooccurring=cooccurring)
     compared = in_encoder_space(supervision, settings.texts)
-    if settings.uses_interests:
+    if settings.uses_interests or settings.uses_picks:
         compared = apply_control(compared, settings.control, histories, seed)
         supervision = apply_control(supervision, settings.control, histories, seed)
     with torch.random.fork_rng(devices=[]):
@@ -144,12 +148,12 @@ def _neighbors(
     histories: Histories,
     smoothing: SmoothingSettings | None,
     device: torch.device | None,
-) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None]:
-    """The neighbors of items, users and interests by their texts, as far as label smoothing needs them. Items and users
-    are compared by `items` [N, W], interests within `compared`."""
-    item, user, interest = None, None, None
+) -> tuple[Neighbors | None, Neighbors | None, InterestNeighbors | None, InterestNeighbors | None]:
+    """The neighbors of items, users and interests by their texts, and the picks, as far as label smoothing needs them.
+    Items and users are compared by `items` [N, W], interests within `compared`."""
+    item, user, interest, picked = None, None, None, None
     if smoothing is None or items is None:
-        return item, user, interest
+        return item, user, interest, picked
     item_decay = frequency_decay(histories.frequency())  # [N]
     if smoothing.item:
         item = neighbors_of(items, items, item_decay, exclude_self=True, device=device)
@@ -160,7 +164,10 @@ def _neighbors(
         neighbors = neighbors_of(interests, compared.item_text_vectors, device=device)
         event_decay = _of_events(item_decay, histories)
         interest = InterestNeighbors(nearest_interests(compared, histories), neighbors, event_decay)
-    return item, user, interest
+    if smoothing.pick and compared.offered is not None:
+        cluster = clusters_with_picks(compared, histories)
+        picked = InterestNeighbors(cluster, picked_items(compared.offered), _of_events(item_decay, histories))
+    return item, user, interest, picked
 
 
 def _of_events(values: Tensor, histories: Histories) -> Tensor:

@@ -8,7 +8,11 @@ else. The code is a random unit vector, because there may be more clusters than 
 mean text of what the cluster's typical user had within the prompt's reach: text and cluster stay, and the LLM is left
 out.
 
-Shapes: C clusters, M interests of a cluster, S text width.
+Picks of next items (`smoothing.pick`) are replaced too, by as many items as the LLM picked for the cluster: `shuffled`
+gives a cluster those of the same other cluster, `random` draws them from the catalogue, and `candidates` from those
+that the LLM chose from: what co-occurrence says without the LLM. `candidates` leaves interests as they are.
+
+Shapes: C clusters, M interests of a cluster, n candidates of a cluster, S text width.
 """
 
 from dataclasses import replace
@@ -20,11 +24,11 @@ from torch.nn import functional as F
 
 from eimf.data.histories import Histories
 from eimf.errors import SettingError
-from eimf.semantics.supervision import Supervision
+from eimf.semantics.supervision import Offered, Supervision
 from eimf.semantics.text_vectors import mean_text_vectors
 
 CONTROLS = ("shuffled", "random", "cluster", "titles")
-"""Values of `heads.control` other than `llm`."""
+"""Values of `heads.control` that replace interests."""
 
 
 def apply_control(supervision: Supervision, control: str, histories: Histories, seed: int) -> Supervision:
@@ -34,8 +38,11 @@ def apply_control(supervision: Supervision, control: str, histories: Histories, 
     interests = supervision.interest_vectors
     if control == "shuffled":
         return _shuffled(supervision, generator)
+    if control == "candidates":
+        return replace(supervision, offered=_drawn(_offered_by(supervision), generator))
     if control == "random":
         vectors = F.normalize(torch.randn(interests.shape, generator=generator), dim=-1)
+        supervision = _random_items(supervision, generator)
     elif control == "cluster":
         vectors = F.normalize(torch.randn(len(interests), 1, interests.shape[2], generator=generator), dim=-1)
     elif control == "titles":
@@ -43,6 +50,28 @@ def apply_control(supervision: Supervision, control: str, histories: Histories, 
     else:
         return supervision
     return replace(supervision, interest_vectors=vectors * supervision.interest_mask.unsqueeze(-1))
+
+
+def _offered_by(supervision: Supervision) -> Offered:
+    if supervision.offered is None:
+        raise SettingError("heads.control", "candidates, but the LLM was offered none", "set picks.enabled=true")
+    return supervision.offered
+
+
+def _drawn(offered: Offered, generator: torch.Generator) -> Offered:
+    """As many picks of each cluster, drawn from what was offered."""
+    chance = torch.rand(offered.rows.shape, generator=generator).masked_fill(offered.rows < 0, -1)
+    place = chance.argsort(dim=1, descending=True).argsort(dim=1)
+    return replace(offered, picked=place < offered.picked.sum(dim=1, keepdim=True))
+
+
+def _random_items(supervision: Supervision, generator: torch.Generator) -> Supervision:
+    """The same with any items in place of those offered."""
+    if supervision.offered is None:
+        return supervision
+    rows = supervision.offered.rows
+    drawn = torch.randint(len(supervision.item_text_vectors), rows.shape, generator=generator)
+    return replace(supervision, offered=replace(supervision.offered, rows=torch.where(rows < 0, -1, drawn)))
 
 
 def can_shuffle(supervision: Supervision) -> bool:

@@ -2,8 +2,9 @@
 
 Our decision. Plain label smoothing spreads the mass over all items; here it goes to the items whose texts are nearest
 to the target's (item), to the mean text of the user's items (user), or to an interest that the LLM inferred (interest):
-of the user's cluster, the one closest to the target. Or to the items that the same users had (cooccurrence). Frequent
-items and users with long histories need less of it, so their mass decays with the number of training events.
+of the user's cluster, the one closest to the target. Or to the items that the same users had (cooccurrence), or that
+the LLM picked for the cluster (pick). Frequent items and users with long histories need less of it, so their mass
+decays with the number of training events.
 
 Shapes: P target positions, E events, R texts, N items, n neighbors, S text width.
 """
@@ -16,6 +17,7 @@ from eimf.data.cooccurrence import count_cooccurrence
 from eimf.data.histories import Histories
 from eimf.losses.soft_labels import SoftLabels
 from eimf.retrieval import nearest_rows
+from eimf.semantics.supervision import Offered
 from eimf.semantics.text_vectors import user_text_blocks
 
 NEIGHBORS = 20
@@ -49,14 +51,14 @@ class Neighbors(nn.Module):
 
 
 class InterestNeighbors(nn.Module):
-    """Soft targets from the LLM's interests: for each event, the neighbors of one interest."""
+    """Soft targets from the LLM: for each event, the neighbors of one interest, or the items picked for one cluster."""
 
     interest: Tensor
     weight: Tensor
 
     def __init__(self, interest: Tensor, neighbors: Neighbors, weight: Tensor) -> None:
-        """`interest` [E] is the text of `neighbors` that counts for an event, -1 if none does; `weight` [E] scales its
-        mass."""
+        """`interest` [E] is the text of `neighbors` (or the cluster) that counts for an event, -1 if none does;
+        `weight` [E] scales its mass."""
         super().__init__()
         self.neighbors = neighbors
         self.register_buffer("interest", interest.clamp(min=0), persistent=False)
@@ -66,6 +68,15 @@ class InterestNeighbors(nn.Module):
         """For events [P]; all shares are 0 if no interest counts."""
         labels: SoftLabels = self.neighbors(self.interest.index_select(0, event))
         return SoftLabels(labels.rows, labels.shares * self.weight.index_select(0, event).unsqueeze(1))
+
+
+def picked_items(offered: Offered) -> Neighbors:
+    """For each cluster, the items that the LLM picked, with equal shares; of a cluster without any, some others."""
+    most = int(offered.picked.sum(dim=1).max())
+    place = offered.picked.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+    is_picked = offered.picked.gather(1, place)
+    cosines = torch.zeros(place.shape).masked_fill(~is_picked & is_picked.any(dim=1, keepdim=True), -torch.inf)
+    return Neighbors(offered.rows.gather(1, place).clamp(min=0), cosines)
 
 
 def neighbors_of(

@@ -22,12 +22,28 @@ _MAX_INTERESTS = 256
 
 
 @dataclass(frozen=True)
+class Offered:
+    """The items that the LLM chose from, side by side: `rows` [C, n] of the item table, -1 if a cluster has fewer, and
+    whether it `picked` each, [C, n]."""
+
+    rows: Tensor
+    picked: Tensor
+
+    def of(self, source: Tensor) -> "Offered":
+        """The same, but each cluster has what was offered to the cluster `source` [C]."""
+        return Offered(self.rows[source], self.picked[source])
+
+    def to(self, device: torch.device) -> "Offered":
+        return Offered(self.rows.to(device), self.picked.to(device))
+
+
+@dataclass(frozen=True)
 class Supervision:
     """`item_text_vectors` [N, S] are x_i; `interest_vectors` [C, M, S] is Z, `interest_id` [C, M] names the LLM's
     interests (rows of the `interests` artifact), -1 if a cluster has fewer; `cluster` [U], -1 if the user has no
     training event, or the user's cluster no interests; `last_prompted_position` [U], the last position of a user's
     history that was in a prompt, -1 for most users. `further`: more vectors of the items, [N, .] each, by the name of
-    their column: LEXICAL, KNOWLEDGE."""
+    their column: LEXICAL, KNOWLEDGE. `offered`: the items out of which the LLM picked next ones, if it did."""
 
     item_text_vectors: Tensor
     interest_vectors: Tensor
@@ -35,6 +51,7 @@ class Supervision:
     cluster: Tensor
     last_prompted_position: Tensor
     further: Mapping[str, Tensor] = field(default_factory=dict)
+    offered: Offered | None = None
 
     @property
     def interest_mask(self) -> Tensor:
@@ -48,8 +65,10 @@ class Supervision:
         return torch.where(was_prompted, -1, self.cluster[user])
 
     def with_interests_of(self, source: Tensor) -> "Supervision":
-        """The same, but each cluster has the interests of the cluster `source` [C]."""
-        return replace(self, interest_vectors=self.interest_vectors[source], interest_id=self.interest_id[source])
+        """The same, but each cluster has the interests and picks of the cluster `source` [C]."""
+        vectors, ids = self.interest_vectors[source], self.interest_id[source]
+        offered = None if self.offered is None else self.offered.of(source)
+        return replace(self, interest_vectors=vectors, interest_id=ids, offered=offered)
 
     def to(self, device: torch.device) -> "Supervision":
         """On this device, without `further`: no step of a training reads that."""
@@ -59,6 +78,7 @@ class Supervision:
             interest_id=self.interest_id.to(device),
             cluster=self.cluster.to(device),
             last_prompted_position=self.last_prompted_position.to(device),
+            offered=None if self.offered is None else self.offered.to(device),
         )
 
 
@@ -86,9 +106,26 @@ def _nearest(supervision: Supervision, histories: Histories, user_idx: np.ndarra
     return torch.where(cluster >= 0, row * interests.shape[1] + best, -1).int()
 
 
-def read_supervision(item_vectors: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories) -> Supervision:
-    """From the table of an `item_vectors` artifact and the two of an `esim` artifact. Raises ArtifactError if they do
-    not fit the dataset's histories, or if the LLM has read an event that is to be validated or tested on."""
+def clusters_with_picks(supervision: Supervision, histories: Histories) -> Tensor:
+    """For every event, the cluster whose picks may supervise it, or -1: [E] int32. A user in a cluster without
+    interests has none."""
+    clusters = torch.full((len(histories.item_idx),), -1, dtype=torch.int32)
+    if supervision.offered is None:
+        return clusters
+    has_picks = supervision.offered.picked.any(dim=1)
+    for users, user_row, event in histories.training_blocks():
+        user_idx = users.start + user_row
+        user, position = torch.from_numpy(user_idx), torch.from_numpy(event - histories.offsets[user_idx])
+        cluster = supervision.clusters_for(user, position)
+        clusters[event] = torch.where(has_picks[cluster.clamp(min=0)], cluster, -1).int()
+    return clusters
+
+
+def read_supervision(
+    item_vectors: pa.Table, users: pa.Table, interests: pa.Table, histories: Histories, picks: pa.Table | None = None
+) -> Supervision:
+    """From the table of an `item_vectors` artifact and the two or three of an `esim` artifact. Raises ArtifactError if
+    they do not fit the dataset's histories, or if the LLM has read an event that is to be validated or tested on."""
     width = schema.width_of(item_vectors)
     schema.checked(item_vectors, schema.item_vectors(width))
     schema.checked(users, schema.ESIM_USERS)
@@ -105,7 +142,29 @@ def read_supervision(item_vectors: pa.Table, users: pa.Table, interests: pa.Tabl
         cluster=torch.from_numpy(np.where(has_interests[cluster], cluster, -1)),
         last_prompted_position=torch.from_numpy(users[schema.LAST_PROMPTED_POSITION].to_numpy().astype(np.int64)),
         further=_further(item_vectors),
+        offered=None if picks is None else _read_offered(picks, len(ids), histories.num_items),
     )
+
+
+def _read_offered(picks: pa.Table, num_clusters: int, num_items: int) -> Offered:
+    """From the table `picks` of an `esim` artifact. Raises ArtifactError."""
+    schema.checked(picks, schema.PICKS)
+    cluster, number, item = (picks[name].to_numpy() for name in (schema.CLUSTER, schema.NUMBER, schema.ITEM))
+    place = np.arange(len(cluster)) - np.searchsorted(cluster, cluster)
+    if (
+        not len(cluster)
+        or not 0 <= cluster.min() <= cluster.max() < num_clusters
+        or (np.diff(cluster) < 0).any()
+        or (number != place + 1).any()
+        or not 1 <= item.min() <= item.max() <= num_items
+    ):
+        problem = f"picks are not sorted by cluster and number, or not of {num_clusters} clusters and {num_items} items"
+        raise ArtifactError("esim", problem, schema.REBUILD)
+    shape = (num_clusters, int(number.max()))
+    rows, picked = np.full(shape, -1, np.int64), np.zeros(shape, bool)
+    rows[cluster, place] = item - 1
+    picked[cluster, place] = picks[schema.PICKED].to_numpy(zero_copy_only=False)
+    return Offered(torch.from_numpy(rows), torch.from_numpy(picked))
 
 
 def text_only_supervision(item_vectors: pa.Table, histories: Histories) -> Supervision:

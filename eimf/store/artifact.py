@@ -35,6 +35,8 @@ from eimf.store.manifest import BUILD_AGAIN, FORMAT, NAME, FileEntry, Manifest, 
 
 _SHORT = 12
 _TMP, _LOCKS, _RUNS = "tmp", "locks", "runs"
+_RESUMED = ("checkpoint", "adapted_encoder")
+"""Kinds of artifacts whose making resumes from `runs/KEY`."""
 RESUME_FILE = re.compile(r"(state|best)-[0-9a-f]{16}\.safetensors|run\.json|metrics\.jsonl")
 """Files that a training leaves in `runs/KEY`. No others are removed there."""
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")
@@ -141,10 +143,12 @@ class Staging:
     def entries(self) -> dict[str, FileEntry]:
         """Size, rows and sha256 of every file, flushed to disk."""
         entries = {}
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(self.folder.rglob("*")):
             fsync(path)
-            rows = self._rows.get(path.name)
-            entries[path.name] = FileEntry(sha256=keys.file_digest(path), size=path.stat().st_size, rows=rows)
+            if path.is_file():
+                name = path.relative_to(self.folder).as_posix()
+                digest, size = keys.file_digest(path), path.stat().st_size
+                entries[name] = FileEntry(sha256=digest, size=size, rows=self._rows.get(name))
         return entries
 
 
@@ -275,7 +279,7 @@ class Store:
         for top in ("refs", "replies", _RUNS):
             removed += sum(map(remove_stale_files, paths_in(self.root / top)))
         for folder in paths_in(self.root / _RUNS):
-            if keys.is_key(folder.name) and (self.folder("checkpoint", folder.name) / NAME).is_file():
+            if any((self.folder(kind, folder.name) / NAME).is_file() for kind in _RESUMED if keys.is_key(folder.name)):
                 removed += self._remove_run(folder)
         return removed
 

@@ -17,8 +17,8 @@ _LARGEST = 16 << 20
 
 Key = Annotated[str, Field(pattern=keys.KEY_PATTERN)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,63}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-"""A plain file name: no separator, not hidden."""
+FileName = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,127}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""A plain file name, not hidden, perhaps in one folder: a model has its pooling in one."""
 
 
 class OtherFormatError(ArtifactError):

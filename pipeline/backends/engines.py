@@ -1,7 +1,7 @@
 """The encoder and the LLM, started only when something has to be computed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,6 @@ class Engines:
         self._encoder_settings, self._llm, self._runtime = encoder, llm, runtime
         self._folder, self._replies = folder, replies
         self._on_gpu = gpu_present()
-        self._sampling = {"temperature": llm.temperature, "top_p": llm.top_p, "max_tokens": llm.max_tokens}
         self.closed_vocabulary = closed_vocabulary
         self.json_schema = reply_schema(
             min_interests=llm.min_interests,
@@ -78,12 +77,17 @@ class Engines:
     def generator_identity(self) -> dict[str, Any]:
         """Everything but the prompt that determines a reply: part of every request key. Replayed replies have the
         model's."""
+        return self.identity_for(_OWN_SCHEMA if self.closed_vocabulary else self.json_schema, self._llm.max_tokens)
+
+    @property
+    def identity_for_schemas(self) -> dict[str, Any]:
+        """The same for requests of which each has a JSON schema of its own."""
+        return self.identity_for(_OWN_SCHEMA, self._llm.max_tokens)
+
+    def identity_for(self, reply_schema: str | Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+        """The same for replies of another JSON schema and length."""
         settings = self._llm
-        fixed = {
-            "sampling": self._sampling,
-            "seed": settings.seed,
-            "schema": _OWN_SCHEMA if self.closed_vocabulary else self.json_schema,
-        }
+        fixed = {"sampling": self._sampling(max_tokens), "seed": settings.seed, "schema": reply_schema}
         if settings.backend == "fake":
             return {"backend": "fake", **fixed}
         model = model_identity(settings.model, settings.revision, self._folder, "llm.model")
@@ -91,6 +95,10 @@ class Engines:
         if settings.backend == "replay" and settings.dtype == "auto":
             return self._recorded(identity)
         return identity
+
+    def _sampling(self, max_tokens: int) -> dict[str, Any]:
+        """vLLM's sampling parameters except the seed."""
+        return {"temperature": self._llm.temperature, "top_p": self._llm.top_p, "max_tokens": max_tokens}
 
     def _recorded(self, identity: dict[str, Any]) -> dict[str, Any]:
         """The identity with this machine's dtype, or with another one if the store has only replies for that."""
@@ -100,11 +108,21 @@ class Engines:
                 return candidate
         return identity
 
-    def encoder(self) -> Encoder:
-        """The loaded encoder. It stays loaded until `close`, or until the LLM needs the GPU."""
+    def encoder(self, adapted: Path | None = None) -> Encoder:
+        """The loaded encoder, from the folder `adapted` if it was adapted: in one run always from the same. It stays
+        loaded until `close`, or until the LLM needs the GPU."""
         if self._encoder is None:
-            self._encoder = self._load_encoder()
+            self._encoder = self._load_encoder(adapted)
         return self._encoder
+
+    def encoder_folder(self) -> Path:
+        """The directory of the encoder; fetches it if necessary. Raises ModelError or MissingError."""
+        settings = self._encoder_settings
+        return model_folder(settings.model, settings.revision, self._folder, "encoder.model")
+
+    @property
+    def has_fake_encoder(self) -> bool:
+        return self._encoder_settings.backend == "fake"
 
     def close(self) -> None:
         """End the encoder, if it was loaded."""
@@ -112,11 +130,11 @@ class Engines:
             self._encoder.close()
             self._encoder = None
 
-    def _load_encoder(self) -> Encoder:
+    def _load_encoder(self, adapted: Path | None) -> Encoder:
         settings = self._encoder_settings
         if settings.backend == "fake":
             return FakeEncoder()
-        folder = model_folder(settings.model, settings.revision, self._folder, "encoder.model")
+        folder = adapted or self.encoder_folder()
         with self._starting("encoder"):
             from eimf.esim.vllm_engine import VllmEncoder
 
@@ -142,8 +160,9 @@ class Engines:
 
         return ChatRenderer(folder)
 
-    def generator(self) -> Generator:
-        """The loaded LLM. Raises MissingError under `replay`: only a request without a recorded reply calls this."""
+    def generator(self, max_tokens: int | None = None) -> Generator:
+        """The loaded LLM, for replies of at most `max_tokens` (default: `llm.max_tokens`). Raises MissingError
+        under `replay`: only a request without a recorded reply calls this."""
         settings = self._llm
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
@@ -159,7 +178,7 @@ class Engines:
 
             return VllmGenerator(
                 chat,
-                sampling=self._sampling,
+                sampling=self._sampling(settings.max_tokens if max_tokens is None else max_tokens),
                 max_prompt_tokens=settings.max_prompt_tokens,
                 dtype=self.generator_identity["dtype"],
                 concurrent_requests=self._runtime.concurrent_requests,

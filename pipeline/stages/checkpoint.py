@@ -46,8 +46,9 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
         problem = "bfloat16, which this CPU emulates (no avx512_bf16, amx_bf16 or bf16): many times slower than float32"
         raise SettingError("train.precision", problem, 'set it to "float32", or train on another machine')
     check_memory(job.model, int(artifacts["dataset"].summary_number("items")), memory_of(device))
+    from pipeline.training.resume_folder import json_lines
     from pipeline.training.run import train
-    from pipeline.training.state import RunDirectory, json_lines
+    from pipeline.training.state import RunDirectory
 
     processes.broadcast_start(device)
     histories, supervision = _arrays(artifacts)

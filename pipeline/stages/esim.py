@@ -15,9 +15,9 @@ _SEED = 2026
 """Of the shuffled pairing that the grounding is compared with."""
 
 
-def esim_stage() -> Stage:
-    """Stage 9."""
-    return Stage(9, "esim", 3, _PARENTS, {}, _build_esim)
+def esim_stage(*, with_picks: bool = False) -> Stage:
+    """Stage 9; with the table `picks` if stage 7a is enabled."""
+    return Stage(9, "esim", 3, (*_PARENTS, "picks") if with_picks else _PARENTS, {}, _build_esim)
 
 
 def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
@@ -27,14 +27,15 @@ def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
 
     clusters = artifacts["clusters"].table("clusters")
     histories = histories_of(artifacts)
-    users = esim_users(clusters, artifacts["requests"].table("requests"), histories.num_train)
+    prompts = [artifacts[kind].table("requests") for kind in ("requests", "picks") if kind in artifacts]
+    users = esim_users(clusters, prompts, histories.num_train)
     last_prompted = users[schema.LAST_PROMPTED_POSITION].to_numpy()
     texts, vectors = artifacts["interests"].table("interests"), artifacts["interest_vectors"].table("vectors")
     grounding = read_grounding(artifacts["item_vectors"].table("vectors"), texts, vectors, _SEED)
     interests = esim_interests(clusters, texts, vectors, grounding.of_interest)
     staging.write_table("users", users)
     staging.write_table("interests", interests)
-    return {
+    summary = {
         "users": users.num_rows,
         "held_out_users": int((histories.num_train == 0).sum()),
         "prompted_users": int((last_prompted >= 0).sum()),
@@ -46,6 +47,11 @@ def _build_esim(artifacts: Artifacts, staging: Staging) -> Summary:
         "grounding": _mean(grounding.of_interest),
         "shuffled": _mean(grounding.shuffled),
     }
+    if "picks" in artifacts:
+        picks = artifacts["picks"].table("picks")
+        staging.write_table("picks", picks)
+        summary["picks"] = int(picks[schema.PICKED].to_numpy(zero_copy_only=False).sum())
+    return summary
 
 
 def _mean(values: "np.ndarray") -> float:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from eimf import schema
 from eimf.config import LLMSettings
 from eimf.esim.prompt import Template
-from eimf.store import keys
-from eimf.store.artifact import Staging, Store
-from eimf.store.replies import ReplyStore
+from eimf.store.artifact import Staging
 from pipeline.backends.engines import Engines
-from pipeline.console import Waiting, info, progress
-from pipeline.stages.stage import Artifacts, Stage, Summary, this_process
+from pipeline.console import info
+from pipeline.stages.asking import Asking
+from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,44 +20,23 @@ if TYPE_CHECKING:
     from eimf.esim.parse import Parsed
 
 
-def interests_stage(
-    settings: LLMSettings, template: Template, engines: Engines, store: Store, chunk_size: int
-) -> Stage:
-    """Stage 7: the LLM's replies and the interests in them. `store` keeps the replies, `chunk_size` at a time."""
-    build = partial(_build_interests, settings, template, engines, store, chunk_size)
-    return Stage(7, "interests", 3, ("requests",), {"retries": settings.retries}, build)
+def interests_stage(settings: LLMSettings, template: Template, engines: Engines, asking: Asking) -> Stage:
+    """Stage 7: the LLM's replies and the interests in them."""
+    build = partial(_build_interests, settings, template, engines, asking)
+    return Stage(7, "interests", 3, ("requests",), {"retries": asking.retries}, build)
 
 
 def _build_interests(
-    settings: LLMSettings,
-    template: Template,
-    engines: Engines,
-    store: Store,
-    chunk_size: int,
-    artifacts: Artifacts,
-    staging: Staging,
+    settings: LLMSettings, template: Template, engines: Engines, asking: Asking, artifacts: Artifacts, staging: Staging
 ) -> Summary:
-    from eimf.esim.generate import Replies, generate_missing, interests_table, replies_table
+    from eimf.esim.generate import interests_table, replies_table
     from eimf.esim.summary import check_any, copied_evidence, counts
 
     requests = artifacts["requests"].table("requests")
     request_keys = requests[schema.REQUEST_KEY].to_pylist()
     questions = _questions(requests, settings, engines)
     parse = partial(_parse, template.example_phrases(), settings.max_interests)
-    generator = keys.digest(engines.generator_identity)
-    reply_store = ReplyStore(store.root, generator)
-    # Two runs never ask twice about a user that both of them need.
-    with store.lock(f"replies-{generator}", this_process(), Waiting("asks the same LLM")):
-        replies = Replies(reply_store.read(), questions, parse, settings.retries)
-        with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
-            num_sent = generate_missing(
-                engines.generator,
-                questions,
-                replies,
-                chunk_size=chunk_size,
-                save=reply_store.append,
-                on_progress=on_progress,
-            )
+    replies, num_sent = asking.ask(engines.generator, engines.generator_identity, questions, parse)
     parsed_replies, interests = replies_table(requests, replies), interests_table(requests, replies)
     check_any(parsed_replies)
     staging.write_table("replies", parsed_replies)

@@ -20,8 +20,9 @@ def supervision_of(artifacts: Artifacts, histories: Histories) -> "Supervision |
     item_vectors = artifacts["item_vectors"].table("vectors")
     if "esim" not in artifacts:
         return text_only_supervision(item_vectors, histories)
-    users, interests = (artifacts["esim"].table(name) for name in ("users", "interests"))
-    return read_supervision(item_vectors, users, interests, histories)
+    esim = artifacts["esim"]
+    picks = esim.table("picks") if "picks" in esim.manifest.parents else None
+    return read_supervision(item_vectors, esim.table("users"), esim.table("interests"), histories, picks)
 
 
 def histories_of(artifacts: Artifacts) -> Histories:

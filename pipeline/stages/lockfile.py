@@ -13,7 +13,10 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
-from eimf.errors import ArtifactError, SettingError
+from eimf.config import ItemKnowledgeSettings
+from eimf.errors import ArtifactError, DataError, SettingError
+from eimf.esim.item_prompt import load_item_template
+from eimf.esim.picks import load_pick_template
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
@@ -21,15 +24,19 @@ from eimf.store.files import read_file, write_atomic
 from eimf.store.manifest import Key, Signed
 from pipeline.backends.model_source import local_identity
 from pipeline.recipe import Recipe
+from pipeline.stages.item_knowledge import knowledge_files
+from pipeline.stages.raw_files import files_identity
 
 _DATASET = ("dataset", "cleaning", "split", "text")
 _SECTIONS = {
     "dataset": _DATASET,
-    "item_vectors": (*_DATASET, "encoder"),
-    "esim": (*_DATASET, "encoder", "cluster", "prompt", "llm"),
+    "item_vectors": (*_DATASET, "adapt", "encoder"),
+    "esim": (*_DATASET, "adapt", "encoder", "cluster", "prompt", "llm"),
 }
 _WITHOUT_EFFECT = {"dataset": {"name"}, "llm": {"max_prompt_tokens"}}
 """Settings that change no artifact."""
+_OF_INTERESTS = {"max_tokens", "min_interests", "max_interests", "interest_chars"}
+"""Settings of the LLM that do not change what it knows about items."""
 STAGE_TWO_KINDS = tuple(_SECTIONS)
 """Kinds of artifacts that stage two may start from."""
 
@@ -57,8 +64,18 @@ class _Lock(Signed):
 
 
 def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
-    """The recipe's settings that lead to its artifact of this kind."""
-    settings = recipe.model_dump(mode="json", include=set(_SECTIONS[kind]), exclude=_WITHOUT_EFFECT)
+    """The recipe's settings that lead to its artifact of this kind. A stage that is off adds nothing."""
+    sections, without_effect = set(_SECTIONS[kind]), dict(_WITHOUT_EFFECT)
+    if not recipe.adapt.enabled:
+        sections.discard("adapt")
+    if "encoder" in sections and recipe.item_knowledge.enabled:
+        sections.add("item_knowledge")
+        if recipe.item_knowledge.asks_llm and "llm" not in sections:
+            sections.add("llm")
+            without_effect["llm"] = without_effect["llm"] | _OF_INTERESTS
+    if kind == "esim" and recipe.picks.enabled:
+        sections.add("picks")
+    settings = recipe.model_dump(mode="json", include=sections, exclude=without_effect)
     if "llm" in settings and settings["llm"]["backend"] == "replay":
         settings["llm"]["backend"] = "vllm"
     if "encoder" in settings and not settings["encoder"]["lexical"]:
@@ -121,7 +138,7 @@ def _damaged(path: Path, problem: str) -> ArtifactError:
 
 
 def _content_digests(behind: StageOneSettings) -> dict[str, str]:
-    """Digests of the models and the template that settings name, by setting, if present on this machine."""
+    """Digests of the models, templates and files that settings name, by setting, if present on this machine."""
     digests: dict[str, str | None] = {}
     for section in {"encoder", "llm"} & behind.settings.keys():
         digests[f"{section}.model"] = local_identity(behind.settings[section]["model"], behind.folder)
@@ -130,4 +147,23 @@ def _content_digests(behind: StageOneSettings) -> dict[str, str]:
             template = load_template(behind.settings["prompt"]["template"], behind.folder)
             closed = "vocabulary" in behind.settings["prompt"]
             digests["prompt.template"] = keys.digest(template.content(closed=closed))
+    if "picks" in behind.settings:
+        with suppress(SettingError):
+            picks = load_pick_template(behind.settings["picks"]["template"], behind.folder)
+            digests["picks.template"] = keys.digest(picks.model_dump(mode="json"))
+    if "item_knowledge" in behind.settings:
+        field, digest = _knowledge_digest(ItemKnowledgeSettings(**behind.settings["item_knowledge"]), behind.folder)
+        digests[field] = digest
     return {field: digest for field, digest in sorted(digests.items()) if digest is not None}
+
+
+def _knowledge_digest(settings: ItemKnowledgeSettings, folder: Path) -> tuple[str, str | None]:
+    """The setting that names what item knowledge is made from, the template or a file, and a digest of that; None if it
+    is not present."""
+    if settings.asks_llm:
+        with suppress(SettingError):
+            return "item_knowledge.template", keys.digest(load_item_template(settings.template, folder).content())
+        return "item_knowledge.template", None
+    with suppress(DataError):
+        return "item_knowledge.source", files_identity(knowledge_files(settings, folder))
+    return "item_knowledge.source", None

@@ -7,7 +7,7 @@ This is the only part of stage two that reads a recipe. `prepare` builds what is
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from eimf.errors import ArtifactError, DataError
+from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
 from pipeline.recipe import Recipe
@@ -107,6 +107,8 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store
         if not decision.passes:
             heads = heads.without_interests()
             artifacts = _of_source(_more(heads.source, recipe.calibrate.source), artifacts, store)
+    if heads.uses_picks:
+        _require_picks(artifacts["esim"])
     job = TrainingJob(recipe.model, heads, recipe.train, recipe.keep_seen, recipe.runtime)
     checkpoint, calibration, label = checkpoint_stage(job), None, label_of(job, decision)
     if recipe.calibrate.sources:
@@ -197,6 +199,13 @@ def _given_esim(key: str, dataset: Artifact, store: Store) -> Artifact:
         problem = f"{esim.short} was built from dataset {esim.parent('dataset')[:12]}, this recipe's is {dataset.short}"
         raise ArtifactError("esim", problem, "give an artifact of this dataset, or the recipe of that one")
     return esim
+
+
+def _require_picks(esim: Artifact) -> None:
+    if "picks" not in esim.manifest.parents:
+        problem = f"esim {esim.short} has no picks of the LLM"
+        hint = "set picks.enabled=true and run `make esim`, or set heads.smoothing.pick=0"
+        raise SettingError("heads.smoothing.pick", problem, hint)
 
 
 def _missing(recipe: Recipe, store: Store, kind: str) -> NoReturn:

@@ -3,17 +3,22 @@
 from contextlib import closing
 
 from eimf.config import ModelSettings
+from eimf.esim.picks import load_pick_template
 from eimf.esim.prompt import load_template
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
 from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
+from pipeline.stages.adapted_encoder import adapted_encoder_stage
+from pipeline.stages.asking import Asking
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.esim import esim_stage
 from pipeline.stages.interests import interests_stage
+from pipeline.stages.item_knowledge import item_knowledge_stage
 from pipeline.stages.item_table import require_item_table, require_texts
 from pipeline.stages.lockfile import STAGE_TWO_KINDS, save_lock, settings_behind
+from pipeline.stages.picks import PickPrompt, picks_stage
 from pipeline.stages.requests import requests_stage
 from pipeline.stages.stage import Stage, find_or_build
 from pipeline.stages.texts import interest_vectors_stage, item_vectors_stage
@@ -38,7 +43,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
                 require_texts(artifacts["dataset"], "stage one")
             if stage.kind in STAGE_TWO_KINDS:
                 save_lock(store, settings_behind(recipe, stage.kind), artifacts[stage.kind])
-    requests = artifacts["interests"].summary_number("llm_requests") if "interests" in built else 0
+    requests = sum(artifacts[kind].manifest.summary.get("llm_requests", 0) for kind in built)
     ready = f"esim {artifacts['esim'].short} is ready"
     info(f"{ready}: {len(built)} of {len(stages)} stages built, LLM requests: {requests}")
     return artifacts
@@ -47,18 +52,32 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
 def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
     """Stages 1 to 9. `store` keeps the replies of the LLM."""
     template = load_template(recipe.prompt.template, recipe.folder)
-    runtime = recipe.runtime
+    runtime, knowledge = recipe.runtime, recipe.item_knowledge
+    asking = Asking(store, runtime.reply_chunk_size, recipe.llm.retries)
     return [
         dataset_stage(recipe),
-        item_vectors_stage(engines, runtime.encode_batch_size, recipe.encoder.lexical),
+        *([adapted_encoder_stage(recipe.adapt, engines, runtime)] if recipe.adapt.enabled else []),
+        *([item_knowledge_stage(knowledge, recipe.folder, engines, asking)] if knowledge.enabled else []),
+        item_vectors_stage(
+            engines, runtime.encode_batch_size, recipe.adapt, recipe.encoder.lexical, knowledge=knowledge.enabled
+        ),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
         typical_users_stage(recipe.cluster.min_typical_history),
         requests_stage(recipe.prompt, recipe.llm, template, engines),
-        interests_stage(recipe.llm, template, engines, store, runtime.reply_chunk_size),
-        interest_vectors_stage(engines, runtime.encode_batch_size),
-        esim_stage(),
+        interests_stage(recipe.llm, template, engines, asking),
+        *_picks(recipe, engines, asking),
+        interest_vectors_stage(engines, runtime.encode_batch_size, recipe.adapt),
+        esim_stage(with_picks=recipe.picks.enabled),
     ]
+
+
+def _picks(recipe: Recipe, engines: Engines, asking: Asking) -> list[Stage]:
+    """Stage 7a, if it is enabled."""
+    if not recipe.picks.enabled:
+        return []
+    asked = PickPrompt(recipe.picks, recipe.prompt, load_pick_template(recipe.picks.template, recipe.folder))
+    return [picks_stage(asked, engines, asking)]
 
 
 def engines_of(recipe: Recipe, store: Store, kind: type[Engines] = Engines) -> Engines:

@@ -1,19 +1,16 @@
 """What a killed training resumes from: its last state, its best weights, and its metrics of every epoch."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load, save
 
-from eimf.errors import ArtifactError
-from eimf.store import keys
-from eimf.store.artifact import RESUME_FILE
 from eimf.store.files import write_atomic
 from eimf.train.loop import Progress, Trainer
+from pipeline.training.resume_folder import ResumeFolder, json_lines
 
-LOG, _NOTE = "metrics.jsonl", "run.json"
+LOG = "metrics.jsonl"
 
 
 @dataclass
@@ -38,78 +35,41 @@ class RunState:
 
 
 class RunDirectory:
-    """A running training on disk: its last state, its best weights, and a log of its metrics as JSON lines.
-
-    `run.json` records how far it has come, and names the two files, each by the sha256 of its bytes. It is written
-    last, so a kill at any time leaves either the state before or the state after, complete.
-    """
+    """A running training on disk: its last state, its best weights, and a log of its metrics as JSON lines."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self._files = folder, ResumeFolder(folder, "the training")
 
     def load(self, trainer: Trainer) -> RunState:
         """Put the saved state, if there is one, into the trainer. Raises ArtifactError if it is damaged."""
-        note = self._note()
+        note = self._files.note()
         if note is None:
             return RunState(Progress(), [], 0.0)
-        trainer.load(load(self._checked(note["state"])))
+        trainer.load(load(self._files.read(note["state"])))
         best = note["best"]
         if best is not None:
-            self._checked(best)
+            self._files.read(best)
         return RunState(Progress(**note["progress"]), note["epoch_log"], note["seconds"], best)
-
-    def _note(self) -> dict[str, Any] | None:
-        path = self.folder / _NOTE
-        if not path.is_file():
-            return None
-        try:
-            wrapped = json.loads(path.read_bytes())
-            if keys.digest(wrapped["note"]) == wrapped["sha256"]:
-                note: dict[str, Any] = json.loads(wrapped["note"])
-                return note
-        except (ValueError, TypeError, KeyError, RecursionError):  # damaged, as is another digest
-            pass
-        raise self._damaged(path)
-
-    def _checked(self, name: str) -> bytes:
-        path = self.folder / name
-        data = path.read_bytes() if path.is_file() else b""
-        if _name(name.partition("-")[0], data) != name:
-            raise self._damaged(path)
-        return data
-
-    def _damaged(self, path: Path) -> ArtifactError:
-        return ArtifactError(str(path), "damaged", f"remove {self.folder}: the training begins again")
 
     def save(self, trainer: Trainer, state: RunState) -> None:
         """Write the state, and the weights if the last epoch was the best so far."""
         if not trainer.steps_done and state.progress.best_epoch == state.progress.epochs:
             weights = {name: value.cpu() for name, value in trainer.backbone.serving_state_dict().items()}
-            state.best = self._write("best", save(weights))
-        name = self._write("state", save(trainer.state()))
-        note = json.dumps(
-            {
-                "progress": asdict(state.progress),
-                "epoch_log": state.epoch_log,
-                "seconds": state.seconds,
-                "state": name,
-                "best": state.best,
-            }
-        )
-        write_atomic(self.folder / _NOTE, json.dumps({"note": note, "sha256": keys.digest(note)}).encode())
-        for path in self.folder.glob("*.safetensors"):
-            if RESUME_FILE.fullmatch(path.name) and path.name not in (name, state.best):
-                path.unlink()
-
-    def _write(self, what: str, data: bytes) -> str:
-        name = _name(what, data)
-        write_atomic(self.folder / name, data)
-        return name
+            state.best = self._files.write("best", save(weights))
+        name = self._files.write("state", save(trainer.state()))
+        note = {
+            "progress": asdict(state.progress),
+            "epoch_log": state.epoch_log,
+            "seconds": state.seconds,
+            "state": name,
+            "best": state.best,
+        }
+        self._files.save_note(note, {name, state.best} if state.best else {name})
 
     def best(self, state: RunState) -> bytes:
         """The best weights so far, as a safetensors file."""
         assert state.best is not None, "an epoch has ended"
-        return self._checked(state.best)
+        return self._files.read(state.best)
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to the log, which people may follow while the training runs."""
@@ -122,11 +82,3 @@ class RunDirectory:
         lines = path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
         kept = [line for line in lines[: len(epoch_log)] if line.endswith("\n")]  # a kill may have cut the last one
         write_atomic(path, ("".join(kept) + json_lines(epoch_log[len(kept) :])).encode())
-
-
-def _name(what: str, data: bytes) -> str:
-    return f"{what}-{keys.bytes_digest(data)[:16]}.safetensors"
-
-
-def json_lines(rows: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)

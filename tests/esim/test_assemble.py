@@ -53,7 +53,10 @@ def test_users_have_the_last_position_that_was_in_their_prompt():
         [{schema.USER: 5, schema.LAST_PROMPTED_POSITION: 9}, {schema.USER: 3, schema.LAST_PROMPTED_POSITION: 0}],
         schema=schema.REQUESTS,
     )
-    users = esim_users(CLUSTERS, requests, np.array([1, 1, 1, 1, 1, 10]))
+    earlier = requests.set_column(
+        4, schema.REQUESTS.field(4), pa.array([2, 0], pa.int32())
+    )  # another prompt, which showed less of user 5
+    users = esim_users(CLUSTERS, [requests, earlier], np.array([1, 1, 1, 1, 1, 10]))
     assert users[schema.CLUSTER].to_pylist() == [0, 2, 1, 2, 0, 0]
     assert users[schema.LAST_PROMPTED_POSITION].to_pylist() == [-1, -1, -1, 0, -1, 9]
 
@@ -68,4 +71,4 @@ def test_users_have_the_last_position_that_was_in_their_prompt():
 def test_events_that_are_not_for_training_are_refused(num_train, user):
     requests = pa.Table.from_pylist([{schema.USER: 5, schema.LAST_PROMPTED_POSITION: 9}], schema=schema.REQUESTS)
     with pytest.raises(DataError, match=f"esim: events of user_idx {user} that are not for training"):
-        esim_users(CLUSTERS, requests, np.array(num_train))
+        esim_users(CLUSTERS, [requests], np.array(num_train))

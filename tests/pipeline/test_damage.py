@@ -185,7 +185,7 @@ def test_facts_that_were_forged_are_refused(world_folder, tmp_path):
     run_check(recipe, store)
     (path,) = store.root.glob("signal_check/*/manifest.json")
     values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "summary": {**values["summary"], "gain": values["summary"]["gain"] + 0.5}}))
+    path.write_text(json.dumps({**values, "summary": {**values["summary"], "nats": values["summary"]["nats"] + 0.5}}))
     with pytest.raises(ArtifactError, match="its bytes differ from its digest"):
         run_train(recipe, store)
     with pytest.raises(ArtifactError, match="differ from its digest"):

@@ -143,14 +143,13 @@ def heads(*overrides: str) -> HeadSettings:
 
 
 def test_label_smoothing_leaves_something_to_the_target():
-    with pytest.raises(
-        SettingError, match=r"heads\.smoothing: item, .* and cooccurrence add up to 1\.1 in --set; lower"
-    ):
+    with pytest.raises(SettingError, match=r"heads\.smoothing: its parts add up to 1\.1 in --set; lower"):
         heads("preset=plain", "smoothing.item=0.6", "smoothing.cooccurrence=0.5")
 
 
 def test_an_override_replaces_one_value_of_a_preset_in_any_order(tmp_path):
-    wanted = {"item": 0.1, "user": 0.2, "interest": 0.0, "cooccurrence": 0.0}  # the preset has .4 and .2
+    # the preset has .4 and .2
+    wanted = {"item": 0.1, "user": 0.2, "interest": 0.0, "cooccurrence": 0.0, "pick": 0.0}
     overrides = ["preset=text", "smoothing.item=0.1"]
     (tmp_path / "r.toml").write_text(HEAD + '[heads]\npreset = "text"\n[heads.smoothing]\nitem = 0.1\n')
     in_file = load_recipe("", tmp_path / "r.toml", []).heads
@@ -254,7 +253,7 @@ def test_a_control_needs_interests_to_replace():
         ("train.context=1", "train.context: .*; renamed in 0.2: use train.window_overlap"),
         (
             "heads.smoothing.items=1",
-            r"heads.smoothing.items: .*; use one of \['cooccurrence', 'interest', 'item', 'user'\]",
+            r"heads.smoothing.items: .*; use one of \['cooccurrence', 'interest', 'item', 'pick', 'user'\]",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 """What the artifacts give a training, and whom they supervise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from eimf import schema
 from eimf.data.histories import Histories
 from eimf.errors import ArtifactError
-from eimf.semantics.supervision import read_supervision, text_only_supervision
+from eimf.semantics.supervision import Offered, read_supervision, text_only_supervision
 from tests import world as planted
 from tests.train.frozen import tables
 
@@ -51,12 +53,14 @@ def test_texts_alone_supervise_nobody_and_fit_the_dataset(data):
 
 
 def test_supervision_moves_whole(data):
-    supervision = read_supervision(*tables(data), data)
+    offered = Offered(torch.zeros(5, 2, dtype=torch.long), torch.ones(5, 2, dtype=torch.bool))
+    supervision = replace(read_supervision(*tables(data), data), offered=offered)
     moved = supervision.to(torch.device("meta"))
     assert moved.further == {}  # no step of a training reads it
-    for name, value in vars(supervision).items():
-        other = getattr(moved, name)
-        assert name == "further" or (other.device.type, other.shape, other.dtype) == ("meta", value.shape, value.dtype)
+    here, there = ({**vars(one), **vars(one.offered)} for one in (supervision, moved))
+    for name in here.keys() - {"offered", "further"}:
+        value, other = here[name], there[name]
+        assert (other.device.type, other.shape, other.dtype) == ("meta", value.shape, value.dtype)
 
 
 def test_an_interest_keeps_its_id_and_interests_that_do_not_fit_are_refused(data):

@@ -23,8 +23,8 @@ from eimf.choice.logit import Block, fit_logit, ranks
 from eimf.data.cooccurrence import count_cooccurrence
 from eimf.data.histories import Histories
 from eimf.esim.lexical import lexical_vectors
-from eimf.metrics import paired_difference
 from eimf.semantics.item_text import whiten
+from eimf.statistics import paired_difference
 from eimf.store.artifact import Store
 from eimf.vectors import normalize
 from pipeline.stages.load import histories_of
@@ -154,11 +154,10 @@ def measure(store: Store, most: int, names: list[str] | None) -> None:
         sources = [scores for part in spaces[name] for scores in of_texts(cases, torch.from_numpy(part))]
         nats, ndcg = judged(cases, behavior + sources)
         raw = raw or (nats, ndcg)
-        gain, _, chance = paired_difference(torch.from_numpy(raw[0]), torch.from_numpy(nats))
-        rank_gain, _, rank_chance = paired_difference(torch.from_numpy(raw[1]), torch.from_numpy(ndcg))
+        gain, rank_gain = (paired_difference(*pair) for pair in zip(raw, (nats, ndcg), strict=True))
         print(
-            f"{name:<42} nats {(nats - base_nats).mean():+.4f}, than the first {gain:+.4f} (p {chance:.1g}); "
-            f"NDCG@10 {ndcg.mean():.4f}, {rank_gain:+.4f} (p {rank_chance:.1g})",
+            f"{name:<42} nats {(nats - base_nats).mean():+.4f}, than the first {gain.value:+.4f} (p {gain.p:.1g}); "
+            f"NDCG@10 {ndcg.mean():.4f}, {rank_gain.value:+.4f} (p {rank_gain.p:.1g})",
             flush=True,
         )
 

@@ -154,7 +154,7 @@ class Counting(Engines):
         super().__init__(*settings, **more)
         self.events: list[str] = []
 
-    def _load_encoder(self):
+    def _load_encoder(self, adapted):
         events = self.events
         events.append("encoder")
 

@@ -1,11 +1,11 @@
-"""The gain test: interests enter a training if they tell more than the users' own texts, and otherwise cost nothing."""
+"""The gain test: interests enter a training if they add to what is known without them, and otherwise cost nothing."""
 
 import pytest
 
 from eimf.errors import SettingError
 from eimf.store.artifact import Store
 from pipeline.commands.check import run_check
-from pipeline.stages.gain_test import decide_by_gain
+from pipeline.stages.gain_test import decide
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
@@ -16,14 +16,14 @@ TEXT = (*ASKED, "heads.preset=text")
 
 @pytest.fixture(scope="module", params=[planted.world, planted.wordy_world])
 def case(request, tmp_path_factory):
-    """The folder of a world, its store after stage one, and whether the LLM knows more than the users' texts there."""
+    """The folder of a world, its store after stage one, and whether the LLM adds something there."""
     folder = request.param().write(tmp_path_factory.mktemp("gain") / "world")
     store = Store(tmp_path_factory.mktemp("store"))
     run_esim(planted.recipe(folder, *ASKED), store)
     return folder, store, request.param is planted.wordy_world
 
 
-def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
+def test_interests_enter_where_they_add_something(case, capsys):
     folder, store, knows = case
     run_check(planted.recipe(folder, *ASKED), store)
     said = "gain test passed: " if knows else "gain test failed: "
@@ -43,11 +43,12 @@ def test_interests_enter_where_they_add_to_the_users_texts(case, capsys):
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "passes"), [(0.02, 0.01, False), (0.0201, 0.01, True), (-0.03, 0.01, False), (0.0, 0.0, False)]
+    ("verdict", "nats", "passes"), [("adds", 0.03, True), ("adds nothing", 0.001, False), ("not shown", 0.03, False)]
 )
-def test_interests_pass_beyond_two_standard_errors(gain, error, passes):
-    decision = decide_by_gain(gain, error)
-    assert decision.passes is passes and f"{gain:+.4f} ± {error:.4f}" in decision.reason
+def test_interests_pass_if_the_signal_check_says_that_they_add(verdict, nats, passes):
+    decision = decide(verdict, nats, 0.01)
+    assert decision.passes is passes and f"{nats:+.4f} ± 0.0100 nats" in decision.reason
+    assert (f": {verdict};" in decision.reason) is not passes
 
 
 def test_controls_enter_where_the_interests_do(case):

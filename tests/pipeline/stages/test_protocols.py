@@ -18,7 +18,7 @@ from tests import world as planted
 
 PROTOCOLS = {
     "leave-one-out": [],
-    "user-split": ["split.protocol=user-split", "split.test_share=0.3"],
+    "user-split": ["split.protocol=user-split", "split.valid_share=0.4", "split.test_share=0.3"],
     "temporal": ["split.protocol=temporal", "split.valid_share=0.2", "split.test_share=0.3"],
     "given": ["split.protocol=given", "dataset.columns.split=part"],
 }

@@ -58,9 +58,11 @@ def test_a_training_is_found_by_its_recipe_and_none_is_run(store, world_folder, 
 def test_the_signal_check_reads_the_artifact_and_trains_nothing(store, world_folder, capsys, settings):
     before = sorted((store.root / "checkpoint").rglob("*"))
     run_check(planted.recipe(world_folder, *settings), store)
-    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert {"llm", "shuffled", "random", "titles", "history"} <= rows.keys()
-    assert float(rows["history"][1]) > 0.6  # in the planted world a user's items share words
+    said = capsys.readouterr().out
+    rows = {line.split("  ")[0]: line.split() for line in said.splitlines()}
+    sources = {"popularity", "lifecycle", "cooccurrence", "text", "interests"}
+    assert sources | {f"interests, {control}" for control in ("shuffled", "random", "cluster", "titles")} <= rows.keys()
+    assert float(rows["cooccurrence"][1]) > 1  # in the planted world a user has items of two groups
     assert sorted((store.root / "checkpoint").rglob("*")) == before
 
 

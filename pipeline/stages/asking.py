@@ -1,0 +1,53 @@
+"""Ask an LLM what the reply store does not know yet: chunk by chunk, and each question once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eimf.store import keys
+from eimf.store.artifact import Store
+from eimf.store.replies import ReplyStore
+from pipeline.console import Waiting, progress
+from pipeline.stages.stage import this_process
+
+if TYPE_CHECKING:
+    from eimf.esim.generate import AnswerT, AskedT, Generator, Replies
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Where replies are kept and how often is asked: `store` keeps them, `chunk_size` at a time; a malformed one is
+    asked for again at most `retries` times."""
+
+    store: Store
+    chunk_size: int
+    retries: int
+
+    def ask(
+        self,
+        generator: "Callable[[], Generator]",
+        identity: Mapping[str, Any],
+        questions: "Mapping[str, AskedT]",
+        parse: "Callable[[str, AskedT], AnswerT]",
+        limit: str = "llm.max_tokens",
+    ) -> "tuple[Replies[AskedT, AnswerT], int]":
+        """The replies to all `questions` (by request key), and how many requests were sent. `identity` is that of the
+        `generator`, which is only loaded if something is to be asked; `parse(reply, question)` reads a reply, and
+        `limit` is the setting that limits its tokens."""
+        from eimf.esim.generate import Replies, generate_missing
+
+        key = keys.digest(identity)
+        reply_store = ReplyStore(self.store.root, key)
+        # Two runs never ask the same question twice.
+        with self.store.lock(f"replies-{key}", this_process(), Waiting("asks the same LLM")):
+            replies = Replies(reply_store.read(), questions, parse, self.retries, limit)
+            with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
+                num_sent = generate_missing(
+                    generator,
+                    questions,
+                    replies,
+                    chunk_size=self.chunk_size,
+                    save=reply_store.append,
+                    on_progress=on_progress,
+                )
+        return replies, num_sent
