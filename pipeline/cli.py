@@ -219,7 +219,7 @@ def check(
     esim: options.EsimKey = None, checkpoint: options.BesideCheckpoint = None,
     vectors: options.Vectors = None, settings: options.Settings = None,
 ) -> None:  # fmt: skip
-    """Check whether the interests tell anything that is not known without them.
+    """Check whether the interests say anything new.
 
     Takes seconds and trains nothing. Says of popularity, co-occurrence, texts, the LLM's interests and their controls
     what each adds to the others: "adds", "adds nothing" or "not shown". With --checkpoint, also beside that model;

@@ -60,8 +60,8 @@ def world(users: int = USERS, seed: int = 0) -> World:
 
 
 def wordy_world(users: int = 300, length: int = 5, each: int = 60, words: int = 20) -> World:
-    """Users with one group each, too many items for co-occurrence to tell it, and titles with many words of their own:
-    the fake LLM, which names the words that titles share, knows a user's group better than a few titles tell it."""
+    """Users with one group each, too many items for co-occurrence to tell it, and titles with many words of their
+    own: the fake LLM, which names the words that titles share, knows a user's group better than few titles tell it."""
     rng = np.random.default_rng(0)
     rows = [
         (f"u{user:03}", f"i{user % len(GROUPS) * each + place:03}", order)

@@ -15,6 +15,10 @@ _FEWEST = 8
 """Cases, of which each half fits weights for the other one."""
 
 
+class TooFewChoices(DataError):
+    """A split with too few cases to fit weights on one half of them."""
+
+
 @dataclass(frozen=True)
 class Choices:
     """The cases of one split. `window` [C, T] are the item_idx of the last events before the choice, padded with 0 at
@@ -43,14 +47,14 @@ class Choices:
 def read_choices(histories: Histories, split: str, *, max_length: int, keep_seen: bool, max_scores: int) -> Choices:
     """The choices of a split, of at most `max_scores` scores of all items: if there are more, cases evenly spread over
     the users. If several items are relevant in a case, the first one counts. Without `keep_seen`, a case whose item
-    is in its history is left out: it is never recommended. Raises DataError if there are too few cases."""
+    is in its history is left out: it is never recommended. Raises TooFewChoices."""
     cases = histories.cases[split]
     relevant = cases.item_idx[cases.offsets[:-1]]
     chosen = np.arange(len(cases)) if keep_seen else np.flatnonzero(~histories.repeated(cases)[cases.offsets[:-1]])
     chosen = chosen[:: max(1, -(-len(chosen) * histories.num_items // max_scores))]
     if len(chosen) < _FEWEST:
         problem = f"{len(chosen)} cases of the split {split!r} have an item that may be recommended"
-        raise DataError("eval_cases", problem, f"weights need {_FEWEST} or more: give more users")
+        raise TooFewChoices("eval_cases", problem, f"weights need {_FEWEST} or more: give more users")
     user_idx, end = cases.user_idx[chosen], cases.history_end[chosen]
     begin = histories.offsets[user_idx]
     index = window_index(begin, begin + end, max_length)

@@ -83,6 +83,9 @@ def show_signal_check(check: Artifact) -> None:
     """Print the tables of a signal check."""
     from eimf.choice.known import INTERESTS
 
+    if not check.summary_number("cases"):
+        info("too few validation cases: nothing can be shown")
+        return
     for table in (signal_check_table(check), controls_table(check, INTERESTS), slices_table(check, INTERESTS)):
         info(format_table(table))
         info()

@@ -52,7 +52,7 @@ def _build_signal_check(
 ) -> Summary:
     device = prepare_torch(runtime)
     from eimf.choice import known
-    from eimf.choice.cases import read_choices
+    from eimf.choice.cases import TooFewChoices, read_choices
     from eimf.choice.check import MAX_SCORES, check_sources
     from eimf.choice.verdict import compare
     from pipeline.serving import load_backbone
@@ -65,7 +65,13 @@ def _build_signal_check(
     if "checkpoint" in artifacts:
         trained, backbone = load_backbone(artifacts["checkpoint"], histories.num_items)
         max_length, keep_seen = trained.model.max_length, trained.keep_seen
-    choices = read_choices(histories, schema.VALID, max_length=max_length, keep_seen=keep_seen, max_scores=MAX_SCORES)
+    try:
+        choices = read_choices(
+            histories, schema.VALID, max_length=max_length, keep_seen=keep_seen, max_scores=MAX_SCORES
+        )
+    except TooFewChoices:
+        staging.write_table("gains", schema.SOURCE_GAINS.empty_table())
+        return {"cases": 0, "interests": "not shown", "nats": 0.0, "standard_error": 0.0, "ndcg@10": 0.0}
     base = known.exact_sources(histories, supervision, choices)
     if backbone is not None:
         base.sources.insert(0, known.model_source(backbone.to(device), choices))

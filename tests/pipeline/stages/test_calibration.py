@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from eimf import schema
-from eimf.errors import ArtifactError, SettingError
+from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.store.artifact import Store
+from pipeline.commands.check import run_check
 from pipeline.serving import load_backbone
 from pipeline.stages.resolve import resolve
 from pipeline.stages.stage_one import run_esim
@@ -125,3 +126,15 @@ def test_a_plan_may_calibrate_some_of_its_variants(store, world_folder, tmp_path
     )
     plain, calibrated = trials_of(read_plan(plan), tmp_path, store)
     assert plain.key != calibrated.key
+
+
+def test_too_few_users_show_nothing_and_the_default_preset_trains(tmp_path, capsys):
+    folder = planted.world(users=6).write(tmp_path / "few")
+    small, gate = Store(tmp_path / "store"), "heads.require_gain=true"
+    run_esim(planted.recipe(folder, "cluster.count=2"), small)
+    recipe = planted.recipe(folder, "cluster.count=2", gate)
+    assert run_train(recipe, small).label.endswith("gain test failed")
+    run_check(recipe, small)
+    assert "too few validation cases: nothing can be shown" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"eval_cases: . cases of the split 'valid'.*weights need 8 or more"):
+        run_train(planted.recipe(folder, "cluster.count=2", PLAIN, ITEMS), small)
