@@ -8,8 +8,6 @@ import math
 import torch
 from torch import Tensor
 
-NDCG_CUTOFF = 10
-"""Of the NDCG by which an epoch, a source or a mix is chosen."""
 PER_CASE = ("recall", "ndcg", "hit_rate", "mrr")
 """Names that `per_case` knows."""
 

@@ -34,7 +34,7 @@ ALLOWED = {
     "metrics": set(),
     "retrieval": {"schema"},
     "backbones": {"errors", "types", "config"},
-    "choice": {"config", "data", "metrics", "statistics", "errors", "backbones", "semantics"},
+    "choice": {"config", "data", "statistics", "errors", "backbones", "semantics"},
     "semantics": {"errors", "schema", "config", "data", "losses", "retrieval", "backbones"},
     "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
     "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},

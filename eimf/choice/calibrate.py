@@ -22,8 +22,6 @@ from eimf.choice.logit import without
 from eimf.choice.sources import ItemSource, PairSource, Source
 from eimf.choice.verdict import Comparison, compare
 
-MODEL = "model"
-
 
 @dataclass(frozen=True)
 class Calibration:

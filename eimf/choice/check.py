@@ -19,6 +19,7 @@ import numpy as np
 from eimf.choice.cases import Choices
 from eimf.choice.design import Design, Judged, fit_halves, judge_halves, judge_without
 from eimf.choice.sources import Source
+from eimf.choice.verdict import Comparison, compare
 
 MAX_SCORES = 1 << 26
 """Scores of all items for all cases: there are as many cases as have so many."""
@@ -40,6 +41,11 @@ class CheckedSource:
     def best_control(self) -> Judged | None:
         """The control that predicts best, if there is any."""
         return max(self.controls.values(), key=lambda control: float(control.nats.mean()), default=None)
+
+    @property
+    def comparison(self) -> Comparison:
+        """What the source adds, and what it has over its best control."""
+        return compare(self.without, self.with_source, self.best_control)
 
 
 def check_sources(

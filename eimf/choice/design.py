@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eimf.choice.cases import Choices
-from eimf.choice.logit import Block, Blocks, fit_curved, without
-from eimf.choice.sources import Source, column_ranges
-from eimf.metrics import NDCG_CUTOFF
+from eimf.choice.logit import Block, Blocks, fit_curved, ndcg_of, without
+from eimf.choice.sources import Source
 
 _NUMBERS = 1 << 22
 """Scores of a block."""
@@ -31,7 +30,7 @@ class Judged:
     @property
     def ndcg(self) -> np.ndarray:
         """NDCG@10 of each case, [C]."""
-        return np.where(self.rank <= NDCG_CUTOFF, 1 / np.log2(self.rank + 1), 0)
+        return ndcg_of(self.rank)
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,12 @@ class Design:
     def __init__(self, sources: Sequence[Source], choices: Choices) -> None:
         """`sources` have different names."""
         self.sources, self.choices = {source.name: source for source in sources}, choices
-        self.ranges = dict(zip(self.sources, column_ranges(sources), strict=True))
-        few = slice(0, min(64, len(choices)))
-        spread = [np.sqrt(s.scores(choices, few).var(axis=2, dtype=np.float64).mean(axis=0)) for s in sources]
-        self.scale = np.where((every := np.concatenate(spread)) > 1e-9, every, 1).astype(np.float32)
-        self.num_items = sources[0].scores(choices, slice(0, 1)).shape[2]
+        few = [source.scores(choices, slice(0, min(64, len(choices)))) for source in sources]  # [., G, N] each
+        ends = np.cumsum([scores.shape[1] for scores in few]).tolist()
+        self.ranges = dict(zip(self.sources, map(slice, [0, *ends], ends), strict=False))
+        spread = np.concatenate([np.sqrt(scores.var(axis=2, dtype=np.float64).mean(axis=0)) for scores in few])
+        self.scale = np.where(spread > 1e-9, spread, 1).astype(np.float32)
+        self.num_items = few[0].shape[2]
         self._kept: dict[tuple[str, int], np.ndarray] = {}
         self._left = _KEPT
 

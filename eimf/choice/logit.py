@@ -84,6 +84,12 @@ def ranks(blocks: Blocks, weights: np.ndarray) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
+def ndcg_of(ranks_of_cases: np.ndarray, cutoff: int = 10) -> np.ndarray:
+    """NDCG at the cutoff of each case, which has one relevant item, [C]."""
+    ndcg: np.ndarray = np.where(ranks_of_cases <= cutoff, 1 / np.log2(ranks_of_cases + 1), 0)
+    return ndcg
+
+
 def _derivatives(blocks: Iterator[Block], weights: np.ndarray, penalty: float) -> tuple[float, np.ndarray, np.ndarray]:
     """The penalised mean log-likelihood, its gradient [F], and minus its second derivative [F, F]."""
     value, cases = 0.0, 0

@@ -4,7 +4,6 @@ Shapes: C cases, c cases of a block, N items, T window, K vectors of a person, R
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +20,6 @@ class Source(ABC):
     as a whole."""
 
     name: str
-    columns: int = 1
 
     @abstractmethod
     def scores(self, choices: Choices, cases: slice) -> np.ndarray:
@@ -34,10 +32,6 @@ class ItemSource(Source):
 
     name: str
     values: np.ndarray
-
-    @property
-    def columns(self) -> int:  # type: ignore[override]
-        return len(self.values)
 
     def scores(self, choices: Choices, cases: slice) -> np.ndarray:
         shape = (cases.stop - cases.start, *self.values.shape)
@@ -61,7 +55,6 @@ class PairSource(Source):
     item: np.ndarray
     people: np.ndarray
     center: np.ndarray
-    columns: int = 2
 
     def scores(self, choices: Choices, cases: slice) -> np.ndarray:
         scores: np.ndarray = self.people[cases] @ self.item.T  # [c, 2, N]
@@ -100,10 +93,6 @@ class FixedSource(Source):
 
     name: str
     values: np.ndarray
-
-    @property
-    def columns(self) -> int:  # type: ignore[override]
-        return self.values.shape[1]
 
     def scores(self, choices: Choices, cases: slice) -> np.ndarray:
         return self.values[cases]
@@ -180,9 +169,3 @@ def item_order(num_items: int, seed: int) -> np.ndarray:
     order = np.empty(num_items, np.int64)
     order[circle] = np.roll(circle, 1)
     return order
-
-
-def column_ranges(sources: Sequence[Source]) -> list[slice]:
-    """Where the columns of each source stand if they are put side by side."""
-    ends = np.cumsum([source.columns for source in sources]).tolist()
-    return [slice(end - source.columns, end) for source, end in zip(sources, ends, strict=True)]

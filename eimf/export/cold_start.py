@@ -19,7 +19,7 @@ import numpy as np
 
 from eimf import schema
 from eimf.choice.item_statistics import item_scores
-from eimf.choice.logit import fit_logit, ranks
+from eimf.choice.logit import fit_logit, ndcg_of, ranks
 from eimf.data.histories import Histories
 from eimf.data.windows import flat_ranges
 from eimf.export.cold_start_design import Design, Model
@@ -138,7 +138,7 @@ def fit_weights(
     """The weights for the cases of a design, from the choice of parts that ranks best, or `start` if none ranks better
     by more than one standard error (as above); and the mean NDCG@10 of `start` and of what is returned."""
     scale, everyone = design.scale(), np.arange(len(design.cases))
-    before = _ndcg(ranks(design.blocks(everyone), _as_array(start)))
+    before = ndcg_of(ranks(design.blocks(everyone), _as_array(start)))
     best, after = start, before.mean()
     for free in design.choices(names=names):
         weights = fit_logit(design.blocks(everyone, scale), free)
@@ -154,7 +154,7 @@ def _cross_fitted(design: Design, scale: np.ndarray, free: np.ndarray, begin: np
     halves = np.arange(len(ndcg))[::2], np.arange(len(ndcg))[1::2]
     for half, other in (halves, halves[::-1]):
         weights = fit_logit(design.blocks(half, scale), free, begin=begin)
-        ndcg[other] = _ndcg(ranks(design.blocks(other, scale), weights))
+        ndcg[other] = ndcg_of(ranks(design.blocks(other, scale), weights))
     return ndcg
 
 
@@ -192,8 +192,3 @@ def _names_of(cases: Cases, folds: Sequence[np.ndarray], texts: Texts) -> np.nda
 
 def _as_array(weights: ColdStartWeights) -> np.ndarray:
     return np.array(list(weights.model_dump().values()))
-
-
-def _ndcg(ranks_of_cases: np.ndarray, cutoff: int = 10) -> np.ndarray:
-    """NDCG at the cutoff of each case, which has one relevant item, [C]."""
-    return np.where(ranks_of_cases <= cutoff, 1 / np.log2(ranks_of_cases + 1), 0)

@@ -11,8 +11,7 @@ from pipeline.report.text import format_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from eimf.choice.design import Judged
-    from eimf.choice.verdict import Comparison
+    from eimf.choice.check import CheckedSource
 
 _NOTE = (
     "What each source adds to all that are known without it: validation items among all items, by weights fitted on",
@@ -26,7 +25,8 @@ def signal_check_table(check: Artifact) -> Table:
     """One row for each source: what it adds in nats and in NDCG@10, what it has over its best control, and what that
     says."""
     rows = []
-    for name, comparison in comparisons_of(check.table("gains")).items():
+    for name, source in read_gains(check.table("gains")).items():
+        comparison = source.comparison
         cells = (comparison.nats, comparison.over_control, comparison.ndcg, comparison.verdict())
         rows.append((name, cells))
     return Table("", ("nats", "over control", "ndcg@10", "verdict"), tuple(rows))
@@ -36,22 +36,19 @@ def controls_table(check: Artifact, source: str) -> Table:
     """What each control of a source adds in its place, and what the source has over it."""
     from eimf.choice.verdict import nats_between
 
-    gains = _of_source(check.table("gains"), source)
-    own = _of_control(gains, None)
-    rows: list[tuple[str, tuple[Cell, ...]]] = []
-    for name in _controls(gains):
-        control = _of_control(gains, name)
-        cells = (nats_between(_without(control), _judged(control)), nats_between(_judged(control), _judged(own)))
-        rows.append((name, cells))
+    checked = read_gains(check.table("gains"))[source]
+    rows: list[tuple[str, tuple[Cell, ...]]] = [
+        (name, (nats_between(checked.without, control), nats_between(control, checked.with_source)))
+        for name, control in checked.controls.items()
+    ]
     return Table("in their place", ("nats", f"{source} minus this"), tuple(rows))
 
 
 def slices_table(check: Artifact, source: str) -> Table:
     """What a source adds in each group of users and items."""
     from eimf.choice.check import FREQUENCY_LIMITS, LENGTH_LIMITS, ranges
-    from eimf.choice.verdict import compare
 
-    gains = _of_control(_of_source(check.table("gains"), source), None)
+    gains = _of(_of(check.table("gains"), schema.SOURCE, source), schema.CONTROL, None)
     groups = {
         **ranges("target with {} training events", gains[schema.TRAIN_EVENTS].to_numpy(), FREQUENCY_LIMITS),
         **ranges("history of {} events", gains[schema.HISTORY_END].to_numpy(), LENGTH_LIMITS),
@@ -59,23 +56,26 @@ def slices_table(check: Artifact, source: str) -> Table:
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for label, cases in groups.items():
         if cases.sum() > 1:
-            part = gains.filter(cases)
-            comparison = compare(_without(part), _judged(part))
+            comparison = read_gains(gains.filter(cases))[source].comparison
             rows.append((label, (f"{cases.sum():,}", comparison.nats, comparison.ndcg)))
     return Table(source, ("cases", "nats", "ndcg@10"), tuple(rows))
 
 
-def comparisons_of(gains: "pa.Table") -> "dict[str, Comparison]":
-    """What each source of a `gains` table adds, in the order of the table."""
-    from eimf.choice.verdict import compare
+def read_gains(gains: "pa.Table") -> "dict[str, CheckedSource]":
+    """The sources of `schema.SOURCE_GAINS`, in the order of the table."""
+    from eimf.choice.check import CheckedSource
+    from eimf.choice.design import Judged
+
+    def judged(rows: "pa.Table") -> Judged:
+        return Judged(rows[schema.NATS].to_numpy(), rows[schema.RANK].to_numpy())
 
     found = {}
-    for name in dict.fromkeys(gains[schema.SOURCE].to_pylist()):
-        part = _of_source(gains, name)
-        controls = [_judged(_of_control(part, control)) for control in _controls(part)]
-        best = max(controls, key=lambda control: float(control.nats.mean()), default=None)
-        own = _of_control(part, None)
-        found[name] = compare(_without(own), _judged(own), best)
+    for name in _distinct(gains, schema.SOURCE):
+        part = _of(gains, schema.SOURCE, name)
+        own = _of(part, schema.CONTROL, None)
+        without = Judged(own[schema.NATS_WITHOUT].to_numpy(), own[schema.RANK_WITHOUT].to_numpy())
+        controls = {control: judged(_of(part, schema.CONTROL, control)) for control in _distinct(part, schema.CONTROL)}
+        found[name] = CheckedSource(without, judged(own), controls)
     return found
 
 
@@ -93,31 +93,13 @@ def show_signal_check(check: Artifact) -> None:
         info(line)
 
 
-def _of_source(gains: "pa.Table", source: str) -> "pa.Table":
+def _distinct(gains: "pa.Table", column: str) -> list[str]:
+    return list(dict.fromkeys(gains[column].drop_null().to_pylist()))
+
+
+def _of(gains: "pa.Table", column: str, value: str | None) -> "pa.Table":
+    """The rows with this value."""
     import pyarrow.compute as compute
 
-    return gains.filter(compute.equal(gains[schema.SOURCE], source))
-
-
-def _controls(gains: "pa.Table") -> list[str]:
-    return list(dict.fromkeys(gains[schema.CONTROL].drop_null().to_pylist()))
-
-
-def _of_control(gains: "pa.Table", control: str | None) -> "pa.Table":
-    """The rows of a control, or of the source itself."""
-    import pyarrow.compute as compute
-
-    column = gains[schema.CONTROL]
-    return gains.filter(compute.is_null(column) if control is None else compute.equal(column, control))
-
-
-def _judged(gains: "pa.Table") -> "Judged":
-    from eimf.choice.design import Judged
-
-    return Judged(gains[schema.NATS].to_numpy(), gains[schema.RANK].to_numpy())
-
-
-def _without(gains: "pa.Table") -> "Judged":
-    from eimf.choice.design import Judged
-
-    return Judged(gains[schema.NATS_WITHOUT].to_numpy(), gains[schema.RANK_WITHOUT].to_numpy())
+    values = gains[column]
+    return gains.filter(compute.is_null(values) if value is None else compute.equal(values, value))

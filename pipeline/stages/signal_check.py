@@ -54,7 +54,6 @@ def _build_signal_check(
     from eimf.choice import known
     from eimf.choice.cases import TooFewChoices, read_choices
     from eimf.choice.check import MAX_SCORES, check_sources
-    from eimf.choice.verdict import compare
     from pipeline.serving import load_backbone
     from pipeline.stages.load import histories_of, supervision_of
 
@@ -83,8 +82,7 @@ def _build_signal_check(
         asked.add(*known.vector_source(name, values, choices))
     checked = check_sources(base.sources, asked.sources, {**base.controls, **asked.controls}, choices)
     staging.write_table("gains", gains_table(checked, choices, histories))
-    of_interests = checked[known.INTERESTS]
-    comparison = compare(of_interests.without, of_interests.with_source, of_interests.best_control)
+    comparison = checked[known.INTERESTS].comparison
     return {
         "cases": len(choices),
         "interests": comparison.verdict(),

@@ -46,22 +46,23 @@ def read_vector_file(file: VectorFile, item_ids: list[str]) -> "np.ndarray":
     try:
         table = parquet.read_table(file.path, columns=[schema.ITEM_ID, schema.VECTOR])
         ids = table[schema.ITEM_ID].cast(pa.string()).to_pylist()
-        lengths = {None if vector is None else len(vector) for vector in table[schema.VECTOR].to_pylist()}
+        rows = table[schema.VECTOR].to_pylist()
+        lengths = {None if row is None else len(row) for row in rows}
         if len(lengths) != 1 or None in lengths:
             problem = f"its vectors have {len(lengths)} lengths" if lengths else "it has no row"
             raise DataError(f"{FIELD} {file.name}", problem, "give every item a vector of the same length")
-        values = np.array(table[schema.VECTOR].to_pylist(), np.float32)
+        values = np.array(rows, np.float32)
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         problem = f"{file.path} cannot be read ({str(error).splitlines()[0]:.150})"
         raise DataError(f"{FIELD} {file.name}", problem, "give Parquet with the columns item_id and vector") from error
     if not np.isfinite(values).all():
         raise DataError(f"{FIELD} {file.name}", "a number is not finite", "leave out items without a vector")
-    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
-    rows = [row_of.get(item_id, -1) for item_id in ids]
-    known = np.flatnonzero(np.array(rows) >= 0)
-    if not len(known):
+    row_of = {item_id: number for number, item_id in enumerate(item_ids)}
+    row = np.array([row_of.get(item_id, -1) for item_id in ids])
+    known = row >= 0
+    if not known.any():
         problem = f"none of its {len(ids):,} ids is an item of the dataset, such as {item_ids[0]!r}"
         raise DataError(f"{FIELD} {file.name}", problem, "write the ids as they are in the data")
     vectors = np.zeros((len(item_ids), values.shape[1]), np.float32)
-    vectors[np.array(rows)[known]] = values[known]
+    vectors[row[known]] = values[known]
     return vectors
