@@ -11,7 +11,6 @@ from torch import Tensor
 
 from eimf.backbones.base import Backbone
 from eimf.choice.cases import Choices
-from eimf.choice.factors import factorize
 from eimf.choice.item_statistics import item_scores
 from eimf.choice.sources import (
     ItemSource,
@@ -25,6 +24,7 @@ from eimf.choice.sources import (
 )
 from eimf.config import ComparisonSettings
 from eimf.data.cooccurrence import count_cooccurrence
+from eimf.data.cooccurrence_factors import factorize
 from eimf.data.histories import Histories
 from eimf.semantics.controls import CONTROLS, apply_control, can_shuffle
 from eimf.semantics.people import people_of

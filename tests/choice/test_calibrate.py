@@ -10,10 +10,10 @@ from eimf.backbones.build import build_backbone
 from eimf.choice import known
 from eimf.choice.calibrate import calibrate, calibrated_model
 from eimf.choice.design import Design
-from eimf.choice.factors import factorize
 from eimf.choice.sources import ItemSource, PersonSource, pair_source
 from eimf.config import ModelSettings
 from eimf.data.cooccurrence import count_cooccurrence
+from eimf.data.cooccurrence_factors import factorize
 from tests.choice.test_sources import dense
 from tests.choice.worlds import choices_of, chosen_by, histories_with
 
