@@ -40,6 +40,7 @@ SOURCE, CONTROL, WEIGHTS, TRAIN_EVENTS = "source", "control", "weights", "train_
 NATS, NATS_WITHOUT, RANK_WITHOUT = "nats", "nats_without", "rank_without"
 NATS_GAIN, NATS_ERROR, NATS_P = "nats_gain", "nats_error", "nats_p"
 NDCG_GAIN, NDCG_ERROR, NDCG_P = "ndcg_gain", "ndcg_error", "ndcg_p"
+OVER_CONTROL, OVER_CONTROL_ERROR, OVER_CONTROL_P = "over_control", "over_control_error", "over_control_p"
 METRIC, K, SLICE, VALUE, CASES = "metric", "k", "slice", "value", "cases"
 
 VALID, TEST = "valid", "test"
@@ -263,10 +264,13 @@ SOURCES = pa.schema(
         (SOURCE, pa.string()),
         (WEIGHTS, pa.list_(pa.float64())),
         *((name, pa.float64()) for name in (NATS_GAIN, NATS_ERROR, NATS_P, NDCG_GAIN, NDCG_ERROR, NDCG_P)),
+        *((name, pa.float64()) for name in (OVER_CONTROL, OVER_CONTROL_ERROR, OVER_CONTROL_P)),
     ]
 )
 """calibration/sources: the weights of the columns of each source, relative to that of the model (empty if the source
-was dropped), and what it adds to the others on validation events, with standard error and p."""
+was dropped), and what it adds to the others on validation events, with standard error and p. The last columns are
+what it has over its best control in nats, null if that was not asked: a source is compared with controls once all that
+are left add something."""
 
 
 def item_vectors(width: int, lexical: int = 0, knowledge: int = 0) -> pa.Schema:

@@ -105,7 +105,7 @@ def train(
     Prints NDCG, Recall and MRR on the test events; the store keeps all metrics and all ranks. A training in the store
     is not run again. After an interruption the same command resumes.
     """
-    from pipeline.report.results import show_results
+    from pipeline.report.results import show_calibration, show_results
     from pipeline.stages.stage_two import run_train, run_worker
     from pipeline.training import processes
 
@@ -113,7 +113,9 @@ def train(
     if processes.rank():
         run_worker(chosen, _open(store), esim)
     else:
-        show_results([run_train(chosen, _open(store), esim)])
+        result = run_train(chosen, _open(store), esim)
+        show_results([result])
+        show_calibration(result)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["evaluate"])
@@ -126,11 +128,12 @@ def evaluate(
 
     Give the options of the training; only `evaluate` settings may differ.
     """
-    from pipeline.report.results import show_results
+    from pipeline.report.results import show_calibration, show_results
     from pipeline.stages.stage_two import run_evaluate
 
-    chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
-    show_results([run_evaluate(chosen, _open(store), esim)])
+    result = run_evaluate(_recipe(dataset, recipe, settings, backbone, preset, keep_seen), _open(store), esim)
+    show_results([result])
+    show_calibration(result)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["recommend"])

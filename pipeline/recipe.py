@@ -69,7 +69,7 @@ class Recipe(BaseModel):
     model: ModelSettings = ModelSettings()
     """Stage 11."""
     heads: HeadSettings = HeadSettings()
-    """Stage 11, and stage 10 for the gain test."""
+    """Stage 11."""
     train: TrainSettings = TrainSettings()
     """Stage 11."""
     calibrate: CalibrateSettings = CalibrateSettings()
@@ -81,6 +81,11 @@ class Recipe(BaseModel):
 
     folder: Path = Path()
     """Where relative paths of this recipe start: the folder of its file."""
+
+    @property
+    def calibration(self) -> CalibrateSettings:
+        """`calibrate`, or what it is by default with this preset."""
+        return self.calibrate.of_preset(self.heads.preset)
 
     @property
     def keep_seen(self) -> bool:

@@ -3,7 +3,6 @@
 RENAMED = {
     "heads.align_items": "heads.alignment.items",
     "heads.align_users": "heads.alignment.users",
-    "heads.gate": "heads.require_gain",
     "heads.semantic": "heads.alignment.semantic",
     "heads.smooth_history": "heads.smoothing.user",
     "heads.smooth_interests": "heads.smoothing.interest",
@@ -26,6 +25,9 @@ RENAMED = {
 """New name by old name, since 0.2."""
 RENAMED_IN_0_4 = {"dataset.bad_rows": "cleaning.bad_rows", "dataset.min_events": "cleaning.min_events"}
 """The same, since 0.4."""
+_WEIGHED = "removed in 0.5: calibration weighs the interests; heads.smoothing.interest=0.1 trains with them"
+REMOVED = {"heads.gate": _WEIGHED, "heads.require_gain": _WEIGHED}
+"""What to do instead of a setting that is gone."""
 CONSTANT = {
     "heads.contrast_items",
     "heads.neighbours",
@@ -43,6 +45,8 @@ def renamed_hint(name: str, value: object) -> str | None:
     """What to write instead of the unknown setting or section `name`, if it was renamed."""
     if name in CONSTANT:
         return "leave it out: it is a constant since 0.2"
+    if name in REMOVED:
+        return REMOVED[name]
     if name in RENAMED_IN_0_4:
         return f"renamed in 0.4: use {RENAMED_IN_0_4[name]}"
     parts = [f"{name}.{part}" for part in value] if isinstance(value, dict) else []

@@ -110,11 +110,15 @@ FAKES = [
     "train.batch_positions=256",
     "train.lr=3e-3",
     "train.epochs=4",
-    "heads.require_gain=false",
+    "calibrate.sources=[]",
     "runtime.device=cpu",
     "runtime.threads=1",
     "runtime.reply_chunk_size=4",
 ]
+
+
+INTERESTS = "heads.smoothing.interest=0.1"
+"""A training that reads the interests."""
 
 
 def recipe(folder: Path, *overrides: str) -> Recipe:

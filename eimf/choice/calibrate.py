@@ -2,22 +2,24 @@
 
 Our decision. The scores of the model and of the sources are the columns of a conditional logit over the catalogue,
 fitted on validation events. A source stays only if its loss costs the others more than chance: sources are dropped one
-after the other, the least useful first, judged by weights that were fitted on the other half of the people. If what is
-left does not rank better than the model alone, nothing stays. The weights are divided by that of the model and become
+after the other, the least useful first, judged by weights that were fitted on the other half of the people. A source
+with controls, such as what an LLM said, stays only if it is worth more than each of them in its place. If what is left
+does not rank better than the model alone, nothing stays. The weights are divided by that of the model and become
 further coordinates of users and items (`eimf.choice.calibrated`). Test events are not looked at.
 
 Shapes: C cases, N items, R coordinates, F columns.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from eimf.backbones.base import Backbone
 from eimf.choice.calibrated import Calibrated
-from eimf.choice.design import Design, fit_everybody, fit_halves, judge_halves, judge_without
+from eimf.choice.design import Design, HalfFits, Judged, fit_everybody, fit_halves, judge_halves, judge_without
 from eimf.choice.logit import without
 from eimf.choice.sources import ItemSource, PairSource, Source
 from eimf.choice.verdict import Comparison, compare
@@ -26,27 +28,37 @@ from eimf.choice.verdict import Comparison, compare
 @dataclass(frozen=True)
 class Calibration:
     """The sources that stay, with the `weights` of their columns relative to that of the model; what every source adds
-    to those that stay (or, of one that was dropped, added when it was); and NDCG@10 of the validation events by the
-    model `alone` and `calibrated`, cross-fitted."""
+    to those that stay (or, of one that was dropped, added when it was), compared with its best control if that was
+    asked; and NDCG@10 of the validation events by the model `alone` and `calibrated`, cross-fitted."""
 
-    weights: dict[str, np.ndarray]
-    comparisons: dict[str, Comparison]
-    alone: float
-    calibrated: float
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    alone: float = 0.0
+    calibrated: float = 0.0
 
 
-def calibrate(design: Design, significance: float) -> Calibration:
-    """Choose among the sources of a design, whose first one is the model."""
-    model, *further = design.names
+def calibrate(
+    design: Design, significance: float, controls: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Calibration:
+    """Choose among the sources of a design, whose first one is the model. `controls` are the names of those sources of
+    the design that are no choice of their own, but controls of another one, by its name."""
+    model, *further = [name for name in design.names if not any(name in every for every in controls.values())]
     comparisons: dict[str, Comparison] = {}
-    fits = fit_halves(design, design.names)
+    fits = fit_halves(design, [model, *further])
     judged = judge_halves(design, fits)
+
     while further:
-        parts = judge_without(design, fits, further)
-        compared = {name: compare(part, judged) for name, part in zip(further, parts, strict=True)}
-        comparisons |= compared
+        parts = dict(zip(further, judge_without(design, fits, further), strict=True))
+        compared = {name: compare(part, judged) for name, part in parts.items()}
         weakest = min(compared, key=lambda name: _strength(compared[name]))
         if compared[weakest].adds(significance):
+            for name in further:
+                others = [model, *(other for other in further if other != name)]
+                control = _best_control(design, others, controls.get(name, ()), fits)
+                compared[name] = compare(parts[name], judged, control)
+            weakest = next((name for name in further if not compared[name].adds(significance)), "")
+        comparisons |= compared
+        if not weakest:
             break
         left_out = design.columns([weakest])
         further.remove(weakest)
@@ -59,6 +71,13 @@ def calibrate(design: Design, significance: float) -> Calibration:
     if after <= before or own <= 0:
         return Calibration({}, comparisons, before, before)
     return Calibration({name: weights[design.ranges[name]] / own for name in further}, comparisons, before, after)
+
+
+def _best_control(design: Design, others: Sequence[str], controls: Sequence[str], fits: HalfFits) -> Judged | None:
+    """The control that predicts best beside the `others`; None without any."""
+    begin = [fit.weights for fit in fits]
+    judged = [judge_halves(design, fit_halves(design, [*others, name], begin)) for name in controls]
+    return max(judged, key=lambda control: float(control.nats.mean()), default=None)
 
 
 def _strength(comparison: Comparison) -> float:

@@ -31,11 +31,12 @@ from eimf.semantics.people import people_of
 from eimf.semantics.supervision import Supervision
 from eimf.semantics.text_space import compared_items, compared_vectors, in_encoder_space
 
-POPULARITY, LIFECYCLE, COOCCURRENCE, TEXT, INTERESTS, MODEL = (
+POPULARITY, LIFECYCLE, COOCCURRENCE, TEXT, KNOWLEDGE, INTERESTS, MODEL = (
     "popularity",
     "lifecycle",
     "cooccurrence",
     "text",
+    "knowledge",
     "interests",
     "model",
 )
@@ -153,6 +154,26 @@ def text_or_interests(
     block = "encoder" if name == TEXT else name
     texts = ComparisonSettings(compare="whitened", use=(block,), components=rank)
     return text_source(supervision, choices, texts, name)
+
+
+def factored_controls(
+    name: str, supervision: Supervision, histories: Histories, choices: Choices, rank: int
+) -> list[PairSource]:
+    """The controls of what an LLM said, of the same form: of the interests those of another cluster, and the titles of
+    the cluster's typical user, without an LLM; of the knowledge about an item that about another one. No other source
+    has any."""
+    if name == KNOWLEDGE:
+        texts = ComparisonSettings(compare="whitened", use=(KNOWLEDGE,), components=rank)
+        order = item_order(histories.num_items, SEED)
+        return [text_source(supervision, choices, texts, f"{name}, shuffled", order)]
+    if name != INTERESTS:
+        return []
+    return [
+        factored_interests(
+            apply_control(supervision, control, histories, SEED), histories, choices, rank, f"{name}, {control}"
+        )
+        for control in ("titles", *(["shuffled"] if can_shuffle(supervision) else []))
+    ]
 
 
 def factored_cooccurrence(histories: Histories, choices: Choices, rank: int) -> PairSource:

@@ -91,8 +91,9 @@ class HeadSettings(HashedSettings):
 
     preset: Literal["plain", "init", "text", "paper", "modern"] = "modern"
     """plain: only the backbone. init: item embeddings initialized from the items' texts. text: the best use of the
-    items' texts, without an LLM. paper: the published method. modern: ours, `text` and label smoothing toward the LLM's
-    interests if they pass the gain test (`require_gain`)."""
+    items' texts in training, without an LLM. paper: the published method. modern: ours, trained as `text`, and
+    calibrated: popularity, co-occurrence, texts and the LLM's interests count beside the model if they add something
+    (`calibrate.sources`)."""
     item_init: Literal["random", "text", "text_residual", "text_adaptor", "text_adaptor_residual"] = "random"
     """The item embeddings. random: learned from random values. text: learned, initialized from the items' texts.
     text_residual: a learned vector plus a learned map of the text. text_adaptor: a network of two layers over the text,
@@ -109,9 +110,6 @@ class HeadSettings(HashedSettings):
     a code of the cluster; the mean title of the cluster's typical user. Of picks: the picks of another cluster; items
     drawn from the catalogue (`random`); and drawn from the candidates that the LLM chose from (`candidates`, which
     leaves interests as they are)."""
-    require_gain: bool = True
-    """Smooth toward interests only if they pass the gain test: if they predict the users' next items better than the
-    users' own texts do. The test looks at validation items, as early stopping does."""
 
     @model_validator(mode="before")
     @classmethod
@@ -134,7 +132,7 @@ class HeadSettings(HashedSettings):
         if self.control != "llm" and not (self.uses_interests or self.uses_picks):
             raise ValueError(
                 f"control={self.control} stands for interests, but none enter this training; "
-                "leave it out, or set heads.preset to modern or paper"
+                "leave it out, or set heads.preset=paper or heads.smoothing.interest"
             )
         return self
 
@@ -152,20 +150,13 @@ class HeadSettings(HashedSettings):
     @property
     def uses_interests(self) -> bool:
         """True if the LLM's interests, or a control in their place, enter the training."""
-        return self._smooths_interests or self._aligns_interests
+        smooths = self.smoothing is not None and self.smoothing.interest > 0
+        return smooths or (self.alignment is not None and max(self.alignment.users, self.alignment.semantic) > 0)
 
     @property
     def uses_picks(self) -> bool:
         """True if the LLM's picks of next items, or a control in their place, enter the training."""
         return self.smoothing is not None and self.smoothing.pick > 0
-
-    @property
-    def _smooths_interests(self) -> bool:
-        return self.smoothing is not None and self.smoothing.interest > 0
-
-    @property
-    def _aligns_interests(self) -> bool:
-        return self.alignment is not None and max(self.alignment.users, self.alignment.semantic) > 0
 
     @property
     def source(self) -> Literal["item_vectors", "esim"] | None:
@@ -181,26 +172,11 @@ class HeadSettings(HashedSettings):
         """Kinds of the artifacts that the training reads."""
         return ("dataset", self.source) if self.source else ("dataset",)
 
-    @property
-    def requires_gain_test(self) -> bool:
-        """True if the gain test decides whether the interests enter."""
-        return self.require_gain and self._smooths_interests
-
-    def without_interests(self) -> Self:
-        """What is trained if the interests fail the gain test: no smoothing toward interests. For `modern` these are
-        the settings, and so the key, of `text`."""
-        values = self.model_dump()
-        if self.smoothing is not None:
-            values["smoothing"]["interest"] = 0.0
-        if not (self._aligns_interests or self.uses_picks):
-            values["control"] = "llm"
-        return type(self).model_validate(values)
-
     def configuration(self) -> dict[str, Any]:
         """The part of a training's key: the settings, but not how they came about. The parts of `smoothing` that came
         later are left out at 0, and `texts` has only what this training reads and what differs from the default: so a
         training without them has the key it always had."""
-        settings = self.model_dump(mode="json", exclude={"preset", "require_gain", "texts"})
+        settings = self.model_dump(mode="json", exclude={"preset", "texts"})
         if self.smoothing is not None:
             for later in ("cooccurrence", "pick"):
                 if not settings["smoothing"][later]:
@@ -229,7 +205,7 @@ class HeadSettings(HashedSettings):
 
 
 def _flat(heads: HeadSettings) -> dict[str, Any]:
-    """Every setting but `preset`, `control` and `require_gain`, groups written out."""
+    """Every setting but `preset` and `control`, groups written out."""
     flat: dict[str, Any] = {"item_init": heads.item_init}
     for name, group in (("smoothing", heads.smoothing), ("alignment", heads.alignment)):
         flat |= {f"{name}.{part}": value for part, value in group} if group else {name: "none"}
@@ -237,12 +213,12 @@ def _flat(heads: HeadSettings) -> dict[str, Any]:
     return flat | {f"texts.{part}": value for part, value in texts.items()}
 
 
-_TEXT_SMOOTHING = {"item": 0.4, "user": 0.2}
+_TEXT = {"item_init": "text_residual", "smoothing": {"item": 0.4, "user": 0.2}}
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {},
     "init": {"item_init": "text"},
-    "text": {"item_init": "text_residual", "smoothing": _TEXT_SMOOTHING},
+    "text": _TEXT,
     "paper": {"alignment": {"items": 0.1, "users": 0.1, "semantic": 0.1}},
-    "modern": {"item_init": "text_residual", "smoothing": {**_TEXT_SMOOTHING, "interest": 0.1}},
+    "modern": _TEXT,
 }
 """What each preset of `HeadSettings` sets."""

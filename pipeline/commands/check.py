@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from eimf.config import HeadSettings
+from eimf.config import CalibrateSettings, HeadSettings
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
-from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.report.signal_check import show_signal_check
-from pipeline.stages.gain_test import decision_of
 from pipeline.stages.resolve import stage_two_artifacts
 from pipeline.stages.signal_check import run_signal_check
 from pipeline.stages.vector_file import vector_file
@@ -22,17 +20,14 @@ def run_check(
     vectors: Sequence[str] = (),
 ) -> None:
     """Print what the LLM's interests and their controls add to popularity, co-occurrence and texts, and to the score of
-    the checkpoint `checkpoint_key` if it is given; the same of `vectors`, each NAME=FILE; and whether the interests
-    pass the gain test."""
+    the checkpoint `checkpoint_key` if it is given; and the same of `vectors`, each NAME=FILE."""
     store.remove_stale()
     files = [vector_file(text) for text in vectors]
-    with_interests = recipe.model_copy(update={"heads": HeadSettings()})
+    with_interests = recipe.model_copy(update={"heads": HeadSettings(), "calibrate": CalibrateSettings()})
     artifacts = stage_two_artifacts(with_interests, store, esim_key)
     if checkpoint_key is not None:
         artifacts["checkpoint"] = _of_dataset(store.get("checkpoint", checkpoint_key), artifacts["dataset"])
-    signal_check = run_signal_check(store, artifacts, recipe.runtime, files)
-    show_signal_check(signal_check)
-    info(decision_of(signal_check).reason)
+    show_signal_check(run_signal_check(store, artifacts, recipe.runtime, files))
 
 
 def _of_dataset(checkpoint: Artifact, dataset: Artifact) -> Artifact:

@@ -17,7 +17,7 @@ from eimf.store.artifact import Artifact, Store
 from pipeline.commands.export import run_export
 from pipeline.console import info
 from pipeline.recipe import Recipe
-from pipeline.report.results import show_paired, show_results
+from pipeline.report.results import show_calibration, show_paired, show_results
 from pipeline.report.tables import Number, Table
 from pipeline.report.text import format_table
 from pipeline.stages.stage_one import engines_of, run_esim
@@ -28,23 +28,23 @@ _USERS, _TITLES, _CHARS = 5, 6, 60
 
 
 def run_demo(recipe: Recipe, store: Store, bundle: Path) -> None:
-    """Run stage one, then train the same backbone with the same seed four times: plain, with the items' texts, by the
-    published method, and with texts and the LLM's interests if these pass the gain test. Print results and seconds, and
-    export the last training to the folder `bundle`."""
+    """Run stage one, then train the same backbone with the same seed: plain, by the published method, with the items'
+    texts, and calibrate the last one (`modern`). Print results and seconds, and export it to the folder `bundle`."""
     replaceable(bundle)  # which refuses a folder that is no bundle before anything is built
     begin, before, engines = time.monotonic(), set(store.listing()), engines_of(recipe, store)
     artifacts = run_esim(recipe, store, engines)
-    others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "text", "paper")]
+    others = [recipe.model_copy(update={"heads": HeadSettings(preset=name)}) for name in ("plain", "paper", "text")]
     results = [run_train(variant, store) for variant in (*others, recipe)]
     info()
     show_results(results)
     for other in results[:-1]:
-        if other.served.key != results[-1].served.key:
-            show_paired(other, results[-1])
+        show_paired(other, results[-1])
     info()
+    show_calibration(results[-1])
     show_typical_users(artifacts)
     info()
-    finished = {**artifacts, **{result.label: result.checkpoint for result in results}}
+    finished = {**artifacts, **{result.label: result.checkpoint for result in results[:-1]}}
+    finished[results[-1].label] = results[-1].served
     built = {
         name: artifact for name, artifact in finished.items() if (artifact.manifest.kind, artifact.key) not in before
     }
@@ -98,7 +98,6 @@ def show_next_steps() -> None:
     info("  make serve                                 recommendations from the bundle, at http://127.0.0.1:8000")
     info("  make train BACKBONE=comirec-sa             another backbone, no LLM request")
     info("  make signal-check                          do the interests predict what users do next?")
-    info("  make train SET=heads.require_gain=false    use the interests even if they do not")
     info("  make esim RECIPE=my.toml                   your own data and your own LLM, see README.md")
     info("  make status                                the artifacts in the store")
 

@@ -38,6 +38,45 @@ def show_results(results: list[Result]) -> None:
     info(format_table(training_table(results)))
 
 
+def calibration_table(calibration: Artifact) -> Table:
+    """One row for each source: what it adds to the others on validation items in nats and in NDCG@10, what it has over
+    its best control, and whether it stays beside the model."""
+    rows = []
+    for row in calibration.table("sources").to_pylist():
+        nats, ndcg, over = (
+            _signed(row[value], row[error])
+            for value, error in (
+                (schema.NATS_GAIN, schema.NATS_ERROR),
+                (schema.NDCG_GAIN, schema.NDCG_ERROR),
+                (schema.OVER_CONTROL, schema.OVER_CONTROL_ERROR),
+            )
+        )
+        rows.append(
+            (
+                row[schema.SOURCE],
+                (nats, f"{row[schema.NATS_P]:.2g}", over, ndcg, "stays" if row[schema.WEIGHTS] else "left out"),
+            )
+        )
+    return Table("beside the model", ("nats a user", "p", "over control", "ndcg@10", ""), tuple(rows))
+
+
+def show_calibration(result: Result) -> None:
+    """Print which sources stay beside the trained model, if it was calibrated."""
+    if result.calibration is None:
+        return
+    info()
+    if not result.calibration.summary_number("cases"):
+        info("too few validation items to calibrate: the model is served as it was trained")
+        return
+    info(format_table(calibration_table(result.calibration)))
+    before, after = (result.calibration.summary_number(f"valid_ndcg@10{name}") for name in ("_before", ""))
+    info(f"NDCG@10 of validation items by weights of the other half of the users: {before:.4f} -> {after:.4f}")
+
+
+def _signed(value: float | None, error: float | None) -> str:
+    return "" if value is None else f"{value:+.4f} ± {error:.4f}"
+
+
 def show_paired(base: Result, other: Result) -> None:
     """Print the difference of two trainings in NDCG@10 over the same users, and how certain it is."""
     from eimf.evaluation.rank_users import table_metric

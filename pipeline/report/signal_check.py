@@ -91,6 +91,8 @@ def show_signal_check(check: Artifact) -> None:
         info()
     for line in _NOTE:
         info(line)
+    nats, error = (check.summary_number(name) for name in ("nats", "standard_error"))
+    info(f"the interests: {check.manifest.summary['interests']} ({nats:+.4f} ± {error:.4f} nats a user)")
 
 
 def _distinct(gains: "pa.Table", column: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""From a recipe to a training: artifacts, settings, the decision about interests, and keys.
+"""From a recipe to a training: artifacts, settings and keys.
 
 This is the only part of stage two that reads a recipe. `prepare` builds what is missing, and prints what it builds;
 `resolve` only reads the store.
@@ -7,6 +7,7 @@ This is the only part of stage two that reads a recipe. `prepare` builds what is
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
+from eimf.config import CalibrateSettings
 from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
@@ -14,11 +15,9 @@ from pipeline.recipe import Recipe
 from pipeline.stages.calibration import calibration_stage
 from pipeline.stages.checkpoint import checkpoint_stage
 from pipeline.stages.dataset import dataset_stage
-from pipeline.stages.gain_test import GainDecision, decision_of
 from pipeline.stages.item_table import require_item_table, require_texts
 from pipeline.stages.lockfile import read_lock, save_lock, settings_behind
 from pipeline.stages.metrics import metrics_stage
-from pipeline.stages.signal_check import find_signal_check, run_signal_check
 from pipeline.stages.stage import Stage, find, find_or_build, keys_of
 from pipeline.trained import CALIBRATION, CHECKPOINT
 from pipeline.training.job import TrainingJob
@@ -28,18 +27,17 @@ SourceKind = Literal["item_vectors", "esim"]
 
 @dataclass(frozen=True)
 class ResolvedTraining:
-    """One training: what it reads, its settings after the gain test, and its stages with their keys."""
+    """One training: what it reads, its settings, and its stages with their keys."""
 
     label: str
     """Short name for tables."""
     artifacts: dict[str, Artifact]
-    """By kind: the `dataset`; `item_vectors` if texts or interests supervise; `esim` if interests do."""
+    """By kind: the `dataset`; `item_vectors` if training or calibration reads texts or interests; `esim` if
+    interests."""
     job: TrainingJob
-    decision: GainDecision | None
-    """The result of the gain test; None if the settings require none."""
     checkpoint: Stage
     calibration: Stage | None
-    """None if the settings name no sources."""
+    """None if it has no sources."""
     metrics: Stage
 
     @property
@@ -48,13 +46,8 @@ class ResolvedTraining:
 
     @property
     def source(self) -> Artifact | None:
-        """The artifact that supervises: an `esim` comes with the `item_vectors` it was built from."""
-        return self.artifacts.get(self.job.heads.source or "")
-
-    @property
-    def fails_gain_test(self) -> bool:
-        """True if the recipe's interests stay out of the training."""
-        return self.decision is not None and not self.decision.passes
+        """What is read in addition to the dataset: an `esim` comes with the `item_vectors` it was built from."""
+        return self.artifacts.get("esim") or self.artifacts.get("item_vectors")
 
     @property
     def checkpoint_key(self) -> str:
@@ -69,9 +62,8 @@ class ResolvedTraining:
 
 
 def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
-    """Do what `resolve` relies on: refuse a backbone that cannot be built, build the dataset if the training needs
-    nothing else of stage one, and run the signal check if the settings require the gain test. Returns the artifacts
-    that `resolve_against` takes.
+    """Do what `resolve` relies on: refuse a backbone that cannot be built, and build the dataset if the training needs
+    nothing else of stage one. Returns the artifacts that `resolve_against` takes.
 
     Raises SettingError, DataError or ArtifactError."""
     fit_process()
@@ -79,15 +71,12 @@ def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[s
 
     check_backbone(recipe.model)
     dataset = _find_dataset(recipe, store, build=source_of(recipe) is None)
-    artifacts = _stage_two_artifacts(dataset, recipe, store, esim_key)
-    if recipe.heads.requires_gain_test:
-        run_signal_check(store, artifacts, recipe.runtime)
-    return artifacts
+    return _stage_two_artifacts(dataset, recipe, store, esim_key)
 
 
 def prepare_and_resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> ResolvedTraining:
     """`prepare`, then `resolve`, with one look at the raw files, which are hashed to know the dataset."""
-    return resolve_against(prepare(recipe, store, esim_key), recipe, store)
+    return resolve_against(prepare(recipe, store, esim_key), recipe)
 
 
 def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> ResolvedTraining:
@@ -95,28 +84,21 @@ def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> Resolv
 
     Only reads: the store, and the raw files if they are present. It builds nothing and computes nothing in torch.
     Raises ArtifactError if the store lacks an artifact, or if the given one belongs to another dataset."""
-    return resolve_against(stage_two_artifacts(recipe, store, esim_key), recipe, store)
+    return resolve_against(stage_two_artifacts(recipe, store, esim_key), recipe)
 
 
-def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe, store: Store) -> ResolvedTraining:
-    """The training that a recipe describes, against the result of `stage_two_artifacts`. Raises ArtifactError if the
-    signal check is needed and was not done."""
-    heads, decision = recipe.heads, None
-    if heads.requires_gain_test:
-        decision = decision_of(find_signal_check(store, artifacts) or _missing_signal_check(artifacts["esim"]))
-        if not decision.passes:
-            heads = heads.without_interests()
-            artifacts = _of_source(_more(heads.source, recipe.calibrate.source), artifacts, store)
-    if heads.uses_picks:
+def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe) -> ResolvedTraining:
+    """The training that a recipe describes, against the result of `stage_two_artifacts`. Raises SettingError for picks
+    that the LLM was not asked for."""
+    if recipe.heads.uses_picks:
         _require_picks(artifacts["esim"])
-    job = TrainingJob(recipe.model, heads, recipe.train, recipe.keep_seen, recipe.runtime)
-    checkpoint, calibration, label = checkpoint_stage(job), None, label_of(job, decision)
-    if recipe.calibrate.sources:
-        calibration = calibration_stage(recipe.calibrate, checkpoint.configuration, recipe.runtime)
-        label = f"{label}, calibrated"
+    job = TrainingJob(recipe.model, recipe.heads, recipe.train, recipe.keep_seen, recipe.runtime)
+    checkpoint, calibration = checkpoint_stage(job), None
+    if recipe.calibration.sources:
+        calibration = calibration_stage(recipe.calibration, checkpoint.configuration, recipe.runtime)
     served = CHECKPOINT if calibration is None else CALIBRATION
     metrics = metrics_stage(recipe.evaluate.cutoffs, recipe.keep_seen, recipe.runtime, served)
-    return ResolvedTraining(label, artifacts, job, decision, checkpoint, calibration, metrics)
+    return ResolvedTraining(label_of(recipe), artifacts, job, checkpoint, calibration, metrics)
 
 
 def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
@@ -141,13 +123,10 @@ def _stage_two_artifacts(
 
 
 def source_of(recipe: Recipe) -> SourceKind | None:
-    """Kind of the artifact that training and calibration read in addition to the dataset."""
-    return _more(recipe.heads.source, recipe.calibrate.source)
-
-
-def _more(one: SourceKind | None, other: SourceKind | None) -> SourceKind | None:
-    """The kind that has what both need: an `esim` comes with its `item_vectors`."""
-    return "esim" if "esim" in (one, other) else one or other
+    """Kind of the artifact that training and calibration read in addition to the dataset: an `esim` comes with its
+    `item_vectors`."""
+    needs = (recipe.heads.source, recipe.calibration.source)
+    return "esim" if "esim" in needs else needs[0] or needs[1]
 
 
 def _asker(recipe: Recipe) -> str:
@@ -155,15 +134,16 @@ def _asker(recipe: Recipe) -> str:
     return f"the preset {recipe.heads.preset}" if recipe.heads.source else "calibrate.sources"
 
 
-def label_of(job: TrainingJob, decision: GainDecision | None = None) -> str:
+def label_of(recipe: Recipe) -> str:
     """Short name of a training for tables: its preset and what differs from it."""
-    heads, failed = job.heads, decision is not None and not decision.passes
-    left_out = {"smoothing.interest"} if failed else set()
-    changed = "".join(f" {name}={value}" for name, value in heads.overrides().items() if name not in left_out)
+    heads, sources = recipe.heads, recipe.calibration.sources
+    changed = "".join(f" {name}={value}" for name, value in heads.overrides().items())
     control = f" {heads.control}" if heads.control != "llm" else ""
-    note = ", gain test failed" if failed else ""
-    seen = ", seen items kept" if job.keep_seen else ""
-    return f"{job.model.backbone} {'plain' if heads.plain else heads.preset + changed}{control}{note}{seen}"
+    as_preset = sources == CalibrateSettings().of_preset(heads.preset).sources
+    calibrated = "" if as_preset else ", calibrated" if sources else ", not calibrated"
+    seen = ", seen items kept" if recipe.keep_seen else ""
+    name = "plain" if heads.plain else heads.preset + changed
+    return f"{recipe.model.backbone} {name}{control}{calibrated}{seen}"
 
 
 def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artifact | None:
@@ -217,9 +197,3 @@ def _missing(recipe: Recipe, store: Store, kind: str) -> NoReturn:
 def _no_data(recipe: Recipe, store: Store, error: DataError) -> NoReturn:
     problem = f"{error.problem}, and {store.root} holds no dataset for these settings"
     raise ArtifactError(error.field, problem, f"{error.hint}; or copy the store from where `make esim` was done")
-
-
-def _missing_signal_check(esim: Artifact) -> NoReturn:
-    raise ArtifactError(
-        "signal_check", f"not done yet for esim {esim.short}", "run `make signal-check` with this recipe"
-    )

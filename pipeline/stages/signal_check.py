@@ -33,11 +33,6 @@ def signal_check_stage(
     return Stage(10, "signal_check", 4, parents, configuration, build)
 
 
-def find_signal_check(store: Store, artifacts: Artifacts) -> Artifact | None:
-    """The finished signal check of these artifacts, without a model, or None."""
-    return find(signal_check_stage(RuntimeSettings()), store, artifacts)
-
-
 def run_signal_check(
     store: Store, artifacts: Artifacts, runtime: RuntimeSettings, vectors: Sequence[VectorFile] = ()
 ) -> Artifact:

@@ -1,5 +1,5 @@
-"""Stages 11 to 12 (`eimf train`, `eimf evaluate`): a backbone trained against frozen artifacts, calibrated if asked
-for, and its metrics."""
+"""Stages 11 to 12 (`eimf train`, `eimf evaluate`): a backbone trained against frozen artifacts, calibrated if the
+preset or the settings say so, and its metrics."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Result:
 
 
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
-    """Stages 11 and 12, and stage 10 if the gain test needs it, against frozen artifacts."""
+    """Stages 11 to 12 against frozen artifacts."""
     store.remove_stale()
     training = prepare_and_resolve(recipe, store, esim_key)
     origin = training.source or training.dataset
@@ -51,8 +51,7 @@ def run_worker(recipe: Recipe, store: Store, esim_key: str | None = None) -> Non
 
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
-    """Stage 12 of a finished training, and stage 10 if the gain test needs it. Raises ArtifactError if the training is
-    not finished."""
+    """Stages 11a and 12 of a finished training. Raises ArtifactError if the training is not finished."""
     store.remove_stale()
     training = prepare_and_resolve(recipe, store, esim_key)
     _announce(training)
@@ -91,9 +90,7 @@ def _measured(training: ResolvedTraining, checkpoint: Artifact, store: Store) ->
 
 
 def _announce(training: ResolvedTraining) -> None:
-    """Print what the gain test decided, and that many users come back to items that the lists leave out."""
-    if training.decision:
-        info(training.decision.reason)
+    """Print that many users come back to items that the lists leave out."""
     dataset = training.dataset
     share = dataset.summary_number("repeated_targets") / max(1, dataset.summary_number("test_targets"))
     if share > _MANY_REPEATS and not training.job.keep_seen:

@@ -58,8 +58,6 @@ class Trial:
     seed: int
     key: str
     """Key of its metrics."""
-    fails_gain_test: bool
-    """True if it asks for interests that the gain test leaves out."""
 
     @property
     def dataset(self) -> str:
@@ -103,8 +101,8 @@ def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     for seed, backbone, variant, recipe in _combinations(plan, folder):
         group = _group(recipe)
         artifacts[group] = artifacts.get(group) or stage_two_artifacts(recipe, store)
-        training = resolve_against(artifacts[group], recipe, store)
-        trials.append(Trial(recipe, backbone, variant, seed, training.metrics_key, training.fails_gain_test))
+        training = resolve_against(artifacts[group], recipe)
+        trials.append(Trial(recipe, backbone, variant, seed, training.metrics_key))
     names = Counter(trial.name for trial in trials)
     if twice := [name for name, count in names.items() if count > 1]:
         raise SettingError("plan", f"two trials are called {twice[0]}", "give each recipe a dataset.name of its own")
@@ -115,7 +113,7 @@ def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
     """Build what `trials_of` reads: see `resolve.prepare`. Raises SettingError before anything is built."""
     prepared = set()
     for _, _, _, recipe in list(_combinations(plan, folder)):
-        needs = (_group(recipe), recipe.heads.requires_gain_test, recipe.model.model_dump_json())
+        needs = (_group(recipe), recipe.model.model_dump_json())
         if needs not in prepared:
             prepare(recipe, store)
             prepared.add(needs)

@@ -35,8 +35,6 @@ class TrialResult(BaseModel):
     seed: int
     key: str
     """Key of its metrics: the result is that of a trial only if the trial has this key."""
-    fails_gain_test: bool = False
-    """True if the trial asked for interests that the gain test left out."""
     checkpoint: str | None = None
     summary: dict[str, int | float]
     """Test and validation metrics, best epoch, epochs, seconds."""

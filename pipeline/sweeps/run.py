@@ -68,7 +68,7 @@ def share_results(folder: Path, by_key: dict[str, list[Trial]]) -> bool:
     for trials in by_key.values():
         finished = [current(results, trial) for trial in trials]
         if known := next((result for result in finished if result is not None), None):
-            fields = known.model_dump(exclude={"dataset", "backbone", "variant", "seed", "key", "fails_gain_test"})
+            fields = known.model_dump(exclude={"dataset", "backbone", "variant", "seed", "key"})
             new += [_result(trial, fields) for trial, result in zip(trials, finished, strict=True) if result is None]
     if new:
         add_results(folder, new)
@@ -77,13 +77,7 @@ def share_results(folder: Path, by_key: dict[str, list[Trial]]) -> bool:
 
 def _result(trial: Trial, outcome: Outcome) -> TrialResult:
     return TrialResult(
-        dataset=trial.dataset,
-        backbone=trial.backbone,
-        variant=trial.variant,
-        seed=trial.seed,
-        key=trial.key,
-        fails_gain_test=trial.fails_gain_test,
-        **outcome,
+        dataset=trial.dataset, backbone=trial.backbone, variant=trial.variant, seed=trial.seed, key=trial.key, **outcome
     )
 
 

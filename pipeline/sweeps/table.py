@@ -8,17 +8,12 @@ from pipeline.sweeps.compare import Comparison, Differences, Grid, compare, corr
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.results import TrialResult
 
-_FAILED = " (gain test failed)"
-
 
 def results_tables(plan: Plan, results: Iterable[TrialResult]) -> list[Table]:
     """Two tables for each data set. First the test NDCG@10 / Recall@10 of every variant, with a row for each backbone.
     Then its differences to the baselines: for the mean over the seeds that both have of each user's NDCG@10, p adjusted
     by Holm within all differences of the plan to one baseline. It has a row for each difference if these are more than
-    the backbones.
-
-    A variant whose interests the gain test left out says so.
-    """
+    the backbones."""
     grids = grids_of(results)
     comparisons = [
         Comparison(dataset, backbone, variant, base)
@@ -33,15 +28,13 @@ def results_tables(plan: Plan, results: Iterable[TrialResult]) -> list[Table]:
 def _tables(plan: Plan, dataset: str, grid: Grid, differences: Differences) -> list[Table]:
     variants = _variants(plan, grid)
     backbones = [name for name in plan.backbones if any(name == backbone for backbone, _ in grid)]
-    failing = {variant for (_, variant), runs in grid.items() if any(run.fails_gain_test for run in runs.values())}
 
     def table(columns: list[str], cell: Callable[[str, int], Cell]) -> Table:
         rows = [(name, tuple(cell(name, column) for column in range(len(columns)))) for name in backbones]
         return Table(dataset, tuple(columns), tuple(rows))
 
     means = table(
-        [name + _FAILED * (name in failing) for name in variants],
-        lambda backbone, column: _seed_means(grid.get((backbone, variants[column]), {}), plan.seeds),
+        variants, lambda backbone, column: _seed_means(grid.get((backbone, variants[column]), {}), plan.seeds)
     )
     pairs = _pairs(variants, plan.baselines)
     if not pairs:

@@ -112,3 +112,17 @@ def build_copy(backbone):
     copy = build_backbone(MODEL, ITEMS, seed=0)
     copy.load_state_dict(backbone.state_dict())
     return copy.eval()
+
+
+def test_a_source_stays_only_if_it_is_worth_more_than_its_controls(world):
+    _, (model, bias, noise, pairs), choices, _ = world
+    same = replace(pairs, name="pairs, shuffled")
+    useless = replace(noise, name="pairs, noise")
+    controls = {"pairs": ["pairs, shuffled", "pairs, noise"]}
+    found = calibrate(Design([model, bias, pairs, same, useless], choices), 0.01, controls)
+    assert sorted(found.weights) == ["bias"]  # what its control says as well is not its own
+    over = found.comparisons["pairs"].over_control
+    assert over is not None and abs(over.value) < 1e-3 and found.comparisons["pairs"].nats.value > 0.05
+    found = calibrate(Design([model, bias, pairs, useless], choices), 0.01, {"pairs": ["pairs, noise"]})
+    assert sorted(found.weights) == ["bias", "pairs"] and found.comparisons["pairs"].over_control.value > 0.05
+    assert found.comparisons["bias"].over_control is None

@@ -28,7 +28,7 @@ ODD += [[], {}, [1]]
 @cache
 def _whole(folder: Path) -> tuple[Store, Recipe]:
     data = planted.world(users=30).write(folder / "data")
-    recipe = planted.recipe(data, "train.epochs=1", "heads.require_gain=true", "cluster.count=5")
+    recipe = planted.recipe(data, "train.epochs=1", 'calibrate.sources=["text", "interests"]', "cluster.count=5")
     store = Store(folder / "whole")
     run_esim(recipe, store)
     run_check(recipe, store)

@@ -25,7 +25,7 @@ FLIPS = 100
 def store(tmp_path_factory, world_folder) -> Store:
     store = Store(tmp_path_factory.mktemp("damage"))
     run_esim(planted.recipe(world_folder), store)
-    run_train(planted.recipe(world_folder, "heads.require_gain=false", "train.epochs=1"), store)
+    run_train(planted.recipe(world_folder, planted.INTERESTS, "train.epochs=1"), store)
     return store
 
 
@@ -123,7 +123,7 @@ def test_a_run_of_hits_writes_nothing(store, world_folder):
 
     before = state()
     run_esim(planted.recipe(world_folder), store)
-    run_train(planted.recipe(world_folder, "heads.require_gain=false", "train.epochs=1"), store)
+    run_train(planted.recipe(world_folder, planted.INTERESTS, "train.epochs=1"), store)
     run_verify(store)
     assert state() == before
 
@@ -175,19 +175,19 @@ def test_a_training_on_a_damaged_lock_file_is_refused(store, world_folder):
         whole = path.read_bytes()
         path.write_bytes(whole.replace(b'"digest":"', b'"digest":"0'))
         with pytest.raises(ArtifactError, match=r"refs/esim.*its bytes differ from its digest"):
-            run_train(planted.recipe(world_folder, "heads.require_gain=false", "train.epochs=1"), store)
+            run_train(planted.recipe(world_folder, planted.INTERESTS, "train.epochs=1"), store)
         path.write_bytes(whole)
 
 
 def test_facts_that_were_forged_are_refused(world_folder, tmp_path):
-    store, recipe = Store(tmp_path), planted.recipe(world_folder, "heads.require_gain=true")
+    store, recipe = Store(tmp_path), planted.recipe(world_folder)
     run_esim(recipe, store)
     run_check(recipe, store)
     (path,) = store.root.glob("signal_check/*/manifest.json")
     values = json.loads(path.read_text())
     path.write_text(json.dumps({**values, "summary": {**values["summary"], "nats": values["summary"]["nats"] + 0.5}}))
     with pytest.raises(ArtifactError, match="its bytes differ from its digest"):
-        run_train(recipe, store)
+        run_check(recipe, store)
     with pytest.raises(ArtifactError, match="differ from its digest"):
         run_verify(store)
 

@@ -155,7 +155,7 @@ def test_empty_and_missing_files(tmp_path, store, world_folder):
         ("cluster.count=91", ("cluster.count", "91 clusters for 90 users", "set it to 90")),
         ("train.seed=-1", ("train.seed", "-1", "greater than or equal to 0")),
         ("llm.min_interests=9", ("llm", "min_interests=9 is above max_interests=4 in --set; lower it")),
-        ("heads.smoothing.item=0.9", ("heads", "add up to 1.2", "; lower one")),
+        ("heads.smoothing.item=0.9", ("heads", "add up to 1.1", "; lower one")),
         ("dataset.name=my shop", ("dataset.name", "'my shop' in --set", "letters, digits, '.', '_' and '-' only")),
         ("text.columns=name", ("text.columns", "'name' in --set", 'write a list such as ["a","b"]')),
         ("dataset.columns=x", ("dataset.columns", "'x' in --set", "it is a section")),
@@ -226,7 +226,7 @@ def test_other_peoples_artifacts_and_damaged_ones(tmp_path, store, world_folder)
     mine = Store(tmp_path / "store")
     key = run_esim(planted.recipe(other), mine)["esim"].key
     run_esim(planted.recipe(world_folder), mine)
-    settings = [part for setting in planted.FAKES for part in ("--set", setting)]
+    settings = [part for setting in [*planted.FAKES, planted.INTERESTS] for part in ("--set", setting)]
     before = content(mine.root)
     common = ("--dataset", str(world_folder), "--store", str(mine.root), *settings)
     refused(eimf("train", *common, "--esim", key), "esim", key[:12], "was built from dataset")

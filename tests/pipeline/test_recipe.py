@@ -6,7 +6,7 @@ from pydantic import BaseModel, create_model
 
 from eimf import config
 from eimf.backbones.build import model_configuration
-from eimf.config import HeadSettings, ModelSettings, TrainSettings
+from eimf.config import CalibrateSettings, HeadSettings, ModelSettings, TrainSettings
 from eimf.data.times import seconds_of
 from eimf.errors import SettingError
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe
@@ -176,13 +176,18 @@ def test_none_and_zeros_turn_a_group_off(tmp_path):
 
 @pytest.mark.parametrize(
     ("preset", "source"),
-    [("plain", None), ("init", "item_vectors"), ("text", "item_vectors"), ("paper", "esim"), ("modern", "esim")],
+    [
+        ("plain", None),
+        ("init", "item_vectors"),
+        ("text", "item_vectors"),
+        ("paper", "esim"),
+        ("modern", "item_vectors"),
+    ],
 )
 def test_a_preset_is_keyed_by_what_it_sets_and_reads_what_it_needs(preset, source):
     settings = HeadSettings(preset=preset)
     spelled_out = settings.model_dump(exclude={"preset"})
     assert HeadSettings(preset="plain", **spelled_out).configuration() == settings.configuration()
-    assert HeadSettings(preset=preset, require_gain=False).configuration() == settings.configuration()
     assert settings.source == source and settings.plain == (source is None)
     assert settings.overrides() == {}
 
@@ -225,13 +230,14 @@ def test_how_texts_are_compared_is_in_the_key_only_if_a_training_reads_it():
         heads('texts.use=["lexical", "lexical"]')
 
 
-def test_modern_without_its_interests_is_text():
-    text = HeadSettings(preset="text")
-    for control in ("llm", "shuffled", "random", "cluster", "titles"):
-        without = HeadSettings(preset="modern", control=control).without_interests()
-        assert without.configuration() == text.configuration() and without.source == "item_vectors"
-    both = HeadSettings(preset="modern", control="titles", alignment={"users": 0.1})
-    assert both.without_interests().control == "titles"  # alignment is not subject to the gain test
+def test_modern_is_trained_as_text_and_calibrated():
+    assert HeadSettings(preset="modern").configuration() == HeadSettings(preset="text").configuration()
+    usual, none = CalibrateSettings(), CalibrateSettings(sources=[])
+    assert usual.of_preset("modern").sources == ("popularity", "lifecycle", "cooccurrence", "text", "interests")
+    assert usual.of_preset("modern").source == "esim"
+    for preset in ("plain", "init", "text", "paper"):
+        assert usual.of_preset(preset).sources == () and usual.of_preset(preset).source is None
+    assert none.of_preset("modern").sources == ()  # what is written out replaces the preset's
 
 
 def test_a_control_needs_interests_to_replace():
@@ -243,7 +249,8 @@ def test_a_control_needs_interests_to_replace():
     ("override", "hint"),
     [
         ("heads.smooth_text=0.1", "heads.smooth_text: .*; renamed in 0.2: use heads.smoothing.item"),
-        ("heads.gate=false", "heads.gate: .*; renamed in 0.2: use heads.require_gain"),
+        ("heads.gate=false", "heads.gate: .*; removed in 0.5: calibration weighs the interests"),
+        ("heads.require_gain=false", "heads.require_gain: .*; removed in 0.5: .* heads.smoothing.interest=0.1 trains"),
         ("heads.neighbours=9", "heads.neighbours: .*; leave it out: it is a constant since 0.2"),
         ("speed.loss_rows=1", "speed: .*; renamed in 0.2: use runtime.softmax_block_rows"),
         ("speed.threads=1", "speed: .*; renamed in 0.2: use runtime"),

@@ -96,14 +96,12 @@ def test_settings_that_cannot_be_meant_are_refused():
         with pytest.raises(ValidationError, match=f"control={control} cannot stand for picks"):
             HeadSettings.model_validate({**PICK, "control": control})
     with pytest.raises(ValidationError, match="control=candidates stands for picks"):
-        HeadSettings(preset="modern", control="candidates")
+        HeadSettings(preset="paper", control="candidates")
     with pytest.raises(ValidationError, match=r"its parts add up to 1\.2; lower one"):
         HeadSettings.model_validate({"preset": "text", "smoothing": {"pick": 0.6}})
 
 
-def test_without_picks_keys_are_as_before_and_with_them_interests_that_fail_leave_picks():
+def test_without_picks_keys_are_as_before():
     assert "pick" not in HeadSettings(preset="text").configuration()["smoothing"]
-    both = HeadSettings.model_validate({"preset": "modern", "smoothing": {"pick": 0.1}, "control": "shuffled"})
-    left = both.without_interests()
-    assert left.smoothing.interest == 0 and left.smoothing.pick == 0.1
-    assert left.control == "shuffled" and left.source == "esim" and left.configuration()["smoothing"]["pick"] == 0.1
+    picks = HeadSettings.model_validate({"preset": "text", "smoothing": {"pick": 0.1}, "control": "shuffled"})
+    assert picks.source == "esim" and picks.configuration()["smoothing"]["pick"] == 0.1

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # Dropout draws other masks in every process: off.
 SETTINGS = ("model.dropout=0", "train.batch_positions=64", "runtime.threads=1", "train.epochs=1")
-GATED = (*SETTINGS, "heads.require_gain=true", "llm.max_interests=2", "cluster.count=12")
+CALIBRATED = (*SETTINGS, 'calibrate.sources=["popularity", "cooccurrence", "text", "interests"]')
 # A batch of one window: the second process has none. bert4rec shares its loss evenly among chosen places, which takes
 # all processes; remi has a regulariser, a part of the loss that a process without a window does not add to.
 ONE_WINDOW = (*SETTINGS, "heads.preset=plain", "train.batch_positions=1")
@@ -37,8 +37,7 @@ class Case:
 
 CASES = {
     "paper": Case(planted.world(), (*SETTINGS, "train.epochs=3", "model.backbone=comirec-sa", "heads.preset=paper")),
-    "gain test passed": Case(planted.wordy_world(), GATED),
-    "gain test failed": Case(planted.world(), GATED),
+    "calibrated": Case(planted.world(), CALIBRATED),
     "bert4rec": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=bert4rec")),
     "remi": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=remi")),
 }
@@ -116,13 +115,11 @@ def curve(result: Result) -> list[dict[str, float]]:
     return [json.loads(line) for line in result.checkpoint.file("epochs.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", ["gain test passed", "gain test failed"])
-def test_all_processes_get_the_same_answer_from_the_gain_test(trained, name):
-    # Nobody had done the signal check before.
-    for result in trained[name]:
-        assert ("esim" in result.checkpoint.manifest.parents) is (name == "gain test passed")
-    one, two = map(curve, trained[name])
-    assert len(one) == 1 and two == [pytest.approx(one[0], rel=1e-4)]
+def test_a_training_of_several_processes_is_calibrated_as_that_of_one(trained):
+    one, two = trained["calibrated"]
+    assert [pytest.approx(curve(one)[0], rel=1e-4)] == curve(two)
+    weights = [result.served.table("sources").to_pylist() for result in (one, two)]
+    assert [row["weights"] for row in weights[0]] == [pytest.approx(row["weights"], rel=1e-2) for row in weights[1]]
 
 
 @pytest.mark.parametrize("name", ["bert4rec", "remi"])

@@ -3,15 +3,13 @@
 import pytest
 
 from eimf.backbones.registry import BACKBONES
-from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
+from eimf.config import CalibrateSettings, DatasetSettings, HeadSettings
 from eimf.store.artifact import Store
-from pipeline.recipe import load_recipe
+from pipeline.recipe import Recipe, load_recipe
 from pipeline.report.backbones import describe_backbone
 from pipeline.report.store import show_store
-from pipeline.stages.gain_test import GainDecision
 from pipeline.stages.resolve import label_of
 from pipeline.stages.stage_two import run_train
-from pipeline.training.job import TrainingJob
 from tests import world as planted
 from tests.pipeline.test_errors import eimf
 
@@ -67,24 +65,34 @@ def test_the_store_tells_trainings_apart_and_a_plain_one_needs_no_stage_one(tmp_
         ({"preset": "text"}, "sasrec text"),
         ({"preset": "modern"}, "sasrec modern"),
         (
-            {"preset": "modern", "control": "titles", "smoothing": {"item": 0.1}},
-            "sasrec modern smoothing.item=0.1 titles",
+            {"preset": "text", "control": "titles", "smoothing": {"item": 0.1, "interest": 0.1}},
+            "sasrec text smoothing.item=0.1 smoothing.interest=0.1 titles",
         ),
         ({"preset": "paper", "alignment": "none"}, "sasrec plain"),
         ({"preset": "text", "smoothing": None}, "sasrec text smoothing=none"),
     ],
 )
 def test_a_training_is_called_by_its_preset_and_what_differs_from_it(heads, wanted):
-    assert label_of(job(HeadSettings(**heads))) == wanted
+    assert label_of(recipe_with(heads=HeadSettings(**heads))) == wanted
 
 
-def test_a_failed_gain_test_is_no_difference_to_the_preset():
-    label = label_of(job(HeadSettings().without_interests()), GainDecision(False, ""))
-    assert label == "sasrec modern, gain test failed"
+@pytest.mark.parametrize(
+    ("preset", "sources", "wanted"),
+    [
+        ("modern", None, "sasrec modern"),
+        ("modern", [], "sasrec modern, not calibrated"),
+        ("modern", ["popularity"], "sasrec modern, calibrated"),
+        ("text", None, "sasrec text"),
+        ("text", ["popularity"], "sasrec text, calibrated"),
+    ],
+)
+def test_a_training_says_if_it_is_calibrated_unlike_its_preset(preset, sources, wanted):
+    calibrate = CalibrateSettings(sources=sources)
+    assert label_of(recipe_with(heads=HeadSettings(preset=preset), calibrate=calibrate)) == wanted
 
 
-def job(heads: HeadSettings) -> TrainingJob:
-    return TrainingJob(ModelSettings(), heads, TrainSettings(), keep_seen=False, runtime=RuntimeSettings())
+def recipe_with(**settings) -> Recipe:
+    return Recipe(dataset=DatasetSettings(name="shop", interactions="a.csv"), **settings)
 
 
 def test_a_training_that_keeps_seen_items_is_told_apart(tmp_path, world_folder, capsys):

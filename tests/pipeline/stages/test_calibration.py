@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from eimf import schema
-from eimf.errors import ArtifactError, DataError, SettingError
+from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from pipeline.commands.check import run_check
+from pipeline.report.results import show_calibration
 from pipeline.serving import load_backbone
 from pipeline.stages.resolve import resolve
 from pipeline.stages.stage_one import run_esim
@@ -128,13 +129,31 @@ def test_a_plan_may_calibrate_some_of_its_variants(store, world_folder, tmp_path
     assert plain.key != calibrated.key
 
 
-def test_too_few_users_show_nothing_and_the_default_preset_trains(tmp_path, capsys):
+@pytest.mark.parametrize("make", [planted.world, planted.wordy_world])
+def test_interests_stay_only_where_the_llm_knows_more_than_its_controls(make, tmp_path, capsys):
+    folder, store = make().write(tmp_path / "world"), Store(tmp_path / "store")
+    recipe = planted.recipe(folder, "llm.max_interests=2", "cluster.count=12", "train.epochs=1", EVERY)
+    run_esim(recipe, store)
+    result, knows = run_train(recipe, store), make is planted.wordy_world
+    assert ("interests" in result.served.manifest.summary["kept"]) is knows
+    interests = result.served.table("sources").to_pylist()[-1]
+    assert bool(interests[schema.WEIGHTS]) is knows
+    if knows:  # which is compared with its controls, and says more
+        assert interests[schema.OVER_CONTROL] > 0.05 and interests[schema.OVER_CONTROL_P] < 1e-3
+    show_calibration(result)
+    last = capsys.readouterr().out.splitlines()[-2]
+    assert last.startswith("interests ") and last.endswith(" stays" if knows else " left out")
+
+
+def test_with_too_few_users_nothing_is_shown_and_nothing_kept(tmp_path, capsys):
     folder = planted.world(users=6).write(tmp_path / "few")
-    small, gate = Store(tmp_path / "store"), "heads.require_gain=true"
-    run_esim(planted.recipe(folder, "cluster.count=2"), small)
-    recipe = planted.recipe(folder, "cluster.count=2", gate)
-    assert run_train(recipe, small).label.endswith("gain test failed")
+    small, recipe = Store(tmp_path / "store"), planted.recipe(folder, "cluster.count=2", EVERY)
+    run_esim(recipe, small)
     run_check(recipe, small)
     assert "too few validation cases: nothing can be shown" in capsys.readouterr().out
-    with pytest.raises(DataError, match=r"eval_cases: . cases of the split 'valid'.*weights need 8 or more"):
-        run_train(planted.recipe(folder, "cluster.count=2", PLAIN, ITEMS), small)
+    result = run_train(recipe, small)
+    show_calibration(result)
+    assert "the model is served as it was trained" in capsys.readouterr().out
+    assert result.served.manifest.summary["kept"] == [] and not result.served.table("sources").num_rows
+    alone = run_train(planted.recipe(folder, "cluster.count=2"), small)
+    np.testing.assert_array_equal(*(each.metrics.table("ranks")[schema.RANK] for each in (result, alone)))

@@ -29,4 +29,4 @@ def test_a_training_node_without_the_item_vectors_is_told_what_to_copy(store, wo
     with pytest.raises(
         ArtifactError, match=r"does not have item_vectors \w{12}, which esim \w{12} was built from; copy"
     ):
-        run_train(planted.recipe(world_folder), store)
+        run_train(planted.recipe(world_folder, planted.INTERESTS), store)

@@ -37,7 +37,8 @@ def curve(result) -> list[dict[str, float]]:
 def test_two_backbones_share_one_artifact_and_no_request_is_sent(store, world_folder, capsys):
     replies = sorted((store.root / "replies").rglob("*"))
     results = [
-        run_train(planted.recipe(world_folder, f"model.backbone={name}"), store) for name in ("comirec-sa", "sasrec")
+        run_train(planted.recipe(world_folder, planted.INTERESTS, f"model.backbone={name}"), store)
+        for name in ("comirec-sa", "sasrec")
     ]
     parents = [result.checkpoint.manifest.parents for result in results]
     assert parents[0] == parents[1] and set(parents[0]) == {"dataset", "esim"}
@@ -106,7 +107,7 @@ def test_a_backbone_of_another_revision_is_trained_again(store, world_folder, mo
     assert [result.checkpoint.manifest.configuration["revision"] for result in (before, after)] == [1, 2]
 
 
-@pytest.mark.parametrize("preset", ["paper", "modern"])
+@pytest.mark.parametrize("preset", ["paper", "text"])
 def test_a_checkpoint_holds_the_backbone_alone(store, world_folder, preset):
     from safetensors import safe_open
 
@@ -142,14 +143,14 @@ def test_a_copied_store_is_enough(store, world_folder, tmp_path):
 
 
 def test_a_training_with_texts_alone_does_not_depend_on_the_prompt(store, world_folder):
-    text, modern = [], []
+    text, interests = [], []
     for prompt in ("llm.max_interests=7", "llm.max_interests=8"):
         run_esim(planted.recipe(world_folder, prompt), store)
         text.append(run_train(planted.recipe(world_folder, prompt, "heads.preset=text"), store))
-        modern.append(run_train(planted.recipe(world_folder, prompt), store))
+        interests.append(run_train(planted.recipe(world_folder, prompt, planted.INTERESTS), store))
     assert len({result.checkpoint.key for result in text}) == 1
     assert set(text[0].checkpoint.manifest.parents) == {"dataset", "item_vectors"}
-    assert len({result.checkpoint.key for result in modern}) == 2
+    assert len({result.checkpoint.key for result in interests}) == 2
 
 
 def test_lexical_vectors_enter_a_training_that_asks_for_them_and_no_other(store, world_folder):
@@ -194,7 +195,7 @@ def test_without_stage_one_there_is_nothing_to_train_on(tmp_path, world_folder):
 def test_a_damaged_artifact_stops_the_training_and_nothing_is_kept(store, world_folder, tmp_path):
     shutil.copytree(store.root, tmp_path / "copy")
     copy = Store(tmp_path / "copy")
-    recipe = planted.recipe(world_folder, "train.seed=5")
+    recipe = planted.recipe(world_folder, planted.INTERESTS, "train.seed=5")
     path = stage_two_artifacts(recipe, copy)["esim"].folder / "interests.parquet"
     data = bytearray(path.read_bytes())
     data[100] ^= 4
@@ -217,7 +218,7 @@ def test_two_datasets_of_one_name_are_not_mistaken_for_each_other(tmp_path):
     store = Store(tmp_path / "store")
     folders = [planted.world(seed=seed).write(tmp_path / str(seed) / "export") for seed in (1, 2)]
     keys = [run_esim(planted.recipe(folder), store)["esim"].key for folder in folders]
-    recipes = [planted.recipe(folder) for folder in folders]
+    recipes = [planted.recipe(folder, planted.INTERESTS) for folder in folders]
     assert [stage_two_artifacts(recipe, store)["esim"].key for recipe in recipes] == keys
     planted.world(seed=3).write(folders[0])  # the raw data changes after stage one
     with pytest.raises(ArtifactError, match="holds none for this recipe's data"):
@@ -243,7 +244,7 @@ def test_a_training_node_tells_folders_of_data_apart(tmp_path):
 def test_interests_of_another_prompt_are_not_taken_for_the_present_ones(store, tmp_path, world_folder):
     mine = tmp_path / "mine.toml"
     mine.write_text('version = 1\nsystem = "Name the interests."\n')
-    recipe = planted.recipe(world_folder, f"prompt.template={mine}")
+    recipe = planted.recipe(world_folder, planted.INTERESTS, f"prompt.template={mine}")
     esim = run_esim(recipe, store)["esim"]
     mine.write_text('version = 1\nsystem = "Name them, please."\n')
     with pytest.raises(ArtifactError, match=r"esim: what prompt\.template names has changed since .*; run `make esim`"):
