@@ -16,6 +16,8 @@ from eimf.data.histories import Histories
 REACH = 50
 """Most events between two items that count as a pair: as many as a backbone sees by default."""
 SMOOTHING = 5
+MOST_PAIRS = 1 << 26
+"""Pairs that are counted, equal ones included: of more events than fit, only closer ones count as a pair."""
 _PAIRS = 1 << 24
 """Pairs that are collected before equal ones are added up."""
 
@@ -49,9 +51,12 @@ class Cooccurrence:
         return rows, similarities
 
 
-def count_cooccurrence(histories: Histories, reach: int = REACH, smoothing: float = SMOOTHING) -> Cooccurrence:
-    """Counts training events only."""
+def count_cooccurrence(
+    histories: Histories, reach: int = REACH, smoothing: float = SMOOTHING, most_pairs: int = MOST_PAIRS
+) -> Cooccurrence:
+    """Counts training events only. The `reach` is smaller if the events have more than `most_pairs` pairs within it."""
     num_items = histories.num_items
+    reach = min(reach, max(1, most_pairs // max(1, int(histories.num_train.sum()))))
     users = np.zeros(num_items, np.int64)
     codes, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
     pending, waiting = [], 0

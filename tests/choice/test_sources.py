@@ -56,6 +56,8 @@ def test_pairs_farther_apart_than_the_reach_are_not_counted():
     item_idx = np.array([1, 2, 3, 1, 4], np.int32)
     histories = Histories(item_idx, np.array([0, 5]), np.array([5]), 4)
     linked = dense(count_cooccurrence(histories, reach=1)) > 0
+    few = count_cooccurrence(histories, most_pairs=2 * int(histories.num_train.sum()) - 1)  # too few for a reach of 2
+    np.testing.assert_array_equal(dense(few), dense(count_cooccurrence(histories, reach=1)))
     assert linked[0, 1] and linked[1, 2] and linked[2, 3]
     assert not linked[0, 2] and not linked[1, 3]
 
