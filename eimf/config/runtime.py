@@ -16,6 +16,11 @@ class RuntimeSettings(Settings):
     """Where stage two runs. auto: a GPU if torch sees one."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of torch and FAISS. 0: their defaults."""
+    engine: Literal["vllm", "ray", "http"] = "vllm"
+    """Where the LLM runs. vllm: in this process. ray: on a Ray cluster, one replica of vLLM a GPU. http: behind a
+    server with OpenAI's interface (`endpoint`)."""
+    endpoint: str | None = None
+    """Base URL of that server, such as http://gpu-box:8000/v1. Its key is read from the environment: EIMF_API_KEY."""
     encode_batch_size: Size = 256
     """Texts that are encoded at a time."""
     reply_chunk_size: Size = 32
