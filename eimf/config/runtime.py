@@ -21,6 +21,10 @@ class RuntimeSettings(Settings):
     server with OpenAI's interface (`endpoint`)."""
     endpoint: str | None = None
     """Base URL of that server, such as http://gpu-box:8000/v1. Its key is read from the environment: EIMF_API_KEY."""
+    served_model: str | None = None
+    """Name of `llm.model` on that server. Unset: the hub id, or the only model that it serves."""
+    request_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """The longest that one request to that server may take. Without any reply for twice as long, the run stops."""
     encode_batch_size: Size = 256
     """Texts that are encoded at a time."""
     reply_chunk_size: Size = 32
