@@ -4,7 +4,6 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     import openai
 
 _CONNECT_SECONDS, _LONGEST_PAUSE = 30.0, 8.0
-_RETRIES = 6
-"""Those of the client in a row, over half a minute; then this module asks again."""
+_RETRIES = 2
+"""Those of the client in a row; then this module notes the problem, and asks again."""
 _NO_STRUCTURE = re.compile("schema|structured|response_format|grammar|guided|json", re.IGNORECASE)
 """What a server writes that cannot hold a reply to a JSON schema."""
 _NO_REPLY = (ValidationError, JSONDecodeError, UnicodeDecodeError, RecursionError)
@@ -83,8 +82,7 @@ class HttpGenerator:
             self._cancel(running)
 
     def close(self) -> None:
-        with suppress(RuntimeError):  # it is closed already
-            self._runner.run(self._client.close())
+        self._runner.run(self._client.close())
         self._runner.close()
 
     def _connect(self, endpoint: str) -> "openai.AsyncOpenAI":
@@ -175,7 +173,7 @@ class HttpGenerator:
                 await self._pause_after("an answer that is no reply")
 
     async def _send(self, request: Request, structured: bool) -> Reply:
-        async with asyncio.timeout(self._seconds):  # also for an answer that comes byte by byte
+        async with asyncio.timeout(2 * self._seconds):  # for an answer that comes byte by byte
             body = self._writer.body(request, structured=structured)
             answer = Answer.model_validate(await self._client.post(self._writer.form.path, cast_to=object, body=body))
         return answer.reply(request.key)

@@ -110,9 +110,9 @@ def test_a_server_that_fails_for_ever_is_given_up_and_finished_replies_are_kept(
     with serving(Behaviour(faults)) as endpoint:
         engine = HttpGenerator(
             endpoint, None, FORMS["rendered"], model=None, expected=None, sampling=SAMPLING,
-            concurrent_requests=3, request_seconds=0.3, say=lambda line: None,
+            concurrent_requests=3, request_seconds=1.2, say=lambda line: None,
         )  # fmt: skip
-        with pytest.raises(ModelError, match=r"runtime\.endpoint: no reply from \S+ for 0\.6 s") as error:
+        with pytest.raises(ModelError, match=r"runtime\.endpoint: no reply from \S+ for 2\.4 s") as error:
             for reply in engine.generate(requests("rendered")):
                 finished.append(reply)
         engine.close()
