@@ -192,7 +192,7 @@ def generate_missing(
         while pending:
             requests = [_request(key, questions[key], attempt) for key, attempt in pending.items()]
             for chunk in _chunks(engine.generate(requests), chunk_size):
-                rows = [_row(reply, pending[reply.key]) for reply in chunk]
+                rows = [reply_row(reply, pending[reply.key]) for reply in chunk]
                 save(rows)
                 for row in rows:
                     replies.add(row)
@@ -223,7 +223,7 @@ def _request(key: str, question: Asked, attempt: int) -> Request:
     return Request(key, question.prompt, request_seed(key, attempt), question.json_schema)
 
 
-def _row(reply: Reply, attempt: int) -> Row:
+def reply_row(reply: Reply, attempt: int) -> Row:
     """One row of `schema.REPLIES`."""
     return {
         schema.REQUEST_KEY: reply.key,

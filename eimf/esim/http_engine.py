@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from eimf.errors import MissingError, ModelError, SettingError, on_one_line
 from eimf.esim.generate import Reply, Request
-from eimf.esim.openai_format import Answer, BodyWriter, PromptForm, ServedModels
+from eimf.esim.openai_format import Answer, BodyWriter, CheckedForm, ServedModels
 
 if TYPE_CHECKING:
     import openai
@@ -38,7 +38,7 @@ class HttpGenerator:
         self,
         endpoint: str,
         api_key: str | None,
-        form: PromptForm,
+        form: CheckedForm,
         *,
         model: str | None,
         expected: str | None,
@@ -55,6 +55,7 @@ class HttpGenerator:
         self._endpoint, self._api_key, self._say = endpoint.rstrip("/"), api_key, say
         self._most, self._seconds = concurrent_requests, request_seconds
         self._pause = min(_LONGEST_PAUSE, request_seconds / 4)
+        self._form = form
         self._structured, self._problem, self._said = True, "", set[str]()
         self._client = self._connect(endpoint)
         self._runner = asyncio.Runner()
@@ -67,7 +68,7 @@ class HttpGenerator:
         say(f"      asking {name}, served by {self._endpoint}")
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
-        self._writer.form.check([request.prompt for request in requests])
+        self._form.check([request.prompt for request in requests])
         waiting, running = iter(requests), set[asyncio.Task[Reply]]()
         loop = self._runner.get_loop()
         try:

@@ -21,10 +21,14 @@ class PromptForm(Protocol):
     path: str
     """Of the interface, after the base URL."""
 
+    def content(self, prompt: str) -> Body: ...
+
+
+class CheckedForm(PromptForm, Protocol):
+    """One that also knows how long a prompt may be."""
+
     def check(self, prompts: Sequence[str]) -> None:
         """Raises SettingError for a prompt that is too long."""
-
-    def content(self, prompt: str) -> Body: ...
 
 
 class Rendered:

@@ -12,7 +12,7 @@ from eimf.errors import MissingError, SettingError
 from eimf.esim.encode import Encoder
 from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Generator, Renderer
-from eimf.esim.openai_format import Messages, PromptForm, Rendered
+from eimf.esim.openai_format import CheckedForm, Messages, Rendered
 from eimf.esim.prompt import reply_schema
 from eimf.esim.served import MessagesRenderer, served_name
 from eimf.store import keys
@@ -198,7 +198,7 @@ class Engines:
                 on_gpu=self._on_gpu,
             )
 
-    def prompt_form(self) -> PromptForm:
+    def _prompt_form(self) -> CheckedForm:
         """How prompts of this LLM are sent to a server: rendered here if the tokenizer is here."""
         if served_name(self._llm.model):
             return Messages()
@@ -212,7 +212,7 @@ class Engines:
         return HttpGenerator(
             checked_endpoint(runtime.endpoint),
             api_key(),
-            self.prompt_form(),
+            self._prompt_form(),
             model=served_name(model) or runtime.served_model,
             expected=model if on_hub else None,
             sampling=self._sampling(max_tokens),
