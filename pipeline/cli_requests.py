@@ -19,7 +19,7 @@ replies = _group(epilog=EXAMPLES["replies"])
 
 @requests.callback()
 def _about_requests() -> None:
-    """Write what is to be asked into a file that another machine or a provider answers."""
+    """Ask an LLM by files that somebody else answers."""
 
 
 @replies.callback()

@@ -1,7 +1,7 @@
 """The commands `requests export` and `replies import`: an LLM is asked by files that somebody else has answered."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,10 +44,10 @@ def run_export(recipe: Recipe, store: Store, output: Path) -> None:
     total = 0
     with replacing(output) as path, path.open("w", encoding="ascii") as file:
         for asked in stages:
-            lines = list(_lines(asked, recipe))
-            file.writelines(lines)
-            total += len(lines)
-            info(f"{_title(asked)}: {len(lines)} of {len(asked.questions)} requests have no usable reply")
+            pending = asked.replies.pending()
+            file.writelines(_lines(asked, pending, recipe))
+            total += len(pending)
+            info(f"{_title(asked)}: {len(pending)} of {len(asked.questions)} requests have no usable reply")
     info(f"{output} has {total} requests for {model_name(recipe)}")
     if "item_knowledge" in {asked.stage.kind for asked in stages} and len(stages) == 1:
         info("those of the later stages follow when these are answered: import the replies and export again")
@@ -56,11 +56,11 @@ def run_export(recipe: Recipe, store: Store, output: Path) -> None:
         info(f"vllm run-batch -i {output} -o REPLIES.jsonl {name}")
 
 
-def _lines(asked: AskedStage, recipe: Recipe) -> Iterable[str]:
+def _lines(asked: AskedStage, pending: Mapping[str, int], recipe: Recipe) -> Iterable[str]:
     served = served_name(recipe.llm.model) is not None
     form = Messages() if served else batch.RenderedMessages()
     writer = BodyWriter(model_name(recipe), form, not served, asked.identity["sampling"])
-    for key, attempt in asked.replies.pending().items():
+    for key, attempt in pending.items():
         question = asked.questions[key]
         request = Request(key, question.prompt, request_seed(key, attempt), question.json_schema)
         yield batch.batch_line(Name.of(asked.generator_key, key, attempt), request, writer)

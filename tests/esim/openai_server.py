@@ -149,9 +149,9 @@ def listen(behaviour: Behaviour, port: int = 0) -> Server:
 
 
 @contextmanager
-def serving(behaviour: Behaviour) -> Iterator[str]:
+def serving(behaviour: Behaviour, port: int = 0) -> Iterator[str]:
     """The base URL of a server of this behaviour."""
-    server = listen(behaviour)
+    server = listen(behaviour, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

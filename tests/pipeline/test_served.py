@@ -17,7 +17,6 @@ from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
 from eimf.store.replies import ReplyStore
 from pipeline.backends.endpoint import API_KEY, api_key, checked_endpoint
-from pipeline.cli import run
 from pipeline.recipe import Recipe
 from pipeline.stages.stage_one import engines_of, run_esim
 from tests import world as planted
@@ -122,10 +121,8 @@ def test_a_killed_server_loses_no_finished_reply(world_folder, tmp_path, whole):
             run_esim(recipe, store)
         killer.join()
     assert 3 <= (kept := finished(recipe, store)) < 15
-    with subprocess.Popen(command, cwd=ROOT) as server:
-        assert wait_for(listening)
+    with serving(Behaviour(), port):
         artifacts = run_esim(recipe, store)
-        server.kill()
     assert asked(artifacts) == 15 - kept
     assert files(artifacts) == files(whole)
 
@@ -140,12 +137,12 @@ def test_a_killed_server_loses_no_finished_reply(world_folder, tmp_path, whole):
         (["runtime.endpoint=http://me:secret@box/v1"], "runtime.endpoint: holds a user name or a password; leave it"),
     ],
 )
-def test_a_wrong_setting_is_one_line(world_folder, tmp_path, capsys, settings, problem):
-    chosen = [*planted.FAKES, *SERVED, *settings]
-    arguments = ["esim", f"--dataset={world_folder}", f"--store={tmp_path}", *(f"--set={text}" for text in chosen)]
-    assert run(arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert problem in line and "secret" not in line
+def test_a_wrong_setting_is_one_line(world_folder, tmp_path, settings, problem):
+    engines = engines_of(planted.recipe(world_folder, *SERVED, *settings), Store(tmp_path))
+    with pytest.raises(SettingError) as error:
+        engines.generator()
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(problem) and "secret" not in line
 
 
 def test_the_key_is_read_from_the_environment(monkeypatch):
