@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS, _LONGEST_PAUSE = 30.0, 8.0
 _RETRIES = 2
 """Those of the client in a row; then this module notes the problem, and asks again."""
-_NO_STRUCTURE = re.compile("schema|structured|response_format|grammar|guided|json", re.IGNORECASE)
+_NO_STRUCTURE = re.compile("schema|structured|response_format|grammar|guided", re.IGNORECASE)
 """What a server writes that cannot hold a reply to a JSON schema."""
 _NO_REPLY = (ValidationError, JSONDecodeError, UnicodeDecodeError, RecursionError)
 """Errors of reading an answer that is none."""
 _FIELD = "runtime.endpoint"
+_OTHER_MODEL = "start it with that model, or correct llm.model or runtime.served_model"
 
 
 class HttpGenerator:
@@ -106,8 +107,7 @@ class HttpGenerator:
             raise SettingError("runtime.served_model", problem, "name the one that is llm.model")
         if wanted not in served:
             problem = f"{self._endpoint} serves {names}, not {wanted}"
-            hint = "start it with that model, or correct llm.model or runtime.served_model"
-            raise SettingError(_FIELD, problem, hint)
+            raise SettingError(_FIELD, problem, _OTHER_MODEL)
         return wanted, served[wanted].is_vllm
 
     async def _served(self) -> ServedModels:
@@ -177,6 +177,9 @@ class HttpGenerator:
         async with asyncio.timeout(2 * self._seconds):  # for an answer that comes byte by byte
             body = self._writer.body(request, structured=structured)
             answer = Answer.model_validate(await self._client.post(self._writer.form.path, cast_to=object, body=body))
+        if self._writer.is_vllm and answer.model not in ("", self._writer.model):
+            problem = f"{self._endpoint} answers as {answer.model}, not {self._writer.model}"
+            raise SettingError(_FIELD, problem, _OTHER_MODEL)
         return answer.reply(request.key)
 
     async def _pause_after(self, problem: str) -> None:

@@ -28,6 +28,8 @@ class Behaviour:
     key: str | None = None
     models: tuple[str, ...] = (NAME,)
     owner: str = "vllm"
+    writer: str | None = None
+    """The model that replies, if it is not the one that was asked."""
     structured: bool = True
     seconds: float = 0.0
     malformed: float = 0.0
@@ -119,7 +121,11 @@ class Handler(BaseHTTPRequestHandler):
         (reply,) = FakeGenerator(4, self.behaviour.malformed).generate([Request("", prompt, body["seed"], schema)])
         content = {"message": {"role": "assistant", "content": reply.text}} if is_chat else {"text": reply.text}
         usage = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.reply_tokens}
-        return {"model": body["model"], "choices": [{**content, "finish_reason": "stop"}], "usage": usage}
+        return {
+            "model": self.behaviour.writer or body["model"],
+            "choices": [{**content, "finish_reason": "stop"}],
+            "usage": usage,
+        }
 
     def _send(self, status: int, content: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self._write(status, json.dumps(content).encode(), headers)

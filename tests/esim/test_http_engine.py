@@ -139,6 +139,7 @@ def test_a_key_is_sent_and_never_shown():
         (Behaviour(models=("a", "b")), {}, r"runtime\.served_model: not set, and \S+ serves a, b; name the one"),
         (Behaviour(models=("a",)), {"model": "b"}, r"runtime\.endpoint: \S+ serves a, not b; start it with that model"),
         (Behaviour(models=("a",)), {"expected": "o/b"}, r"serves a, not o/b;"),
+        (Behaviour(writer="x"), {}, r"runtime\.endpoint: \S+ answers as x, not little-model; start it with that"),
         (Behaviour(models=()), {}, r"serves nothing"),
         (Behaviour(always="413"), {}, r"refuses a request \(HTTP 413: a fault\); correct what it names"),
         (Behaviour(always="404"), {}, r"has no interface like OpenAI's \(HTTP 404\); give the base URL"),
