@@ -138,7 +138,7 @@ def test_nobody_s_words_pass_for_those_of_another(world_folder, overrides, said)
 
 
 def test_a_run_that_is_interrupted_while_asking_loses_no_reply(world_folder, store):
-    """Chunks of 4: of 10 replies, 2 are a chunk of their own. The result is that of an uninterrupted run, byte for byte."""
+    """Of 10 replies, the last 2 are a chunk of their own. The result is that of an uninterrupted run, byte for byte."""
 
     class Breaking(FakeGenerator):
         def generate(self, requests):
