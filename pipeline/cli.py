@@ -19,6 +19,7 @@ from pipeline.cli_data import data
 from pipeline.cli_errors import explain
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
+from pipeline.cli_requests import replies, requests
 from pipeline.console import info, print_error
 
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ def backbones() -> None:
 
 
 app.add_typer(data, name="data", rich_help_panel=_EXPERIMENTS)
+app.add_typer(requests, name="requests", rich_help_panel=_STORE)
+app.add_typer(replies, name="replies", rich_help_panel=_STORE)
 
 
 @command(rich_help_panel=_STORE, epilog=EXAMPLES["status"])

@@ -110,6 +110,24 @@ $ eimf data card -r my.toml -o card.html
 
 # A dataset in the store, as JSON
 $ eimf data card 0123456789ab --json""",
+    "requests": """\
+# What the LLM of a recipe is to be asked
+$ eimf requests export -r my.toml -o requests.jsonl""",
+    "requests export": """\
+# For a provider: its name of the model is in every key
+$ eimf requests export -r my.toml -S llm.model=served:some-model -o requests.jsonl
+
+# For `vllm run-batch` on another machine
+$ eimf requests export -r my.toml -o requests.jsonl""",
+    "replies": """\
+# What was answered, with the options of the export
+$ eimf replies import replies.jsonl -r my.toml""",
+    "replies import": """\
+# A provider's batch output, with the options of the export
+$ eimf replies import output.jsonl errors.jsonl -r my.toml -S llm.model=served:some-model
+
+# A table with request_key and reply
+$ eimf replies import replies.parquet -r my.toml""",
     "status": """\
 # A store elsewhere
 $ eimf status -s /data/artifacts""",

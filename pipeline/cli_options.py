@@ -200,6 +200,15 @@ Output = Annotated[
         help="Recommend to every user of the dataset, and write a .parquet, .csv or .jsonl file.",
     ),
 ]
+RequestsFile = Annotated[
+    Path, _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="The new batch file, as JSON lines.")
+]
+ReplyFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE", help="Answered batch files, or tables (.parquet, .csv, .jsonl) with request_key and reply."
+    ),
+]
 ServeSeen = Annotated[
     bool | None,
     _option(

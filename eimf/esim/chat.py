@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from eimf.errors import MissingError, ModelError
+from eimf.errors import MissingError, ModelError, SettingError
 from eimf.esim.markers import Markers, is_marker, words_between
 
 _DAY = "01 Jan 2026"
@@ -36,6 +36,13 @@ def cannot_load(model: Path, field: str, error: Exception, problem: str, hint: s
         problem = f"{model} needs its own Python code (auto_map in {files}), which EIMF does not run"
         return ModelError(field, problem, "give a model that transformers and vLLM serve without such code")
     return ModelError(field, f"{model} {problem}", hint)
+
+
+def check_prompt_length(longest: int, most: int) -> None:
+    """Raises SettingError if the `longest` prompt has more than `most` tokens, which is `llm.max_prompt_tokens`."""
+    if longest > most:
+        problem = f"{most}, but a prompt has {longest} tokens"
+        raise SettingError("llm.max_prompt_tokens", problem, "raise it, or lower prompt.max_titles")
 
 
 class ChatRenderer:

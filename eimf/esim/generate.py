@@ -1,14 +1,14 @@
 """Generate the replies that are missing, chunk by chunk, with retries (METHOD, stage one, 5)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
 from eimf import schema
+from eimf.errors import UserError
 from eimf.esim.parse import Parsed
 
 Row = dict[str, Any]
@@ -191,9 +191,8 @@ def generate_missing(
     with closing(generator()) as engine:
         while pending:
             requests = [_request(key, questions[key], attempt) for key, attempt in pending.items()]
-            stream = engine.generate(requests)
-            while chunk := list(islice(stream, chunk_size)):
-                rows = [_row(reply, pending[reply.key]) for reply in chunk]
+            for chunk in _chunks(engine.generate(requests), chunk_size):
+                rows = [reply_row(reply, pending[reply.key]) for reply in chunk]
                 save(rows)
                 for row in rows:
                     replies.add(row)
@@ -203,11 +202,28 @@ def generate_missing(
     return num_sent
 
 
+def _chunks(replies: Iterable[Reply], size: int) -> Iterator[list[Reply]]:
+    """`size` replies at a time; what had finished when the engine failed or was interrupted is a last chunk."""
+    chunk: list[Reply] = []
+    try:
+        for reply in replies:
+            chunk.append(reply)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    except (UserError, KeyboardInterrupt):
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
+
+
 def _request(key: str, question: Asked, attempt: int) -> Request:
     return Request(key, question.prompt, request_seed(key, attempt), question.json_schema)
 
 
-def _row(reply: Reply, attempt: int) -> Row:
+def reply_row(reply: Reply, attempt: int) -> Row:
     """One row of `schema.REPLIES`."""
     return {
         schema.REQUEST_KEY: reply.key,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eimf.errors import MissingError, ModelError, SettingError
-from eimf.esim.chat import ChatRenderer, cannot_load
+from eimf.esim.chat import ChatRenderer, cannot_load, check_prompt_length
 from eimf.esim.generate import Reply, Request
 
 _GIB = 1 << 30
@@ -92,10 +92,7 @@ class VllmGenerator:
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         engine = self._llm.llm_engine
         prompts = [self._chat.tokens(request.prompt) for request in requests]
-        longest = max(map(len, prompts), default=0)
-        if longest > self._max_prompt_tokens:
-            problem = f"{self._max_prompt_tokens}, but a prompt has {longest} tokens"
-            raise SettingError("llm.max_prompt_tokens", problem, "raise it, or lower prompt.max_titles")
+        check_prompt_length(max(map(len, prompts), default=0), self._max_prompt_tokens)
         with _alive("llm.model"):
             for request, tokens in zip(requests, prompts, strict=True):
                 engine.add_request(request.key, {"prompt_token_ids": tokens}, self._parameters(request))

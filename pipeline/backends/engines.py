@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eimf.config import EncoderSettings, LLMSettings, RuntimeSettings
-from eimf.errors import MissingError
+from eimf.errors import MissingError, SettingError
 from eimf.esim.encode import Encoder
 from eimf.esim.fake import FakeEncoder, FakeGenerator, FakeRenderer
 from eimf.esim.generate import Generator, Renderer
+from eimf.esim.openai_format import CheckedForm, Messages, Rendered
 from eimf.esim.prompt import reply_schema
+from eimf.esim.served import MessagesRenderer, served_name
 from eimf.store import keys
 from pipeline.backends import watchdog
 from pipeline.backends.dtype import fastest_dtype, gpu_present
+from pipeline.backends.endpoint import api_key, checked_endpoint
 from pipeline.backends.model_source import model_folder, model_identity, offline_environment
 from pipeline.console import info
 
@@ -90,6 +93,8 @@ class Engines:
         fixed = {"sampling": self._sampling(max_tokens), "seed": settings.seed, "schema": reply_schema}
         if settings.backend == "fake":
             return {"backend": "fake", **fixed}
+        if name := served_name(settings.model):
+            return {"backend": "served", "model": name, **fixed}
         model = model_identity(settings.model, settings.revision, self._folder, "llm.model")
         identity = {"backend": "vllm", "model": model, "dtype": self._dtype(settings.dtype), **fixed}
         if settings.backend == "replay" and settings.dtype == "auto":
@@ -149,7 +154,9 @@ class Engines:
 
     def renderer(self) -> Renderer:
         """The chat template of the LLM; loads its tokenizer, not its weights."""
-        return FakeRenderer() if self._llm.backend == "fake" else self._chat
+        if self._llm.backend == "fake":
+            return FakeRenderer()
+        return MessagesRenderer() if served_name(self._llm.model) else self._chat
 
     @cached_property
     def _chat(self) -> "ChatRenderer":
@@ -167,9 +174,14 @@ class Engines:
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
         if settings.backend == "replay":
-            dtype = self.generator_identity["dtype"]
+            dtype = self.generator_identity.get("dtype", "any type")
             problem = f"replay, but the store holds no reply in {dtype} to some requests"
             raise MissingError("llm.backend", problem, 'set llm.backend="vllm" once, or llm.dtype as it was then')
+        if self._runtime.engine == "http":
+            return self._http_generator(settings.max_tokens if max_tokens is None else max_tokens)
+        if served_name(settings.model):
+            problem = f"{settings.model}, which only a server has"
+            raise SettingError("llm.model", problem, 'set runtime.engine="http" and runtime.endpoint')
         chat = self._chat  # fetches the model if necessary, before the hub is declared offline
         if self._on_gpu:  # the LLM needs its memory
             self.close()
@@ -185,6 +197,29 @@ class Engines:
                 memory=self._memory(self._runtime.tensor_parallel_size),
                 on_gpu=self._on_gpu,
             )
+
+    def _prompt_form(self) -> CheckedForm:
+        """How prompts of this LLM are sent to a server: rendered here if the tokenizer is here."""
+        if served_name(self._llm.model):
+            return Messages()
+        return Rendered(self._chat.tokens, self._llm.max_prompt_tokens)
+
+    def _http_generator(self, max_tokens: int) -> Generator:
+        from eimf.esim.http_engine import HttpGenerator
+
+        runtime, model = self._runtime, self._llm.model
+        on_hub = self.generator_identity["model"].startswith("hub ")
+        return HttpGenerator(
+            checked_endpoint(runtime.endpoint),
+            api_key(),
+            self._prompt_form(),
+            model=served_name(model) or runtime.served_model,
+            expected=model if on_hub else None,
+            sampling=self._sampling(max_tokens),
+            concurrent_requests=runtime.concurrent_requests,
+            request_seconds=runtime.request_seconds,
+            say=info,
+        )
 
     @contextmanager
     def _starting(self, section: str) -> Iterator[None]:

@@ -50,11 +50,11 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     return artifacts
 
 
-def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
-    """Stages 1 to 9. `store` keeps the replies of the LLM."""
+def stage_one(recipe: Recipe, engines: Engines, store: Store, asking: Asking | None = None) -> list[Stage]:
+    """Stages 1 to 9. `store` keeps the replies of the LLM, unless another `asking` is given."""
     template = load_template(recipe.prompt.template, recipe.folder)
     runtime, knowledge = recipe.runtime, recipe.item_knowledge
-    asking = Asking(store, runtime.reply_chunk_size, recipe.llm.retries)
+    asking = asking or Asking(store, runtime.reply_chunk_size, recipe.llm.retries)
     return [
         dataset_stage(recipe),
         *([adapted_encoder_stage(recipe.adapt, engines, runtime)] if recipe.adapt.enabled else []),

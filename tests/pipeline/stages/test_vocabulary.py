@@ -102,7 +102,7 @@ def test_replayed_replies_keep_offered_phrases_and_the_titles_that_carry_them(fo
     assert replayed["interests"].table("interests").num_rows == len(requests)
 
 
-def test_a_killed_run_resumes_without_asking_twice(folder, tmp_path):
+def test_an_interrupted_run_resumes_without_asking_twice(folder, tmp_path):
     class Killed(Engines):
         def generator(self):
             class Stopping(FakeGenerator):
@@ -118,7 +118,7 @@ def test_a_killed_run_resumes_without_asking_twice(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         esim(folder, store, kind=Killed)
     resumed = esim(folder, store)
-    assert resumed["interests"].manifest.summary["llm_requests"] == 15 - 8  # chunks of four
+    assert resumed["interests"].manifest.summary["llm_requests"] == 15 - 9  # two chunks of four, and what had finished
     whole = esim(folder, Store(tmp_path / "whole"))
     assert resumed["interests"].table("interests").equals(whole["interests"].table("interests"))
 
