@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from eimf.esim.ray_engine import Pool
 
 _FIELD = "runtime.ray_address"
-_LOOK_SECONDS, _GONE_SECONDS, _CONNECT_SECONDS = 5.0, 40.0, 5.0
-"""How often the head is looked at, and how long it may be away: after 60 seconds Ray would end this process."""
+_LOOK_SECONDS, _CONNECT_SECONDS, _HEALTH_SECONDS = 5.0, 5.0, 30.0
+"""Between looks at the head; for a connection to it; for Ray's own check of it."""
 _OBJECT_STORE = 512 << 20
 """Bytes of shared memory of a cluster of our own: requests and replies are small."""
 
@@ -29,17 +31,18 @@ _OBJECT_STORE = 512 << 20
 class RayCluster:
     """A connection; one at a time in a process."""
 
-    def __init__(self, address: str | None) -> None:
-        """`address` is that of `runtime.ray_address`. Raises MissingError if there is no such cluster, or no Ray."""
+    def __init__(self, address: str | None, gone_seconds: float = 40.0) -> None:
+        """`address` is that of `runtime.ray_address`. If its head is away for `gone_seconds`, the cluster is gone:
+        after 60 seconds Ray would end this process. Raises MissingError if there is no such cluster, or no Ray."""
         address = address or os.environ.get("RAY_ADDRESS") or "local"
-        if address not in ("auto", "local"):
-            _check_address(address)
-        watchdog.watch()  # a cluster of our own ends with this process
         os.environ.update(QUIET_RAY)
         try:
             import ray
         except ImportError as error:
             raise MissingError("ray", f"not usable here ({error})", "install the extra esim-ray") from error
+        if address not in ("auto", "local"):
+            _check_address(address)
+        watchdog.watch()  # a cluster of our own ends with this process
         own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE, "include_dashboard": False}
         try:
             ray.init(
@@ -55,6 +58,7 @@ class RayCluster:
                 "run this on a machine of the cluster, with the same Ray and Python (`ray start --address=HOST:PORT`)"
             )
             raise MissingError(_FIELD, problem, hint) from error
+        self._gone_seconds = gone_seconds
         self._head = str(ray.get_runtime_context().gcs_address)
         self._looked = self._seen = time.monotonic()
 
@@ -66,7 +70,7 @@ class RayCluster:
         if _answers(self._head):
             now = self._seen = time.monotonic()
         self._looked = now
-        if now - self._seen > _GONE_SECONDS:
+        if now - self._seen > self._gone_seconds:
             problem = f"the head of the Ray cluster ({self._head}) is gone"
             raise MissingError(
                 _FIELD, problem, "start the cluster, and the same command again: finished replies are kept"
@@ -140,9 +144,19 @@ def _check_address(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or not host or "/" in address or not port.isdecimal():
         raise SettingError(_FIELD, f"{address!r} is no address of a cluster", "write HOST:PORT of its head, or auto")
-    if not _answers(address):
+    if not (_answers(address) and _is_head(address)):
         hint = "start the cluster (`ray start --head`), or correct the address"
-        raise MissingError(_FIELD, f"nothing answers at {address}", hint)
+        raise MissingError(_FIELD, f"no head of a Ray cluster answers at {address}", hint)
+
+
+def _is_head(address: str) -> bool:
+    """Whether Ray finds the head of a cluster there. In a process of its own: a server of another kind would keep Ray
+    trying for minutes, with a line a second."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        return not subprocess.run(command, capture_output=True, timeout=_HEALTH_SECONDS, check=False).returncode
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _answers(address: str) -> bool:
