@@ -43,6 +43,7 @@ class RayCluster:
         if address not in ("auto", "local"):
             _check_address(address)
         watchdog.watch()  # a cluster of our own ends with this process
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
         own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE, "include_dashboard": False}
         try:
             ray.init(
