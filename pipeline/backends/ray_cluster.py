@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eimf.config import RuntimeSettings
-from eimf.errors import MissingError, ModelError, SettingError
+from eimf.errors import MissingError, ModelError, SettingError, on_one_line
 from pipeline.backends import watchdog
 from pipeline.backends.model_source import QUIET_RAY, model_folder, model_identity, offline_environment
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from eimf.esim.ray_engine import Pool
 
 _FIELD = "runtime.ray_address"
-_LOOK_SECONDS, _CONNECT_SECONDS, _HEALTH_SECONDS = 5.0, 5.0, 30.0
-"""Between looks at the head; for a connection to it; for Ray's own check of it."""
+_LOOK_SECONDS, _CONNECT_SECONDS, _TRIAL_SECONDS = 5.0, 5.0, 45.0
+"""Between looks at the head; for a connection to it; for a trial of Ray's."""
 _OBJECT_STORE = 512 << 20
 """Bytes of shared memory of a cluster of our own: requests and replies are small."""
 
@@ -31,7 +31,7 @@ _OBJECT_STORE = 512 << 20
 class RayCluster:
     """A connection; one at a time in a process."""
 
-    def __init__(self, address: str | None, gone_seconds: float = 40.0) -> None:
+    def __init__(self, address: str | None, gone_seconds: float = 30.0) -> None:
         """`address` is that of `runtime.ray_address`. If its head is away for `gone_seconds`, the cluster is gone:
         after 60 seconds Ray would end this process. Raises MissingError if there is no such cluster, or no Ray."""
         address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -40,7 +40,7 @@ class RayCluster:
             import ray
         except ImportError as error:
             raise MissingError("ray", f"not usable here ({error})", "install the extra esim-ray") from error
-        if address not in ("auto", "local"):
+        if address != "local":
             _check_address(address)
         watchdog.watch()  # a cluster of our own ends with this process
         logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -54,28 +54,23 @@ class RayCluster:
                 **(own if address == "local" else {}),
             )
         except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-            problem = f"{address}, but no connection ({' '.join(str(error).split())[:150] or type(error).__name__})"
-            hint = (
-                "run this on a machine of the cluster, with the same Ray and Python (`ray start --address=HOST:PORT`)"
-            )
-            raise MissingError(_FIELD, problem, hint) from error
+            problem = f"{address}, but Ray does not start ({on_one_line(error)})"
+            raise MissingError(_FIELD, problem, "look into its logs, in /tmp/ray") from error
         self._gone_seconds = gone_seconds
         self._head = str(ray.get_runtime_context().gcs_address)
-        self._looked = self._seen = time.monotonic()
+        self._looked = time.monotonic()
+        self._away: float | None = None
 
     def check(self) -> None:
         """Raises MissingError if the head of the cluster has been away for long."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
-        if _answers(self._head):
-            now = self._seen = time.monotonic()
         self._looked = now
-        if now - self._seen > self._gone_seconds:
-            problem = f"the head of the Ray cluster ({self._head}) is gone"
-            raise MissingError(
-                _FIELD, problem, "start the cluster, and the same command again: finished replies are kept"
-            )
+        self._away = None if _answers(self._head) else self._away or now
+        if self._away is not None and now - self._away > self._gone_seconds:
+            hint = "start the cluster, and the same command again: finished replies are kept"
+            raise MissingError(_FIELD, f"the head of the Ray cluster ({self._head}) is gone", hint)
 
     def disconnect(self) -> None:
         """Leave the cluster, which ends all actors of this process; end a cluster of our own."""
@@ -143,21 +138,27 @@ class ReplicaOfVllm:
 def _check_address(address: str) -> None:
     """Raises SettingError if that is no address, MissingError if nothing answers there."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or "/" in address or not port.isdecimal():
+    if address != "auto" and not (colon and host and "/" not in address and port.isdecimal()):
         raise SettingError(_FIELD, f"{address!r} is no address of a cluster", "write HOST:PORT of its head, or auto")
-    if not (_answers(address) and _is_head(address)):
-        hint = "start the cluster (`ray start --head`), or correct the address"
-        raise MissingError(_FIELD, f"no head of a Ray cluster answers at {address}", hint)
+    said = _refusal(address) if address == "auto" or _answers(address) else "nothing listens there"
+    if "InvalidAuthToken" in said:
+        hint = "set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from the head"
+        raise MissingError(_FIELD, f"{address}, but that cluster asks for a token", hint)
+    if said:
+        problem = f"{address}, but no connection ({said.splitlines()[-1][:150]})"
+        hint = "start the cluster (`ray start --head`), and run this on one of its machines (`ray start --address=...`)"
+        raise MissingError(_FIELD, problem, hint)
 
 
-def _is_head(address: str) -> bool:
-    """Whether Ray finds the head of a cluster there. In a process of its own: a server of another kind would keep Ray
-    trying for minutes, with a line a second."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+def _refusal(address: str) -> str:
+    """What Ray writes if it cannot connect there; empty if it can. In a process of its own: if it is no Ray that
+    listens there, or one that asks for a token, Ray tries for minutes and writes a line a second."""
+    command = [sys.executable, "-c", "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)", address]
     try:
-        return not subprocess.run(command, capture_output=True, timeout=_HEALTH_SECONDS, check=False).returncode
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return False
+        return f"no answer of a Ray cluster within {_TRIAL_SECONDS:g} seconds"
+    return result.stderr.strip() or "no reason given" if result.returncode else ""
 
 
 def _answers(address: str) -> bool:
