@@ -32,6 +32,28 @@ class Cluster(Protocol):
     def disconnect(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The size of a pool: `replicas` engines with `gpus` and `cpus` each, which decode `concurrent_requests` at a time.
+
+    A replica that does not start within `start_seconds`, or finishes no reply for `deadline_seconds`, is ended and
+    started again, at most `restarts` times in a row; then it is given up, and with the last one the run.
+    """
+
+    replicas: int
+    gpus: int
+    cpus: int
+    concurrent_requests: int
+    deadline_seconds: float
+    start_seconds: float = 3600.0
+    restarts: int = 3
+
+    def shard_size(self, num_requests: int) -> int:
+        """Requests of the next shard if so many are left: fewer towards the end, so that all replicas end together."""
+        share = ceil(num_requests / (self.replicas if self.replicas == 1 else 2 * self.replicas))
+        return min(max(share, self.concurrent_requests), _SHARD * self.concurrent_requests)
+
+
 class _Replica:
     """The actor: one engine in a process of its own."""
 
@@ -57,6 +79,24 @@ class _Shard:
     failures: int = 0
 
 
+@dataclass
+class _Waiting:
+    """What no replica works on: `fresh` requests were never sent, `returned` shards were, and come first."""
+
+    fresh: deque[Request]
+    returned: deque[_Shard]
+
+    def __bool__(self) -> bool:
+        return bool(self.fresh or self.returned)
+
+    def next(self, pool: Pool) -> _Shard:
+        if self.returned:
+            return self.returned.popleft()
+        size = min(pool.shard_size(len(self.fresh)), len(self.fresh))
+        requests = [self.fresh.popleft() for _ in range(size)]
+        return _Shard({request.key: request for request in requests})
+
+
 @dataclass(eq=False)
 class _Slot:
     """The place of one replica: its actor, what it works on (without a shard: its start), and when it last gave a sign
@@ -69,28 +109,6 @@ class _Slot:
     failures: int = 0
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The size of a pool: `replicas` engines with `gpus` and `cpus` each, which decode `concurrent_requests` at a time.
-
-    A replica that does not start within `start_seconds`, or finishes no reply for `deadline_seconds`, is ended and
-    started again, at most `restarts` times in a row; then it is given up, and with the last one the run.
-    """
-
-    replicas: int
-    gpus: int
-    cpus: int
-    concurrent_requests: int
-    deadline_seconds: float
-    start_seconds: float = 3600.0
-    restarts: int = 3
-
-    def shard_size(self, num_requests: int) -> int:
-        """Requests of the next shard if so many are left: fewer towards the end, so that all replicas end together."""
-        share = ceil(num_requests / (self.replicas if self.replicas == 1 else 2 * self.replicas))
-        return min(max(share, self.concurrent_requests), _SHARD * self.concurrent_requests)
-
-
 class RayGenerator:
     """Answers requests by the replicas of a pool."""
 
@@ -101,7 +119,7 @@ class RayGenerator:
         self._slots = [self._started(_Slot()) for _ in range(pool.replicas)]
         try:
             while all(slot.work is not None for slot in self._slots):
-                list(self._replies(deque()))
+                list(self._replies(_Waiting(deque(), deque())))
         except BaseException:
             self.close()
             raise
@@ -109,7 +127,7 @@ class RayGenerator:
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         """Replies as they finish. Read them all before the next call. Raises MissingError if the cluster is gone, and
         ModelError if replicas fail again and again."""
-        waiting = deque([_Shard({request.key: request for request in requests})])
+        waiting = _Waiting(deque(requests), deque())
         while waiting or any(slot.shard for slot in self._slots):
             for slot in self._slots:
                 if slot.work is None and waiting:
@@ -132,18 +150,13 @@ class RayGenerator:
         slot.work, slot.since, slot.shard = slot.actor.start.remote(self._make), self._clock(), None
         return slot
 
-    def _send(self, slot: _Slot, waiting: deque[_Shard]) -> None:
-        """Give an idle replica its shard, cut off from the first that waits."""
-        first = waiting.popleft()
-        size = self._pool.shard_size(sum(len(shard.requests) for shard in [first, *waiting]))
-        items = list(first.requests.items())
-        if items[size:]:
-            waiting.appendleft(_Shard(dict(items[size:]), first.failures))
-        slot.shard = _Shard(dict(items[:size]), first.failures)
+    def _send(self, slot: _Slot, waiting: _Waiting) -> None:
+        """Give an idle replica a shard."""
+        slot.shard = waiting.next(self._pool)
         answer = slot.actor.answer.options(num_returns="streaming")
         slot.work, slot.since = answer.remote(list(slot.shard.requests.values()), self._clock), self._clock()
 
-    def _replies(self, waiting: deque[_Shard]) -> Iterator[Reply]:
+    def _replies(self, waiting: _Waiting) -> Iterator[Reply]:
         """What has arrived from all replicas. One that failed or was silent for too long is started again, and what it
         has not answered waits again."""
         import ray
@@ -168,16 +181,16 @@ class RayGenerator:
                     yield from _awaited(slot, ray.get(next(slot.work)))
             except StopIteration:
                 self._finish(slot, waiting)
-            except (ray.exceptions.RayError, UserError) as error:
+            except ray.exceptions.RayError as error:
                 self._broken(slot, waiting, error)
 
-    def _finish(self, slot: _Slot, waiting: deque[_Shard]) -> None:
+    def _finish(self, slot: _Slot, waiting: _Waiting) -> None:
         """The replica has read its shard to the end."""
         if slot.shard and slot.shard.requests:
             return self._fail(slot, waiting, f"a replica left {len(slot.shard.requests)} requests without a reply")
         slot.work = slot.shard = None
 
-    def _broken(self, slot: _Slot, waiting: deque[_Shard], error: Exception) -> None:
+    def _broken(self, slot: _Slot, waiting: _Waiting, error: Exception) -> None:
         """The replica, or its process, has ended with an error. Raises a fault of the recipe, which every replica
         would have."""
         cause = getattr(error, "cause", None)
@@ -188,7 +201,7 @@ class RayGenerator:
         lines = str(cause or error).split("\n")
         self._fail(slot, waiting, f"a replica failed ({' '.join(lines[-1].split())[:200] or type(error).__name__})")
 
-    def _fail(self, slot: _Slot, waiting: deque[_Shard], reason: str) -> None:
+    def _fail(self, slot: _Slot, waiting: _Waiting, reason: str) -> None:
         """Start a replica again, or give it up; what it has not answered is the next that is sent."""
         import ray
 
@@ -200,7 +213,7 @@ class RayGenerator:
             slot.shard.failures += 1
             if slot.shard.failures > self._pool.restarts:
                 raise error
-            waiting.appendleft(slot.shard)
+            waiting.returned.append(slot.shard)
         if slot.failures > self._pool.restarts:
             self._give_up(slot, error)
         else:
