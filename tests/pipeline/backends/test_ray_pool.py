@@ -8,7 +8,7 @@ import pytest
 from eimf.config import RuntimeSettings
 from eimf.errors import MissingError, ModelError, SettingError
 from eimf.esim.ray_engine import Pool
-from pipeline.backends.ray_cluster import RayCluster, pool_of
+from pipeline.backends.ray_cluster import RayCluster, ReplicaOfVllm, pool_of
 
 FOUR_GPUS, TWO_GPUS, NO_GPU = {"CPU": 32.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0}
 
@@ -60,6 +60,14 @@ def test_shards_become_smaller_towards_the_end():
 def test_errors_of_a_worker_process_arrive_whole():
     error = ModelError("llm.model", "cannot be loaded", "give another")
     assert copy.copy(error).args == error.args and copy.copy(error).hint == "give another"
+
+
+def test_a_machine_with_another_model_under_that_name_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    replica = ReplicaOfVllm(str(tmp_path), None, tmp_path, "directory sha256:of-the-keys", {"on_gpu": False})
+    with pytest.raises(ModelError, match=r"^llm.model: .* is another model on .*; copy the same files to all machines"):
+        replica()
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):
