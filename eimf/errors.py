@@ -51,6 +51,10 @@ class UserError(ValueError):
         short = {name: shortened(printable(part), _LONGEST[name]) for name, part in parts.items()}
         super().__init__("{field}: {problem}; {hint}".format(**short))
 
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        """Its parts: a worker process may have raised it."""
+        return type(self), (self.field, self.problem, self.hint)
+
 
 def describe_validation_error(error: Mapping[str, Any], source: str = "") -> tuple[str, str]:
     """The problem, in `source`, and the hint, of one error of pydantic (`ValidationError.errors()`)."""

@@ -26,6 +26,14 @@ class RuntimeSettings(Settings):
     """Name of `llm.model` on that server. Unset: the hub id, or the only model that it serves."""
     request_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """The longest that one request to that server may take. Without any reply for twice as long, the run stops."""
+    ray_address: str | None = None
+    """Ray cluster, as host:port of its head, or auto for the one that this machine belongs to. Without it: RAY_ADDRESS,
+    or a cluster of this machine alone."""
+    replicas: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Replicas of the LLM on Ray, with `tensor_parallel_size` GPUs each. 0: as many as the cluster has GPUs for;
+    without a GPU, one for each machine."""
+    reply_deadline_seconds: Annotated[float, Field(ge=1, le=604_800)] = 600.0
+    """A replica on Ray that finishes no reply for so long is ended, and its requests are sent to another one."""
     encode_batch_size: Size = 256
     """Texts that are encoded at a time."""
     reply_chunk_size: Size = 32

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +148,7 @@ class Engines:
                 max_tokens=settings.max_tokens,
                 dtype=self.encoder_identity["dtype"],
                 batch_size=self._runtime.encode_batch_size,
-                memory=self._memory(gpus=1),
+                memory=self._memory(1, self._on_gpu),
                 on_gpu=self._on_gpu,
             )
 
@@ -171,6 +171,11 @@ class Engines:
         """The loaded LLM, for replies of at most `max_tokens` (default: `llm.max_tokens`). Raises MissingError
         under `replay`: only a request without a recorded reply calls this."""
         settings = self._llm
+        if served_name(settings.model) and settings.backend == "vllm" and self._runtime.engine != "http":
+            problem = f"{settings.model}, which only a server has"
+            raise SettingError("llm.model", problem, 'set runtime.engine="http" and runtime.endpoint')
+        if self._runtime.engine == "ray" and settings.backend != "replay":
+            return self._on_ray(settings.max_tokens if max_tokens is None else max_tokens)
         if settings.backend == "fake":
             return FakeGenerator(settings.max_interests)
         if settings.backend == "replay":
@@ -179,24 +184,51 @@ class Engines:
             raise MissingError("llm.backend", problem, 'set llm.backend="vllm" once, or llm.dtype as it was then')
         if self._runtime.engine == "http":
             return self._http_generator(settings.max_tokens if max_tokens is None else max_tokens)
-        if served_name(settings.model):
-            problem = f"{settings.model}, which only a server has"
-            raise SettingError("llm.model", problem, 'set runtime.engine="http" and runtime.endpoint')
         chat = self._chat  # fetches the model if necessary, before the hub is declared offline
         if self._on_gpu:  # the LLM needs its memory
             self.close()
         with self._starting("llm"):
             from eimf.esim.vllm_engine import VllmGenerator
 
-            return VllmGenerator(
-                chat,
-                sampling=self._sampling(settings.max_tokens if max_tokens is None else max_tokens),
-                max_prompt_tokens=settings.max_prompt_tokens,
-                dtype=self.generator_identity["dtype"],
-                concurrent_requests=self._runtime.concurrent_requests,
-                memory=self._memory(self._runtime.tensor_parallel_size),
-                on_gpu=self._on_gpu,
-            )
+            longest = settings.max_tokens if max_tokens is None else max_tokens
+            return VllmGenerator(chat, **self._vllm_options(longest, self._on_gpu))
+
+    def _on_ray(self, max_tokens: int) -> Generator:
+        """The LLM on a Ray cluster."""
+        from eimf.esim.ray_engine import RayGenerator
+        from pipeline.backends.ray_cluster import RayCluster, ReplicaOfVllm
+
+        settings = self._llm
+        if settings.backend != "fake" and self._on_gpu:
+            self.close()
+        cluster = RayCluster(self._runtime.ray_address)
+        try:
+            pool = cluster.pool(self._runtime)
+        except SettingError:
+            cluster.disconnect()
+            raise
+        if settings.backend == "fake":
+            return RayGenerator(cluster, partial(FakeGenerator, settings.max_interests), pool, time.monotonic)
+        replica = ReplicaOfVllm(
+            settings.model,
+            settings.revision,
+            self._folder,
+            self.generator_identity["model"],
+            self._vllm_options(max_tokens, on_gpu=pool.gpus > 0),
+        )
+        with self._starting("llm"):
+            return RayGenerator(cluster, replica, pool, time.monotonic)
+
+    def _vllm_options(self, max_tokens: int, on_gpu: bool) -> dict[str, Any]:
+        """The options of `VllmGenerator`, for replies of at most `max_tokens`."""
+        return {
+            "sampling": self._sampling(max_tokens),
+            "max_prompt_tokens": self._llm.max_prompt_tokens,
+            "dtype": self.generator_identity["dtype"],
+            "concurrent_requests": self._runtime.concurrent_requests,
+            "memory": self._memory(self._runtime.tensor_parallel_size, on_gpu),
+            "on_gpu": on_gpu,
+        }
 
     def _prompt_form(self) -> CheckedForm:
         """How prompts of this LLM are sent to a server: rendered here if the tokenizer is here."""
@@ -235,12 +267,12 @@ class Engines:
     def _dtype(self, setting: str) -> str:
         return fastest_dtype(self._on_gpu) if setting == "auto" else setting
 
-    def _memory(self, gpus: int) -> dict[str, Any]:
+    def _memory(self, gpus: int, on_gpu: bool) -> dict[str, Any]:
         from eimf.esim.vllm_engine import memory_options
 
         runtime = self._runtime
         return memory_options(
-            on_gpu=self._on_gpu,
+            on_gpu=on_gpu,
             cpu_kv_cache_gib=runtime.cpu_kv_cache_gib,
             gpu_memory_utilization=runtime.gpu_memory_utilization,
             tensor_parallel_size=gpus,

@@ -15,6 +15,8 @@ _LARGE = 16 << 20
 _COMMIT = re.compile("[0-9a-f]{40}")
 _PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Files of a model, in any of its folders: no Python, no pickled weights."""
+QUIET_RAY = {"RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*", "RAY_SCHEDULER_EVENTS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+"""The environment in which Ray skips whatever a cluster reports, and reports nothing itself."""
 
 
 def model_identity(spec: str, revision: str | None, folder: Path, field: str) -> str:
@@ -144,6 +146,7 @@ def offline_environment(on_gpu: bool) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         # By default vLLM leaves one CPU core to the process that feeds it, which needs little: half of two cores.
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        **QUIET_RAY,  # vLLM imports Ray, which reads this once
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
