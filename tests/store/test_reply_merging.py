@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -136,12 +137,12 @@ def test_a_kill_at_any_step_of_append_and_merge_loses_no_row(tmp_path):
     for number in range(MOST - 1):
         before.append(as_dicts(one(number)))
     known, new = [*one(0), *one(1)], one(2)
-    while killed_at(steps, lambda: append_and_merge(tmp_path / str(steps), new), copied(before, tmp_path / str(steps))):
-        replies = ReplyStore(tmp_path / str(steps), "g", MOST)
+    while killed_at(steps, partial(append_and_merge, root := copied(before, tmp_path / str(steps)), new), root):
+        replies = ReplyStore(root, "g", MOST)
         assert as_rows(replies.read()) in (known, [*known, *new])
         merged |= len(parts(replies)) < len(known)
         replies.append(as_dicts(new))
-        ReplyStore(tmp_path / str(steps), "g", 2).compact()
+        ReplyStore(root, "g", 2).compact()
         assert as_rows(replies.read()) == [*known, *new]
         steps += 1
     assert merged and steps > 12
