@@ -33,6 +33,12 @@ _LARGE = 8 << 20
 _MERGED = 32 << 20
 """So many bytes of parts are merged at a time. Uncompressed and sorted, they take some ten times as much memory."""
 
+_SLICE = 1 << 16
+_MANY_REPLIES = pa.schema(
+    [pa.field(field.name, pa.large_string()) if field.type == pa.string() else field for field in schema.REPLIES]
+)
+"""`schema.REPLIES` for one array of more than 2 GB of text."""
+
 
 class ReplyStore:
     """Replies of one generator. A row is one attempt at one request."""
@@ -141,16 +147,19 @@ def _of_requests(file: pq.ParquetFile, request_keys: Collection[str]) -> pa.Tabl
 def _sorted(tables: list[pa.Table]) -> pa.Table:
     """One table, sorted by request, then attempt. Of several rows of the same attempt, the first in the order of all
     columns remains."""
-    table = pa.concat_tables([schema.REPLIES.empty_table(), *tables])
-    table = table.take(pc.sort_indices(table, [(name, "ascending") for name in schema.REPLIES.names]))
-    if table.num_rows < 2:
-        return table
+    empty = schema.REPLIES.empty_table()
+    table = pa.concat_tables([empty, *tables]).cast(_MANY_REPLIES).combine_chunks()
+    order = pc.sort_indices(table, [(name, "ascending") for name in schema.REPLIES.names])
     is_new = np.ones(table.num_rows, bool)
-    is_new[1:] = False
-    for name in (schema.REQUEST_KEY, schema.ATTEMPT):
-        column = table[name].combine_chunks()
-        is_new[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
-    return table if is_new.all() else table.filter(pa.array(is_new))
+    if table.num_rows > 1:
+        same = np.ones(table.num_rows - 1, bool)
+        for name in (schema.REQUEST_KEY, schema.ATTEMPT):
+            column = table[name].combine_chunks().take(order)
+            same &= pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+        is_new[1:] = ~same
+    order = order.filter(pa.array(is_new))
+    slices = [order.slice(start, _SLICE) for start in range(0, len(order), _SLICE)]
+    return pa.concat_tables([empty, *(table.take(rows).cast(schema.REPLIES) for rows in slices)])
 
 
 def _fault(table: pa.Table) -> str | None:
