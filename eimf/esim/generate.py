@@ -12,6 +12,10 @@ from eimf.errors import UserError
 from eimf.esim.parse import Parsed
 
 Row = dict[str, Any]
+_BATCH = 1 << 12
+"""Rows of the reply store that are Python objects at a time."""
+_AT_A_TIME = 1 << 16
+"""Requests that an engine gets at a time: it may hold the tokens of all of them."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +146,10 @@ class Replies(Generic[AskedT, AnswerT]):
         retries sent. `limit` is the setting that limits the tokens of a reply, for messages."""
         self._questions, self._parse, self._retries, self._limit = questions, parse, retries, limit
         self._last: dict[str, Attempt[AnswerT]] = {}
-        for row in known.to_pylist():
-            if row[schema.REQUEST_KEY] in questions and row[schema.ATTEMPT] <= retries:
-                self.add(row)
+        for batch in known.to_batches(_BATCH):
+            for row in batch.to_pylist():
+                if row[schema.REQUEST_KEY] in questions and row[schema.ATTEMPT] <= retries:
+                    self.add(row)
 
     def add(self, row: Row) -> None:
         """Add one attempt; a later one replaces an earlier one."""
@@ -183,20 +188,22 @@ def generate_missing(
     """Generate until every request has a valid reply or no retries left. Returns how many requests were sent.
 
     `questions` are by request key. `generator` loads the model; it is only called if a request is
-    pending. `save` gets every `chunk_size` finished replies before the next ones are waited for.
+    pending, and gets `_AT_A_TIME` requests at a time. `save` gets every `chunk_size` finished replies before the next
+    ones are waited for.
     """
     if not (pending := replies.pending()):
         return 0
     num_sent = 0
     with closing(generator()) as engine:
         while pending:
-            requests = [_request(key, questions[key], attempt) for key, attempt in pending.items()]
-            for chunk in _chunks(engine.generate(requests), chunk_size):
-                rows = [reply_row(reply, pending[reply.key]) for reply in chunk]
-                save(rows)
-                for row in rows:
-                    replies.add(row)
-                on_progress(len(rows))
+            attempts = iter(pending.items())
+            while requests := [_request(key, questions[key], attempt) for key, attempt in islice(attempts, _AT_A_TIME)]:
+                for chunk in _chunks(engine.generate(requests), chunk_size):
+                    rows = [reply_row(reply, pending[reply.key]) for reply in chunk]
+                    save(rows)
+                    for row in rows:
+                        replies.add(row)
+                    on_progress(len(rows))
             num_sent += len(pending)
             pending = replies.pending()
     return num_sent

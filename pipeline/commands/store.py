@@ -19,7 +19,7 @@ def run_verify(store: Store) -> None:
     replies = [ReplyStore(store.root, folder.name) for folder in sorted(store.root.glob("replies/*"))]
     locks = lock_files(store)
     checks: list[Callable[[], object]] = [partial(_verify, store, kind, key) for kind, key in store.listing()]
-    checks += [reply_store.read for reply_store in replies]
+    checks += [reply_store.verify for reply_store in replies]
     checks += [partial(read_lock_file, path) for path in locks]
     damaged: list[ArtifactError] = []
     other_format: list[ArtifactError] = []

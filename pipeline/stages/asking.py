@@ -40,7 +40,8 @@ class Asking:
         reply_store = ReplyStore(self.store.root, key)
         # Two runs never ask the same question twice.
         with self.store.lock(f"replies-{key}", this_process(), Waiting("asks the same LLM")):
-            replies = Replies(reply_store.read(), questions, parse, self.retries, limit)
+            reply_store.compact()
+            replies = Replies(reply_store.find(questions.keys()), questions, parse, self.retries, limit)
             with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
                 num_sent = generate_missing(
                     generator,

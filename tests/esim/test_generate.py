@@ -59,6 +59,20 @@ def test_replies_are_saved_chunk_by_chunk():
     assert num_sent == 10
 
 
+def test_an_engine_gets_a_limited_number_of_requests_at_a_time(monkeypatch):
+    monkeypatch.setattr("eimf.esim.generate._AT_A_TIME", 4)
+    sizes = []
+
+    class Noting(FakeGenerator):
+        def generate(self, requests):
+            sizes.append(len(requests))
+            return super().generate(requests)
+
+    replies, chunks, num_sent = generate(Noting(4), [], retries=0)
+    assert sizes == [4, 4, 2] and num_sent == 10 and not replies.pending()
+    assert [row["request_key"] for chunk in chunks for row in chunk] == KEYS
+
+
 def test_an_answered_request_is_never_sent_again_and_without_any_the_model_is_not_loaded():
     _, chunks, _ = generate(FakeGenerator(4), [], retries=0)
     known = [row for chunk in chunks for row in chunk]
