@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
-_ARTIFACTS, _BUNDLE = Path("artifacts"), Path("bundle")
+_ARTIFACTS, _BUNDLE = "artifacts", Path("bundle")
 
 app = typer.Typer(
     cls=GroupPage, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -57,10 +57,10 @@ def _recipe(
     return load_recipe(dataset, recipe, [*chosen, *(settings or [])])
 
 
-def _open(folder: Path) -> Store:
-    from eimf.store.artifact import Store
+def _open(address: str) -> Store:
+    from pipeline.stores import open_store
 
-    return Store(folder)
+    return open_store(address)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["demo"])

@@ -66,7 +66,14 @@ RecipeFile = Annotated[
     Path | None, _option("--recipe", "-r", panel=_DATA, metavar="FILE", help="TOML recipe, used instead of --dataset.")
 ]
 StoreFolder = Annotated[
-    Path, _option("--store", "-s", panel=_DATA, metavar="FOLDER", help="Folder that holds all artifacts.")
+    str,
+    _option(
+        "--store",
+        "-s",
+        panel=_DATA,
+        metavar="FOLDER|URL",
+        help="Folder that holds all artifacts, or s3://BUCKET/PREFIX.",
+    ),
 ]
 BesideCheckpoint = Annotated[
     str | None,

@@ -42,7 +42,7 @@ ALLOWED = {
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
 }
 FLOORS = [
-    {"console", "paths", "recipe", "renamed", "histories", "serving", "trained"},
+    {"console", "paths", "recipe", "renamed", "histories", "serving", "stores", "trained"},
     {"backends"},
     {"training"},
     {"stages"},

@@ -49,7 +49,7 @@ def show_store(store: Store) -> None:
     if other_format:
         info(f"{len(other_format)} artifacts of another format, such as {other_format[0]}")
     if not entries and not errors:
-        info(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
+        info(f"{store.address} holds no artifact yet; start with `make demo` or `make esim`")
     for entry in entries:
         size = f"{entry.size / 1e6:>8.1f} MB"
         info(f"{entry.kind:<17} {entry.key}  {entry.created[:16]}  {size}  {entry.summary}")
