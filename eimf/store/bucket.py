@@ -12,20 +12,21 @@ cannot damage the faster one's artifact, even if their bytes differ (a GPU's sum
 - A data object is named by the sha256 of its bytes. Both put the same bytes under one name, or other names. An object
   appears as a whole or not at all, so neither a kill nor a broken connection leaves half of one.
 - A manifest is put after all objects that it names, with If-None-Match: the server accepts one. The slower writer takes
-  the faster one's manifest, drops its own files, and goes on with what all others see. Nobody reads its objects. If a put is repeated because its answer was lost, the writer finds its own manifest, which is the same.
+  the faster one's manifest, drops its own files, and continues with what all others see. Nobody reads its objects. If
+  a put is repeated because its answer was lost, the writer finds its own manifest, which is the same.
 - A server that ignores If-None-Match would let the last manifest win. It would be as complete as the first.
 - Whoever removes an artifact removes the manifest first. A writer that relied on an object that was removed meanwhile
   looks again after its manifest, and sends the object again.
 
 `root` is a local cache: what was read (`KIND/KEY/FILE`, checked by sha256, replaced if it is damaged), this machine's
-`runs/` and `tmp/`, and `unpublished/KIND/KEY`: an artifact that is built, but not sent to its end. The next command sends
-what is missing of it, and no finished object twice. Processes of one machine take turns by `locks/`.
+`runs/` and `tmp/`, and `unpublished/KIND/KEY`: an artifact that is built, but not sent to its end. The next command
+sends what is missing of it, and no finished object twice. Processes of one machine take turns by `locks/`.
 """
 
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from eimf.errors import ArtifactError
@@ -102,11 +103,14 @@ class BucketHome:
         kind, key = manifest.kind, manifest.key
         target = self._unpublished(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):  # another process of this machine has built it, too: send that one
-            folder.rename(target)
-            fsync(target.parent)
-        self._publish(kind, key)
-        return self.manifest(kind, key) or manifest
+        with self._lock(f"publish-{kind}-{key}"):
+            if not (
+                target / NAME
+            ).exists():  # otherwise another process of this machine has built it, too: send that one
+                shutil.rmtree(target, ignore_errors=True)  # what a kill left of one that was sent
+                folder.rename(target)
+                fsync(target.parent)
+        return self._publish(kind, key) or self._manifest_in_bucket(kind, key)
 
     def add(self, manifest: Manifest, source: Source) -> None:
         self._upload(manifest, source)
@@ -114,14 +118,19 @@ class BucketHome:
     def _unpublished(self, kind: str, key: str) -> Path:
         return self.root / "unpublished" / kind / key
 
-    def _publish(self, kind: str, key: str) -> None:
-        """Send an artifact that this machine has built, and keep its files in the cache if it is the first."""
-        lock, folder = self.root / "locks" / f"publish-{kind}-{key}.lock", self._unpublished(kind, key)
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(lock):
+    def _lock(self, name: str) -> AbstractContextManager[None]:
+        path = self.root / "locks" / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return file_lock(path)
+
+    def _publish(self, kind: str, key: str) -> Manifest | None:
+        """Send an artifact that this machine has built, and keep its files in the cache if it is the first. Returns the
+        manifest in the bucket; None if another process has sent it."""
+        folder = self._unpublished(kind, key)
+        with self._lock(f"publish-{kind}-{key}"):
             manifest = read_manifest(folder, kind, key)
-            if manifest is None:  # another process was faster
-                return
+            if manifest is None:
+                return None
             winner = self._upload(manifest, folder.joinpath)
             cache = self.root / kind / key
             for name, entry in manifest.files.items():
@@ -131,6 +140,7 @@ class BucketHome:
             write_atomic(cache / NAME, winner.model_dump_json(indent=1).encode())
             (folder / NAME).unlink()
             shutil.rmtree(folder)
+            return winner
 
     def _upload(self, manifest: Manifest, source: Source) -> Manifest:
         """Put what is missing, the manifest last. Returns the manifest in the bucket."""
@@ -143,7 +153,10 @@ class BucketHome:
             if self.objects.write_new(f"{prefix}/{NAME}", manifest.model_dump_json(indent=1).encode()):
                 self._put_missing(objects, self.objects.listing(prefix), source)
                 return manifest
-        name = f"{prefix}/{NAME}"
+        return self._manifest_in_bucket(kind, key)
+
+    def _manifest_in_bucket(self, kind: str, key: str) -> Manifest:
+        name = f"{kind}/{key}/{NAME}"
         return parse_manifest(self.objects.read(name) or b"", self.place(name), kind, key, _COPY_AGAIN)
 
     def _put_missing(

@@ -1,7 +1,7 @@
 """Objects of a bucket, by obstore: read, list, put whole, put only if absent. Every failure is one line.
 
 obstore itself reads the usual variables for credentials, region and endpoint (`AWS_ACCESS_KEY_ID`, `AWS_REGION`,
-`AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP` and so on).
+`AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, `AWS_TIMEOUT` and so on).
 """
 
 import os
@@ -35,7 +35,7 @@ _FAULTS = (
     ("builder error", "the endpoint is no https address", "correct AWS_ENDPOINT_URL, or set AWS_ALLOW_HTTP=true"),
     ("401 Unauthorized", "the server refuses the credentials", "correct AWS_ACCESS_KEY_ID and its secret"),
     ("error sending request", "no answer", "correct AWS_ENDPOINT_URL and AWS_REGION, or check the network"),
-    ("operation timed out", "no answer in time", "check the network; the same command resumes"),
+    ("operation timed out", "no answer in time", "check the network, or set AWS_TIMEOUT=5m; the same command resumes"),
 )
 """What obstore's messages contain, by what it means. More special ones come first."""
 
@@ -158,10 +158,7 @@ class Objects:
             raise ArtifactError(self.address, "opened by the process that this one was forked off", "open it here")
         if self._client is None:
             self._client = S3Store(
-                self._bucket,
-                prefix=self._prefix or None,
-                retry_config={"max_retries": self.retries},
-                client_options={"connect_timeout": "10s", "timeout": "120s"},
+                self._bucket, prefix=self._prefix or None, retry_config={"max_retries": self.retries}
             )
         return self._client
 
