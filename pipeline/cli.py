@@ -19,6 +19,7 @@ from pipeline.cli_data import data
 from pipeline.cli_errors import explain
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
+from pipeline.cli_store import store_app
 from pipeline.console import info, print_error
 
 if TYPE_CHECKING:
@@ -274,6 +275,8 @@ def recipe(
     check_chosen_backbone(chosen.model)
     info(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
+
+app.add_typer(store_app, name="store", rich_help_panel=_STORE)
 
 _INTERRUPTED = 130
 

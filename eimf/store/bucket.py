@@ -166,6 +166,10 @@ class BucketHome:
             if target not in present or present[target].size != entry.size:
                 self.objects.upload(target, source(name))
 
+    def remove(self, manifest: Manifest) -> None:
+        self.objects.remove([f"{manifest.kind}/{manifest.key}/{NAME}"])
+        self.objects.remove([_object(manifest, name, entry) for name, entry in manifest.files.items()])
+
     def refs(self) -> list[str]:
         return [name for name in self.objects.listing("refs") if name.endswith(".json") and name.count("/") == 2]
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from eimf.errors import ArtifactError
@@ -82,6 +83,14 @@ class FolderHome:
                 fsync(folder / name)
             write_atomic(folder / NAME, manifest.model_dump_json(indent=1).encode())
             self.commit(folder, manifest)
+
+    def remove(self, manifest: Manifest) -> None:
+        folder = self.root / manifest.kind / manifest.key
+        for name in (NAME, *manifest.files):
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted({(folder / name).parent for name in manifest.files} | {folder}, reverse=True):
+            with suppress(OSError):  # files of others are in it
+                path.rmdir()
 
     def refs(self) -> list[str]:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.glob("refs/*/*.json"))

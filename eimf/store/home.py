@@ -49,6 +49,9 @@ class Home(Protocol):
     def add(self, manifest: Manifest, source: Source) -> None:
         """Copy an artifact here, file by file, unless it is here."""
 
+    def remove(self, manifest: Manifest) -> None:
+        """Remove an artifact, its manifest first, and no file that its manifest does not name."""
+
     def refs(self) -> list[str]:
         """The names of all lock files, `refs/KIND/NAME.json`."""
 
