@@ -56,13 +56,16 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def ancestry(store: Store, artifact: Artifact) -> dict[str, Artifact]:
-    """The artifact and those of its ancestors that the store has, by kind, children first."""
-    members, waiting = {artifact.manifest.kind: artifact}, [artifact]
-    while waiting:
-        for kind, key in waiting.pop(0).manifest.parents.items():
+    """The artifact and those of its ancestors that the store has, by kind, parents before children."""
+    members: dict[str, Artifact] = {}
+
+    def visit(member: Artifact) -> None:
+        for kind, key in member.manifest.parents.items():
             if kind not in members and (parent := store.find(kind, key)) is not None:
-                members[kind] = parent
-                waiting.append(parent)
+                visit(parent)
+        members[member.manifest.kind] = member
+
+    visit(artifact)
     return members
 
 
@@ -76,7 +79,7 @@ def show_difference(store: Store, first: Artifact, second: Artifact) -> None:
     if first.key == second.key:
         info(f"both are {first.manifest.kind} {first.short}")
         return
-    for kind in reversed([*before, *(kind for kind in after if kind not in before)]):
+    for kind in [*before, *(kind for kind in after if kind not in before)]:
         _show_kind(kind, before.get(kind), after.get(kind))
     if "interests" in before and "interests" in after and before["interests"].key != after["interests"].key:
         show_changed_interests(before, after)

@@ -27,7 +27,12 @@ def artifact_card(store: Store, artifact: Artifact, members: Iterable[Artifact])
         "",
         *(f"- {m.manifest.kind} `{m.short}`: {', '.join(m.manifest.files)}" for m in members),
     ]
-    lines += ["", "## From what", "", *(f"- {kind} `{member.short}`" for kind, member in list(ancestors.items())[1:])]
+    lines += [
+        "",
+        "## From what",
+        "",
+        *(f"- {kind} `{member.short}`" for kind, member in ancestors.items() if member != artifact),
+    ]
     lines += ["", "## Models and licences", "", *(_models(ancestors) or ["- none"])]
     lines += ["", "## Counts", ""]
     for member in members:
@@ -66,8 +71,8 @@ def _caveats(ancestors: dict[str, Artifact], members: list[Artifact]) -> list[st
     caveats = []
     if "dataset" in kinds:
         caveats.append(
-            "`dataset/` holds every user's id and history: personal data if the ids name people. Its licence is that of "
-            "the raw data."
+            "`dataset/` holds every user's id and history: personal data if the ids name people. "
+            "Its licence is that of the raw data."
         )
     if "esim" in ancestors or "interests" in ancestors:
         caveats.append("An interest is an LLM's guess from some titles, not what a person has said.")
