@@ -21,9 +21,9 @@ from tests import world as planted
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, world_folder) -> Store:
-    """With two `esim` artifacts that differ in one setting of the LLM."""
+    """With two `esim` artifacts that differ in one setting of the prompt."""
     store = Store(tmp_path_factory.mktemp("commands"))
-    for setting in ("llm.max_interests=5", "llm.max_interests=1"):
+    for setting in ("prompt.max_titles=30", "prompt.max_titles=3"):
         run_esim(planted.recipe(world_folder, setting), store)
     return store
 
@@ -37,7 +37,7 @@ def esim_of(store: Store, world_folder: Path, setting: str) -> str:
 
 @pytest.fixture
 def both(store, world_folder) -> tuple[str, str]:
-    return tuple(esim_of(store, world_folder, f"llm.max_interests={count}") for count in (5, 1))
+    return tuple(esim_of(store, world_folder, f"prompt.max_titles={count}") for count in (30, 3))
 
 
 def run(*arguments: str) -> None:
@@ -63,7 +63,7 @@ def test_diff_names_the_setting_and_the_users_whose_interests_changed(store, bot
     run("diff", *both, "--store", str(store.root))
     out = capsys.readouterr().out
     assert "dataset" not in out and "clusters" not in out  # both were built from the same
-    assert "max_interests" in out or "interests: " in out
+    assert "  prompt.max_titles: 30 -> 3\n" in out
     assert "interests of 15 and 15 users: " in out and "  user u0" in out
     run("diff", both[0], both[0], "--store", str(store.root))
     assert capsys.readouterr().out == f"both are esim {both[0][:12]}\n"
@@ -76,7 +76,7 @@ def test_push_and_pull_move_what_a_training_needs_through_a_bucket(store, both, 
     assert {kind for kind, _ in opened.listing()} == {"dataset", "item_vectors", "esim"}
     node = Store(tmp_path / "node")
     copy_artifact(Store(tmp_path / "cache 2", Objects(bucket)), node, both[0], "train")
-    assert esim_of(node, world_folder, "llm.max_interests=5") == both[0]
+    assert esim_of(node, world_folder, "prompt.max_titles=30") == both[0]
     for kind, key in node.listing():
         assert (node.folder(kind, key) / "manifest.json").read_bytes() == (
             store.folder(kind, key) / "manifest.json"
