@@ -48,6 +48,7 @@ class BucketHome:
         self.objects, self.root, self.address = objects, root, objects.address
         self._is_writable = False
         self._sent: dict[str, set[str]] = {}
+        self._noted: dict[str, set[str]] = {}
 
     def place(self, name: str) -> str:
         return self.objects.place(name)
@@ -198,7 +199,9 @@ class BucketHome:
                 hint = f"copy it from another store, or remove {prefix}/parts/{name}: its requests are sent again"
                 raise ArtifactError(self.place(prefix), problem, hint)
         self._sent[generator_key] = {name for name in parts if f"{prefix}/parts/{name}" in present}
-        new = sorted(name for name in parts if not (folder / f"{name}.parquet").is_file())
+        note = self._merged(generator_key)
+        self._noted[generator_key] = merged = set(note.read_text().split()) if note.exists() else set()
+        new = sorted(name for name in parts - merged if not (folder / f"{name}.parquet").is_file())
         if new:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "parts.txt").open("ab") as stream:
@@ -215,6 +218,18 @@ class BucketHome:
                 self.objects.upload(f"{prefix}/{path.name}", path)
                 self.objects.write(f"{prefix}/parts/{path.stem}", b"")
                 sent.add(path.stem)
+        gone = sent - {path.stem for path in folder.glob("*.parquet")} - self._noted.setdefault(generator_key, set())
+        if gone:
+            note = self._merged(generator_key)
+            note.parent.mkdir(exist_ok=True)
+            with note.open("a") as stream:
+                stream.writelines(f"{name}\n" for name in sorted(gone))
+            self._noted[generator_key] |= gone
+
+    def _merged(self, generator_key: str) -> Path:
+        """The list of the parts that this machine has merged into larger ones, and need not read again. They stay in
+        the bucket: other machines may be reading them."""
+        return self.root / "merged" / generator_key
 
 
 def _object(manifest: Manifest, name: str, entry: FileEntry) -> str:

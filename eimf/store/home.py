@@ -6,7 +6,7 @@ from typing import Protocol
 
 from eimf.store.manifest import FileEntry, Manifest
 
-NO_KINDS = ("tmp", "locks", "runs", "refs", "replies", "unpublished")
+NO_KINDS = ("tmp", "locks", "runs", "refs", "replies", "unpublished", "merged")
 """Folders of a store that hold no artifacts."""
 Source = Callable[[str], Path]
 """The path of a data file, by its name in the manifest."""

@@ -11,8 +11,9 @@ import pytest
 from eimf.errors import ArtifactError, MissingError
 from eimf.store.artifact import Artifact, Store
 from eimf.store.objects import Objects
+from eimf.store.replies import ReplyStore
 from tests.object_server import LATE, READER, STRANGER
-from tests.store.test_homes import KEY, build
+from tests.store.test_homes import KEY, build, row
 
 # A build that kills itself with SIGKILL before its second file is sent.
 CHILD = """
@@ -161,3 +162,44 @@ def test_a_forked_process_is_refused_instead_of_waiting_for_ever(tmp_path, bucke
             os._exit(7 if "forked off" in str(error) else 1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_parts_that_were_merged_are_sent_as_one_and_not_read_again(tmp_path, bucket):
+    """As the row store merges: the large part is written, then the small ones are removed."""
+    home = opened(tmp_path / "a", bucket).home
+    home.pull_replies(KEY)
+    store, rows = ReplyStore(home.root, KEY), [row(number) for number in range(3)]
+    for number in range(2):
+        store.append(rows[number : number + 1])
+        home.push_replies(KEY)
+    small = sorted(store.folder.glob("*.parquet"))
+    store.append(rows)
+    (store.folder / "parts.txt").write_text(
+        "".join(f"{path.stem}\n" for path in store.folder.glob("*.parquet") if path not in small)
+    )
+    for path in small:
+        path.unlink()
+    home.push_replies(KEY)
+    again = opened(tmp_path / "a", bucket).home
+    again.pull_replies(KEY)
+    assert len(list(store.folder.glob("*.parquet"))) == 1 and store.read().num_rows == 3
+    other = opened(tmp_path / "b", bucket).home
+    other.pull_replies(KEY)
+    assert ReplyStore(other.root, KEY).read().num_rows == 3
+
+
+def test_replies_that_a_kill_kept_from_the_bucket_are_sent_by_the_next_command(tmp_path, bucket):
+    ReplyStore(tmp_path / "a", KEY).append([row(0)])
+    opened(tmp_path / "a", bucket).home.pull_replies(KEY)
+    other = opened(tmp_path / "b", bucket).home
+    other.pull_replies(KEY)
+    assert ReplyStore(other.root, KEY).read().num_rows == 1
+
+
+def test_a_part_that_is_missing_is_noticed(tmp_path, bucket):
+    ReplyStore(tmp_path / "a", KEY).append([row(0)])
+    opened(tmp_path / "a", bucket).home.pull_replies(KEY)
+    (name,) = (name for name in Objects(bucket).listing("replies") if name.endswith(".parquet"))
+    Objects(bucket).remove([name])
+    with pytest.raises(ArtifactError, match=r"replies/.*: part [0-9a-f]{64}\.parquet is missing; copy it"):
+        opened(tmp_path / "b", bucket).home.pull_replies(KEY)

@@ -27,6 +27,11 @@ def build(store: Store, numbers: int = 3) -> Artifact:
         return store.commit(staging, "numbers", KEY, 1, {}, RECORD)
 
 
+def row(number: int) -> dict[str, object]:
+    """A reply."""
+    return {"request_key": keys.digest(number), "attempt": 0, "reply": "jazz", "prompt_tokens": 1, "reply_tokens": 1}
+
+
 @pytest.fixture(params=["folder", "bucket"])
 def node(request, tmp_path):
     """Opens the same store as another machine would: of a bucket with a cache of its own."""
@@ -66,8 +71,7 @@ def test_lock_files_are_replaced_as_a_whole(node):
 
 
 def test_replies_of_one_node_are_not_asked_for_by_another(node):
-    row = {"request_key": KEY, "user_idx": 1, "attempt": 0, "reply": "jazz", "prompt_tokens": 1, "reply_tokens": 1}
-    rows = [row | {"request_key": keys.digest(number)} for number in range(3)]
+    rows = [row(number) for number in range(3)]
     for number, name in enumerate("abc"):
         home = node(name).home
         home.pull_replies(KEY)
