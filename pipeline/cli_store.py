@@ -54,9 +54,9 @@ def show(key: options.AnyKey, store: options.StoreFolder = _ARTIFACTS) -> None:
 
 @command(rich_help_panel=_LOOK, epilog=EXAMPLES["store diff"])
 def diff(first: options.AnyKey, second: options.AnyKey, store: options.StoreFolder = _ARTIFACTS) -> None:
-    """Say which setting of which ancestor differs between two artifacts.
+    """Say which settings differ between two artifacts.
 
-    Prints whose interests changed, too, if both have an LLM behind them.
+    Names the ancestor of each setting, and whose interests changed if both have an LLM behind them.
     """
     from pipeline.commands.store_copy import find_artifact
     from pipeline.report.artifact import show_difference
@@ -84,7 +84,7 @@ def pull(
     key: options.AnyKey, source: options.OtherStore, store: options.StoreFolder = _ARTIFACTS,
     purpose: options.Purpose = "all",
 ) -> None:  # fmt: skip
-    """Copy an artifact with its ancestors from another store into this one."""
+    """Copy an artifact with its ancestors from another store."""
     from pipeline.commands.store_copy import copy_artifact
 
     copy_artifact(_open(source), _open(store), key, purpose)
@@ -95,7 +95,7 @@ def pack(
     key: options.AnyKey, output: options.Archive, store: options.StoreFolder = _ARTIFACTS,
     purpose: options.PackPurpose = None,
 ) -> None:  # fmt: skip
-    """Write an artifact and what its use needs into one file, with a card.
+    """Write an artifact and what it needs into one file.
 
     The card says what it is, from what it was made, by which model under which licence, and what to beware of.
     """
