@@ -281,7 +281,8 @@ def test_stage_two_names_only_the_packages_of_a_training_node():
     ):
         module = ROOT / "eimf" / name
         for path in module.rglob("*.py") if module.is_dir() else [module]:
-            assert third_party(path) <= TRAINING_NODE, path
+            bucket = {"obstore"} if path.name == "objects.py" else set()  # loaded only for a store in a bucket
+            assert third_party(path) <= TRAINING_NODE | bucket, path
 
 
 def test_a_hit_loads_neither_torch_nor_polars_nor_a_model(ready, world_folder):
