@@ -95,6 +95,21 @@ def esim(
     run_esim(_recipe(dataset, recipe, settings), _open(store))
 
 
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["extend"])
+def extend(
+    base: options.Base, dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None,
+    store: options.StoreFolder = _ARTIFACTS, settings: options.Settings = None,
+) -> None:  # fmt: skip
+    """Continue a frozen artifact with newer data: all of it, old and new.
+
+    Users and items keep their numbers, and clusters their centroids. The LLM is asked about new clusters, and about
+    those whose typical user does not fit any more. Prints how far the data has moved. A trained model goes on serving.
+    """
+    from pipeline.commands.extend import run_extend
+
+    run_extend(_recipe(dataset, recipe, settings), _open(store), base)
+
+
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["train"])
 def train(
     dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,

@@ -26,6 +26,12 @@ $ eimf esim -d path/to/ml-1m.zip
 
 # Your own recipe, with another LLM
 $ eimf esim -r my.toml -S llm.model=/models/some-instruct-model""",
+    "extend": """\
+# The artifact 0123456789ab of this recipe, with the events of another month
+$ eimf extend 0123456789ab -r my.toml
+
+# Train on the extension
+$ eimf train -r my.toml --esim fedcba987654""",
     "train": """\
 # The defaults: SASRec with the preset modern
 $ eimf train

@@ -159,6 +159,12 @@ Workers = Annotated[
     int,
     _option("--workers", "-w", panel="Resources", metavar="N", min=1, help="Trainings at a time, one CPU thread each."),
 ]
+Base = Annotated[
+    str,
+    typer.Argument(
+        metavar="ESIM", help="Key of the ESIM artifact to go on with, as `eimf esim` and `eimf status` print it."
+    ),
+]
 Checkpoint = Annotated[
     str,
     typer.Argument(

@@ -19,6 +19,7 @@ from eimf.config import (
     DatasetSettings,
     EncoderSettings,
     EvaluateSettings,
+    ExtendSettings,
     HeadSettings,
     ItemKnowledgeSettings,
     LLMSettings,
@@ -52,6 +53,8 @@ class Recipe(BaseModel):
     """Stage 1."""
     text: TextSettings = TextSettings()
     """Stage 1."""
+    extend: ExtendSettings = ExtendSettings()
+    """Stages 1, 4, 5, 6 and 9."""
     adapt: AdaptSettings = AdaptSettings()
     """Stage 1a."""
     item_knowledge: ItemKnowledgeSettings = ItemKnowledgeSettings()

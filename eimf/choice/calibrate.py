@@ -4,7 +4,8 @@ Our decision. The scores of the model and of the sources are the columns of a co
 fitted on validation events. A source stays only if its loss costs the others more than chance: sources are dropped one
 after the other, the least useful first, judged by weights that were fitted on the other half of the people. A source
 with controls, such as what an LLM said, stays only if it is worth more than each of them in its place. If what is left
-does not rank better than the model alone, nothing stays. The weights are divided by that of the model and become
+does not rank better than the model alone, nothing stays. The weights of what stays are fitted once more, among the
+items of a shortlist for each case (`eimf.choice.shortlist`). The weights are divided by that of the model and become
 further coordinates of users and items (`eimf.choice.calibrated`). Test events are not looked at.
 
 Shapes: C cases, N items, R coordinates, F columns.
@@ -19,8 +20,10 @@ import torch
 
 from eimf.backbones.base import Backbone
 from eimf.choice.calibrated import Calibrated
+from eimf.choice.cases import FEWEST
 from eimf.choice.design import Design, HalfFits, Judged, fit_everybody, fit_halves, judge_halves, judge_without
-from eimf.choice.logit import without
+from eimf.choice.logit import ndcg_of, without
+from eimf.choice.shortlist import shortlists
 from eimf.choice.sources import ItemSource, PairSource, Source
 from eimf.choice.verdict import Comparison, compare
 
@@ -29,7 +32,8 @@ from eimf.choice.verdict import Comparison, compare
 class Calibration:
     """The sources that stay, with the `weights` of their columns relative to that of the model; what every source adds
     to those that stay (or, of one that was dropped, added when it was), compared with its best control if that was
-    asked; and NDCG@10 of the validation events by the model `alone` and `calibrated`, cross-fitted."""
+    asked; and NDCG@10 of the validation events by the model `alone`, and `calibrated`, by the weights of the other half
+    of the people among the shortlists."""
 
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     comparisons: dict[str, Comparison] = field(default_factory=dict)
@@ -64,13 +68,21 @@ def calibrate(
         further.remove(weakest)
         fits = fit_halves(design, [model, *further], [without(fit.weights, fit.curvature, left_out) for fit in fits])
         judged = judge_halves(design, fits)
-    alone = judge_halves(design, fit_halves(design, [model]))
-    before, after = float(alone.ndcg.mean()), float(judged.ndcg.mean())
-    weights = fit_everybody(design, [model, *further], (fits[0].weights + fits[1].weights) / 2) / design.scale
-    own = float(weights[design.ranges[model]][0])
-    if after <= before or own <= 0:
-        return Calibration({}, comparisons, before, before)
-    return Calibration({name: weights[design.ranges[name]] / own for name in further}, comparisons, before, after)
+    weights = (fits[0].weights + fits[1].weights) / 2
+    short = shortlists(design, [model, *further], weights, FEWEST)
+    alone = float(ndcg_of(short.rank).mean())
+    nothing = Calibration({}, comparisons, alone, alone)
+    if not further or short.design is None:
+        return nothing
+    fits = fit_halves(short.design, short.design.names)
+    after = float(judge_halves(short.design, fits).ndcg.sum()) / len(design.choices)
+    begin = (fits[0].weights + fits[1].weights) / 2
+    weights = fit_everybody(short.design, short.design.names, begin) / short.design.scale
+    ranges = short.design.ranges
+    own = float(weights[ranges[model]][0])
+    if after <= alone or own <= 0:
+        return nothing
+    return Calibration({name: weights[ranges[name]] / own for name in further}, comparisons, alone, after)
 
 
 def _best_control(design: Design, others: Sequence[str], controls: Sequence[str], fits: HalfFits) -> Judged | None:

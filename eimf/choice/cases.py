@@ -11,7 +11,7 @@ from eimf.data.histories import Histories
 from eimf.data.windows import flat_ranges, pad_windows, window_index
 from eimf.errors import DataError
 
-_FEWEST = 8
+FEWEST = 8
 """Cases, of which each half fits weights for the other one."""
 
 
@@ -52,9 +52,9 @@ def read_choices(histories: Histories, split: str, *, max_length: int, keep_seen
     relevant = cases.item_idx[cases.offsets[:-1]]
     chosen = np.arange(len(cases)) if keep_seen else np.flatnonzero(~histories.repeated(cases)[cases.offsets[:-1]])
     chosen = chosen[:: max(1, -(-len(chosen) * histories.num_items // max_scores))]
-    if len(chosen) < _FEWEST:
+    if len(chosen) < FEWEST:
         problem = f"{len(chosen)} cases of the split {split!r} have an item that may be recommended"
-        raise TooFewChoices("eval_cases", problem, f"weights need {_FEWEST} or more: give more users")
+        raise TooFewChoices("eval_cases", problem, f"weights need {FEWEST} or more: give more users")
     user_idx, end = cases.user_idx[chosen], cases.history_end[chosen]
     begin = histories.offsets[user_idx]
     index = window_index(begin, begin + end, max_length)

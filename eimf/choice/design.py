@@ -79,6 +79,10 @@ class Design:
         every = [slice(start, min(start + step, count)) for start in range(0, count, step)]
         return every[::2], every[1::2]
 
+    def every_block(self) -> list[slice]:
+        """The blocks of both halves in their order."""
+        return sorted((block for half in self.halves() for block in half), key=lambda block: block.start)
+
     def blocks(self, cases: Sequence[slice], names: Collection[str]) -> Blocks:
         """The cases of some of the `halves`' blocks, with the columns of the sources of these names only."""
 

@@ -13,6 +13,7 @@ from eimf.config.data import (
 )
 from eimf.config.esim import ClusterSettings, EncoderSettings, LLMSettings, PromptSettings
 from eimf.config.evaluate import EvaluateSettings
+from eimf.config.extend import ExtendSettings
 from eimf.config.heads import PRESETS, AlignmentSettings, ComparisonSettings, HeadSettings, SmoothingSettings
 from eimf.config.model import ModelSettings
 from eimf.config.runtime import RuntimeSettings
@@ -31,6 +32,7 @@ __all__ = [
     "DatasetSettings",
     "EncoderSettings",
     "EvaluateSettings",
+    "ExtendSettings",
     "HashedSettings",
     "HeadSettings",
     "ItemKnowledgeSettings",

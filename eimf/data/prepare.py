@@ -19,6 +19,7 @@ from eimf.data.item_text import item_texts
 from eimf.data.notices import item_notices
 from eimf.data.order import Ties
 from eimf.data.read import item_columns, read_items, reader_of
+from eimf.data.renumber import Numbering, renumber
 from eimf.data.select import Selected, select_events
 from eimf.data.split import split_events
 from eimf.data.text_template import parse_template
@@ -53,9 +54,15 @@ class Prepared:
 
 
 def prepare_files(
-    raw: RawData, dataset: DatasetSettings, cleaning: CleaningSettings, split: SplitSettings, text: TextSettings
+    raw: RawData,
+    dataset: DatasetSettings,
+    cleaning: CleaningSettings,
+    split: SplitSettings,
+    text: TextSettings,
+    before: Numbering | None = None,
 ) -> Prepared:
-    """Read the files and `prepare` what they hold. Raises DataError and SettingError in one line."""
+    """Read the files and `prepare` what they hold, with the numbers of `before` continued. Raises DataError and
+    SettingError in one line."""
     items: pl.DataFrame | None = None
     names: list[str] = []
     if raw.item_files:
@@ -69,6 +76,7 @@ def prepare_files(
         text=text,
         text_columns=tuple(names),
         ties=Ties(dataset.ties_seed if dataset.ties == "shuffled" else None),
+        before=before,
     )
 
 
@@ -81,19 +89,21 @@ def prepare(
     text: TextSettings = TextSettings(),
     text_columns: tuple[str, ...] = (),
     ties: Ties = Ties(),
+    before: Numbering | None = None,
 ) -> Prepared:
     """Clean the events, number users and items, split, and write each item's text.
 
     `events` and `items` are as `eimf.data.read` returns them; without an item table, the items are those of the events.
-    `text_columns` are the names of the text columns of `items`. Raises DataError on bad rows unless they are to be
-    rejected, and if nothing is left.
-    """
+    `text_columns` are the names of the text columns of `items`. `before` are the numbers of an earlier dataset. Raises
+    DataError on bad rows unless they are to be rejected, and if nothing is left."""
     if text.template is not None:
         parse_template(text.template, text_columns)  # before anything is read
     used = select_events(events, items, cleaning, ties)
     parts = split_events(
         used.item_idx, used.offsets, split, times=used.timestamps, given=used.given, first_row=used.first_row
     )
+    if before is not None:
+        used, parts = renumber(used, parts, before)
     texts = item_texts(used.items, text_columns, text)
     item_table = texts.items.with_columns(pl.int_range(1, len(used.items) + 1, dtype=pl.Int32).alias(schema.ITEM))
     counts = {"removed": used.num_removed, "tied": round(used.tied, 4)}

@@ -27,9 +27,9 @@ class Selected:
     `given` [E] (0 train, 1 valid, 2 test) if the data has them, `first_row` [U], the row of each user's first event in
     the files. `user_ids` [U] are sorted by text, and so are the rows of `items` [N] by their item_id.
 
-    `cleaning` and `removed` are tables of eimf/schema.py; `num_removed` rows were left out; `tied` is the share of
-    neighboring events with the same order; `notices` are lines about odd events.
-    """
+    `item_rows` are all rows of the item table, used or not. `cleaning` and `removed` are tables of eimf/schema.py;
+    `num_removed` rows were left out; `tied` is the share of neighboring events with the same order; `notices` are lines
+    about odd events."""
 
     item_idx: np.ndarray
     offsets: np.ndarray
@@ -38,6 +38,7 @@ class Selected:
     first_row: np.ndarray
     user_ids: pl.Series
     items: pl.DataFrame
+    item_rows: pl.DataFrame
     cleaning: pa.Table
     removed: pa.Table | None
     num_removed: int
@@ -79,6 +80,7 @@ def select_events(
         first_row=np.minimum.reduceat(used.rows, offsets[:-1]),
         user_ids=log.user_ids.gather(used_users),
         items=used_items,
+        item_rows=checked.usable,
         cleaning=pa.table([list(column) for column in zip(*steps, strict=True)], schema=schema.CLEANING),
         removed=pa.concat_tables([removed_table(log), checked.removed()]) if settings.keep_removed else None,
         num_removed=int(np.count_nonzero(log.reason)) + checked.num_bad,

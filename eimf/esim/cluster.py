@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
+from eimf.config import ClusterSettings
 from eimf.errors import SettingError
-from eimf.esim.kmeans import Progress, assign, fill_empty_clusters, kmeans
+from eimf.esim.kmeans import Progress, assign, fill_empty_clusters, kmeans, no_progress
 from eimf.esim.two_level import ROUNDS, two_level
 
 FLAT_WORK = 10**8
@@ -93,3 +94,41 @@ def cluster_users(
         vectors, centroids, *assign(vectors, centroids, on_progress)
     )
     return Clusters(centroids, cluster, similarity)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Clusters of before with further ones behind them. `is_beyond` [U] says who was less than `radius` similar to all
+    centroids of before, and so made the further ones."""
+
+    clusters: Clusters
+    radius: float
+    is_beyond: np.ndarray
+
+
+def add_clusters(
+    before: Clusters, vectors: np.ndarray, settings: ClusterSettings, *, beyond: float, threads: int
+) -> Added:
+    """Put the users with these unit vectors [U, S] into the clusters of `before`, and cluster those among themselves
+    who are less similar to the nearest centroid than all but a share `beyond` of the users of before. Then everybody is
+    in the cluster of the nearest centroid, old or new; an old cluster may have lost all members."""
+    if threads:
+        faiss.omp_set_num_threads(threads)
+    users = np.flatnonzero(vectors.any(axis=1))
+    present = before.similarity[before.cluster >= 0]
+    radius = float(np.quantile(present, beyond)) if len(present) else -1.0
+    is_beyond = np.zeros(len(vectors), bool)
+    is_beyond[users] = assign(vectors[users], before.centroids, no_progress)[1] < radius
+    count = cluster_count(int(is_beyond.sum()), None, settings.share, settings.max_count)
+    further = cluster_users(
+        vectors[is_beyond],
+        count,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        threads=threads,
+        on_progress=no_progress,
+    )
+    centroids = np.concatenate([before.centroids, further.centroids])
+    cluster, similarity = np.full(len(vectors), NO_CLUSTER, np.int32), np.zeros(len(vectors), np.float32)
+    cluster[users], similarity[users] = assign(vectors[users], centroids, no_progress)
+    return Added(Clusters(centroids, cluster, similarity), radius, is_beyond)

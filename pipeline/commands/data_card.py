@@ -15,6 +15,7 @@ from pipeline.recipe import Recipe
 from pipeline.report.card.described import DescribedDataset
 from pipeline.report.card.page import card_page
 from pipeline.report.card.terminal import show_card
+from pipeline.stages.base import base_artifacts
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.lockfile import read_lock, save_lock, settings_behind
 from pipeline.stages.stage import find_or_build
@@ -74,6 +75,6 @@ def _dataset_of(recipe: Recipe, store: Store) -> Artifact:
         if (locked := read_lock(store, behind)) is None:
             raise
         return locked
-    dataset, _ = find_or_build(stage, store, {})
+    dataset, _ = find_or_build(stage, store, base_artifacts(recipe, store))
     save_lock(store, behind, dataset)
     return dataset

@@ -27,7 +27,7 @@ def calibration_stage(settings: CalibrateSettings, trained: dict[str, Any], runt
     needs no other artifact."""
     configuration = {"calibrate": settings.model_dump(mode="json"), "trained": trained}
     build = partial(_build_calibration, settings, runtime)
-    return Stage("11a", "calibration", 2, settings.reads, configuration, build)
+    return Stage("11a", "calibration", 4, settings.reads, configuration, build)
 
 
 def _build_calibration(

@@ -4,22 +4,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from eimf import schema
-from eimf.store.artifact import Staging
+from eimf.store.artifact import Artifact, Staging
 from pipeline.console import info
 from pipeline.recipe import Recipe
+from pipeline.stages.base import BASE
 from pipeline.stages.raw_files import RawData, check_unchanged, find_files, raw_identity, resolve_files
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
     from eimf.data.prepare import Prepared
+    from eimf.data.renumber import Numbering
 
 _TELL_TIES = 0.01
 """Share of tied neighbors from which on a line is printed."""
 
 
 def dataset_stage(recipe: Recipe) -> Stage:
-    """Keyed by the content of the raw files, and by every setting of how they are read. Raises DataError if a file is
-    not there."""
+    """Keyed by the content of the raw files, and by every setting of how they are read; if the recipe extends an
+    artifact, also by the dataset whose numbers go on. Raises DataError if a file is not there."""
     settings = recipe.dataset
     raw = find_files(settings, recipe.folder)
     parts = {"cleaning": recipe.cleaning, "split": recipe.split, "text": recipe.text}
@@ -30,7 +32,8 @@ def dataset_stage(recipe: Recipe) -> Stage:
         **{name: part.model_dump(mode="json") for name, part in parts.items()},
     }
     build = partial(_build, recipe, raw, identity)
-    return Stage(1, "dataset", 4, (), configuration, build)
+    parents = (f"{BASE}dataset",) if recipe.extend.enabled else ()
+    return Stage(1, "dataset", 4, parents, configuration, build)
 
 
 def _build(
@@ -41,12 +44,32 @@ def _build(
     from eimf.data.prepare import prepare_files
 
     raw = files or resolve_files(recipe.dataset, recipe.folder)
-    ready = prepare_files(raw, recipe.dataset, recipe.cleaning, recipe.split, recipe.text)
+    before = _numbering(artifacts[f"{BASE}dataset"]) if recipe.extend.enabled else None
+    ready = prepare_files(raw, recipe.dataset, recipe.cleaning, recipe.split, recipe.text, before)
     check_unchanged(identity, recipe.dataset, recipe.folder)
     _write(ready, staging)
     _tell(ready, recipe.dataset.ties)
     kinds = {"protocol": recipe.split.protocol, "format": raw.format.name}
-    return {**_counts(ready), **kinds, "notices": list(ready.notices)}
+    counts = _counts(ready)
+    if before is not None:
+        counts["new_users"] = counts["users"] - len(before.user_ids)
+        counts["new_items"] = counts["items"] - len(before.item_ids)
+        newest = int((ready.item_idx > len(before.item_ids)).sum())
+        counts["events_of_new_items"] = round(newest / len(ready.item_idx), 4)
+    return {**counts, **kinds, "notices": list(ready.notices)}
+
+
+def _numbering(dataset: Artifact) -> "Numbering":
+    """The ids of a dataset in the order of their numbers."""
+    import polars as pl
+
+    from eimf.data.renumber import Numbering
+
+    users, items = (
+        pl.Series(dataset.table(name, [column])[column])
+        for name, column in (("users", schema.USER_ID), ("items", schema.ITEM_ID))
+    )
+    return Numbering(users, items)
 
 
 def _write(ready: "Prepared", staging: Staging) -> None:

@@ -65,6 +65,8 @@ class _Lock(Signed):
 def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
     """The recipe's settings that lead to its artifact of this kind. A stage that is off adds nothing."""
     sections, without_effect = set(_SECTIONS[kind]), dict(_WITHOUT_EFFECT)
+    if recipe.extend.enabled:
+        sections.add("extend")
     if not recipe.adapt.enabled:
         sections.discard("adapt")
     if "encoder" in sections and recipe.item_knowledge.enabled:

@@ -12,6 +12,7 @@ from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
 from pipeline.recipe import Recipe
+from pipeline.stages.base import as_extended, base_artifacts
 from pipeline.stages.calibration import calibration_stage
 from pipeline.stages.checkpoint import checkpoint_stage
 from pipeline.stages.dataset import dataset_stage
@@ -70,6 +71,7 @@ def prepare(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[s
     from eimf.backbones.build import check_backbone
 
     check_backbone(recipe.model)
+    recipe = as_extended(recipe, store, esim_key)
     dataset = _find_dataset(recipe, store, build=source_of(recipe) is None)
     return _stage_two_artifacts(dataset, recipe, store, esim_key)
 
@@ -104,6 +106,7 @@ def resolve_against(artifacts: dict[str, Artifact], recipe: Recipe) -> ResolvedT
 def stage_two_artifacts(recipe: Recipe, store: Store, esim_key: str | None = None) -> dict[str, Artifact]:
     """The `dataset`, and what supervises (`HeadSettings.source`), if anything does: the recipe's own artifact, or the
     `esim` of this key. An `esim` comes with its `item_vectors`. Raises ArtifactError."""
+    recipe = as_extended(recipe, store, esim_key)
     return _stage_two_artifacts(_find_dataset(recipe, store), recipe, store, esim_key)
 
 
@@ -153,11 +156,12 @@ def _find_dataset(recipe: Recipe, store: Store, *, build: bool = False) -> Artif
         stage = dataset_stage(recipe)
     except DataError as error:  # a training node
         return read_lock(store, settings_behind(recipe, "dataset")) or _no_data(recipe, store, error)
-    dataset = find(stage, store, {})
+    base = base_artifacts(recipe, store)
+    dataset = find(stage, store, base)
     if dataset is None and source_of(recipe) is not None:
         require_item_table(recipe, _asker(recipe))
     if dataset is None and build:
-        dataset, _ = find_or_build(stage, store, {})
+        dataset, _ = find_or_build(stage, store, base)
         save_lock(store, settings_behind(recipe, "dataset"), dataset)
     return dataset
 

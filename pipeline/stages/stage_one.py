@@ -13,6 +13,7 @@ from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.stages.adapted_encoder import adapted_encoder_stage
 from pipeline.stages.asking import Asking
+from pipeline.stages.base import base_artifacts
 from pipeline.stages.dataset import dataset_stage
 from pipeline.stages.esim import esim_stage
 from pipeline.stages.interests import interests_stage
@@ -35,7 +36,7 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
         # All configurations first: a wrong model or template fails before minutes are spent.
         stages = stage_one(recipe, engines, store)
         _suggest_revisions(recipe, engines)
-        artifacts: dict[str, Artifact] = {}
+        artifacts = base_artifacts(recipe, store)
         built: set[str] = set()
         for stage in stages:
             artifacts[stage.kind], is_new = find_or_build(stage, store, artifacts)
@@ -63,13 +64,13 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
             engines, runtime.encode_batch_size, recipe.adapt, recipe.encoder.lexical, knowledge=knowledge.enabled
         ),
         user_vectors_stage(),
-        clusters_stage(recipe.cluster, runtime.threads),
-        typical_users_stage(recipe.cluster.min_typical_history),
-        requests_stage(recipe.prompt, recipe.llm, template, engines),
+        clusters_stage(recipe.cluster, runtime.threads, recipe.extend),
+        typical_users_stage(recipe.cluster.min_typical_history, extends=recipe.extend.enabled),
+        requests_stage(recipe.prompt, recipe.llm, template, engines, extends=recipe.extend.enabled),
         interests_stage(recipe.llm, template, engines, asking),
         *_picks(recipe, engines, asking),
         interest_vectors_stage(engines, runtime.encode_batch_size, recipe.adapt),
-        esim_stage(with_picks=recipe.picks.enabled),
+        esim_stage(with_picks=recipe.picks.enabled, extends=recipe.extend.enabled),
     ]
 
 

@@ -1,12 +1,19 @@
 """Stages 3 to 5: user vectors, clusters, typical users."""
 
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from eimf import schema
-from eimf.config import ClusterSettings
+from eimf.config import ClusterSettings, ExtendSettings
 from eimf.store.artifact import Staging
 from pipeline.console import progress
+from pipeline.stages.base import BASE
 from pipeline.stages.stage import Artifacts, Stage, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from eimf.esim.cluster import Clusters
 
 
 def user_vectors_stage() -> Stage:
@@ -14,16 +21,24 @@ def user_vectors_stage() -> Stage:
     return Stage(3, "user_vectors", 3, ("dataset", "item_vectors"), {}, _build_user_vectors)
 
 
-def clusters_stage(settings: ClusterSettings, threads: int) -> Stage:
-    """Stage 4: users with similar vectors."""
-    configuration = {"cluster": settings.model_dump(mode="json", exclude={"min_typical_history"})}
+def clusters_stage(settings: ClusterSettings, threads: int, extend: ExtendSettings | None = None) -> Stage:
+    """Stage 4: users with similar vectors; in an extension the clusters of the base, and further ones."""
+    configuration: dict[str, Any] = {"cluster": settings.model_dump(mode="json", exclude={"min_typical_history"})}
+    if extend is not None and extend.enabled:
+        configuration["beyond"] = extend.beyond
+        build = partial(_build_more_clusters, settings, threads, extend.beyond)
+        return Stage(4, "clusters", 3, ("user_vectors", f"{BASE}clusters"), configuration, build)
     return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, threads))
 
 
-def typical_users_stage(min_history: int) -> Stage:
-    """Stage 5: a user that stands for each cluster, with so many training events if the cluster has such a user."""
-    build = partial(_build_typical_users, min_history)
-    return Stage(5, "typical_users", 2, ("dataset", "clusters"), {"min_history": min_history}, build)
+def typical_users_stage(min_history: int, *, extends: bool = False) -> Stage:
+    """Stage 5: a user that stands for each cluster, with so many training events if the cluster has such a user. In an
+    extension that of the base, as long as it fits."""
+    parents, configuration = ("dataset", "clusters"), {"min_history": min_history}
+    if extends:
+        build = partial(_build_kept_typical_users, min_history)
+        return Stage(5, "typical_users", 2, (*parents, f"{BASE}typical_users"), configuration, build)
+    return Stage(5, "typical_users", 2, parents, configuration, partial(_build_typical_users, min_history))
 
 
 def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
@@ -46,11 +61,7 @@ def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
 
 
 def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifacts, staging: Staging) -> Summary:
-    import numpy as np
-    import pyarrow as pa
-
     from eimf.esim.cluster import cluster_count, cluster_users, total_progress
-    from eimf.esim.encode import to_column
 
     vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
     num_present = int(vectors.any(axis=1).sum())  # users with training events
@@ -60,15 +71,53 @@ def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifact
         clusters = cluster_users(
             vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
         )
-    users = np.arange(len(vectors), dtype=np.int32)
+    fewer = {"asked_for": count} if len(clusters.centroids) < count else {}  # there are fewer different users
+    return {**_write_clusters(clusters, staging), **fewer}
+
+
+def _write_clusters(clusters: "Clusters", staging: Staging) -> Summary:
+    import numpy as np
+    import pyarrow as pa
+
+    from eimf.esim.encode import to_column
+
+    users, present = np.arange(len(clusters.cluster), dtype=np.int32), int((clusters.cluster >= 0).sum())
     staging.write_table("clusters", pa.table([users, clusters.cluster, clusters.similarity], schema=schema.CLUSTERS))
-    numbers = np.arange(len(clusters.centroids), dtype=np.int32)
-    centroids = pa.table([numbers, to_column(clusters.centroids)], schema=schema.centroids(vectors.shape[1]))
+    numbers, width = np.arange(len(clusters.centroids), dtype=np.int32), clusters.centroids.shape[1]
+    centroids = pa.table([numbers, to_column(clusters.centroids)], schema=schema.centroids(width))
     staging.write_table("centroids", centroids)
-    fewer = {"asked_for": count} if len(numbers) < count else {}  # there are fewer different users than clusters
-    without = {"without_vector": len(users) - num_present} if num_present < len(users) else {}
-    mean_similarity = float(clusters.similarity.sum(dtype=np.float64)) / max(num_present, 1)
-    return {"clusters": len(numbers), **fewer, **without, "mean_similarity": round(mean_similarity, 4)}
+    without = {"without_vector": len(users) - present} if present < len(users) else {}
+    mean_similarity = float(clusters.similarity.sum(dtype=np.float64)) / max(present, 1)
+    return {"clusters": len(numbers), **without, "mean_similarity": round(mean_similarity, 4)}
+
+
+def _build_more_clusters(
+    settings: ClusterSettings, threads: int, beyond: float, artifacts: Artifacts, staging: Staging
+) -> Summary:
+    from eimf.esim.cluster import Clusters, add_clusters
+
+    vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
+    base, table = artifacts[f"{BASE}clusters"], artifacts[f"{BASE}clusters"].table("clusters")
+    before = Clusters(
+        schema.vectors_of(base.table("centroids")),
+        *(table[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY)),
+    )
+    added = add_clusters(before, vectors, settings, beyond=beyond, threads=threads)
+    old, present = len(before.cluster), before.cluster >= 0
+    moved = (added.clusters.cluster[:old] != before.cluster) & present
+    return {
+        **_write_clusters(added.clusters, staging),
+        "new_clusters": len(added.clusters.centroids) - len(before.centroids),
+        "radius": round(added.radius, 4),
+        "beyond": _share(added.is_beyond),
+        "new_users_beyond": _share(added.is_beyond[old:]),
+        "moved": _share(moved[present]),
+    }
+
+
+def _share(chosen: "np.ndarray") -> float:
+    """Share of true values; 0 if there are none."""
+    return round(float(chosen.mean()), 4) if len(chosen) else 0.0
 
 
 def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:
@@ -80,3 +129,19 @@ def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Stagin
     typical = nearest_to_centroid(cluster, similarity, histories_of(artifacts).num_train, min_history)
     staging.write_table("typical_users", typical)
     return {"typical_users": typical.num_rows}
+
+
+def _build_kept_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:
+    from eimf.esim.typical import kept_or_nearest
+    from pipeline.stages.load import histories_of
+
+    clusters = artifacts["clusters"].table("clusters")
+    cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
+    before, radius = (
+        artifacts[f"{BASE}typical_users"].table("typical_users"),
+        artifacts["clusters"].summary_number("radius"),
+    )
+    history = histories_of(artifacts).num_train
+    typical, kept = kept_or_nearest(before, radius, cluster, similarity, history, min_history)
+    staging.write_table("typical_users", typical)
+    return {"typical_users": typical.num_rows, "kept": kept}

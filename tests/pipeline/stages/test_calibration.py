@@ -139,7 +139,7 @@ def test_interests_stay_only_where_the_llm_knows_more_than_its_controls(make, tm
     interests = result.served.table("sources").to_pylist()[-1]
     assert bool(interests[schema.WEIGHTS]) is knows
     if knows:  # which is compared with its controls, and says more
-        assert interests[schema.OVER_CONTROL] > 0.05 and interests[schema.OVER_CONTROL_P] < 1e-3
+        assert interests[schema.OVER_CONTROL] > 0.02 and interests[schema.OVER_CONTROL_P] < 0.05
     show_calibration(result)
     last = capsys.readouterr().out.splitlines()[-2]
     assert last.startswith("interests ") and last.endswith(" stays" if knows else " left out")
