@@ -20,6 +20,7 @@ from pipeline.cli_errors import explain
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
 from pipeline.cli_requests import replies, requests
+from pipeline.cli_store import store_app
 from pipeline.console import info, print_error
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
-_ARTIFACTS, _BUNDLE = Path("artifacts"), Path("bundle")
+_ARTIFACTS, _BUNDLE = "artifacts", Path("bundle")
 
 app = typer.Typer(
     cls=GroupPage, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -58,10 +59,10 @@ def _recipe(
     return load_recipe(dataset, recipe, [*chosen, *(settings or [])])
 
 
-def _open(folder: Path) -> Store:
-    from eimf.store.artifact import Store
+def _open(address: str) -> Store:
+    from pipeline.stores import open_store
 
-    return Store(folder)
+    return open_store(address)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["demo"])
@@ -100,11 +101,11 @@ def extend(
     base: options.Base, dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None,
     store: options.StoreFolder = _ARTIFACTS, settings: options.Settings = None,
 ) -> None:  # fmt: skip
-    """Continue a frozen artifact with newer data: all of it, old and new.
+    """Continue a frozen artifact with newer data.
 
-    Users and items keep their numbers, and clusters their centroids. The LLM is asked about new clusters, and about
-    those whose typical user does not fit any more. Prints how far the data has moved. A trained model goes on serving.
-    """
+    The data are all of them, old and new. Users and items keep their numbers, and clusters their centroids. The LLM is
+    asked about new clusters, and about those whose typical user does not fit any more. Prints how far the data has
+    moved. A trained model goes on serving."""
     from pipeline.commands.extend import run_extend
 
     run_extend(_recipe(dataset, recipe, settings), _open(store), base)
@@ -292,6 +293,8 @@ def recipe(
     check_chosen_backbone(chosen.model)
     info(chosen.model_dump_json(indent=2, exclude={"folder"}))
 
+
+app.add_typer(store_app, name="store", rich_help_panel=_STORE)
 
 _INTERRUPTED = 130
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import typer
 
@@ -37,7 +36,7 @@ def formats(names: options.FormatNames = None) -> None:
 @command(rich_help_panel=_COMMANDS, epilog=EXAMPLES["data card"])
 def card(
     key: options.DatasetKey = None, dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None,
-    store: options.StoreFolder = Path("artifacts"), settings: options.Settings = None, output: options.CardPage = None,
+    store: options.StoreFolder = "artifacts", settings: options.Settings = None, output: options.CardPage = None,
     as_json: options.AsJson = False,
 ) -> None:  # fmt: skip
     """Describe a dataset: size, popularity, drift, split, titles.
@@ -45,10 +44,10 @@ def card(
     Builds the dataset if the store lacks it. The page is one file with plots that needs no network: mail it, print it,
     or keep it with the results.
     """
-    from eimf.store.artifact import Store
     from pipeline.commands.data_card import run_card
     from pipeline.recipe import load_recipe
+    from pipeline.stores import open_store
 
     if key is not None and (dataset != "ml-100k" or recipe or settings):
         raise SettingError("data card", "a key together with options of a dataset", "give one of them")
-    run_card(Store(store), key or load_recipe(dataset, recipe, settings or []), output, as_json)
+    run_card(open_store(store), key or load_recipe(dataset, recipe, settings or []), output, as_json)

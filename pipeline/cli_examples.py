@@ -128,6 +128,42 @@ $ eimf replies import output.jsonl errors.jsonl -r my.toml -S llm.model=served:s
 
 # A table with request_key and reply
 $ eimf replies import replies.parquet -r my.toml""",
+    "store": """\
+# What a store in a bucket holds
+$ eimf store ls -s s3://bucket/prefix
+
+# A checkpoint, for a machine that serves
+$ eimf store pull 0123456789ab s3://bucket/prefix --for serve""",
+    "store ls": """\
+# All artifacts
+$ eimf store ls
+
+# Trainings only
+$ eimf store ls checkpoint""",
+    "store show": """\
+# Which LLM, which prompt, how many requests
+$ eimf store show 0123456789ab""",
+    "store diff": """\
+# Why are these two trainings not the same?
+$ eimf store diff 0123456789ab ba9876543210""",
+    "store push": """\
+# What a training node needs of an ESIM artifact
+$ eimf store push 0123456789ab s3://bucket/prefix --for train""",
+    "store pull": """\
+# What serving needs of a checkpoint
+$ eimf store pull 0123456789ab s3://bucket/prefix --for serve""",
+    "store pack": """\
+# An ESIM artifact with its dataset and item vectors
+$ eimf store pack 0123456789ab -o esim.tar""",
+    "store unpack": """\
+# Into another store
+$ eimf store unpack esim.tar -s /data/artifacts""",
+    "store gc": """\
+# What would be removed
+$ eimf store gc
+
+# Keep one training, and remove the rest
+$ eimf store gc --keep 0123456789ab --yes""",
     "status": """\
 # A store elsewhere
 $ eimf status -s /data/artifacts""",

@@ -66,7 +66,14 @@ RecipeFile = Annotated[
     Path | None, _option("--recipe", "-r", panel=_DATA, metavar="FILE", help="TOML recipe, used instead of --dataset.")
 ]
 StoreFolder = Annotated[
-    Path, _option("--store", "-s", panel=_DATA, metavar="FOLDER", help="Folder that holds all artifacts.")
+    str,
+    _option(
+        "--store",
+        "-s",
+        panel=_DATA,
+        metavar="FOLDER|URL",
+        help="Folder that holds all artifacts, or s3://BUCKET/PREFIX.",
+    ),
 ]
 BesideCheckpoint = Annotated[
     str | None,
@@ -294,6 +301,33 @@ BodySize = Annotated[
     int, _option("--body-size", panel=_LOAD, metavar="KB", min=1, max=16_384, help="Largest body of a request.")
 ]
 LogIds = Annotated[bool, typer.Option("--log-ids", help="Log the ids of histories and named interests, too.")]
+Kind = Annotated[str | None, typer.Argument(metavar="KIND", help="Kind of artifacts, such as esim.  [default: all]")]
+AnyKey = Annotated[str, typer.Argument(metavar="KEY", help="Key of any artifact, in full or shortened, or KIND/KEY.")]
+OtherStore = Annotated[str, typer.Argument(metavar="STORE", help="The other store: a folder or s3://BUCKET/PREFIX.")]
+Purpose = Annotated[
+    str, _option("--for", panel=_DATA, metavar="PURPOSE", help="Copy only what it needs: all, train or serve.")
+]
+PackPurpose = Annotated[
+    str | None,
+    _option(
+        "--for",
+        panel=_DATA,
+        metavar="PURPOSE",
+        help="Pack only what it needs: all, train or serve.  [default: what the next stage reads]",
+    ),
+]
+Archive = Annotated[
+    Path, _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="The archive to write, such as esim.tar.")
+]
+ArchiveFile = Annotated[Path, typer.Argument(metavar="FILE", help="Archive that `eimf store pack` wrote.")]
+Keep = Annotated[
+    list[str] | None,
+    _option("--keep", panel=_DATA, metavar="KEY", help="Keep only this and its ancestors. Repeatable."),
+]
+Days = Annotated[
+    float, _option("--days", panel=_DATA, metavar="N", min=0, help="Keep what is younger, and what it was built from.")
+]
+Yes = Annotated[bool, _option("--yes", panel=_OUTPUT, help="Remove them.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import typer
 
@@ -11,7 +10,7 @@ from pipeline import cli_options as options
 from pipeline.cli_examples import EXAMPLES
 from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
 
-_COMMANDS, _ARTIFACTS = "Commands", Path("artifacts")
+_COMMANDS, _ARTIFACTS = "Commands", "artifacts"
 _group = partial(typer.Typer, cls=GroupPage, rich_markup_mode=None, context_settings=CONTEXT)
 requests = _group(epilog=EXAMPLES["requests"])
 replies = _group(epilog=EXAMPLES["replies"])
@@ -37,11 +36,11 @@ def export(
     Builds the stages before the LLM if the store lacks them. The file is in the format of OpenAI's batch interface,
     which `vllm run-batch` reads as well.
     """
-    from eimf.store.artifact import Store
     from pipeline.commands.requests import run_export
     from pipeline.recipe import load_recipe
+    from pipeline.stores import open_store
 
-    run_export(load_recipe(dataset, recipe, settings or []), Store(store), output)
+    run_export(load_recipe(dataset, recipe, settings or []), open_store(store), output)
 
 
 @replies.command("import", cls=CommandPage, rich_help_panel=_COMMANDS, epilog=EXAMPLES["replies import"])
@@ -54,8 +53,8 @@ def import_replies(
     Each is checked against its request; what cannot be used is counted by reason. Then `eimf esim` asks for nothing
     that was answered.
     """
-    from eimf.store.artifact import Store
     from pipeline.commands.requests import run_import
     from pipeline.recipe import load_recipe
+    from pipeline.stores import open_store
 
-    run_import(load_recipe(dataset, recipe, settings or []), Store(store), files)
+    run_import(load_recipe(dataset, recipe, settings or []), open_store(store), files)

@@ -24,12 +24,13 @@ from eimf.serving.index import ExactIndex
 from eimf.serving.recommend import Recommender
 from eimf.store.artifact import Artifact, Store
 from pipeline.histories import read_dataset
+from pipeline.stores import open_store
 from pipeline.trained import CALIBRATION, dataset_of, find_model, training_configuration
 
 
 def load_recommender(store: Store | Path | str, key: str) -> Recommender:
     """The recommender of a checkpoint or calibration in a store; its key may be shortened. Raises ArtifactError."""
-    store = store if isinstance(store, Store) else Store(Path(store))
+    store = store if isinstance(store, Store) else open_store(store)
     trained = find_model(store, key)
     return recommender_of(trained, dataset_of(store, trained))
 

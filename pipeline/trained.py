@@ -14,7 +14,7 @@ def find_model(store: Store, key: str) -> Artifact:
     match."""
     kinds = [kind for kind, name in store.listing() if kind in KINDS and name.startswith(key)]
     if len(kinds) > 1:
-        problem = f"{len(kinds)} checkpoints and calibrations begin with {key[:100]!r} in {store.root}"
+        problem = f"{len(kinds)} checkpoints and calibrations begin with {key[:100]!r} in {store.address}"
         raise ArtifactError(CHECKPOINT, problem, "give more digits of the key; `eimf status` prints it")
     return store.get(kinds[0] if kinds else CHECKPOINT, key)
 

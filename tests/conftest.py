@@ -2,11 +2,16 @@
 takes long to import is imported where it is needed."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.object_server import ObjectServer
 
 # Spinning OpenMP threads starve a busy neighbour; torch reads this once.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -78,6 +83,31 @@ def one_registry() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
         yield
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator["ObjectServer"]:
+    """A server with buckets, started once."""
+    from tests.object_server import ObjectServer
+
+    server = ObjectServer()
+    server.make_bucket("eimf-test")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_server, monkeypatch) -> str:
+    """The address of a new store in a bucket, for a user with the right to write."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": object_server.endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "writer",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://eimf-test/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

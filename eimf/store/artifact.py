@@ -1,10 +1,9 @@
-"""The store: finished artifacts under `kind/key/`, written to a temporary folder that is renamed when it is complete.
+"""The store: finished artifacts under `kind/key/`, in a local folder or in a bucket.
 
 A reader never sees half an artifact, two processes that want the same key build it once, and a file is checked against
-its sha256 before its first use. `artifacts/README.md` describes the format.
+its sha256 before its first use. `artifacts/README.md` describes the format, `folder.py` and `bucket.py` say why.
 """
 
-import itertools
 import math
 import os
 import re
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from eimf.errors import ArtifactError, on_one_line
 from eimf.store import keys
 from eimf.store.arrays import map_array, write_array
+from eimf.store.bucket import BucketHome
 from eimf.store.files import (
     file_lock,
     fsync,
@@ -31,7 +31,10 @@ from eimf.store.files import (
     temporary_dir,
     write_atomic,
 )
-from eimf.store.manifest import BUILD_AGAIN, FORMAT, NAME, FileEntry, Manifest, read_manifest
+from eimf.store.folder import FolderHome
+from eimf.store.home import Home
+from eimf.store.manifest import BUILD_AGAIN, EXTENDED, FORMAT, NAME, FileEntry, Manifest
+from eimf.store.objects import Objects
 
 _SHORT = 12
 _TMP, _LOCKS, _RUNS = "tmp", "locks", "runs"
@@ -46,9 +49,14 @@ _PREFIX = re.compile(r"[0-9a-f]{1,64}")
 class Artifact:
     """One finished artifact. The first use of a file verifies its sha256."""
 
-    folder: Path
+    home: Home = field(compare=False, repr=False)
     manifest: Manifest
     _checked: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """The local folder with the files that were read. `whole_folder` has all."""
+        return self.home.root / self.manifest.kind / self.manifest.key
 
     @property
     def key(self) -> str:
@@ -66,22 +74,21 @@ class Artifact:
             raise ArtifactError(
                 f"{self.manifest.kind}/{self.short}/{name}", "no such file", f"it holds {sorted(self.manifest.files)}"
             )
-        path = self.folder / name
         if name not in self._checked:
-            self._verify(path, entry)
+            self.home.fetch(self.manifest, name, entry)
             self._checked.add(name)
-        return path
+        return self.folder / name
 
-    def _verify(self, path: Path, entry: FileEntry) -> None:
-        if not path.is_file():
-            raise ArtifactError(str(path), "file is missing", BUILD_AGAIN)
-        if path.stat().st_size != entry.size or keys.file_digest(path) != entry.sha256:
-            raise ArtifactError(str(path), "damaged: its bytes differ from the sha256 in its manifest", BUILD_AGAIN)
+    def whole_folder(self) -> Path:
+        """The local folder with all files, verified. Raises ArtifactError like `file`."""
+        for name in self.manifest.files:
+            self.file(name)
+        return self.folder
 
     def verify(self) -> None:
-        """Check every file. Raises ArtifactError at the first fault."""
+        """Check every file where it is stored. Raises ArtifactError at the first fault."""
         for name, entry in self.manifest.files.items():
-            self._verify(self.folder / name, entry)
+            self.home.check(self.manifest, name, entry)
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A Parquet file of this artifact, `name` without its ending. Raises ArtifactError if it is damaged or lacks
@@ -162,53 +169,56 @@ def _finite(value: Any) -> Any:
 
 
 class Store:
-    """Artifacts of one root folder."""
+    """Artifacts of one home: a local folder, or a bucket with a local folder `root` for what is read and written."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, bucket: Objects | None = None) -> None:
         self.root = Path(root)
+        self.home: Home = FolderHome(self.root) if bucket is None else BucketHome(bucket, self.root)
+
+    @property
+    def address(self) -> str:
+        """What a user gives to open it: a path, or s3://BUCKET/PREFIX."""
+        return self.home.address
 
     def folder(self, kind: str, key: str) -> Path:
+        """The local folder of an artifact."""
         return self.root / kind / key
 
     def find(self, kind: str, key: str) -> Artifact | None:
         """The finished artifact, or None. Raises ArtifactError if its manifest is damaged or of another key."""
         if not keys.is_key(key):
             raise ArtifactError(kind, f"{key!r} is not a key", "give 64 hex digits, see `eimf status`")
-        folder = self.folder(kind, key)
-        manifest = read_manifest(folder, kind, key)
-        return None if manifest is None else Artifact(folder, manifest)
+        manifest = self.home.manifest(kind, key)
+        return None if manifest is None else Artifact(self.home, manifest)
 
     def get(self, kind: str, key: str) -> Artifact:
         """The finished artifact; `key` may be shortened. Raises ArtifactError if none or several match."""
-        names = [name for name in self._keys(kind) if _PREFIX.fullmatch(key) and name.startswith(key)]
+        names = [name for name in self.home.keys(kind) if _PREFIX.fullmatch(key) and name.startswith(key)]
         if len(names) != 1:
-            problem = f"{len(names)} artifacts of kind {kind} begin with {key!r} in {self.root}"
+            problem = f"{len(names)} artifacts of kind {kind} begin with {key!r} in {self.address}"
             raise ArtifactError(kind, problem, "see `eimf status` for what the store holds")
         artifact = self.find(kind, names[0])
         if artifact is None:
-            problem = f"{self.folder(kind, names[0])} holds no manifest: half a copy, perhaps"
+            problem = f"{self.home.place(f'{kind}/{names[0]}')} holds no manifest: half a copy, perhaps"
             raise ArtifactError(kind, problem, "copy it again, or remove it")
         return artifact
 
     def parent(self, artifact: Artifact, kind: str) -> Artifact:
-        """The artifact of this kind that `artifact` was built from. Raises ArtifactError if it is not in the store."""
-        key = artifact.parent(kind)
+        """The artifact of this kind that `artifact` was built from, or that it extends (`base_` and the kind). Raises
+        ArtifactError if it is not in the store."""
+        key, kind = artifact.parent(kind), kind.removeprefix(EXTENDED)
         parent = self.find(kind, key)
         if parent is None:
             problem = (
-                f"{self.root} does not have {kind} {key[:_SHORT]}, which {artifact.manifest.kind} {artifact.short}"
+                f"{self.address} does not have {kind} {key[:_SHORT]}, which {artifact.manifest.kind} {artifact.short}"
             )
-            raise ArtifactError(kind, f"{problem} was built from", f"copy {self.folder(kind, key)} from its store too")
+            place = self.home.place(f"{kind}/{key}")
+            raise ArtifactError(kind, f"{problem} was built from", f"copy {place} from its store too")
         return parent
 
     def listing(self) -> list[tuple[str, str]]:
-        """Kind and key of every artifact, intact or damaged: every folder that is named like a key."""
-        no_kinds = (_TMP, _LOCKS, _RUNS, "refs", "replies")
-        kinds = sorted(path.name for path in self.root.glob("*") if path.is_dir() and path.name not in no_kinds)
-        return [(kind, key) for kind in kinds for key in self._keys(kind)]
-
-    def _keys(self, kind: str) -> list[str]:
-        return sorted(path.name for path in (self.root / kind).glob("*") if keys.is_key(path.name))
+        """Kind and key of every artifact; those of a folder may be damaged."""
+        return self.home.listing()
 
     @contextmanager
     def lock(self, name: str, holder: str = "", on_busy: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -229,7 +239,7 @@ class Store:
     def commit(
         self, staging: Staging, kind: str, key: str, version: int, parents: Mapping[str, str], record: Mapping[str, Any]
     ) -> Artifact:
-        """Hash the files of `staging`, write its manifest last, and rename its folder to the artifact's.
+        """Hash the files of `staging`, and make them an artifact. Returns that of a faster writer of this key if any.
 
         `record` holds the manifest's `configuration`, `tools`, `created` and `seconds`.
         """
@@ -245,22 +255,14 @@ class Store:
         ).signed()
         write_atomic(staging.folder / NAME, manifest.model_dump_json(indent=1).encode())
         fsync(staging.folder)
-        target = self.folder(kind, key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.set_aside(kind, key)
-        staging.folder.rename(target)
-        fsync(target.parent)
+        committed = self.home.commit(staging.folder, manifest)
         self._remove_run(staging.resume_dir)
-        return Artifact(target, manifest)
+        return Artifact(self.home, committed)
 
     def set_aside(self, kind: str, key: str) -> Path | None:
-        """Rename a folder that has the name of this artifact and no manifest, such as half a copy. Returns its new
-        path, or None. It may not be ours, so it is never deleted."""
-        target = self.folder(kind, key)
-        if not target.is_dir() or (target / NAME).exists():
-            return None
-        paths = (target.with_name(f"{key}.incomplete-{number}") for number in itertools.count(1))
-        return target.rename(next(path for path in paths if not os.path.lexists(path)))
+        """Rename a local folder that has the name of this artifact and no manifest, such as half a copy. Returns its
+        new path, or None. The cache of a bucket may have such folders."""
+        return self.home.set_aside(kind, key) if isinstance(self.home, FolderHome) else None
 
     def resume_dir(self, key: str) -> Path:
         """The folder with the state that a later attempt at `key` resumes from."""
@@ -268,7 +270,9 @@ class Store:
 
     @contextmanager
     def staging(self, key: str) -> Iterator[Staging]:
-        """A temporary folder in the store, removed at the end unless it was committed."""
+        """A temporary folder of this machine, removed at the end unless it was committed. Raises ArtifactError if the
+        store is not writable."""
+        self.home.check_writable()
         with temporary_dir(self.root / _TMP) as folder:
             yield Staging(folder, self.resume_dir(key))
 

@@ -11,6 +11,8 @@ from eimf.store import keys
 
 FORMAT = 4
 NAME = "manifest.json"
+EXTENDED = "base_"
+"""Stands before the kind of an artifact that is extended, among the parents of the one that extends it."""
 BUILD_AGAIN = "remove the folder of this artifact, and build it again"
 _LARGEST = 16 << 20
 """Bytes. A manifest has a few thousand."""
@@ -24,11 +26,11 @@ FileName = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,127}/)?[
 class OtherFormatError(ArtifactError):
     """An artifact that another version of EIMF has written: not damaged, but not readable here."""
 
-    def __init__(self, path: Path, number: int) -> None:
+    def __init__(self, place: str, number: int) -> None:
         hint = (
             "build it again with `make esim` or `make train`: old artifacts stay, and replies are not asked for again"
         )
-        super().__init__(str(path), f"format {number} of the store, this version reads {FORMAT}", hint)
+        super().__init__(place, f"format {number} of the store, this version reads {FORMAT}", hint)
 
 
 class FileEntry(BaseModel):
@@ -109,14 +111,20 @@ def read_manifest(folder: Path, kind: str, key: str) -> Manifest | None:
         raise ArtifactError(str(path), f"cannot be read ({error.strerror})", BUILD_AGAIN) from error
     if data is None:
         raise ArtifactError(str(path), "damaged: no file, or one too large for a manifest", BUILD_AGAIN)
+    return parse_manifest(data, str(path), kind, key)
+
+
+def parse_manifest(data: bytes, place: str, kind: str, key: str, hint: str = BUILD_AGAIN) -> Manifest:
+    """The manifest in `data`, which was read at `place`. Raises ArtifactError if it is damaged, or of another artifact
+    or format."""
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
-        raise _unreadable(path, data, error) from error
+        raise _unreadable(place, data, error, hint) from error
     if manifest.format != FORMAT:
-        raise OtherFormatError(path, manifest.format)
+        raise OtherFormatError(place, manifest.format)
     if fault := manifest.fault(kind, key):
-        raise ArtifactError(str(path), fault, BUILD_AGAIN)
+        raise ArtifactError(place, fault, hint)
     return manifest
 
 
@@ -130,15 +138,15 @@ class _AnyFormat(BaseModel):
     format: int
 
 
-def _unreadable(path: Path, data: bytes, error: ValidationError) -> ArtifactError:
+def _unreadable(place: str, data: bytes, error: ValidationError, hint: str) -> ArtifactError:
     """The error for bytes that are not a manifest: damage, or the fields of another format."""
     try:
         number = _AnyFormat.model_validate_json(data).format
     except ValidationError:
         number = FORMAT
     if number != FORMAT:
-        return OtherFormatError(path, number)
+        return OtherFormatError(place, number)
     first = error.errors()[0]
     location = ".".join(str(part) for part in first["loc"])
     problem = f"damaged manifest ({f'{location}: ' if location else ''}{first['msg']})"
-    return ArtifactError(str(path), problem, BUILD_AGAIN)
+    return ArtifactError(place, problem, hint)

@@ -5,7 +5,6 @@ temporary folder that is renamed at the end, so an interrupted one leaves nothin
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from eimf.errors import MissingError, ModelError
 from eimf.store import keys
 from eimf.store.files import fsync, remove_stale_dirs, remove_stale_files, temporary_dir, write_atomic
 from pipeline.console import info
-from pipeline.paths import local_path
+from pipeline.paths import cache_folder, local_path
 
 SCHEME = "asset:"
 
@@ -92,18 +91,6 @@ ASSETS = {
         licence="GroupLens terms: research use, no redistribution",
     ),
 }
-
-
-def cache_folder() -> Path:
-    """EIMF_CACHE, or `eimf` in the user's cache folder."""
-    if given := os.environ.get("EIMF_CACHE"):
-        return Path(given)
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given) / "eimf"
-    try:
-        return Path.home() / ".cache" / "eimf"
-    except RuntimeError as error:  # a user without a name, as in some containers
-        raise MissingError("EIMF_CACHE", "not set, and this user has no home folder", "name a folder in it") from error
 
 
 def take_note(note: Path, content: bytes) -> None:

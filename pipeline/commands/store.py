@@ -5,22 +5,22 @@ from functools import partial
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
+from eimf.store.folder import FolderHome
 from eimf.store.manifest import OtherFormatError
 from eimf.store.replies import ReplyStore
 from pipeline.console import info
-from pipeline.stages.lockfile import lock_files, read_lock_file
+from pipeline.stages.lockfile import read_lock_file
 
 
 def run_verify(store: Store) -> None:
     """Check every file of every artifact, every reply, and every lock file. Raises ArtifactError if there is no store
     or, once all were checked, if something is damaged; an artifact of another format is not."""
-    if not store.root.is_dir():
+    if isinstance(store.home, FolderHome) and not store.root.is_dir():
         raise ArtifactError("store", f"no folder {store.root}", "give the root of a store")
-    replies = [ReplyStore(store.root, folder.name) for folder in sorted(store.root.glob("replies/*"))]
-    locks = lock_files(store)
+    replies, locks = store.home.generators(), store.home.refs()
     checks: list[Callable[[], object]] = [partial(_verify, store, kind, key) for kind, key in store.listing()]
-    checks += [reply_store.verify for reply_store in replies]
-    checks += [partial(read_lock_file, path) for path in locks]
+    checks += [partial(_verify_replies, store, generator_key) for generator_key in replies]
+    checks += [partial(read_lock_file, store, name) for name in locks]
     damaged: list[ArtifactError] = []
     other_format: list[ArtifactError] = []
     for check in checks:
@@ -43,3 +43,8 @@ def run_verify(store: Store) -> None:
 
 def _verify(store: Store, kind: str, key: str) -> None:
     store.get(kind, key).verify()
+
+
+def _verify_replies(store: Store, generator_key: str) -> None:
+    store.home.pull_replies(generator_key)
+    ReplyStore(store.root, generator_key).verify()

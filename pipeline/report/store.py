@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eimf.errors import ArtifactError
+from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import OtherFormatError
 from pipeline.console import info
@@ -49,10 +49,29 @@ def show_store(store: Store) -> None:
     if other_format:
         info(f"{len(other_format)} artifacts of another format, such as {other_format[0]}")
     if not entries and not errors:
-        info(f"{store.root} holds no artifact yet; start with `make demo` or `make esim`")
+        info(f"{store.address} holds no artifact yet; start with `make demo` or `make esim`")
     for entry in entries:
         size = f"{entry.size / 1e6:>8.1f} MB"
         info(f"{entry.kind:<17} {entry.key}  {entry.created[:16]}  {size}  {entry.summary}")
+
+
+def list_kinds(store: Store, kind: str | None) -> None:
+    """Print the artifacts of a kind, or of all, kind by kind with their number and size, and what cannot be read."""
+    entries, errors = list_store(store)
+    kinds = sorted({entry.kind for entry in entries})
+    if kind is not None and kind not in kinds:
+        raise SettingError(
+            "kind", f"{store.address} holds no {kind[:100]!r}", f"use one of {', '.join(kinds) or 'none'}"
+        )
+    for name in kinds if kind is None else [kind]:
+        members = sorted((entry for entry in entries if entry.kind == name), key=lambda entry: entry.created)
+        info(f"{name}: {len(members):,}, {sum(entry.size for entry in members) / 1e6:,.1f} MB")
+        for entry in members:
+            info(f"  {entry.key}  {entry.created[:16]}  {entry.size / 1e6:>8.1f} MB  {entry.summary}")
+    size = sum(entry.size for entry in entries) / 1e6
+    info(f"{store.address}: {len(entries):,} artifacts, {size:,.1f} MB, replies of {len(store.home.generators())} LLMs")
+    if errors:
+        info(f"{len(errors)} more cannot be read, such as {errors[0]}")
 
 
 def _summary(artifact: Artifact) -> str:

@@ -1,6 +1,6 @@
 """Ask an LLM what the reply store does not know yet: chunk by chunk, and each question once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,17 +38,18 @@ class Asking:
 
         key = keys.digest(identity)
         reply_store = ReplyStore(self.store.root, key)
+
+        def save(rows: "Iterable[dict[str, object]]") -> None:
+            reply_store.append(rows)
+            self.store.home.push_replies(key)
+
         # Two runs never ask the same question twice.
         with self.store.lock(f"replies-{key}", this_process(), Waiting("asks the same LLM")):
+            self.store.home.pull_replies(key)
             reply_store.compact()
             replies = Replies(reply_store.find(questions.keys()), questions, parse, self.retries, limit)
             with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
                 num_sent = generate_missing(
-                    generator,
-                    questions,
-                    replies,
-                    chunk_size=self.chunk_size,
-                    save=reply_store.append,
-                    on_progress=on_progress,
+                    generator, questions, replies, chunk_size=self.chunk_size, save=save, on_progress=on_progress
                 )
         return replies, num_sent

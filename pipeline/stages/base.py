@@ -3,10 +3,10 @@
 from eimf.config import ExtendSettings
 from eimf.errors import SettingError
 from eimf.store.artifact import Artifact, Store
+from eimf.store.manifest import EXTENDED
 from pipeline.recipe import Recipe
 
-BASE = "base_"
-"""Stands before the kind of an artifact that is extended, among the parents of the one that extends it."""
+BASE = EXTENDED
 
 
 def as_extended(recipe: Recipe, store: Store, esim_key: str | None) -> Recipe:

@@ -20,7 +20,6 @@ from eimf.esim.picks import load_pick_template
 from eimf.esim.prompt import load_template
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
-from eimf.store.files import read_file, write_atomic
 from eimf.store.manifest import Key, Signed
 from pipeline.backends.model_source import local_identity
 from pipeline.recipe import Recipe
@@ -89,21 +88,19 @@ def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
 
 def save_lock(store: Store, behind: StageOneSettings, artifact: Artifact) -> None:
     """Record that these settings led to `artifact`. Writes nothing if the store has this record."""
-    path = _path(store, behind, artifact.manifest.parents.get("dataset"))
+    name = _name(behind, artifact.manifest.parents.get("dataset"))
     data = _Lock(key=artifact.key, contents=_content_digests(behind)).signed().model_dump_json().encode()
-    if path.is_dir():
-        raise _damaged(path, "damaged: it is a folder")
-    if not path.is_file() or path.read_bytes() != data:
-        write_atomic(path, data)
+    store.home.write_ref(name, data)
 
 
 def read_lock(store: Store, behind: StageOneSettings, dataset_key: str | None = None) -> Artifact | None:
     """The artifact that these settings led to, from this dataset, or None if the store has none. Raises ArtifactError
     if a model or template that they name is present and differs from the one used then."""
-    path = _path(store, behind, dataset_key)
-    if not path.exists() and not path.is_symlink():
+    name = _name(behind, dataset_key)
+    data = _read(store, name)
+    if data is None:
         return None
-    lock, current = read_lock_file(path), _content_digests(behind)
+    lock, current = _parse(data, store.home.place(name)), _content_digests(behind)
     for field, digest in lock.contents.items():
         if field in current and current[field] != digest:
             hint = "run `make esim` to build it again, or undo the change"
@@ -111,32 +108,37 @@ def read_lock(store: Store, behind: StageOneSettings, dataset_key: str | None = 
     return store.find(behind.kind, lock.key)
 
 
-def read_lock_file(path: Path) -> _Lock:
-    """Raises ArtifactError if it is damaged."""
+def read_lock_file(store: Store, name: str) -> _Lock:
+    """Raises ArtifactError if it is damaged or missing."""
+    return _parse(_read(store, name) or b"", store.home.place(name))
+
+
+def _read(store: Store, name: str) -> bytes | None:
     try:
-        lock = _Lock.model_validate_json(read_file(path))
-    except (ValidationError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
-        raise _damaged(path, f"damaged ({reason})") from error
+        return store.home.read_ref(name)
+    except OSError as error:
+        raise _damaged(store.home.place(name), f"damaged ({error.strerror})") from error
+
+
+def _parse(data: bytes, place: str) -> _Lock:
+    try:
+        lock = _Lock.model_validate_json(data)
+    except ValidationError as error:
+        raise _damaged(place, f"damaged ({error.errors()[0]['msg']})") from error
     if lock.signed().digest != lock.digest:
-        raise _damaged(path, "damaged: its bytes differ from its digest")
+        raise _damaged(place, "damaged: its bytes differ from its digest")
     return lock
 
 
-def lock_files(store: Store) -> list[Path]:
-    """All lock files of a store."""
-    return sorted(store.root.glob("refs/*/*.json"))
-
-
-def _path(store: Store, behind: StageOneSettings, dataset_key: str | None) -> Path:
+def _name(behind: StageOneSettings, dataset_key: str | None) -> str:
     """The lock file for a `dataset`, or, with a dataset's key, for what was built from it."""
     origin = {"dataset": dataset_key} if dataset_key else {"name": behind.name}
     digest = keys.digest({"settings": behind.settings, **origin})
-    return store.root / "refs" / behind.kind / f"{digest}.json"
+    return f"refs/{behind.kind}/{digest}.json"
 
 
-def _damaged(path: Path, problem: str) -> ArtifactError:
-    return ArtifactError(str(path), problem, "remove it, and run `make esim` with the same recipe")
+def _damaged(place: str, problem: str) -> ArtifactError:
+    return ArtifactError(place, problem, "remove it, and run `make esim` with the same recipe")
 
 
 def _content_digests(behind: StageOneSettings) -> dict[str, str]:

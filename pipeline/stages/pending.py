@@ -47,7 +47,9 @@ class _Noting(Asking):
     ) -> "tuple[Replies[AskedT, AnswerT], int]":
         from eimf.esim.generate import Replies
 
-        known = ReplyStore(self.store.root, keys.digest(identity)).read()
+        key = keys.digest(identity)
+        self.store.home.pull_replies(key)
+        known = ReplyStore(self.store.root, key).find(questions.keys())
         self.notes.append((identity, questions, Replies(known, questions, parse, self.retries, limit)))
         raise _Noted
 
@@ -74,6 +76,7 @@ class AskedStage:
         """Keep these rows (`schema.REPLIES`) as if the LLM had been asked."""
         with self.store.lock(f"replies-{self.generator_key}", this_process(), Waiting("asks the same LLM")):
             ReplyStore(self.store.root, self.generator_key).append(rows)
+            self.store.home.push_replies(self.generator_key)
 
 
 def asked_stages(recipe: Recipe, store: Store) -> list[AskedStage]:

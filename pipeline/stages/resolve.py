@@ -193,11 +193,11 @@ def _require_picks(esim: Artifact) -> None:
 
 
 def _missing(recipe: Recipe, store: Store, kind: str) -> NoReturn:
-    problem = f"{store.root} holds none for this recipe's data and stage-one settings"
+    problem = f"{store.address} holds none for this recipe's data and stage-one settings"
     hint = "run `make esim` with the same recipe and settings, or copy the store from where that was done"
     raise ArtifactError(f"{kind} of {recipe.dataset.name!r}", problem, hint)  # a sweep has several recipes
 
 
 def _no_data(recipe: Recipe, store: Store, error: DataError) -> NoReturn:
-    problem = f"{error.problem}, and {store.root} holds no dataset for these settings"
+    problem = f"{error.problem}, and {store.address} holds no dataset for these settings"
     raise ArtifactError(error.field, problem, f"{error.hint}; or copy the store from where `make esim` was done")

@@ -1,6 +1,7 @@
 """Stages 1 to 9 in order (`eimf esim`): the only part of stage one that reads a recipe."""
 
 from contextlib import closing
+from pathlib import Path
 
 from eimf.config import ModelSettings
 from eimf.esim.picks import load_pick_template
@@ -90,8 +91,14 @@ def engines_of(recipe: Recipe, store: Store, kind: type[Engines] = Engines) -> E
         max_titles=recipe.prompt.max_titles,
         closed_vocabulary=recipe.prompt.is_closed(recipe.llm),
         folder=recipe.folder,
-        replies=store.root / "replies",
+        replies=_replies_folder(store),
     )
+
+
+def _replies_folder(store: Store) -> Path:
+    """The local folder of all replies, with a folder for each generator that has some."""
+    store.home.generators()
+    return store.root / "replies"
 
 
 def check_chosen_backbone(settings: ModelSettings) -> None:

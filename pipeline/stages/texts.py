@@ -49,8 +49,7 @@ def _encode(engines: Engines, batch_size: int, artifacts: Artifacts, texts: list
     if not texts:
         return None
     if ADAPTED in artifacts:
-        artifacts[ADAPTED].verify()
-        encoder = engines.encoder(artifacts[ADAPTED].folder)
+        encoder = engines.encoder(artifacts[ADAPTED].whole_folder())
     else:
         encoder = engines.encoder()
     with progress(label, len(set(texts)), "texts") as on_progress:

@@ -16,6 +16,7 @@ from eimf.errors import ArtifactError, SettingError, UserError
 from eimf.store.artifact import Store
 from pipeline.backends import watchdog
 from pipeline.console import info
+from pipeline.stores import open_store
 from pipeline.sweeps.plan import Trial
 from pipeline.sweeps.results import TrialResult, add_results, current, pack_ranks, read_results
 
@@ -44,7 +45,7 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
     info(f"{len(trials) - sum(len(by_key[trial.key]) for trial in pending)} of {len(trials)} trials are finished")
     errors: dict[str, str] = {}
     watchdog.watch()  # if this process is killed, so are its trainings
-    trainings = _Trainings(store.root, folder / "log")
+    trainings = _Trainings(store.address, folder / "log")
     pool = ThreadPoolExecutor(workers)  # a thread waits for each process
     try:
         running = {pool.submit(trainings.run, trial): trial for trial in pending}
@@ -88,15 +89,15 @@ def _result(trial: Trial, outcome: Outcome) -> TrialResult:
 class _Trainings:
     """The processes of a sweep, one for each trial."""
 
-    def __init__(self, root: Path, log: Path) -> None:
-        self._root, self._log = root, log
+    def __init__(self, address: str, log: Path) -> None:
+        self._address, self._log = address, log
         self._lock, self._stopped = Lock(), False
         self._alive: set[ForkServerProcess] = set()
 
     def run(self, trial: Trial) -> Outcome:
         """Run a trial in a new process."""
         receiver, sender = _FORKS.Pipe(duplex=False)
-        process = _FORKS.Process(target=_run_in_process, args=(trial, self._root, self._log, sender), daemon=True)
+        process = _FORKS.Process(target=_run_in_process, args=(trial, self._address, self._log, sender), daemon=True)
         with self._lock:
             if self._stopped:
                 return {"error": "stopped"}
@@ -121,13 +122,13 @@ class _Trainings:
                 process.terminate()
 
 
-def _run_in_process(trial: Trial, root: Path, log: Path, sender: Connection) -> None:
+def _run_in_process(trial: Trial, address: str, log: Path, sender: Connection) -> None:
     """Train in the trial's process and send the outcome. The training's output and the traceback of an error go to a
     log file."""
     log.mkdir(parents=True, exist_ok=True)
     with (log / f"{trial.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
         try:
-            sender.send(_train(trial, root))
+            sender.send(_train(trial, address))
         except KeyboardInterrupt:
             raise SystemExit(1) from None  # the whole sweep is interrupted, and prints that
         except Exception as error:  # noqa: BLE001  a failed trial stops no other; its error is raised at the end
@@ -135,11 +136,11 @@ def _run_in_process(trial: Trial, root: Path, log: Path, sender: Connection) -> 
             sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})
 
 
-def _train(trial: Trial, root: Path) -> Outcome:
+def _train(trial: Trial, address: str) -> Outcome:
     from pipeline.stages.stage_two import run_train
 
     recipe = trial.recipe.model_copy(update={"runtime": trial.recipe.runtime.model_copy(update={"threads": 1})})
-    run = run_train(recipe, Store(root))
+    run = run_train(recipe, open_store(address))
     if run.metrics.key != trial.key:
         raise ArtifactError(trial.name, "stage one has changed since the sweep began", "start the sweep again")
     names = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")

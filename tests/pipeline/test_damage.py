@@ -151,17 +151,17 @@ def test_a_file_that_is_no_lock_file_is_refused(store, world_folder, kind):
         for content in LOCK_FILES:
             path.write_bytes(content)
             with pytest.raises(ArtifactError, match=r"refs/.*remove it, and run `make esim`"):
-                read_lock_file(path)
+                read_lock_file(store, path.relative_to(store.root).as_posix())
         path.unlink()
         path.mkdir()
         with pytest.raises(ArtifactError, match=r"refs/.*damaged"):
-            read_lock_file(path)
+            read_lock_file(store, path.relative_to(store.root).as_posix())
         with pytest.raises(ArtifactError, match=r"refs/.*damaged: it is a folder"):
             run_esim(planted.recipe(world_folder), store)
         path.rmdir()
         path.symlink_to("/dev/null")  # /dev/zero would have no end
         with pytest.raises(ArtifactError, match=r"refs/.*not a regular file"):
-            read_lock_file(path)
+            read_lock_file(store, path.relative_to(store.root).as_posix())
     finally:
         if path.is_symlink():
             path.unlink()

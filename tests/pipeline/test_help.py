@@ -28,8 +28,16 @@ def test_the_program_lists_every_command_with_its_whole_summary(capsys):
 
 
 def test_commands_are_those_of_the_readme():
-    wanted = "demo esim train evaluate recommend export serve sweep check backbones status verify recipe"
-    assert list(COMMANDS) == [*wanted.split(), "data formats", "data card", "requests export", "replies import"]
+    wanted = "demo esim extend train evaluate recommend export serve sweep check backbones status verify recipe"
+    stores = "ls show diff push pull pack unpack gc"
+    assert list(COMMANDS) == [
+        *wanted.split(),
+        "data formats",
+        "data card",
+        "requests export",
+        "replies import",
+        *(f"store {name}" for name in stores.split()),
+    ]
     assert EXAMPLES.keys() == {"eimf", *GROUPS, *COMMANDS}
 
 

@@ -1,0 +1,130 @@
+"""The commands of the group `store`: what it holds, and how that gets elsewhere."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline import cli_options as options
+from pipeline.cli_examples import EXAMPLES
+from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
+
+if TYPE_CHECKING:
+    from eimf.store.artifact import Store
+
+store_app = typer.Typer(cls=GroupPage, rich_markup_mode=None, context_settings=CONTEXT, epilog=EXAMPLES["store"])
+command = partial(store_app.command, cls=CommandPage)
+_LOOK, _MOVE, _TIDY = "Look", "Move", "Tidy"
+_ARTIFACTS = "artifacts"
+
+
+@store_app.callback()
+def _about() -> None:
+    """Look into a store, copy out of it, tidy it.
+
+    A store is a folder or s3://BUCKET/PREFIX. A bucket needs the extra `bucket`, and AWS_ACCESS_KEY_ID and the like in
+    the environment. KEY may be shortened, and may be of any kind of artifact.
+    """
+
+
+def _open(address: str) -> Store:
+    from pipeline.stores import open_store
+
+    return open_store(address)
+
+
+@command("ls", rich_help_panel=_LOOK, epilog=EXAMPLES["store ls"])
+def list_(kind: options.Kind = None, store: options.StoreFolder = _ARTIFACTS) -> None:
+    """List the artifacts, and how much each kind takes."""
+    from pipeline.report.store import list_kinds
+
+    list_kinds(_open(store), kind)
+
+
+@command(rich_help_panel=_LOOK, epilog=EXAMPLES["store show"])
+def show(key: options.AnyKey, store: options.StoreFolder = _ARTIFACTS) -> None:
+    """Show an artifact's settings, parents, counts, tools and files."""
+    from pipeline.commands.store_copy import find_artifact
+    from pipeline.report.artifact import show_artifact
+
+    show_artifact(find_artifact(_open(store), key))
+
+
+@command(rich_help_panel=_LOOK, epilog=EXAMPLES["store diff"])
+def diff(first: options.AnyKey, second: options.AnyKey, store: options.StoreFolder = _ARTIFACTS) -> None:
+    """Say which settings differ between two artifacts.
+
+    Names the ancestor of each setting, and whose interests changed if both have an LLM behind them.
+    """
+    from pipeline.commands.store_copy import find_artifact
+    from pipeline.report.artifact import show_difference
+
+    opened = _open(store)
+    show_difference(opened, find_artifact(opened, first), find_artifact(opened, second))
+
+
+@command(rich_help_panel=_MOVE, epilog=EXAMPLES["store push"])
+def push(
+    key: options.AnyKey, target: options.OtherStore, store: options.StoreFolder = _ARTIFACTS,
+    purpose: options.Purpose = "all",
+) -> None:  # fmt: skip
+    """Copy an artifact with its ancestors into another store.
+
+    What is there already is not sent again; after an interruption the same command resumes.
+    """
+    from pipeline.commands.store_copy import copy_artifact
+
+    copy_artifact(_open(store), _open(target), key, purpose)
+
+
+@command(rich_help_panel=_MOVE, epilog=EXAMPLES["store pull"])
+def pull(
+    key: options.AnyKey, source: options.OtherStore, store: options.StoreFolder = _ARTIFACTS,
+    purpose: options.Purpose = "all",
+) -> None:  # fmt: skip
+    """Copy an artifact with its ancestors from another store."""
+    from pipeline.commands.store_copy import copy_artifact
+
+    copy_artifact(_open(source), _open(store), key, purpose)
+
+
+@command(rich_help_panel=_MOVE, epilog=EXAMPLES["store pack"])
+def pack(
+    key: options.AnyKey, output: options.Archive, store: options.StoreFolder = _ARTIFACTS,
+    purpose: options.PackPurpose = None,
+) -> None:  # fmt: skip
+    """Write an artifact and what it needs into one file.
+
+    The card says what it is, from what it was made, by which model under which licence, and what to beware of.
+    """
+    from pipeline.commands.store_archive import pack as pack_archive
+
+    pack_archive(_open(store), key, output, purpose)
+
+
+@command(rich_help_panel=_MOVE, epilog=EXAMPLES["store unpack"])
+def unpack(archive: options.ArchiveFile, store: options.StoreFolder = _ARTIFACTS) -> None:
+    """Add the artifacts of an archive to the store.
+
+    An archive that is cut, changed, or holds anything else is refused, and the store stays as it was.
+    """
+    from pipeline.commands.store_archive import unpack as unpack_archive
+
+    unpack_archive(_open(store), archive)
+
+
+@command(rich_help_panel=_TIDY, epilog=EXAMPLES["store gc"])
+def gc(
+    store: options.StoreFolder = _ARTIFACTS, keep: options.Keep = None, days: options.Days = 1.0,
+    yes: options.Yes = False,
+) -> None:  # fmt: skip
+    """List the artifacts that nobody needs, and remove them with --yes.
+
+    Needed are those of the last `esim` of each recipe, every training, every result, and all that these were built
+    from. LLM replies are never removed.
+    """
+    from pipeline.commands.store_gc import collect_garbage
+
+    collect_garbage(_open(store), keep or [], days, really=yes)
