@@ -23,6 +23,7 @@ from eimf.errors import UserError
 from eimf.serving.recommend import Recommender
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
+from eimf.store.folder import FolderHome
 from eimf.store.manifest import FileEntry
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.report.store import show_store
@@ -126,13 +127,13 @@ def _checkpoint(rng: random.Random, folder: Path) -> None:
     manifest: dict[str, Any] = {"configuration": configuration}
     copy, changed = folder / f"forged-{uuid.UUID(int=rng.getrandbits(128))}", None
     if rng.random() < 0.6:
-        copy.mkdir()
-        changed = _weights(rng, checkpoint, copy / WEIGHTS)
-        size = (copy / WEIGHTS).stat().st_size
-        manifest["files"] = {WEIGHTS: FileEntry(sha256=keys.file_digest(copy / WEIGHTS), size=size)}
+        path = copy / checkpoint.manifest.kind / checkpoint.key / WEIGHTS
+        path.parent.mkdir(parents=True)
+        changed = _weights(rng, checkpoint, path)
+        manifest["files"] = {WEIGHTS: FileEntry(sha256=keys.file_digest(path), size=path.stat().st_size)}
     try:
         forged = replace(checkpoint, manifest=checkpoint.manifest.model_copy(update=manifest), _checked=set())
-        model = recommender_of(replace(forged, folder=copy) if changed else forged, dataset)
+        model = recommender_of(replace(forged, home=FolderHome(copy)) if changed else forged, dataset)
         times = [[1.0, 2.0, 3.0]]
         model.recommend([model.item_ids[:3]], times=times)
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from eimf import schema
@@ -20,6 +20,7 @@ from eimf.errors import ArtifactError
 from eimf.semantics.supervision import read_supervision, text_only_supervision
 from eimf.store import keys
 from eimf.store.artifact import Artifact, Store
+from eimf.store.folder import FolderHome
 from eimf.store.manifest import FileEntry
 from pipeline.report.store import show_store
 from pipeline.serving import load_backbone, load_recommender, recommender_of
@@ -56,13 +57,12 @@ def forged(artifact: Artifact, **manifest: Any) -> Artifact:
 
 def with_weights(checkpoint: Artifact, folder: Path, content: dict[str, Tensor] | bytes) -> Artifact:
     """The checkpoint with other weights, or with other bytes instead of them, and with their digest."""
-    path = folder / WEIGHTS
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        save_file(content, path)
-    entry = FileEntry(sha256=keys.file_digest(path), size=path.stat().st_size)
-    return replace(forged(checkpoint, files={WEIGHTS: entry}), folder=folder)
+    data = content if isinstance(content, bytes) else save(content)
+    entry = FileEntry(sha256=keys.bytes_digest(data), size=len(data))
+    changed = replace(forged(checkpoint, files={WEIGHTS: entry}), home=FolderHome(folder))
+    changed.folder.mkdir(parents=True, exist_ok=True)
+    (changed.folder / WEIGHTS).write_bytes(data)
+    return changed
 
 
 def refused(checkpoint: Artifact, dataset: Artifact, *parts: str) -> None:
