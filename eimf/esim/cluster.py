@@ -10,7 +10,8 @@ import faiss
 import numpy as np
 
 from eimf.errors import SettingError
-from eimf.esim.kmeans import Progress, assign, fill_empty_clusters, kmeans
+from eimf.esim.affinity import exemplars
+from eimf.esim.kmeans import Progress, assign, fill_empty_clusters, kmeans, no_progress
 from eimf.esim.two_level import ROUNDS, two_level
 
 FLAT_WORK = 10**8
@@ -93,3 +94,17 @@ def cluster_users(
         vectors, centroids, *assign(vectors, centroids, on_progress)
     )
     return Clusters(centroids, cluster, similarity)
+
+
+def cluster_by_affinity(vectors: np.ndarray, *, seed: int, on_progress: Progress) -> Clusters:
+    """The same by affinity propagation, which finds the number of clusters; a centroid is the vector of an exemplar, so
+    that user is nearest to it. Raises SettingError for too many users."""
+    cluster, similarity = np.full(len(vectors), NO_CLUSTER, np.int32), np.zeros(len(vectors), np.float32)
+    users = np.flatnonzero(vectors.any(axis=1))
+    if not len(users):
+        return Clusters(np.zeros((0, vectors.shape[1]), np.float32), cluster, similarity)
+    vectors = vectors[users]
+    centroids = vectors[exemplars(vectors, seed=seed, on_progress=on_progress)]
+    nearest, similarity[users] = assign(vectors, centroids, no_progress)
+    occupied, cluster[users] = np.unique(nearest, return_inverse=True)
+    return Clusters(centroids[occupied], cluster, similarity)

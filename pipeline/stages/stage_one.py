@@ -63,7 +63,7 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store) -> list[Stage]:
         ),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads),
-        typical_users_stage(recipe.cluster.min_typical_history),
+        typical_users_stage(recipe.cluster, recipe.prompt.max_titles),
         requests_stage(recipe.prompt, recipe.llm, template, engines),
         interests_stage(recipe.llm, template, engines, asking),
         *_picks(recipe, engines, asking),
