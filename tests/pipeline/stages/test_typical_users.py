@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from eimf import schema
+from eimf.config import ClusterSettings
 from eimf.store.artifact import Store
 from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_train
+from pipeline.stages.users import typical_users_stage
 from tests import world as planted
 
 TWO = "cluster.typical_per_cluster=2"
@@ -26,6 +28,12 @@ def nearest(store, world_folder):
     return run_esim(planted.recipe(world_folder, *PICKS), store)
 
 
+@pytest.fixture(scope="module")
+def two(world_folder, store, nearest):
+    """Run after `nearest`, in its store."""
+    return run_esim(planted.recipe(world_folder, TWO, *PICKS), store)
+
+
 @pytest.mark.parametrize("selector", ["dense", "cover-items", "cover-events"])
 def test_a_selector_rebuilds_from_the_typical_users_down(world_folder, store, nearest, selector):
     chosen = run_esim(planted.recipe(world_folder, f"cluster.typical={selector}"), store)
@@ -34,13 +42,17 @@ def test_a_selector_rebuilds_from_the_typical_users_down(world_folder, store, ne
     assert chosen["typical_users"].table("typical_users").num_rows == 15
 
 
-def test_the_seed_and_the_titles_shown_are_in_the_keys_of_those_that_read_them(world_folder, store):
-    def key(*settings: str) -> str:
-        return run_esim(planted.recipe(world_folder, *settings), store)["typical_users"].key
+@pytest.mark.parametrize(
+    ("selector", "reads"),
+    [("nearest", set()), ("dense", {"selector", "seed"}), ("cover-events", {"selector", "shown"})],
+)
+def test_a_key_has_what_the_selector_reads(selector, reads):
+    def configuration(per_cluster: int) -> set[str]:
+        settings = ClusterSettings(typical=selector, typical_per_cluster=per_cluster)
+        return set(typical_users_stage(settings, 15).configuration)
 
-    assert key("prompt.max_titles=3") == key()
-    covering = "cluster.typical=cover-items"
-    assert key(covering, "prompt.max_titles=3") != key(covering)
+    assert configuration(1) == {"min_history"} | reads
+    assert configuration(2) == {"min_history", "per_cluster"} | reads
 
 
 def test_old_lock_files_are_found_as_long_as_nothing_new_is_set(world_folder):
@@ -52,38 +64,31 @@ def test_old_lock_files_are_found_as_long_as_nothing_new_is_set(world_folder):
     assert locked(TWO, "cluster.typical=dense") == old | {"typical_per_cluster", "typical"}
 
 
-def test_a_cluster_has_the_interests_of_both_of_its_typical_users(world_folder, store, nearest):
-    artifacts = run_esim(planted.recipe(world_folder, TWO, *PICKS), store)
-    typical = artifacts["typical_users"].table("typical_users").to_pydict()
-    sizes = Counter(artifacts["clusters"].table("clusters")[schema.CLUSTER].to_pylist())
+def test_a_cluster_has_the_interests_of_both_of_its_typical_users(nearest, two):
+    typical = two["typical_users"].table("typical_users").to_pydict()
+    sizes = Counter(two["clusters"].table("clusters")[schema.CLUSTER].to_pylist())
     assert Counter(typical[schema.CLUSTER]) == {cluster: min(2, size) for cluster, size in sizes.items()}
     cluster_of = dict(zip(typical[schema.USER], typical[schema.CLUSTER], strict=True))
-    said = Counter(cluster_of[user] for user in artifacts["interests"].table("interests")[schema.USER].to_pylist())
-    assert Counter(artifacts["esim"].table("interests")[schema.CLUSTER].to_pylist()) == said
+    said = Counter(cluster_of[user] for user in two["interests"].table("interests")[schema.USER].to_pylist())
+    assert Counter(two["esim"].table("interests")[schema.CLUSTER].to_pylist()) == said
     assert max(said.values()) > 4  # llm.max_interests
-    prompted = artifacts["esim"].table("users")[schema.LAST_PROMPTED_POSITION].to_numpy() >= 0
+    prompted = two["esim"].table("users")[schema.LAST_PROMPTED_POSITION].to_numpy() >= 0
     assert set(np.flatnonzero(prompted)) == set(cluster_of)
     # Who was chosen first is the nearest, and only that user is asked about next items: nothing is asked again.
-    assert artifacts["picks"].table("picks").equals(nearest["picks"].table("picks"))
-    asked = {name: run["interests"].manifest.summary["llm_requests"] for name, run in
-             {"one": nearest, "two": artifacts}.items()}  # fmt: skip
-    assert asked["one"] + asked["two"] == len(cluster_of)
+    assert two["picks"].table("picks").equals(nearest["picks"].table("picks"))
+    assert two["picks"].manifest.summary["llm_requests"] == 0
 
 
-@pytest.mark.parametrize("control", ["llm", "shuffled", "titles", "cluster"])
-def test_trainings_and_controls_take_two_typical_users_a_cluster(world_folder, store, control):
-    settings = ("heads.preset=text", planted.INTERESTS, f"heads.control={control}", "train.epochs=1")
-    result = run_train(planted.recipe(world_folder, TWO, *settings), store)
-    assert np.isfinite(result.metrics.table("metrics")[schema.VALUE].to_numpy()).all()
+def test_a_training_and_its_control_take_two_typical_users_a_cluster(world_folder, store, two):
+    settings = ("heads.preset=text", planted.INTERESTS, "heads.control=titles", "train.epochs=1")
+    result = run_train(planted.recipe(world_folder, TWO, *PICKS, *settings), store)
+    assert result.checkpoint.manifest.parents["esim"] == two["esim"].key
 
 
-def test_affinity_propagation_is_a_stage_of_its_own_kind(world_folder, store, nearest):
-    settings = ("cluster={method='affinity-propagation'}",)
-    recipe = planted.recipe(world_folder).model_copy(
-        update={"cluster": planted.recipe(world_folder).cluster.model_copy(
-            update={"method": "affinity-propagation", "count": None})}
-    )  # fmt: skip
+def test_affinity_propagation_clusters_the_users_by_itself(world_folder, store, nearest):
+    recipe = planted.recipe(world_folder)
+    recipe = recipe.model_copy(update={"cluster": ClusterSettings(method="affinity-propagation")})
     artifacts = run_esim(recipe, store)
-    assert settings and artifacts["clusters"].key != nearest["clusters"].key
+    assert artifacts["clusters"].key != nearest["clusters"].key
     count = artifacts["clusters"].manifest.summary["clusters"]
     assert 5 < count < 45 and artifacts["typical_users"].table("typical_users").num_rows == count
