@@ -201,6 +201,23 @@ def serve(
     raise typer.Exit(run_serve(Options(bundle, host, port, processes, limits, log_ids)))
 
 
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["plan"])
+def plan(
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
+    clusters: options.ClusterCounts = None, rate: options.TokenRate = None, price: options.TokenPrice = None,
+    output: options.PlanPlot = None, settings: options.Settings = None,
+) -> None:  # fmt: skip
+    """Plan stage one before it is paid.
+
+    Says for several numbers of clusters how well their typical users stand for all, which requests were not answered
+    yet, and their tokens, time and cost. It asks nothing and loads no LLM, only the tokenizer, but it reads the data
+    and encodes the items (stages 1 to 3), which `eimf esim` reuses.
+    """
+    from pipeline.commands.plan import run_plan
+
+    run_plan(_recipe(dataset, recipe, settings), _open(store), clusters or (), rate, price, output)
+
+
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["sweep"])
 def sweep(
     plan: options.Plan, store: options.StoreFolder = _ARTIFACTS, results: options.Results = None,

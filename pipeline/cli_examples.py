@@ -26,6 +26,12 @@ $ eimf esim -d path/to/ml-1m.zip
 
 # Your own recipe, with another LLM
 $ eimf esim -r my.toml -S llm.model=/models/some-instruct-model""",
+    "plan": """\
+# MovieLens-100K
+$ eimf plan
+
+# Three numbers of clusters, with the price of a service, and a plot
+$ eimf plan -r my.toml -c 500 -c 1000 -c 2000 --price 0.15/0.60 -o plan.svg""",
     "train": """\
 # The defaults: SASRec with the preset modern
 $ eimf train
