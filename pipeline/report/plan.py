@@ -7,7 +7,7 @@ from pipeline.report.tables import Cell, Number, Table
 from pipeline.report.text import format_table
 from pipeline.stages.planning import Choice, Plan
 
-KNEE_RULE = "farthest above the line from the first to the last, both axes scaled to 1 (Kneedle, 2011)"
+KNEE_RULE = "farthest above the line from first to last, on linear axes scaled to 1 (Kneedle, 2011)"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def requests_table(plan: Plan, price: Price | None) -> Table:
         if plan.rate:
             cells.append(duration((choice.prompt_tokens + replies) / plan.rate))
         if price:
-            cells.append(Number((choice.prompt_tokens * price.prompts + replies * price.replies) / 1e6, 2))
+            cells.append(cost((choice.prompt_tokens * price.prompts + replies * price.replies) / 1e6))
         rows.append((_name(plan, place, choice), tuple(cells)))
     return Table("clusters", tuple(columns), tuple(rows))
 
@@ -90,6 +90,11 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.{0 if seconds >= 9.5 * size else 1}f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def cost(amount: float) -> str:
+    """With two decimals, or below 1 with two digits."""
+    return f"{amount:,.2f}" if amount >= 0.995 or not amount else f"{amount:.2g}"
 
 
 def _name(plan: Plan, place: int, choice: Choice) -> str:
