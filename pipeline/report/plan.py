@@ -68,10 +68,8 @@ def notes(plan: Plan, price: Price | None) -> list[str]:
     else:
         lines.append("Requests and tokens of prompts are exact: every prompt was rendered and counted.")
     if sampled := [choice for choice in plan.choices if choice.sampled]:
-        sizes = f"{sampled[0].sampled:,} users" if len(sampled) == 1 else f"{sampled[0].sampled:,} users and more"
-        lines.append(
-            f"From {sampled[0].clusters:,} clusters on, a sample of {sizes} was clustered: coverage is a bit low."
-        )
+        size = f"{sampled[0].sampled:,} users" + " or more" * (len(sampled) > 1)
+        lines.append(f"From {sampled[0].clusters:,} clusters on, centroids are those of {size}: coverage is a bit low.")
     lines.append(f"Tokens of a reply: {plan.reply_tokens:.0f}, {plan.reply_source}. Malformed replies come on top.")
     if plan.rate:
         lines.append(f"Time: {plan.rate:,.0f} tokens of prompts and replies a second, {plan.rate_source}.")

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 _FACTORS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
 """Numbers of clusters that are compared by default, relative to that of the recipe."""
 EXACT_WORK = 2 * 10**8
-"""Most users x clusters that are clustered as stage 4 would; beyond that, a sample of the users."""
-_SAMPLE, _SAMPLE_PER_CLUSTER, _JUDGES = 50_000, 16, 20_000
-"""Users of a sample, at least and per cluster; and others, by whom the coverage is measured."""
+"""Most users x clusters that are clustered as stage 4 would; beyond that, centroids are those of a sample of users."""
+_SAMPLE, _SAMPLE_PER_CLUSTER = 50_000, 16
+"""Users of a sample, at least and per cluster."""
+_SAMPLE_ROUNDS = 8
+"""Most rounds of k-means over a sample."""
 RENDERED = 1_000
 """Most prompts of a number of clusters that are rendered."""
 
@@ -44,7 +46,7 @@ RENDERED = 1_000
 class Choice:
     """One number of clusters: how many `typical` users it has, how their clusters are covered, by all users and by
     `groups`, and how many requests and tokens of prompts are still to be sent. `rendered` prompts were counted, which
-    stand for all `typical` ones; `sampled` users stand for all users, 0 if none had to."""
+    stand for all `typical` ones; the centroids are those of `sampled` users, 0 if of all."""
 
     clusters: int
     typical: int
@@ -175,40 +177,35 @@ def _chosen(
     histories: "Histories",
     groups: "Mapping[str, np.ndarray]",
 ) -> _Chosen:
-    """Clusters and typical users, as stages 4 and 5 would find them, or of a sample of the users."""
+    """Clusters and typical users, as stages 4 and 5 would find them; or with centroids of a sample of the users, to
+    which all are assigned."""
     import numpy as np
 
+    from eimf.esim.cluster import clusters_around
     from eimf.esim.coverage import cosines_to_typical, coverage_of
-    from eimf.esim.kmeans import assign, no_progress
     from eimf.esim.typical import Population
 
-    users = np.flatnonzero(histories.num_train > 0)
-    judges, sampled = users, 0
+    users, sampled = np.flatnonzero(histories.num_train > 0), 0
     if settings.count is not None and len(users) * settings.count > EXACT_WORK:
-        random = np.random.default_rng(settings.seed)
-        sampled = max(_SAMPLE, _SAMPLE_PER_CLUSTER * settings.count)
-        drawn = random.permutation(users)[: sampled + _JUDGES]
-        users, judges = np.sort(drawn[:sampled]), np.sort(drawn[sampled:] if sampled < len(drawn) else drawn[-_JUDGES:])
-        sampled = len(users)
-    sample = vectors if not sampled else vectors[users]
-    clusters, _ = cluster_vectors(settings, sample, recipe.runtime.threads)
-    cluster, similarity = np.full(len(vectors), -1, np.int32), np.zeros(len(vectors), np.float32)
-    rows = users if sampled else slice(None)
-    cluster[rows], similarity[rows] = clusters.cluster, clusters.similarity
-    population = Population(cluster, similarity, histories.num_train, vectors, histories)
+        sampled = min(max(_SAMPLE, _SAMPLE_PER_CLUSTER * settings.count), len(users))
+        drawn = np.random.default_rng(settings.seed).choice(users, sampled, replace=False)
+        quick = settings.model_copy(update={"iterations": min(settings.iterations, _SAMPLE_ROUNDS)})
+        of_sample, _ = cluster_vectors(quick, vectors[np.sort(drawn)], recipe.runtime.threads)
+        with progress("assigning", len(users), "users") as on_progress:
+            clusters = clusters_around(vectors, of_sample.centroids, on_progress)
+    else:
+        clusters, _ = cluster_vectors(settings, vectors, recipe.runtime.threads)
+    population = Population(clusters.cluster, clusters.similarity, histories.num_train, vectors, histories)
     typical = choose_typical(settings, recipe.prompt.max_titles, population)
-    if sampled:
-        cluster[judges] = assign(vectors[judges], clusters.centroids, no_progress)[0]
     of_typical = vectors[typical[schema.USER].to_numpy()]
-    of_judges = vectors if len(judges) == len(vectors) else vectors[judges]
-    cosines = cosines_to_typical(of_judges, cluster[judges], typical, of_typical)
-    parts = {name: cosines[group[judges]] for name, group in groups.items()}
+    cosines = cosines_to_typical(vectors, clusters.cluster, typical, of_typical)
+    parts = {name: cosines[group] for name, group in groups.items()}
     return _Chosen(
         len(clusters.centroids),
         typical,
         typical.num_rows,
-        coverage_of(cosines),
-        {name: coverage_of(part) for name, part in parts.items() if len(part)},
+        coverage_of(cosines[users]),
+        {name: coverage_of(part) for name, part in parts.items()},
         sampled,
     )
 
