@@ -17,7 +17,7 @@ from pipeline.recipe import Recipe
 from pipeline.stages.asking import Asking
 from pipeline.stages.interests import questions_of, reply_parser
 from pipeline.stages.item_table import require_item_table, require_texts
-from pipeline.stages.rates import Run, median_rate, runs_of
+from pipeline.stages.rates import Run, describe_rates, median_rate, runs_of
 from pipeline.stages.requests import RequestWriter
 from pipeline.stages.stage import Stage, find, find_or_build
 from pipeline.stages.stage_one import engines_of, stage_one
@@ -40,6 +40,8 @@ _SAMPLE_ROUNDS = 8
 """Most rounds of k-means over a sample."""
 RENDERED = 1_000
 """Most prompts of a number of clusters that are rendered."""
+_PART = 256
+"""Prompts that are rendered between two signs of progress."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,8 @@ def make_plan(
         runs = runs_of(store, engines.generator_identity)
     bend = knee([one.clusters for one in with_requests], [one.coverage.mean for one in with_requests])
     reply_tokens, reply_source = _expected_reply(known, runs, recipe.llm.max_tokens)
-    rate_source = "--rate"
-    if rate is None and (rate := median_rate(runs)) is not None:
-        slowest, *_, fastest = sorted(run.tokens_per_second for run in [*runs, *runs])
-        rate_source = f"the median of {len(runs)} earlier runs, {slowest:,.0f} to {fastest:,.0f}"
+    rate_source = "--rate" if rate is not None else describe_rates(runs)
+    rate = median_rate(runs) if rate is None else rate
     return Plan(tuple(with_requests), present, bend, reply_tokens, reply_source, rate, rate_source)
 
 
@@ -123,7 +123,7 @@ def _user_vectors(recipe: Recipe, store: Store, engines: Engines) -> dict[str, A
     artifacts: dict[str, Artifact] = {}
     for stage in stage_one(recipe, engines, store):
         if find(stage, store, artifacts) is None:
-            _say_what_it_takes(stage, artifacts)
+            _say_what_it_takes(stage, artifacts, recipe.item_knowledge.asks_llm)
         artifacts[stage.kind], _ = find_or_build(stage, store, artifacts)
         if stage.kind == "dataset":
             require_texts(artifacts["dataset"], "plan")
@@ -132,8 +132,8 @@ def _user_vectors(recipe: Recipe, store: Store, engines: Engines) -> dict[str, A
     return artifacts
 
 
-def _say_what_it_takes(stage: Stage, artifacts: Mapping[str, Artifact]) -> None:
-    if stage.kind == "item_knowledge":
+def _say_what_it_takes(stage: Stage, artifacts: Mapping[str, Artifact], knowledge_of_llm: bool) -> None:
+    if stage.kind == "item_knowledge" and knowledge_of_llm:
         problem = "the store lacks what is known about the items, and a plan asks nothing"
         hint = "plan with item_knowledge.enabled=false: it changes neither clusters nor prompts"
         raise SettingError("item_knowledge.enabled", problem, hint)
@@ -213,52 +213,53 @@ def _chosen(
 def _with_requests(
     recipe: Recipe, store: Store, engines: Engines, artifacts: Mapping[str, Artifact], chosen: Sequence[_Chosen]
 ) -> tuple[list[Choice], list[int]]:
-    """The choices with their requests, and the tokens of the replies that the store has to any of them. Prompts are
-    rendered once for each user, whatever the number of choices that have the user."""
+    """The choices with their requests, and the tokens of the replies that the store has to any of them."""
     import numpy as np
-    import pyarrow as pa
 
-    template = load_template(recipe.prompt.template, recipe.folder)
     random = np.random.default_rng(recipe.cluster.seed)
-    samples = []
-    for one in chosen:
-        users = one.typical[schema.USER].to_numpy()
-        samples.append(np.sort(random.permutation(users)[:RENDERED]))
-    everyone = np.unique(np.concatenate(samples))
-    writer = RequestWriter(recipe.prompt, recipe.llm, template, engines, artifacts)
-    parts = []
-    with progress("rendering prompts", len(everyone), "prompts") as on_progress:
-        for start in range(0, len(everyone), 256):
-            part = everyone[start : start + 256].tolist()
-            parts.append(writer.write(part))
-            on_progress(len(part))
-    requests = pa.concat_tables(parts)
-    if not requests.num_rows:
-        problem = f"no typical user of {len(everyone)} has an item with a title or another text in training"
-        raise DataError("dataset.columns.title", problem, "name a column with titles: the LLM reads them")
-    asking = Asking(store, recipe.runtime.reply_chunk_size, recipe.llm.retries)
+    samples = [np.sort(random.permutation(one.typical[schema.USER].to_numpy())[:RENDERED]) for one in chosen]
+    requests = _rendered(recipe, engines, artifacts, np.unique(np.concatenate(samples)))
     questions = questions_of(requests, recipe.llm, engines)
+    asking = Asking(store, recipe.runtime.reply_chunk_size, recipe.llm.retries)
+    template = load_template(recipe.prompt.template, recipe.folder)
     replies = asking.known(engines.generator_identity, questions, reply_parser(recipe.llm, template))
     pending = replies.pending()
-    answered = [replies.last(key).row[schema.REPLY_TOKENS] for key in questions if key not in pending]
     renderer = engines.renderer()
     tokens = {key: renderer.count_tokens(questions[key].prompt) for key in pending}
     key_of = dict(zip(requests[schema.USER].to_pylist(), requests[schema.REQUEST_KEY].to_pylist(), strict=True))
     choices = []
     for one, sample in zip(chosen, samples, strict=True):
-        keys = {key_of[user] for user in sample.tolist() if user in key_of}
+        unanswered = {key_of[user] for user in sample.tolist() if user in key_of} & tokens.keys()
         stands_for = one.num_typical / len(sample)
-        unanswered = [key for key in keys if key in pending]
         choices.append(
             Choice(
-                one.clusters,
-                one.num_typical,
-                one.coverage,
-                one.groups,
-                round(stands_for * len(unanswered)),
-                round(stands_for * sum(tokens[key] for key in unanswered)),
-                len(sample),
-                one.sampled,
+                clusters=one.clusters,
+                typical=one.num_typical,
+                coverage=one.coverage,
+                groups=one.groups,
+                pending=round(stands_for * len(unanswered)),
+                prompt_tokens=round(stands_for * sum(tokens[key] for key in unanswered)),
+                rendered=len(sample),
+                sampled=one.sampled,
             )
         )
-    return choices, answered
+    return choices, [replies.last(key).row[schema.REPLY_TOKENS] for key in questions if key not in pending]
+
+
+def _rendered(recipe: Recipe, engines: Engines, artifacts: Mapping[str, Artifact], users: "np.ndarray") -> "pa.Table":
+    """The requests about these users: each is rendered once, however many choices have the user. Raises DataError if
+    there is none."""
+    import pyarrow as pa
+
+    template = load_template(recipe.prompt.template, recipe.folder)
+    writer, parts = RequestWriter(recipe.prompt, recipe.llm, template, engines, artifacts), []
+    with progress("rendering prompts", len(users), "prompts") as on_progress:
+        for start in range(0, len(users), _PART):
+            part = users[start : start + _PART].tolist()
+            parts.append(writer.write(part))
+            on_progress(len(part))
+    requests = pa.concat_tables(parts)
+    if not requests.num_rows:
+        problem = f"no typical user of {len(users)} has an item with a title or another text in training"
+        raise DataError("dataset.columns.title", problem, "name a column with titles: the LLM reads them")
+    return requests

@@ -49,3 +49,11 @@ def _run(interests: Artifact) -> Run | None:
 def median_rate(runs: list[Run]) -> float | None:
     """Tokens a second, None without a run."""
     return statistics.median(run.tokens_per_second for run in runs) if runs else None
+
+
+def describe_rates(runs: list[Run]) -> str:
+    """What `median_rate` is the median of."""
+    rates = [run.tokens_per_second for run in runs]
+    if len(rates) < 2:
+        return "as in the one earlier run of this LLM" if rates else "no earlier run of this LLM"
+    return f"the median of {len(rates)} earlier runs of this LLM, {min(rates):,.0f} to {max(rates):,.0f}"

@@ -20,7 +20,7 @@ from pipeline.report.plan_plot import plan_svg
 from pipeline.report.text import format_table
 from pipeline.stages import planning
 from pipeline.stages.planning import Choice, Plan, make_plan
-from pipeline.stages.rates import median_rate, runs_of
+from pipeline.stages.rates import Run, describe_rates, median_rate, runs_of
 from pipeline.stages.stage_one import engines_of, run_esim
 from tests import world as planted
 from tests.chromium import Chromium
@@ -79,7 +79,12 @@ def test_the_rate_is_that_of_earlier_runs_of_the_same_llm(world_folder, store):
     runs = runs_of(store, engines_of(planted.recipe(world_folder), store).generator_identity)
     tokens = interests.summary["prompt_tokens"] + interests.summary["reply_tokens"]
     assert tokens / interests.seconds in [run.tokens_per_second for run in runs]
-    assert plan.rate == median_rate(runs) and f"{len(runs)} earlier run" in plan.rate_source
+    assert plan.rate == median_rate(runs) and plan.rate_source == describe_rates(runs)
+    assert [describe_rates(some) for some in ([], runs[:1], [Run(2, 1), Run(4e3, 1)])] == [
+        "no earlier run of this LLM",
+        "as in the one earlier run of this LLM",
+        "the median of 2 earlier runs of this LLM, 2 to 4,000",
+    ]
     assert runs_of(store, {"backend": "vllm", "model": "another"}) == []
     assert planned(world_folder, store, 15, rate=7.0).rate == 7
 
