@@ -20,7 +20,8 @@ class RuntimeSettings(Settings):
     """Where the LLM runs. vllm: in this process. ray: on a Ray cluster, one replica of vLLM a GPU. http: behind a
     server with OpenAI's interface (`endpoint`)."""
     endpoint: str | None = None
-    """Base URL of that server, such as http://gpu-box:8000/v1. Its key is read from the environment: EIMF_API_KEY."""
+    """Base URL of that server, such as http://gpu-box:8000/v1. If it wants a key, export EIMF_API_KEY: no setting holds
+    it."""
     encode_batch_size: Size = 256
     """Texts that are encoded at a time."""
     reply_chunk_size: Size = 32

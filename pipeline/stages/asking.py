@@ -23,6 +23,19 @@ class Asking:
     chunk_size: int
     retries: int
 
+    def known(
+        self,
+        identity: Mapping[str, Any],
+        questions: "Mapping[str, AskedT]",
+        parse: "Callable[[str, AskedT], AnswerT]",
+        limit: str = "llm.max_tokens",
+    ) -> "Replies[AskedT, AnswerT]":
+        """The replies to `questions` that the store has; asks nothing. The arguments are those of `ask`."""
+        from eimf.esim.generate import Replies
+
+        reply_store = ReplyStore(self.store.root, keys.digest(identity))
+        return Replies(reply_store.read(), questions, parse, self.retries, limit)
+
     def ask(
         self,
         generator: "Callable[[], Generator]",

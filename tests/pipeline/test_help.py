@@ -28,7 +28,7 @@ def test_the_program_lists_every_command_with_its_whole_summary(capsys):
 
 
 def test_commands_are_those_of_the_readme():
-    wanted = "demo esim train evaluate recommend export serve sweep check backbones status verify recipe"
+    wanted = "demo esim extend train evaluate recommend export serve plan sweep check backbones status verify recipe"
     assert list(COMMANDS) == [*wanted.split(), "data formats", "data card"]
     assert EXAMPLES.keys() == {"eimf", *GROUPS, *COMMANDS}
 
