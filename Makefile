@@ -3,7 +3,7 @@
 DATASET  ?= ml-100k
 #: RECIPE=my.toml        recipe of your own data, used instead of DATASET
 RECIPE   ?=
-#: STORE=artifacts       folder that holds all artifacts
+#: STORE=artifacts       folder that holds all artifacts, or s3://bucket/prefix
 STORE    ?= artifacts
 #: ESIM=KEY              ESIM artifact to use; default: the one made from the recipe
 ESIM     ?=
@@ -13,6 +13,10 @@ BACKBONE ?=
 PRESET   ?=
 #: SET="train.lr=5e-4"   settings to change, separated by blanks
 SET      ?=
+#: ENGINE=ray            where the LLM of `make esim` runs: vllm, ray, or http with an ENDPOINT
+ENGINE   ?=
+#: ENDPOINT=http://gpu-box:8000/v1  base URL of a server with OpenAI's interface; export its key as EIMF_API_KEY
+ENDPOINT ?=
 #: PROCESSES=2           processes that share one training (torchrun)
 PROCESSES ?=
 #: CHECKPOINT=KEY        checkpoint to export; default: the one that BACKBONE, PRESET and the others train
@@ -49,7 +53,7 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
 # Neither make nor the shell interprets what a user passes: every value goes through the environment and is one quoted word
 # of a command.
-GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET PROCESSES CHECKPOINT BUNDLE CARD PLAN WORKERS DATA SETS SIZES
+GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET ENGINE ENDPOINT PROCESSES CHECKPOINT BUNDLE CARD PLAN WORKERS DATA SETS SIZES
 define literally
 override $(1) := $$(value $(1))
 endef
@@ -57,6 +61,10 @@ $(foreach name,$(GIVEN),$(eval $(call literally,$(name))))
 export $(GIVEN)
 
 RECIPE_ARGS := $(if $(RECIPE),--recipe "$$RECIPE",--dataset "$$DATASET") --store "$$STORE" $(if $(SET),--settings "$$SET")
+ENGINE_ARGS := $(if $(ENGINE),--set runtime.engine="$$ENGINE") $(if $(ENDPOINT),--set runtime.endpoint="$$ENDPOINT")
+# What a store in a bucket and a Ray cluster need in addition.
+EXTRAS      := $(if $(filter s3://%,$(STORE)),$(VENV)/.bucket)
+ESIM_EXTRAS := $(EXTRAS) $(if $(filter ray,$(ENGINE)),$(VENV)/.ray)
 TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(PRESET),--preset "$$PRESET") $(if $(ESIM),--esim "$$ESIM")
 
 EXPORT_ARGS := $(if $(CHECKPOINT),--store "$$STORE" $(if $(ESIM),--esim "$$ESIM"),$(TRAIN_ARGS)) --output "$$BUNDLE"
@@ -67,7 +75,7 @@ TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim train evaluate export serve sweep signal-check card backbones status verify test test-gpu parity fuzz lint check format bench bench-data bench-serving clean
+.PHONY: help demo esim extend train evaluate export serve sweep plan signal-check card backbones status verify test test-gpu parity fuzz lint check format bench bench-data bench-serving clean
 .DEFAULT_GOAL := help
 # Two installs at a time would break an environment.
 .NOTPARALLEL:
@@ -78,16 +86,19 @@ demo: $(VENV)/.esim $(VENV)/.export ## run both stages on MovieLens-100K and exp
 	@$(if $(RECIPE),$(error the demo uses MovieLens-100K; with a RECIPE run `make esim` and `make train`))\
 	$(EIMF) demo --store "$$STORE" --output "$$BUNDLE" $(if $(SET),--settings "$$SET")
 
-esim: $(VENV)/.esim ## build the frozen artifact from raw data: encoder, clusters, LLM (stage one)
-	@$(EIMF) esim $(RECIPE_ARGS)
+esim: $(VENV)/.esim $(ESIM_EXTRAS) ## build the frozen artifact from raw data: encoder, clusters, LLM (stage one)
+	@$(EIMF) esim $(RECIPE_ARGS) $(ENGINE_ARGS)
 
-train: $(VENV)/.core ## train a backbone on the artifact and measure it (stage two)
+extend: $(VENV)/.esim $(ESIM_EXTRAS) ## go on with the artifact ESIM and newer data: only what is new is asked
+	@$(if $(ESIM),,$(error ESIM is missing; write `make extend ESIM=KEY`))$(EIMF) extend $(RECIPE_ARGS) $(ENGINE_ARGS) -- "$$ESIM"
+
+train: $(VENV)/.core $(EXTRAS) ## train a backbone on the artifact and measure it (stage two)
 	@$(TORCHRUN) $(EIMF) train $(TRAIN_ARGS)
 
-evaluate: $(VENV)/.core ## measure a finished training again, with other evaluate settings
+evaluate: $(VENV)/.core $(EXTRAS) ## measure a finished training again, with other evaluate settings
 	@$(EIMF) evaluate $(TRAIN_ARGS)
 
-export: $(VENV)/.export ## write a finished training as a bundle: all that serving needs, in one folder
+export: $(VENV)/.export $(EXTRAS) ## write a finished training as a bundle: all that serving needs, in one folder
 	@$(EIMF) export $(EXPORT_ARGS) $(if $(CHECKPOINT),-- "$$CHECKPOINT")
 
 serve: $(VENV)/.serve ## serve a bundle over HTTP; SERVE_ARGS="--port 8001 --processes 2"
@@ -99,7 +110,10 @@ sweep: $(VENV)/.core ## run the trainings of a PLAN and compare them in a table
 	@$(if $(PLAN),,$(error PLAN is missing; write `make sweep PLAN=study.toml`))$(if $(SET),$(error a sweep takes no SET; write the settings into the plan))\
 	$(EIMF) sweep --store "$$STORE" $(if $(WORKERS),--workers "$$WORKERS") -- "$$PLAN"
 
-signal-check: $(VENV)/.core ## check whether the interests predict what users do next, without training
+plan: $(VENV)/.esim $(EXTRAS) ## say what stage one would cover, ask and cost, before the LLM is asked; PLAN_ARGS="--price 0.15/0.60"
+	@$(EIMF) plan $(RECIPE_ARGS) $(PLAN_ARGS)
+
+signal-check: $(VENV)/.core $(EXTRAS) ## check whether the interests predict what users do next, without training
 	@$(EIMF) check $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
 
 card: $(VENV)/.data ## describe the dataset in the terminal and as a page
@@ -110,10 +124,10 @@ backbones: $(VENV)/.core ## list the backbones and their options
 
 ##@ Store
 
-status: $(VENV)/.core ## list the artifacts in the store
+status: $(VENV)/.core $(EXTRAS) ## list the artifacts in the store
 	@$(EIMF) status --store "$$STORE"
 
-verify: $(VENV)/.core ## check every file in the store against its sha256
+verify: $(VENV)/.core $(EXTRAS) ## check every file in the store against its sha256
 	@$(EIMF) verify --store "$$STORE"
 
 ##@ Development
@@ -177,6 +191,16 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 $(VENV)/.data: $(VENV)/.core
 	@echo 'installing the data tools'
 	@$(PIP) -e '.[data]'
+	@touch $@
+
+$(VENV)/.bucket: $(VENV)/.core
+	@echo 'installing what a store in a bucket needs'
+	@$(PIP) -e '.[bucket]'
+	@touch $@
+
+$(VENV)/.ray: $(VENV)/.core
+	@echo 'installing Ray'
+	@$(PIP) -e '.[esim-ray]'
 	@touch $@
 
 $(VENV)/.export: $(VENV)/.core

@@ -168,7 +168,8 @@ CLUSTERS = pa.schema([(USER, pa.int32()), (CLUSTER, pa.int32()), (SIMILARITY, pa
 user without training events. Every cluster has a member."""
 
 TYPICAL_USERS = pa.schema([(CLUSTER, pa.int32()), (USER, pa.int32())])
-"""typical_users/typical_users: the user that stands for each cluster, sorted by cluster."""
+"""typical_users/typical_users: the users that stand for each cluster, sorted by cluster, who was chosen first at the
+top; one for each cluster unless `cluster.typical_per_cluster` says otherwise."""
 
 REQUESTS = pa.schema(
     [
@@ -223,6 +224,9 @@ asked about, or of which nothing is known."""
 KNOWLEDGE_REPLIES = pa.schema([(ITEM, pa.int32()) if field.name == USER else field for field in PARSED_REPLIES])
 """item_knowledge/replies: as PARSED_REPLIES, for each item that the LLM was asked about. Items with equal texts share a
 request key."""
+
+MOST_INTERESTS = 256
+"""Of a cluster, in esim/interests."""
 
 INTERESTS = pa.schema(
     [(INTEREST_ID, pa.int32()), (USER, pa.int32()), (INTEREST, pa.string()), (EVIDENCE, pa.list_(pa.int32()))]

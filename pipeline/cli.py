@@ -103,9 +103,10 @@ def extend(
 ) -> None:  # fmt: skip
     """Continue a frozen artifact with newer data.
 
-    The data are all of them, old and new. Users and items keep their numbers, and clusters their centroids. The LLM is
-    asked about new clusters, and about those whose typical user does not fit any more. Prints how far the data has
-    moved. A trained model goes on serving."""
+    The dataset has all events, old and new. Users and items keep their numbers, and clusters their centroids. The LLM
+    is asked about new clusters, and about those whose typical user does not fit any more. Prints how far the data has
+    moved. A trained model goes on serving.
+    """
     from pipeline.commands.extend import run_extend
 
     run_extend(_recipe(dataset, recipe, settings), _open(store), base)
@@ -216,6 +217,23 @@ def serve(
 
     limits = Limits(threads=threads, rate=rate, queue=queue, seconds=deadline, body_bytes=1024 * body_size)
     raise typer.Exit(run_serve(Options(bundle, host, port, processes, limits, log_ids)))
+
+
+@command(rich_help_panel=_STAGES, epilog=EXAMPLES["plan"])
+def plan(
+    dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,
+    clusters: options.ClusterCounts = None, rate: options.TokenRate = None, price: options.TokenPrice = None,
+    output: options.PlanPlot = None, settings: options.Settings = None,
+) -> None:  # fmt: skip
+    """Plan stage one before it is paid.
+
+    Says for several numbers of clusters how well their typical users stand for all, which requests were not answered
+    yet, and their tokens, time and cost. It asks nothing and loads no LLM, only the tokenizer, but it reads the data
+    and encodes the items (stages 1 to 3), which `eimf esim` reuses.
+    """
+    from pipeline.commands.plan import run_plan
+
+    run_plan(_recipe(dataset, recipe, settings), _open(store), clusters or (), rate, price, output)
 
 
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["sweep"])

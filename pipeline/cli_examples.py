@@ -32,6 +32,12 @@ $ eimf extend 0123456789ab -r my.toml
 
 # Train on the extension
 $ eimf train -r my.toml --esim fedcba987654""",
+    "plan": """\
+# MovieLens-100K
+$ eimf plan
+
+# Three numbers of clusters, with the price of a service, and a plot
+$ eimf plan -r my.toml -c 500 -c 1000 -c 2000 --price 0.15/0.60 -o plan.svg""",
     "train": """\
 # The defaults: SASRec with the preset modern
 $ eimf train

@@ -144,6 +144,39 @@ CardPage = Annotated[
     _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="Write a page with plots too: card.html."),
 ]
 AsJson = Annotated[bool, _option("--json", panel=_OUTPUT, help="Print every figure as JSON instead.")]
+ClusterCounts = Annotated[
+    list[int] | None,
+    _option(
+        "--clusters",
+        "-c",
+        panel=_INPUT,
+        metavar="N",
+        min=1,
+        help="A number of clusters. Repeatable.  [default: an eighth to four times that of the recipe]",
+    ),
+]
+TokenRate = Annotated[
+    float | None,
+    _option(
+        "--rate",
+        panel=_INPUT,
+        metavar="N",
+        callback=_finite,
+        help="Tokens of prompts and replies that the LLM takes a second.  [default: as in earlier runs]",
+    ),
+]
+TokenPrice = Annotated[
+    str | None,
+    _option(
+        "--price",
+        panel=_INPUT,
+        metavar="IN/OUT",
+        help="Price of a million tokens of prompts, and of replies: 0.15/0.60.",
+    ),
+]
+PlanPlot = Annotated[
+    Path | None, _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="Draw the plan too: plan.svg.")
+]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan: recipes, backbones, seeds, variants.")]
 Results = Annotated[
     Path | None,

@@ -30,8 +30,11 @@ class EncoderSettings(HashedSettings):
 
 
 class ClusterSettings(HashedSettings):
-    """Spherical k-means over user vectors, and the typical users of its clusters (METHOD, stage one, 3 and 4)."""
+    """Clusters of the user vectors, and their typical users (METHOD, stage one, 3 and 4)."""
 
+    method: Literal["kmeans", "affinity-propagation"] = "kmeans"
+    """kmeans: spherical k-means. affinity-propagation: as published, for at most ten thousand users: it finds the
+    number of clusters itself."""
     count: LargeCount | None = None
     """Number of clusters. Unset: `share` of the users, at most `max_count`."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
@@ -43,9 +46,20 @@ class ClusterSettings(HashedSettings):
     see all of them."""
     seed: Seed = 2026
     """Seed of the first centroids."""
+    typical: Literal["nearest", "dense", "cover-items", "cover-events"] = "nearest"
+    """Who stands for a cluster. nearest: who is most similar to its centroid. dense: who has the nearest neighbours.
+    cover-items, cover-events: users whose prompts together show the most items, or those of the most training events.
+    Like the next two, part of the typical users' key, not of the clusters'."""
+    typical_per_cluster: Annotated[int, Field(ge=1, le=64)] = 1
+    """Most typical users of a cluster, each of whom the LLM is asked about. The cluster has the interests of all."""
     min_typical_history: Size = 3
-    """Fewest training events of a typical user. A cluster without such a user takes the nearest one. Part of the
-    typical users' key, not of the clusters'."""
+    """Fewest training events of a typical user. A cluster without such a user takes of the others."""
+
+    @model_validator(mode="after")
+    def _counts_what_it_chooses(self) -> Self:
+        if self.method == "affinity-propagation" and self.count is not None:
+            raise ValueError(f"count={self.count}, but affinity-propagation finds the number itself; leave count out")
+        return self
 
 
 class PromptSettings(HashedSettings):

@@ -30,7 +30,8 @@ def esim_users(clusters: pa.Table, requests: Sequence[pa.Table], num_train: np.n
 def esim_interests(
     clusters: pa.Table, interests: pa.Table, interest_vectors: pa.Table, grounding: np.ndarray
 ) -> pa.Table:
-    """`schema.esim_interests`: every interest with the cluster that its typical user stands for.
+    """`schema.esim_interests`: every interest with the cluster that its typical user stands for; of a cluster whose
+    typical users have more than `schema.MOST_INTERESTS`, the first ones, of those who were chosen first.
 
     `interests` is `schema.INTERESTS`, `interest_vectors` has the vectors of its rows, `grounding` [M] has their
     grounding (NaN becomes null), and `clusters` is `schema.CLUSTERS`. Raises DataError if there is no interest: there
@@ -43,6 +44,8 @@ def esim_interests(
     user_idx = interests[schema.USER].to_numpy()[interest_id]
     cluster = clusters[schema.CLUSTER].to_numpy()[user_idx]
     order = np.lexsort((interest_id, cluster))
+    rank = np.arange(len(order)) - np.searchsorted(cluster[order], cluster[order])
+    order = order[rank < schema.MOST_INTERESTS]
     vectors = interest_vectors[schema.VECTOR].combine_chunks().take(pa.array(order))
     table_schema = schema.esim_interests(vectors.type.list_size)
     of_interest = pa.array(grounding[interest_id[order]], pa.float32(), from_pandas=True)  # NaN becomes null

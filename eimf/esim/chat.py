@@ -87,6 +87,10 @@ class ChatRenderer:
         """Token ids of a rendered prompt. The template has written every special token, so none is added."""
         return list(self._tokenizer.encode(prompt, add_special_tokens=False))
 
+    def count_tokens(self, prompt: str) -> int:
+        """How many tokens a rendered prompt has."""
+        return len(self.tokens(prompt))
+
     def as_data(self, text: str) -> str:
         """`text` with a blank inside every marker. If the tokenizer still reads one (it may rewrite a text before it
         looks for special tokens), only letters and digits are kept."""

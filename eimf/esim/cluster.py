@@ -11,6 +11,7 @@ import numpy as np
 
 from eimf.config import ClusterSettings
 from eimf.errors import SettingError
+from eimf.esim.affinity import exemplars
 from eimf.esim.kmeans import Progress, assign, fill_empty_clusters, kmeans, no_progress
 from eimf.esim.two_level import ROUNDS, two_level
 
@@ -94,6 +95,27 @@ def cluster_users(
         vectors, centroids, *assign(vectors, centroids, on_progress)
     )
     return Clusters(centroids, cluster, similarity)
+
+
+def cluster_by_affinity(vectors: np.ndarray, *, seed: int, on_progress: Progress) -> Clusters:
+    """The same by affinity propagation, which finds the number of clusters; a centroid is the vector of an exemplar, so
+    that user is nearest to it. Raises SettingError for too many users."""
+    present = vectors[vectors.any(axis=1)]
+    if not len(present):
+        return clusters_around(vectors, np.zeros((0, vectors.shape[1]), np.float32), no_progress)
+    return clusters_around(vectors, present[exemplars(present, seed=seed, on_progress=on_progress)], no_progress)
+
+
+def clusters_around(vectors: np.ndarray, centroids: np.ndarray, on_progress: Progress) -> Clusters:
+    """The clusters of unit vectors [U, S] around these centroids [C, S], without those that would be empty. The counts
+    given to `on_progress` add up to the users with a vector."""
+    cluster, similarity = np.full(len(vectors), NO_CLUSTER, np.int32), np.zeros(len(vectors), np.float32)
+    users = np.flatnonzero(vectors.any(axis=1))
+    nearest, similarity[users] = assign(
+        vectors if len(users) == len(vectors) else vectors[users], centroids, on_progress
+    )
+    occupied, cluster[users] = np.unique(nearest, return_inverse=True)
+    return Clusters(centroids[occupied], cluster, similarity)
 
 
 @dataclass(frozen=True)

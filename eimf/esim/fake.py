@@ -55,6 +55,9 @@ class FakeRenderer:
     def as_data(self, text: str) -> str:
         return self._turns.escape(text)
 
+    def count_tokens(self, prompt: str) -> int:
+        return len(prompt.split())
+
     def markers(self, prompt: str) -> list[str]:
         return self._turns.find_all(prompt)
 

@@ -61,6 +61,10 @@ class Renderer(Protocol):
         """`text` with a blank inside everything that the model or its chat template would read as a marker."""
         ...
 
+    def count_tokens(self, prompt: str) -> int:
+        """How many tokens a rendered prompt has."""
+        ...
+
     def markers(self, prompt: str) -> list[str]:
         """Every marker that the model reads in a rendered prompt, in order: special tokens, and what the chat template
         writes as plain text."""

@@ -17,8 +17,6 @@ from eimf.errors import ArtifactError
 
 _BLOCK_EVENTS = 2**14
 """Events whose texts are held at a time."""
-_MAX_INTERESTS = 256
-"""The largest `llm.max_interests`."""
 
 
 @dataclass(frozen=True)
@@ -219,12 +217,11 @@ def _dense_interests(interests: pa.Table, users: pa.Table, width: int) -> tuple[
     interest_id = interests[schema.INTEREST_ID].to_numpy()
     if (
         (np.diff(cluster, prepend=0) < 0).any()
-        or slot.max(initial=0) >= _MAX_INTERESTS
+        or slot.max(initial=0) >= schema.MOST_INTERESTS
         or not np.isin(cluster, cluster_of_user).all()
     ):
-        problem = (
-            f"interests are not sorted by cluster, of clusters without users, or more than {_MAX_INTERESTS} of one"
-        )
+        most = schema.MOST_INTERESTS
+        problem = f"interests are not sorted by cluster, of clusters without users, or more than {most} of one"
         raise ArtifactError("esim", problem, schema.REBUILD)
     if interest_id.min(initial=0) < 0:
         raise ArtifactError("esim", f"interest_id {interest_id.min()}", schema.REBUILD)

@@ -23,6 +23,20 @@ class Asking:
     chunk_size: int
     retries: int
 
+    def known(
+        self,
+        identity: Mapping[str, Any],
+        questions: "Mapping[str, AskedT]",
+        parse: "Callable[[str, AskedT], AnswerT]",
+        limit: str = "llm.max_tokens",
+    ) -> "Replies[AskedT, AnswerT]":
+        """The replies to `questions` that the store has; asks nothing. The arguments are those of `ask`."""
+        from eimf.esim.generate import Replies
+
+        key = keys.digest(identity)
+        self.store.home.pull_replies(key)
+        return Replies(ReplyStore(self.store.root, key).find(questions.keys()), questions, parse, self.retries, limit)
+
     def ask(
         self,
         generator: "Callable[[], Generator]",

@@ -1,6 +1,6 @@
 """Stage 7: what the LLM replies."""
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,7 @@ def _build_interests(
 
     requests = artifacts["requests"].table("requests")
     request_keys = requests[schema.REQUEST_KEY].to_pylist()
-    questions = _questions(requests, settings, engines)
-    parse = partial(_parse, template.example_phrases(), settings.max_interests)
+    questions, parse = questions_of(requests, settings, engines), reply_parser(settings, template)
     replies, num_sent = asking.ask(engines.generator, engines.generator_identity, questions, parse)
     parsed_replies, interests = replies_table(requests, replies), interests_table(requests, replies)
     check_any(parsed_replies)
@@ -47,7 +46,7 @@ def _build_interests(
     return summary
 
 
-def _questions(requests: "pa.Table", settings: LLMSettings, engines: Engines) -> "dict[str, Question]":
+def questions_of(requests: "pa.Table", settings: LLMSettings, engines: Engines) -> "dict[str, Question]":
     """What each request asks, by its key."""
     from eimf.esim.generate import Question
     from eimf.esim.offers import Offer, offers_schema
@@ -62,6 +61,11 @@ def _questions(requests: "pa.Table", settings: LLMSettings, engines: Engines) ->
         question = Question(row[schema.PROMPT], len(row[schema.HISTORY]), reply_schema, offered)
         questions[row[schema.REQUEST_KEY]] = question
     return questions
+
+
+def reply_parser(settings: LLMSettings, template: Template) -> "Callable[[str, Question], Parsed]":
+    """What reads a reply to one of these questions."""
+    return partial(_parse, template.example_phrases(), settings.max_interests)
 
 
 def _parse(examples: Set[str], max_interests: int, reply: str, question: "Question") -> "Parsed":

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
-from eimf.config import ItemKnowledgeSettings
+from eimf.config import ClusterSettings, ItemKnowledgeSettings
 from eimf.errors import ArtifactError, DataError, SettingError
 from eimf.esim.item_prompt import load_item_template
 from eimf.esim.picks import load_pick_template
@@ -36,6 +36,8 @@ _WITHOUT_EFFECT = {"dataset": {"name"}, "llm": {"max_prompt_tokens"}}
 """Settings that change no artifact."""
 _OF_INTERESTS = {"max_tokens", "min_interests", "max_interests", "interest_chars"}
 """Settings of the LLM that do not change what it knows about items."""
+_NEWER = {name: ClusterSettings.model_fields[name].default for name in ("method", "typical", "typical_per_cluster")}
+"""Settings of the section `cluster` that old locks lack, and their defaults."""
 STAGE_TWO_KINDS = tuple(_SECTIONS)
 """Kinds of artifacts that stage two may start from."""
 
@@ -83,6 +85,9 @@ def settings_behind(recipe: Recipe, kind: str) -> StageOneSettings:
         del settings["encoder"]["lexical"]  # a lock without lexical vectors is older than the setting
     if "prompt" in settings and settings["prompt"].pop("vocabulary") and recipe.prompt.is_closed(recipe.llm):
         settings["prompt"]["vocabulary"] = "closed"  # a lock of a free one is older than the setting
+    for name, default in _NEWER.items():  # a lock with the default is older than the setting
+        if settings.get("cluster", {}).get(name) == default:
+            del settings["cluster"][name]
     return StageOneSettings(kind, recipe.dataset.name, settings, recipe.folder)
 
 

@@ -45,12 +45,7 @@ class _Noting(Asking):
         parse: "Callable[[str, AskedT], AnswerT]",
         limit: str = "llm.max_tokens",
     ) -> "tuple[Replies[AskedT, AnswerT], int]":
-        from eimf.esim.generate import Replies
-
-        key = keys.digest(identity)
-        self.store.home.pull_replies(key)
-        known = ReplyStore(self.store.root, key).find(questions.keys())
-        self.notes.append((identity, questions, Replies(known, questions, parse, self.retries, limit)))
+        self.notes.append((identity, questions, self.known(identity, questions, parse, limit)))
         raise _Noted
 
 

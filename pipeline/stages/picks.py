@@ -85,7 +85,9 @@ def _candidates(settings: PickSettings, titles: Titles, artifacts: Artifacts) ->
 
     histories = histories_of(artifacts)
     cluster = artifacts["clusters"].table("clusters")[schema.CLUSTER].to_numpy()
-    typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_numpy()
+    table = artifacts["typical_users"].table("typical_users")
+    _, first = np.unique(table[schema.CLUSTER].to_numpy(), return_index=True)  # who was chosen first speaks for all
+    typical = table[schema.USER].to_numpy()[first]
     usable = np.array([title is not None for title in titles])
     ranked = cluster_candidates(count_cooccurrence(histories), histories, cluster, typical, usable)
     candidates = {

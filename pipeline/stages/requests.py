@@ -1,5 +1,6 @@
 """Stage 6: what the LLM is asked."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,35 +38,18 @@ def requests_stage(
         "template": template.content(closed=engines.closed_vocabulary),
         "generator": engines.generator_identity,
     }
-    if not engines.closed_vocabulary:
-        build = partial(_build_free, settings, template, engines)
-        return Stage(6, "requests", 3, parents, configuration, build)
-    configuration["vocabulary"] = {
-        "version": _VERSION,
-        "offers": _OFFERS,
-        "interest_chars": llm.interest_chars,
-        "interests": [llm.min_interests, llm.max_interests],
-    }
-    build = partial(_build_closed, settings, llm, template, engines)
+    if engines.closed_vocabulary:
+        configuration["vocabulary"] = {
+            "version": _VERSION,
+            "offers": _OFFERS,
+            "interest_chars": llm.interest_chars,
+            "interests": [llm.min_interests, llm.max_interests],
+        }
+    build = partial(_build_requests, settings, llm, template, engines)
     return Stage(6, "requests", 3, parents, configuration, build)
 
 
-def _build_free(
-    settings: PromptSettings, template: Template, engines: Engines, artifacts: Artifacts, staging: Staging
-) -> Summary:
-    kept = _kept(artifacts, schema.REQUESTS)
-    histories, without_titles = _prompt_histories(settings, artifacts, kept)
-    writer, rows = _writer(template, engines), []
-    for user, history in histories.items():
-        prompt = writer.write(history.titles)
-        key = keys.request_key(engines.generator_identity, prompt)
-        rows.append((key, user, prompt, history.item_idx, history.last_position))
-    table = _with_kept(rows, kept, schema.REQUESTS, artifacts)
-    staging.write_table("requests", table)
-    return {"requests": table.num_rows, "without_titles": without_titles, **_counted(kept)}
-
-
-def _build_closed(
+def _build_requests(
     settings: PromptSettings,
     llm: LLMSettings,
     template: Template,
@@ -73,36 +57,34 @@ def _build_closed(
     artifacts: Artifacts,
     staging: Staging,
 ) -> Summary:
-    from eimf.esim.offers import offers_schema
-
-    kept = _kept(artifacts, schema.CLOSED_REQUESTS)
-    histories, without_titles = _prompt_histories(settings, artifacts, kept)
-    catalogue = _catalogue(artifacts)
-    writer, rows = _writer(template, engines), []
-    for user, history in histories.items():
-        offers = _offers(history, catalogue, template, llm, writer)
-        prompt = writer.write(history.titles, [offer.interest for offer in offers])
-        reply = offers_schema(offers, llm.min_interests) if offers else engines.json_schema
-        key = keys.request_key(engines.generator_identity, prompt, reply)
-        offered = [{schema.INTEREST: o.interest, schema.NUMBERS: o.items, schema.SLOT: o.slot} for o in offers]
-        rows.append((key, user, prompt, history.item_idx, history.last_position, offered))
-    table = _with_kept(rows, kept, schema.CLOSED_REQUESTS, artifacts)
+    typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
+    kept = _kept(artifacts, schema.CLOSED_REQUESTS if engines.closed_vocabulary else schema.REQUESTS)
+    known = set() if kept is None else set(kept[schema.USER].to_pylist())
+    to_ask = [user for user in typical if user not in known]
+    new = RequestWriter(settings, llm, template, engines, artifacts).write(to_ask)
+    table = new if kept is None else _with_kept(new, kept, typical)
+    if not table.num_rows:
+        problem = f"no typical user of {len(typical)} has an item with a title or another text in training"
+        raise DataError("dataset.columns.title", problem, "name a column with titles: the LLM reads them")
     staging.write_table("requests", table)
-    offered = table[schema.OFFERS].combine_chunks().flatten()
-    without_phrases = sum(not row for row in table[schema.OFFERS].to_pylist())  # asked as with a free vocabulary
+    summary = {"requests": table.num_rows, "without_titles": len(typical) - table.num_rows}
+    of_kept = {} if kept is None else {"kept": kept.num_rows}
+    if not engines.closed_vocabulary:
+        return {**summary, **of_kept}
+    offers = table[schema.OFFERS].combine_chunks()
+    offered = offers.flatten()
     return {
-        "requests": table.num_rows,
-        "without_titles": without_titles,
-        "without_phrases": without_phrases,
+        **summary,
+        "without_phrases": sum(not phrases for phrases in offers.to_pylist()),  # asked as with a free vocabulary
         "phrases": len(offered),
         "distinct_phrases": len(offered.field(schema.INTEREST).unique()),
-        **_counted(kept),
+        **of_kept,
     }
 
 
 def _kept(artifacts: Artifacts, of: "pa.Schema") -> "pa.Table | None":
-    """The base's requests about typical users whose history still begins as it was shown to the LLM; None if nothing is
-    extended, or if the base asked in another way."""
+    """The base's requests about typical users whose history still begins as it was shown to the LLM, or no rows if the
+    base asked in another way; None if nothing is extended."""
     import numpy as np
     import pyarrow as pa
 
@@ -127,55 +109,66 @@ def _kept(artifacts: Artifacts, of: "pa.Schema") -> "pa.Table | None":
     return before.filter(pa.array(chosen, pa.bool_()))
 
 
-def _with_kept(
-    rows: "list[tuple[Any, ...]]", kept: "pa.Table | None", of: "pa.Schema", artifacts: Artifacts
-) -> "pa.Table":
-    """The new rows and those kept, in the order of the typical users."""
+def _with_kept(new: "pa.Table", kept: "pa.Table", typical: Sequence[int]) -> "pa.Table":
+    """The new requests and those kept, in the order of the typical users."""
     import pyarrow as pa
 
-    columns = list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in of.names]
-    new = pa.table(columns, schema=of)
-    if kept is None:
-        return new
     every = pa.concat_tables([new, kept])
     place = {user: row for row, user in enumerate(every[schema.USER].to_pylist())}
-    typical = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
     return every.take([place[user] for user in typical if user in place])
 
 
-def _counted(kept: "pa.Table | None") -> Summary:
-    return {} if kept is None else {"kept": kept.num_rows}
+class RequestWriter:
+    """What the LLM is asked about users of a dataset, with a free or a closed vocabulary."""
 
+    def __init__(
+        self, settings: PromptSettings, llm: LLMSettings, template: Template, engines: Engines, artifacts: Artifacts
+    ) -> None:
+        """Reads the `dataset` of the artifacts, and loads the tokenizer of the LLM."""
+        from eimf.esim.prompt import PromptWriter
+        from pipeline.stages.load import histories_of
 
-def _prompt_histories(
-    settings: PromptSettings, artifacts: Artifacts, kept: "pa.Table | None"
-) -> "tuple[dict[int, PromptHistory], int]":
-    """What the prompt of each typical user without a request that is `kept` shows, and how many of these users have no
-    item with a name. Raises DataError if there is no request at all."""
-    from eimf.esim.prompt import prompt_history
-    from pipeline.stages.load import histories_of
+        self._settings, self._llm, self._template, self._engines = settings, llm, template, engines
+        self._histories = histories_of(artifacts)
+        self._titles = schema.display_names(artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA]))
+        self._catalogue = _catalogue(artifacts) if engines.closed_vocabulary else None
+        self._writer = PromptWriter(template, engines.renderer())
 
-    dataset = histories_of(artifacts)
-    titles = schema.display_names(artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA]))
-    known = set() if kept is None else set(kept[schema.USER].to_pylist())
-    every = artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist()
-    typical = [user for user in every if user not in known]
-    histories = {}
-    for user in typical:
+    def write(self, users: Sequence[int]) -> "pa.Table":
+        """`schema.REQUESTS`, or `schema.CLOSED_REQUESTS`, of those of the users who have an item with a name, in this
+        order."""
+        import pyarrow as pa
+
+        rows, closed = [], self._catalogue is not None
+        for user in users:
+            if (history := self._history(user)) is not None:
+                rows.append(self._closed(user, history) if closed else self._free(user, history))
+        table_schema = schema.CLOSED_REQUESTS if closed else schema.REQUESTS
+        columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in table_schema]
+        return pa.table(columns, schema=table_schema)
+
+    def _history(self, user: int) -> "PromptHistory | None":
+        from eimf.esim.prompt import prompt_history
+
+        dataset, settings = self._histories, self._settings
         training = dataset.item_idx[dataset.offsets[user] :][: dataset.num_train[user]]
-        history = prompt_history(training, titles, settings.max_titles, settings.title_chars)
-        if history is not None:
-            histories[user] = history
-    if not histories and not known:
-        problem = f"no typical user of {len(typical)} has an item with a title or another text in training"
-        raise DataError("dataset.columns.title", problem, "name a column with titles: the LLM reads them")
-    return histories, len(typical) - len(histories)
+        return prompt_history(training, self._titles, settings.max_titles, settings.title_chars)
 
+    def _free(self, user: int, history: "PromptHistory") -> tuple[Any, ...]:
+        prompt = self._writer.write(history.titles)
+        key = keys.request_key(self._engines.generator_identity, prompt)
+        return key, user, prompt, history.item_idx, history.last_position
 
-def _writer(template: Template, engines: Engines) -> "PromptWriter":
-    from eimf.esim.prompt import PromptWriter
+    def _closed(self, user: int, history: "PromptHistory") -> tuple[Any, ...]:
+        from eimf.esim.offers import offers_schema
 
-    return PromptWriter(template, engines.renderer())
+        assert self._catalogue is not None
+        offers = _offers(history, self._catalogue, self._template, self._llm, self._writer)
+        prompt = self._writer.write(history.titles, [offer.interest for offer in offers])
+        reply = offers_schema(offers, self._llm.min_interests) if offers else self._engines.json_schema
+        key = keys.request_key(self._engines.generator_identity, prompt, reply)
+        offered = [{schema.INTEREST: o.interest, schema.NUMBERS: o.items, schema.SLOT: o.slot} for o in offers]
+        return key, user, prompt, history.item_idx, history.last_position, offered
 
 
 def _catalogue(artifacts: Artifacts) -> "Catalogue":

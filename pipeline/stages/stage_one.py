@@ -65,7 +65,7 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store, asking: Asking | N
         ),
         user_vectors_stage(),
         clusters_stage(recipe.cluster, runtime.threads, recipe.extend),
-        typical_users_stage(recipe.cluster.min_typical_history, extends=recipe.extend.enabled),
+        typical_users_stage(recipe.cluster, recipe.prompt.max_titles, extends=recipe.extend.enabled),
         requests_stage(recipe.prompt, recipe.llm, template, engines, extends=recipe.extend.enabled),
         interests_stage(recipe.llm, template, engines, asking),
         *_picks(recipe, engines, asking),

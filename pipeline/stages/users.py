@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from eimf import schema
 from eimf.config import ClusterSettings, ExtendSettings
+from eimf.errors import SettingError
 from eimf.store.artifact import Staging
 from pipeline.console import progress
 from pipeline.stages.base import BASE
@@ -12,8 +13,12 @@ from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from eimf.esim.cluster import Clusters
+    from eimf.esim.typical import Population
+
+_OF_KMEANS = {"count", "share", "max_count", "iterations", "seed"}
 
 
 def user_vectors_stage() -> Stage:
@@ -22,23 +27,46 @@ def user_vectors_stage() -> Stage:
 
 
 def clusters_stage(settings: ClusterSettings, threads: int, extend: ExtendSettings | None = None) -> Stage:
-    """Stage 4: users with similar vectors; in an extension the clusters of the base, and further ones."""
-    configuration: dict[str, Any] = {"cluster": settings.model_dump(mode="json", exclude={"min_typical_history"})}
+    """Stage 4: users with similar vectors; in an extension the clusters of the base, and further ones. Raises
+    SettingError for a method that cannot go on with those of the base."""
+    used = _OF_KMEANS if settings.method == "kmeans" else {"method", "seed"}
+    configuration: dict[str, Any] = {"cluster": settings.model_dump(mode="json", include=used)}
     if extend is not None and extend.enabled:
+        if settings.method != "kmeans":
+            problem = f"{settings.method} clusters all users anew, and an extension keeps the clusters of its base"
+            raise SettingError("cluster.method", problem, "extend with kmeans, or start anew")
         configuration["beyond"] = extend.beyond
         build = partial(_build_more_clusters, settings, threads, extend.beyond)
         return Stage(4, "clusters", 3, ("user_vectors", f"{BASE}clusters"), configuration, build)
     return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, threads))
 
 
-def typical_users_stage(min_history: int, *, extends: bool = False) -> Stage:
-    """Stage 5: a user that stands for each cluster, with so many training events if the cluster has such a user. In an
-    extension that of the base, as long as it fits."""
-    parents, configuration = ("dataset", "clusters"), {"min_history": min_history}
+def typical_users_stage(settings: ClusterSettings, max_titles: int, *, extends: bool = False) -> Stage:
+    """Stage 5: the users who stand for each cluster; in an extension those of the base, as long as they fit. A prompt
+    shows `max_titles`. Raises SettingError for an extension with others than the nearest user of each cluster."""
+    configuration: dict[str, Any] = {"min_history": settings.min_typical_history}
+    parents: tuple[str, ...] = ("dataset", "clusters")
     if extends:
-        build = partial(_build_kept_typical_users, min_history)
+        _require_one_nearest(settings)
+        build = partial(_build_kept_typical_users, settings.min_typical_history)
         return Stage(5, "typical_users", 2, (*parents, f"{BASE}typical_users"), configuration, build)
-    return Stage(5, "typical_users", 2, parents, configuration, partial(_build_typical_users, min_history))
+    if settings.typical_per_cluster > 1:
+        configuration["per_cluster"] = settings.typical_per_cluster
+    if settings.typical != "nearest":
+        configuration["selector"] = settings.typical
+    if settings.typical == "dense":
+        parents, configuration["seed"] = (*parents, "user_vectors"), settings.seed
+    elif settings.typical != "nearest":
+        configuration["shown"] = max_titles
+    build = partial(_build_typical_users, settings, max_titles)
+    return Stage(5, "typical_users", 2, parents, configuration, build)
+
+
+def _require_one_nearest(settings: ClusterSettings) -> None:
+    for name, only in (("typical", "nearest"), ("typical_per_cluster", 1)):
+        if (value := getattr(settings, name)) != only:
+            problem = f"{value}, but an extension goes on with one typical user of each cluster, the nearest"
+            raise SettingError(f"cluster.{name}", problem, f"extend with {only}, or start anew")
 
 
 def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
@@ -61,18 +89,29 @@ def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
 
 
 def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifacts, staging: Staging) -> Summary:
-    from eimf.esim.cluster import cluster_count, cluster_users, total_progress
-
     vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
-    num_present = int(vectors.any(axis=1).sum())  # users with training events
+    clusters, count = cluster_vectors(settings, vectors, threads)
+    fewer = {"asked_for": count} if len(clusters.centroids) < count else {}  # there are fewer different users
+    return {**_write_clusters(clusters, staging), **fewer}
+
+
+def cluster_vectors(settings: ClusterSettings, vectors: "np.ndarray", threads: int) -> "tuple[Clusters, int]":
+    """The clusters of user vectors [U, S], with a progress bar, and how many were asked for."""
+    from eimf.esim.affinity import ROUNDS
+    from eimf.esim.cluster import cluster_by_affinity, cluster_count, cluster_users, total_progress
+
+    num_present = int(vectors.any(axis=1).sum())
+    if settings.method == "affinity-propagation":
+        with progress("clustering", num_present * ROUNDS, "users") as on_progress:
+            clusters = cluster_by_affinity(vectors, seed=settings.seed, on_progress=on_progress)
+        return clusters, len(clusters.centroids)
     count = cluster_count(num_present, settings.count, settings.share, settings.max_count)
     iterations, seed = settings.iterations, settings.seed
     with progress("clustering", total_progress(num_present, count, iterations), "users") as on_progress:
         clusters = cluster_users(
             vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
         )
-    fewer = {"asked_for": count} if len(clusters.centroids) < count else {}  # there are fewer different users
-    return {**_write_clusters(clusters, staging), **fewer}
+    return clusters, count
 
 
 def _write_clusters(clusters: "Clusters", staging: Staging) -> Summary:
@@ -120,28 +159,44 @@ def _share(chosen: "np.ndarray") -> float:
     return round(float(chosen.mean()), 4) if len(chosen) else 0.0
 
 
-def _build_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:
-    from eimf.esim.typical import nearest_to_centroid
+def _build_typical_users(settings: ClusterSettings, max_titles: int, artifacts: Artifacts, staging: Staging) -> Summary:
+    from eimf.esim.typical import Population
     from pipeline.stages.load import histories_of
 
     clusters = artifacts["clusters"].table("clusters")
     cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
-    typical = nearest_to_centroid(cluster, similarity, histories_of(artifacts).num_train, min_history)
+    vectors, histories = None, histories_of(artifacts)
+    if settings.typical == "dense":
+        vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
+    population = Population(cluster, similarity, histories.num_train, vectors, histories)
+    typical = choose_typical(settings, max_titles, population)
     staging.write_table("typical_users", typical)
     return {"typical_users": typical.num_rows}
 
 
+def choose_typical(settings: ClusterSettings, max_titles: int, population: "Population") -> "pa.Table":
+    """`schema.TYPICAL_USERS`, as the settings choose them. A prompt shows `max_titles`."""
+    from eimf.esim.typical import typical_users
+
+    return typical_users(
+        population,
+        selector=settings.typical,
+        per_cluster=settings.typical_per_cluster,
+        min_history=settings.min_typical_history,
+        shown=max_titles,
+        seed=settings.seed,
+    )
+
+
 def _build_kept_typical_users(min_history: int, artifacts: Artifacts, staging: Staging) -> Summary:
-    from eimf.esim.typical import kept_or_nearest
+    from eimf.esim.typical import Population, kept_or_nearest
     from pipeline.stages.load import histories_of
 
     clusters = artifacts["clusters"].table("clusters")
     cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
-    before, radius = (
-        artifacts[f"{BASE}typical_users"].table("typical_users"),
-        artifacts["clusters"].summary_number("radius"),
-    )
-    history = histories_of(artifacts).num_train
-    typical, kept = kept_or_nearest(before, radius, cluster, similarity, history, min_history)
+    before = artifacts[f"{BASE}typical_users"].table("typical_users")
+    radius = artifacts["clusters"].summary_number("radius")
+    population = Population(cluster, similarity, histories_of(artifacts).num_train)
+    typical, kept = kept_or_nearest(before, radius, population, min_history)
     staging.write_table("typical_users", typical)
     return {"typical_users": typical.num_rows, "kept": kept}

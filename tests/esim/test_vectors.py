@@ -3,7 +3,6 @@ import numpy as np
 from eimf import schema
 from eimf.esim.encode import encode_texts, to_column
 from eimf.esim.fake import FakeEncoder
-from eimf.esim.typical import nearest_to_centroid
 
 
 class CountingEncoder(FakeEncoder):
@@ -48,18 +47,3 @@ def test_vectors_of_a_table_in_pieces_or_of_none():
     np.testing.assert_array_equal(schema.vectors_of(pa.concat_tables(pieces)), vectors)
     assert schema.vectors_of(pa.concat_tables(pieces).slice(1, 0)).shape == (0, 3)
     np.testing.assert_array_equal(schema.vectors_of(pieces[1].slice(1, 2)), vectors[2:])
-
-
-def test_typical_users_are_the_nearest_long_enough_members_ties_by_id():
-    cluster = np.array([0, 0, 0, 1, 1, 3], np.int32)
-    similarity = np.array([0.9, 0.8, 0.8, 0.5, 0.6, 0.1], np.float32)
-    history = np.array([2, 5, 5, 1, 1, 9])
-
-    def typical(min_history: int) -> list[tuple[int, int]]:
-        rows = nearest_to_centroid(cluster, similarity, history, min_history).to_pylist()
-        return [(row[schema.CLUSTER], row[schema.USER]) for row in rows]
-
-    # Cluster 0: user 0 is too short, 1 and 2 tie. Cluster 1: nobody is long enough, so the nearest. Cluster 2 is empty.
-    assert typical(min_history=3) == [(0, 1), (1, 4), (3, 5)]
-    # A history of just that length is long enough.
-    assert typical(min_history=2) == [(0, 0), (1, 4), (3, 5)]

@@ -18,7 +18,7 @@ import numpy as np
 
 from eimf import schema
 from eimf.esim.cluster import Clusters, cluster_count, cluster_users
-from eimf.esim.typical import nearest_to_centroid
+from eimf.esim.typical import Population, typical_users
 from eimf.store.artifact import Store
 from eimf.vectors import normalize
 from pipeline.stages.load import histories_of
@@ -64,7 +64,7 @@ def judge(clusters: Clusters, history: np.ndarray, users: np.ndarray, targets: n
         np.bincount(cluster)[cluster] > 1
     )  # without the user nothing is left of the other clusters
     by_cluster = share_nearer(others, targets @ normalize(sums).T, cluster, company)
-    typical = nearest_to_centroid(cluster, clusters.similarity, history, 3)[schema.USER].to_numpy()
+    typical = typical_users(Population(cluster, clusters.similarity, history), min_history=3)[schema.USER].to_numpy()
     cosine = targets @ users[typical].T
     return by_cluster, share_nearer(cosine[row, cluster], cosine, cluster, np.setdiff1d(row, typical))
 

@@ -5,11 +5,13 @@ import polars as pl
 import pytest
 
 from eimf import schema
+from eimf.config import ClusterSettings
 from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from pipeline.commands.extend import run_extend
 from pipeline.serving import load_recommender
 from pipeline.stages.load import histories_of
+from pipeline.stages.planning import make_plan
 from pipeline.stages.stage_one import run_esim
 from pipeline.stages.stage_two import run_evaluate, run_train
 from tests import world as planted
@@ -74,6 +76,16 @@ def test_the_llm_is_asked_only_about_clusters_without_a_typical_user_that_fits(g
         assert row[schema.LAST_PROMPTED_POSITION] < histories.num_train[row[schema.USER]]
 
 
+def test_with_a_free_vocabulary_requests_of_a_closed_one_are_not_kept_but_its_own_are(grown):
+    folder, store, before, _ = grown
+    recipe = planted.recipe(folder, *ASKED, "prompt.vocabulary=free", "extend.beyond=1e-9")
+    first = run_extend(recipe, store, before["esim"].key)
+    again = run_extend(recipe, store, first["esim"].key)  # nobody is beyond, so there is nothing new to ask
+    assert first["requests"].manifest.summary["kept"] == 0
+    assert again["requests"].manifest.summary["kept"] == first["requests"].manifest.summary["requests"]
+    assert again["requests"].table("requests").equals(first["requests"].table("requests"))
+
+
 def test_clusters_of_before_keep_their_centroids_and_everybody_is_in_the_nearest(grown):
     _, _, before, after = grown
     old, new = (schema.vectors_of(artifacts["clusters"].table("centroids")) for artifacts in (before, after))
@@ -119,5 +131,19 @@ def test_what_cannot_be_extended_is_one_clear_line(grown):
         run_extend(planted.recipe(folder, *ASKED, "split.protocol=user-split"), store, before["esim"].key)
     with pytest.raises(ArtifactError, match="0 artifacts of kind esim begin with '0000'"):
         run_extend(planted.recipe(folder, *ASKED), store, "0000")
+    for settings, line in (
+        ("cluster.typical=dense", r"cluster\.typical: dense, but an extension.*; extend with nearest, or start anew"),
+        ("cluster.typical_per_cluster=2", r"cluster\.typical_per_cluster: 2, but an extension.*; extend with 1, or"),
+    ):
+        with pytest.raises(SettingError, match=line):
+            run_extend(planted.recipe(folder, *ASKED, settings), store, before["esim"].key)
+    recipe = planted.recipe(folder)
+    recipe = recipe.model_copy(update={"cluster": ClusterSettings(method="affinity-propagation")})
+    with pytest.raises(SettingError, match=r"cluster\.method: affinity-propagation clusters .*; extend with kmeans"):
+        run_extend(recipe, store, before["esim"].key)
+    with pytest.raises(
+        SettingError, match=r"extend\.base: an extension keeps.*; plan without it, or run `eimf extend`"
+    ):
+        make_plan(planted.recipe(folder, *ASKED, f"extend.base={before['esim'].key}"), store, [])
     with pytest.raises(SettingError, match=r"extend\.base.*'abc'"):
         planted.recipe(folder, "extend.base=abc")
