@@ -7,8 +7,8 @@ from eimf.errors import ArtifactError
 from eimf.store.artifact import Store
 from eimf.store.folder import FolderHome
 from eimf.store.manifest import OtherFormatError
-from eimf.store.replies import ReplyStore
 from pipeline.console import info
+from pipeline.stages.asking import pulled_replies
 from pipeline.stages.lockfile import read_lock_file
 
 
@@ -46,5 +46,4 @@ def _verify(store: Store, kind: str, key: str) -> None:
 
 
 def _verify_replies(store: Store, generator_key: str) -> None:
-    store.home.pull_replies(generator_key)
-    ReplyStore(store.root, generator_key).verify()
+    pulled_replies(store, generator_key).verify()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eimf.store import keys
@@ -33,9 +34,8 @@ class Asking:
         """The replies to `questions` that the store has; asks nothing. The arguments are those of `ask`."""
         from eimf.esim.generate import Replies
 
-        key = keys.digest(identity)
-        self.store.home.pull_replies(key)
-        return Replies(ReplyStore(self.store.root, key).find(questions.keys()), questions, parse, self.retries, limit)
+        reply_store = pulled_replies(self.store, keys.digest(identity))
+        return Replies(reply_store.find(questions.keys()), questions, parse, self.retries, limit)
 
     def ask(
         self,
@@ -51,19 +51,32 @@ class Asking:
         from eimf.esim.generate import Replies, generate_missing
 
         key = keys.digest(identity)
-        reply_store = ReplyStore(self.store.root, key)
-
-        def save(rows: "Iterable[dict[str, object]]") -> None:
-            reply_store.append(rows)
-            self.store.home.push_replies(key)
-
         # Two runs never ask the same question twice.
         with self.store.lock(f"replies-{key}", this_process(), Waiting("asks the same LLM")):
-            self.store.home.pull_replies(key)
+            reply_store = pulled_replies(self.store, key)
             reply_store.compact()
             replies = Replies(reply_store.find(questions.keys()), questions, parse, self.retries, limit)
             with progress("asking the LLM", len(replies.pending()), "replies") as on_progress:
                 num_sent = generate_missing(
-                    generator, questions, replies, chunk_size=self.chunk_size, save=save, on_progress=on_progress
+                    generator,
+                    questions,
+                    replies,
+                    chunk_size=self.chunk_size,
+                    save=partial(keep_replies, self.store, key, reply_store),
+                    on_progress=on_progress,
                 )
         return replies, num_sent
+
+
+def pulled_replies(store: Store, generator_key: str) -> ReplyStore:
+    """The replies of a generator, all that the store has on this machine."""
+    store.home.pull_replies(generator_key)
+    return ReplyStore(store.root, generator_key)
+
+
+def keep_replies(
+    store: Store, generator_key: str, reply_store: ReplyStore, rows: "Iterable[dict[str, object]]"
+) -> None:
+    """Add rows (`schema.REPLIES`) to the replies of a generator, `reply_store`. The caller holds their lock."""
+    reply_store.append(rows)
+    store.home.push_replies(generator_key)

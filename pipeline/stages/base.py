@@ -6,15 +6,13 @@ from eimf.store.artifact import Artifact, Store
 from eimf.store.manifest import EXTENDED
 from pipeline.recipe import Recipe
 
-BASE = EXTENDED
-
 
 def as_extended(recipe: Recipe, store: Store, esim_key: str | None) -> Recipe:
     """The recipe that made the `esim` artifact with this key, if that extends another one; otherwise the recipe as it
     is. Raises ArtifactError."""
     if esim_key is None or recipe.extend.enabled:
         return recipe
-    base = store.get("esim", esim_key).manifest.parents.get(f"{BASE}esim")
+    base = store.get("esim", esim_key).manifest.parents.get(f"{EXTENDED}esim")
     return recipe if base is None else recipe.model_copy(update={"extend": ExtendSettings(base=base)})
 
 
@@ -37,4 +35,4 @@ def base_artifacts(recipe: Recipe, store: Store) -> dict[str, Artifact]:
         "requests": requests,
         "typical_users": store.parent(requests, "typical_users"),
     }
-    return {f"{BASE}{kind}": artifact for kind, artifact in found.items()}
+    return {f"{EXTENDED}{kind}": artifact for kind, artifact in found.items()}

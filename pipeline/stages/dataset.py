@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from eimf import schema
 from eimf.store.artifact import Artifact, Staging
+from eimf.store.manifest import EXTENDED
 from pipeline.console import info
 from pipeline.recipe import Recipe
-from pipeline.stages.base import BASE
 from pipeline.stages.raw_files import RawData, check_unchanged, find_files, raw_identity, resolve_files
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
@@ -32,7 +32,7 @@ def dataset_stage(recipe: Recipe) -> Stage:
         **{name: part.model_dump(mode="json") for name, part in parts.items()},
     }
     build = partial(_build, recipe, raw, identity)
-    parents = (f"{BASE}dataset",) if recipe.extend.enabled else ()
+    parents = (f"{EXTENDED}dataset",) if recipe.extend.enabled else ()
     return Stage(1, "dataset", 4, parents, configuration, build)
 
 
@@ -44,7 +44,7 @@ def _build(
     from eimf.data.prepare import prepare_files
 
     raw = files or resolve_files(recipe.dataset, recipe.folder)
-    before = _numbering(artifacts[f"{BASE}dataset"]) if recipe.extend.enabled else None
+    before = _numbering(artifacts[f"{EXTENDED}dataset"]) if recipe.extend.enabled else None
     ready = prepare_files(raw, recipe.dataset, recipe.cleaning, recipe.split, recipe.text, before)
     check_unchanged(identity, recipe.dataset, recipe.folder)
     _write(ready, staging)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from eimf import schema
 from eimf.store.artifact import Staging
-from pipeline.stages.base import BASE
+from eimf.store.manifest import EXTENDED
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _SEED = 2026
 
 def esim_stage(*, with_picks: bool = False, extends: bool = False) -> Stage:
     """Stage 9; with the table `picks` if stage 7a is enabled. An artifact that it `extends` is one of its parents."""
-    parents = (*_PARENTS, *(["picks"] if with_picks else []), *([f"{BASE}esim"] if extends else []))
+    parents = (*_PARENTS, *(["picks"] if with_picks else []), *([f"{EXTENDED}esim"] if extends else []))
     return Stage(9, "esim", 3, parents, {}, _build_esim)
 
 

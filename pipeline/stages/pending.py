@@ -12,7 +12,7 @@ from eimf.store.artifact import Artifact, Store
 from eimf.store.replies import ReplyStore
 from pipeline.console import Waiting
 from pipeline.recipe import Recipe
-from pipeline.stages.asking import Asking
+from pipeline.stages.asking import Asking, keep_replies
 from pipeline.stages.item_table import require_item_table, require_texts
 from pipeline.stages.stage import Stage, find_or_build, keys_of, this_process
 from pipeline.stages.stage_one import engines_of, stage_one
@@ -70,8 +70,7 @@ class AskedStage:
     def save(self, rows: "list[Row]") -> None:
         """Keep these rows (`schema.REPLIES`) as if the LLM had been asked."""
         with self.store.lock(f"replies-{self.generator_key}", this_process(), Waiting("asks the same LLM")):
-            ReplyStore(self.store.root, self.generator_key).append(rows)
-            self.store.home.push_replies(self.generator_key)
+            keep_replies(self.store, self.generator_key, ReplyStore(self.store.root, self.generator_key), rows)
 
 
 def asked_stages(recipe: Recipe, store: Store) -> list[AskedStage]:

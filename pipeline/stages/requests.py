@@ -10,8 +10,8 @@ from eimf.errors import DataError
 from eimf.esim.prompt import Template
 from eimf.store import keys
 from eimf.store.artifact import Staging
+from eimf.store.manifest import EXTENDED
 from pipeline.backends.engines import Engines
-from pipeline.stages.base import BASE
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def requests_stage(
 ) -> Stage:
     """Stage 6: a rendered prompt for each typical user; with a closed vocabulary, also the phrases offered. In an
     extension a user who was asked about before has the same request as then, so nothing is asked twice."""
-    parents = ("dataset", "typical_users", *([f"{BASE}requests", f"{BASE}dataset"] if extends else []))
+    parents = ("dataset", "typical_users", *([f"{EXTENDED}requests", f"{EXTENDED}dataset"] if extends else []))
     configuration = {
         "prompt": settings.model_dump(mode="json", exclude={"template", "vocabulary"}),
         "template": template.content(closed=engines.closed_vocabulary),
@@ -90,12 +90,12 @@ def _kept(artifacts: Artifacts, of: "pa.Schema") -> "pa.Table | None":
 
     from pipeline.stages.load import histories_of
 
-    if f"{BASE}requests" not in artifacts:
+    if f"{EXTENDED}requests" not in artifacts:
         return None
-    before = artifacts[f"{BASE}requests"].table("requests")
+    before = artifacts[f"{EXTENDED}requests"].table("requests")
     if not before.schema.equals(of):
         return of.empty_table()
-    old, new = histories_of({"dataset": artifacts[f"{BASE}dataset"]}), histories_of(artifacts)
+    old, new = histories_of({"dataset": artifacts[f"{EXTENDED}dataset"]}), histories_of(artifacts)
     typical = set(artifacts["typical_users"].table("typical_users")[schema.USER].to_pylist())
     users, last = (before[name].to_pylist() for name in (schema.USER, schema.LAST_PROMPTED_POSITION))
 

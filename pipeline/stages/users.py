@@ -7,8 +7,8 @@ from eimf import schema
 from eimf.config import ClusterSettings, ExtendSettings
 from eimf.errors import SettingError
 from eimf.store.artifact import Staging
+from eimf.store.manifest import EXTENDED
 from pipeline.console import progress
-from pipeline.stages.base import BASE
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def clusters_stage(settings: ClusterSettings, threads: int, extend: ExtendSettin
             raise SettingError("cluster.method", problem, "extend with kmeans, or start anew")
         configuration["beyond"] = extend.beyond
         build = partial(_build_more_clusters, settings, threads, extend.beyond)
-        return Stage(4, "clusters", 3, ("user_vectors", f"{BASE}clusters"), configuration, build)
+        return Stage(4, "clusters", 3, ("user_vectors", f"{EXTENDED}clusters"), configuration, build)
     return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, threads))
 
 
@@ -49,7 +49,7 @@ def typical_users_stage(settings: ClusterSettings, max_titles: int, *, extends: 
     if extends:
         _require_one_nearest(settings)
         build = partial(_build_kept_typical_users, settings.min_typical_history)
-        return Stage(5, "typical_users", 2, (*parents, f"{BASE}typical_users"), configuration, build)
+        return Stage(5, "typical_users", 2, (*parents, f"{EXTENDED}typical_users"), configuration, build)
     if settings.typical_per_cluster > 1:
         configuration["per_cluster"] = settings.typical_per_cluster
     if settings.typical != "nearest":
@@ -136,7 +136,7 @@ def _build_more_clusters(
     from eimf.esim.cluster import Clusters, add_clusters
 
     vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
-    base, table = artifacts[f"{BASE}clusters"], artifacts[f"{BASE}clusters"].table("clusters")
+    base, table = artifacts[f"{EXTENDED}clusters"], artifacts[f"{EXTENDED}clusters"].table("clusters")
     before = Clusters(
         schema.vectors_of(base.table("centroids")),
         *(table[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY)),
@@ -194,7 +194,7 @@ def _build_kept_typical_users(min_history: int, artifacts: Artifacts, staging: S
 
     clusters = artifacts["clusters"].table("clusters")
     cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
-    before = artifacts[f"{BASE}typical_users"].table("typical_users")
+    before = artifacts[f"{EXTENDED}typical_users"].table("typical_users")
     radius = artifacts["clusters"].summary_number("radius")
     population = Population(cluster, similarity, histories_of(artifacts).num_train)
     typical, kept = kept_or_nearest(before, radius, population, min_history)
