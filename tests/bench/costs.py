@@ -20,7 +20,7 @@ ROUNDS, FINE, ITERATIONS = 6, 512, 25
 `cluster.iterations`."""
 SHARE, MAX_CLUSTERS = 0.04, 4096
 """The defaults `cluster.share` and `cluster.max_count`."""
-GIB, HOUR = 2**30, 3600.0
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ MEASURED = {
     "targets": Measured(0.7, "targets per event", "100 M events, leave-one-out, results/dataset.md"),
     "train memory": Measured((6136e6 - 1.2e9 - 1e6 * 64 * 16) / 100e6, "bytes per event",
                              "training on 100 M events, less 1.2 GB of torch and the items"),
-    "rank, CPU": Measured(11_802 * 100_000 * 64 * 2, "operations/s", "exact, among 100 thousand items, results/table.md"),
-    "rank, GPU": Measured(195_571 * 100_000 * 64 * 2, "operations/s", "users ranked among as many, results/gpu.md"),
+    "rank, CPU": Measured(11_802 * 100_000 * 64 * 2, "operations/s", "among 100 thousand items, results/table.md"),
+    "rank, GPU": Measured(195_571 * 100_000 * 64 * 2, "operations/s", "among as many, results/gpu.md"),
 }  # fmt: skip
 
 
@@ -97,20 +97,20 @@ def costs(size: Size, tokens_per_second: float) -> Iterator[Cost]:
     table = size.items * (size.model_width * 16 + WIDTH * 4)
     clustering = cluster_operations(size.users, size.clusters) * value("cluster")
     every_user = request_tokens(SHARE * size.users)
-    yield Cost("1 dataset", "2 cores", size.events * value("prepare") / HOUR, "hours")
+    yield Cost("1 dataset", "2 cores", size.events * value("prepare"), "s")
     yield Cost("1 dataset", "memory", size.events * value("prepare memory") / GIB, "GiB")
-    yield Cost("2 item_vectors", "2 cores", size.items * value("encode") / HOUR, "hours")
+    yield Cost("2 item_vectors", "2 cores", size.items * value("encode"), "s")
     yield Cost("3 user_vectors", "on disk", size.users * WIDTH * 4 / GIB, "GiB")
-    yield Cost("4 clusters", "CPU time", clustering / HOUR, "hours")
+    yield Cost("4 clusters", "CPU time", clustering, "s")
     yield Cost("6, 7 requests", "at most 4,096", size.clusters, "requests")
-    yield Cost("7 interests", "at most 4,096", request_tokens(size.clusters) / tokens_per_second / HOUR, "hours")
-    yield Cost("7 interests", "one cluster for 25 users", every_user / tokens_per_second / HOUR, "hours")
-    yield Cost("11 checkpoint", "2 cores", targets / value("train, CPU") / HOUR, "hours")
-    yield Cost("11 checkpoint", "one H200", targets / value("train, GPU") / HOUR, "hours")
+    yield Cost("7 interests", "at most 4,096", request_tokens(size.clusters) / tokens_per_second, "s")
+    yield Cost("7 interests", "one cluster for 25 users", every_user / tokens_per_second, "s")
+    yield Cost("11 checkpoint", "2 cores", targets / value("train, CPU"), "s")
+    yield Cost("11 checkpoint", "one H200", targets / value("train, GPU"), "s")
     yield Cost("11 checkpoint", "histories in memory", size.events * value("train memory") / GIB, "GiB")
     yield Cost("11 checkpoint", "items: weights, Adam, texts", table / GIB, "GiB")
-    yield Cost("12 metrics", "2 cores", products / value("rank, CPU") / HOUR, "hours")
-    yield Cost("12 metrics", "one H200", products / value("rank, GPU") / HOUR, "hours")
+    yield Cost("12 metrics", "2 cores", products / value("rank, CPU"), "s")
+    yield Cost("12 metrics", "one H200", products / value("rank, GPU"), "s")
     yield Cost("13 bundle", "item vectors, calibrated", size.items * (size.model_width + 2 * 128) * 4 / GIB, "GiB")
 
 
@@ -146,6 +146,13 @@ def _number(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 100 else f"{amount:.2g}"
 
 
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{_number(seconds / size)} {unit}"
+    return f"{_number(seconds)} s"
+
+
 def report(sizes: tuple[Size, ...], tokens_per_second: float) -> str:
     """The constants, the checks and the costs as Markdown."""
     lines = ["| constant | value | from |", "|---|--:|---|"]
@@ -157,7 +164,9 @@ def report(sizes: tuple[Size, ...], tokens_per_second: float) -> str:
     names = [f"{_number(one.users)} users, {_number(one.items)} items, {_number(one.events)} events" for one in sizes]
     lines += ["", f"| stage | | {' | '.join(names)} |", f"|---|---|{'--:|' * len(sizes)}"]
     for rows in zip(*(costs(size, tokens_per_second) for size in sizes), strict=True):
-        amounts = " | ".join(f"{_number(row.amount)} {row.unit}" for row in rows)
+        amounts = " | ".join(
+            _duration(row.amount) if row.unit == "s" else f"{_number(row.amount)} {row.unit}" for row in rows
+        )
         lines.append(f"| {rows[0].stage} | {rows[0].what} | {amounts} |")
     return "\n".join(lines)
 
