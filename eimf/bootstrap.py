@@ -22,6 +22,8 @@ _BLOCK = 1 << 20
 """Numbers that are drawn at a time."""
 _FREQUENT = 32
 """So many users share a frequent value: one count of a multinomial takes the time of about as many single draws."""
+_ROUNDING = 1e-13
+"""Means that differ by less, as a share of the largest, are equal."""
 
 Interval = tuple[float, float]
 
@@ -91,7 +93,8 @@ def bca_interval(totals: UserTotals, means: np.ndarray, confidence: float = CONF
     """The quantiles of the means [B], corrected for bias and acceleration (BCa). Equal to the percentile interval if
     the values are symmetric about their mean."""
     mean, normal = totals.mean, NormalDist()
-    below = ((means < mean).mean() + (means <= mean).mean()) / 2
+    rounding = _ROUNDING * float(np.abs(means).max())
+    below = ((means < mean - rounding).mean() + (means <= mean + rounding).mean()) / 2  # ties count half
     bias = normal.inv_cdf(float(np.clip(below, 0.5 / len(means), 1 - 0.5 / len(means))))
     acceleration = _acceleration(totals)
     places = []

@@ -268,6 +268,14 @@ def check(
     run_check(_recipe(dataset, recipe, settings), _open(store), esim, checkpoint, vectors or ())
 
 
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])
+def backbones() -> None:
+    """List the backbones and their options."""
+    from pipeline.report.backbones import show_backbones
+
+    show_backbones()
+
+
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["compare"])
 def compare(
     first: options.FirstTraining, second: options.SecondTraining, store: options.StoreFolder = _ARTIFACTS,
@@ -285,14 +293,6 @@ def compare(
         _open(store), first, second, metrics or [], slices or [],
         results=results, esim=esim, samples=samples, as_json=as_json,
     )  # fmt: skip
-
-
-@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])
-def backbones() -> None:
-    """List the backbones and their options."""
-    from pipeline.report.backbones import show_backbones
-
-    show_backbones()
 
 
 app.add_typer(data, name="data", rich_help_panel=_EXPERIMENTS)

@@ -1,7 +1,7 @@
 """Metrics beside ranx 0.3: the same value for every case, with one to many relevant items, to 1e-12.
 
-All definitions agree with ours, also for more relevant items than places: ranx divides the recall
-and the average precision by all relevant items, and takes the ideal list of NDCG from the best min(k, relevant) of them.
+All definitions agree with ours, also for more relevant items than places: ranx divides the recall and
+the average precision by all relevant items, and takes the ideal list of NDCG from the best min(k, relevant) of them.
 
     python -m pytest tests/parity/test_ranx.py     in an environment with ranx
 """

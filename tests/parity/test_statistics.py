@@ -112,9 +112,10 @@ def test_the_smallest_effect_of_few_users_has_about_its_power_by_statsmodels(lev
 
 @pytest.mark.parametrize(("name", "theirs"), [("bca", "BCa"), ("percentile", "percentile")])
 @pytest.mark.parametrize("size", [5, 17, 400])
-def test_an_interval_is_that_of_scipy_for_the_same_samples(size, name, theirs):
+@pytest.mark.parametrize("with_ties", [False, True])
+def test_an_interval_is_that_of_scipy_for_the_same_samples(with_ties, size, name, theirs):
     rng = np.random.default_rng(size)
-    values = np.round(rng.exponential(size=size) - 0.8, 1)
+    values = rng.geometric(0.4, size).astype(float) if with_ties else rng.exponential(size=size) - 0.8
     totals = user_totals(values)
     means = resampled_means(totals, samples=2000)
     same = SimpleNamespace(bootstrap_distribution=means)
