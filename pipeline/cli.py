@@ -276,6 +276,25 @@ def backbones() -> None:
     show_backbones()
 
 
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["compare"])
+def compare(
+    first: options.FirstTraining, second: options.SecondTraining, store: options.StoreFolder = _ARTIFACTS,
+    metrics: options.Metrics = None, slices: options.SliceNames = None, results: options.SweepResults = None,
+    esim: options.SliceEsim = None, samples: options.Samples = 10_000, as_json: options.AsJson = False,
+) -> None:  # fmt: skip
+    """Compare two trainings by any metric and slice.
+
+    Reads the stored ranks, and needs no model. Says for each metric and slice whether B is "better" than A, "worse" or
+    "not shown", with the difference, its interval, its p, and the smallest gain that would show.
+    """
+    from pipeline.commands.compare import run_compare
+
+    run_compare(
+        _open(store), first, second, metrics or [], slices or [],
+        results=results, esim=esim, samples=samples, as_json=as_json,
+    )  # fmt: skip
+
+
 app.add_typer(data, name="data", rich_help_panel=_EXPERIMENTS)
 app.add_typer(requests, name="requests", rich_help_panel=_STORE)
 app.add_typer(replies, name="replies", rich_help_panel=_STORE)

@@ -28,10 +28,12 @@ def test_the_program_lists_every_command_with_its_whole_summary(capsys):
 
 
 def test_commands_are_those_of_the_readme():
-    wanted = "demo esim extend train evaluate recommend export serve plan sweep check backbones status verify recipe"
+    wanted = "demo esim extend train evaluate recommend export serve plan sweep check backbones compare"
+    settings = "status verify recipe"
     stores = "ls show diff push pull pack unpack gc"
     assert list(COMMANDS) == [
         *wanted.split(),
+        *settings.split(),
         "data formats",
         "data card",
         "requests export",
