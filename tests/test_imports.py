@@ -29,6 +29,7 @@ ALLOWED = {
     "store": {"errors", "schema", "npy"},
     "data": {"errors", "schema", "config"},
     "esim": {"errors", "schema", "vectors", "config", "store", "data"},
+    "parallel": set(),
     "losses": {"errors", "config"},
     "statistics": set(),
     "metrics": set(),
@@ -36,8 +37,8 @@ ALLOWED = {
     "backbones": {"errors", "types", "config"},
     "choice": {"config", "data", "statistics", "errors", "backbones", "semantics"},
     "semantics": {"errors", "schema", "config", "data", "losses", "retrieval", "backbones"},
-    "train": {"errors", "config", "data", "losses", "backbones", "semantics"},
-    "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "train"},
+    "train": {"errors", "config", "data", "losses", "backbones", "semantics", "parallel"},
+    "evaluation": {"errors", "schema", "data", "metrics", "retrieval", "backbones", "parallel"},
     "serving": {"errors", "data", "vectors", "npy"},
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
 }

@@ -58,5 +58,5 @@ class RuntimeSettings(Settings):
     """Make results on a GPU repeatable bit for bit, at some cost. On a CPU they always are, for the same number of
     threads."""
     save_interval_seconds: Annotated[float, Field(ge=0, le=604_800)] = 60.0
-    """A training saves its state after every epoch and, in one process, this often within an epoch: the most that a
-    kill loses, in seconds."""
+    """A training saves its state after every epoch and this often within one: the most that a kill loses, in seconds.
+    Several processes save at every 16th step only."""

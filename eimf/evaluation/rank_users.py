@@ -20,8 +20,8 @@ from eimf.data.histories import Histories
 from eimf.errors import DataError
 from eimf.evaluation.eval_batches import EvalBatch, eval_batches
 from eimf.evaluation.parallel_map import parallel_map
+from eimf.parallel.process_group import SINGLE_PROCESS, Group
 from eimf.retrieval import Exclude, RankResult, rank
-from eimf.train.process_group import SINGLE_PROCESS, Group
 
 HEAD_SHARE = 0.2
 """Items that count as head: the most frequent ones in training that make up this share of the catalogue."""

@@ -125,13 +125,19 @@ class Trainer:
         return {name: value for name, (value, parts) in zip(PARTS, sums.tolist(), strict=True) if parts}
 
     def state(self) -> dict[str, Tensor]:
-        """Return weights, optimizer state, and progress within the epoch: enough to resume as if never interrupted."""
+        """Return weights, optimizer state, and progress within the epoch: enough to resume as if never interrupted.
+        All processes of a group call it at the same step, and return the same."""
+        sums = {name: value.cpu() for name, value in self._sums.items()}
+        if self.group.size > 1:
+            by_rank = self.group.values({name: float(value) for name, value in sums.items()})
+            names = [name for name in PARTS if any(name in known for known in by_rank)]
+            sums = {name: torch.tensor([of.get(name, 0.0) for of in by_rank], dtype=torch.float64) for name in names}
         return {
             **{f"weight.{name}": value.detach().cpu() for name, value in self._parameters.items()},
             **{f"optimizer.{name}": value for name, value in self._optimizer.state().items()},
             "epoch.steps": torch.tensor(self.steps_done),
             "epoch.targets": torch.tensor(self.targets_done),
-            **{f"epoch.sum.{name}": value.cpu() for name, value in self._sums.items()},
+            **{f"epoch.sum.{name}": value for name, value in sums.items()},
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -141,9 +147,14 @@ class Trainer:
                 parameter.copy_(state[f"weight.{name}"])
         self._optimizer.load(_under(state, "optimizer."))
         self.steps_done, self.targets_done = int(state["epoch.steps"]), int(state["epoch.targets"])
-        # An epoch that one process began may be resumed by several: the first one takes the sums.
-        sums = _under(state, "epoch.sum.") if self.group.rank == 0 else {}
-        self._sums = {name: value.to(self.device) for name, value in sums.items()}
+        self._sums = {name: self._own(value).to(self.device) for name, value in _under(state, "epoch.sum.").items()}
+
+    def _own(self, sums: Tensor) -> Tensor:
+        """This process's part of a sum of each process. An epoch that another number of processes began may be resumed:
+        then the first one takes all."""
+        if sums.numel() == self.group.size:
+            return sums.reshape(-1)[self.group.rank]
+        return sums.sum() if self.group.rank == 0 else torch.zeros_like(sums.sum())
 
 
 def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
     from pipeline.training.run import train
     from pipeline.training.state import RunDirectory
 
-    processes.broadcast_start(device)
+    processes.broadcast_start()
     histories, supervision = _arrays(artifacts)
     state = train(job, supervision, histories, staging.resume_dir, device, processes.join(device))
     (staging.folder / "model.safetensors").write_bytes(RunDirectory(staging.resume_dir).best(state))
@@ -61,7 +61,7 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
 def train_as_worker(job: TrainingJob, artifacts: Artifacts, resume_dir: Path) -> None:
     """What every process of torchrun but the first does: train whenever the first one does, until it stops."""
     device = prepare_torch(job.runtime)
-    while processes.wait_for_start(device):
+    while processes.wait_for_start():
         from pipeline.training.run import train
 
         histories, supervision = _arrays(artifacts)

@@ -10,14 +10,17 @@ from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.data.histories import Histories
 from eimf.evaluation.rank_users import mean_metric, rank_users
+from eimf.parallel.process_group import Group
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import Supervision
 from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
-from eimf.train.process_group import Group
 from pipeline.console import Bar, info, progress
 from pipeline.training.job import TrainingJob
 from pipeline.training.state import RunDirectory, RunState
+
+_STEPS_BETWEEN_SAVES = 16
+"""Several processes ask each other after so many steps whether it is time to save."""
 
 
 def train(
@@ -31,7 +34,7 @@ def train(
     """Train to the end, from the state in `folder` if there is one; leaves the best weights there
     (`RunDirectory.best`)."""
     trainer = _trainer(job, supervision, histories, device, group)
-    run, is_first = _Run(job, trainer, histories, RunDirectory(folder), group), group.rank == 0
+    run, is_first = _Run(job, trainer, histories, RunDirectory(folder, group), group), group.rank == 0
     group.barrier()  # nobody saves before everybody has loaded
     if is_first:
         run.begin()
@@ -41,7 +44,7 @@ def train(
 
 
 class _Run:
-    """One training run in this process. The first process of a group saves the state."""
+    """One training run in this process. The processes of a group save their state together."""
 
     def __init__(
         self, job: TrainingJob, trainer: Trainer, histories: Histories, directory: RunDirectory, group: Group
@@ -72,17 +75,17 @@ class _Run:
 
     def _on_progress(self, bar: Bar, targets: int) -> None:
         bar(targets)
-        # Within an epoch its sums are spread over the processes of a group: those save after epochs only.
-        if self.group.size == 1 and time.monotonic() - self.saved > self.job.runtime.save_interval_seconds:
+        if self.group.size > 1 and self.trainer.steps_done % _STEPS_BETWEEN_SAVES:
+            return
+        if self.group.any(time.monotonic() - self.saved > self.job.runtime.save_interval_seconds):
             self._save()
 
     def _save(self, entry: dict[str, Any] | None = None) -> None:
         now = time.monotonic()
         self.state.seconds += now - self.clock
-        if self.group.rank == 0:
-            self.directory.save(self.trainer, self.state)
-            if entry is not None:
-                self.directory.log({**entry, "seconds": round(self.state.seconds, 3)})
+        self.directory.save(self.trainer, self.state)
+        if self.group.rank == 0 and entry is not None:
+            self.directory.log({**entry, "seconds": round(self.state.seconds, 3)})
         self.clock = self.saved = time.monotonic()
 
     def _validate(self) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 from safetensors.torch import load, save
 
+from eimf.parallel.process_group import SINGLE_PROCESS, Group
 from eimf.store.files import write_atomic
 from eimf.train.loop import Progress, Trainer
 from pipeline.training.resume_folder import ResumeFolder, json_lines
@@ -37,30 +38,46 @@ class RunState:
 class RunDirectory:
     """A running training on disk: its last state, its best weights, and a log of its metrics as JSON lines."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._files = folder, ResumeFolder(folder, "the training")
+    def __init__(self, folder: Path, group: Group = SINGLE_PROCESS) -> None:
+        """The first process of a `group` writes; the others may see the same folder or one of their own machine."""
+        self.folder, self.group, self._files = folder, group, ResumeFolder(folder, "the training")
 
     def load(self, trainer: Trainer) -> RunState:
-        """Put the saved state, if there is one, into the trainer. Raises ArtifactError if it is damaged."""
-        note = self._files.note()
+        """Put the saved state, if there is one, into the trainer; of different ones in a group, the furthest. Raises
+        ArtifactError if it is damaged."""
+        notes = self.group.values(self._files.note())
+        source = max(range(len(notes)), key=lambda rank: _reached(notes[rank]))
+        note = notes[source]
         if note is None:
             return RunState(Progress(), [], 0.0)
-        trainer.load(load(self._files.read(note["state"])))
+        apart = any(other != note for other in notes)
+        trainer.load(load(self._read(note["state"], source, apart)))
         best = note["best"]
         if best is not None:
-            self._files.read(best)
+            weights = self._read(best, source, apart)
+            if apart and self.group.rank == 0:
+                self._files.write("best", weights)
         return RunState(Progress(**note["progress"]), note["epoch_log"], note["seconds"], best)
 
+    def _read(self, name: str, source: int, apart: bool) -> bytes:
+        """A file that the note of process `source` names; `apart`: the others may not see it."""
+        data = self._files.read(name) if not apart or self.group.rank == source else b""
+        return self.group.from_process(source, data) if apart else data
+
     def save(self, trainer: Trainer, state: RunState) -> None:
-        """Write the state, and the weights if the last epoch was the best so far."""
+        """Write the state, and the weights if the last epoch was the best so far. All processes call it."""
+        tensors = trainer.state()
+        if self.group.rank:
+            return
         if not trainer.steps_done and state.progress.best_epoch == state.progress.epochs:
             weights = {name: value.cpu() for name, value in trainer.backbone.serving_state_dict().items()}
             state.best = self._files.write("best", save(weights))
-        name = self._files.write("state", save(trainer.state()))
+        name = self._files.write("state", save(tensors))
         note = {
             "progress": asdict(state.progress),
             "epoch_log": state.epoch_log,
             "seconds": state.seconds,
+            "steps": trainer.steps_done,
             "state": name,
             "best": state.best,
         }
@@ -82,3 +99,8 @@ class RunDirectory:
         lines = path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
         kept = [line for line in lines[: len(epoch_log)] if line.endswith("\n")]  # a kill may have cut the last one
         write_atomic(path, ("".join(kept) + json_lines(epoch_log[len(kept) :])).encode())
+
+
+def _reached(note: dict[str, Any] | None) -> tuple[int, int]:
+    """Epochs, and steps of the next one, that a note says are done."""
+    return (-1, 0) if note is None else (note["progress"]["epochs"], note.get("steps", 0))
