@@ -54,6 +54,9 @@ class RuntimeSettings(Settings):
     compile: bool = False
     """Compile the backbone with torch.compile: takes a minute, pays off on a GPU, needs a C++ compiler on a CPU. With a
     loss that samples items and without a text residual, the item table is not compiled."""
+    shard_items: bool = False
+    """Spread the item table and its optimizer state over the processes of a training (torchrun), for a catalogue that
+    exceeds one device. Items are then looked up and scored across the network."""
     deterministic: bool = False
     """Make results on a GPU repeatable bit for bit, at some cost. On a CPU they always are, for the same number of
     threads."""

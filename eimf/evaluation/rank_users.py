@@ -26,7 +26,7 @@ from eimf.retrieval import Exclude, RankResult, rank
 HEAD_SHARE = 0.2
 """Items that count as head: the most frequent ones in training that make up this share of the catalogue."""
 
-_POSITIONS = 6400
+POSITIONS = 6400
 """Most positions of histories encoded together on a CPU: more would not stay in the cache. Against 256 users of 50
 positions, 1.4 times as fast."""
 
@@ -67,7 +67,7 @@ def rank_users(
     device = table.device
     ranks = torch.zeros(len(cases.item_idx), dtype=torch.int64)
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
-    positions = _POSITIONS if device.type == "cpu" else batch_size * max_length
+    positions = POSITIONS if device.type == "cpu" else batch_size * max_length
     batches = eval_batches(histories, cases, max_length, batch_size, positions)
     encode = backbone.inference_fn(int(cases.history_end.clip(max=max_length).sum()))
 

@@ -1,6 +1,7 @@
 """A training run: epochs with validation and early stopping."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import torch
 from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.data.histories import Histories
+from eimf.errors import SettingError
+from eimf.evaluation.rank_sharded import rank_users_together
 from eimf.evaluation.rank_users import mean_metric, rank_users
 from eimf.parallel.process_group import Group
+from eimf.parallel.sharded_table import sharded_item_tables
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import Supervision
 from eimf.train.execution import Execution
@@ -89,7 +93,8 @@ class _Run:
         self.clock = self.saved = time.monotonic()
 
     def _validate(self) -> float:
-        ranking = rank_users(
+        rank = rank_users if self.trainer.table is None else rank_users_together
+        ranking = rank(
             self.trainer.backbone,
             self.histories,
             schema.VALID,
@@ -104,9 +109,24 @@ class _Run:
 def _trainer(
     job: TrainingJob, supervision: Supervision | None, histories: Histories, device: torch.device, group: Group
 ) -> Trainer:
-    backbone = build_backbone(job.model, histories.num_items, job.train.seed)
+    with sharded_item_tables(group) if _is_sharded(job, histories.num_items, group) else nullcontext():
+        backbone = build_backbone(job.model, histories.num_items, job.train.seed)
     semantics = None
     if not job.heads.plain:
         semantics = build_side_information(backbone, supervision, histories, job.heads, job.train.seed, device)
     execution = Execution(device, group, job.runtime.softmax_block_rows, job.runtime.compile)
     return Trainer(backbone, semantics, histories, job.train, max_length=job.model.max_length, execution=execution)
+
+
+def _is_sharded(job: TrainingJob, num_items: int, group: Group) -> bool:
+    """Whether the item table is spread over the group. Raises SettingError for what does not go with that."""
+    if not job.runtime.shard_items or group.size == 1:
+        return False
+    field, hint = "runtime.shard_items", "set it to false, or change that"
+    if job.runtime.compile:
+        raise SettingError(field, "true, but a look-up across processes cannot be compiled (runtime.compile)", hint)
+    if job.heads.item_init.startswith("text_adaptor"):
+        raise SettingError(field, f"true, but heads.item_init={job.heads.item_init} needs all items at once", hint)
+    if num_items < group.size:
+        raise SettingError(field, f"true, but {num_items} items do not reach for {group.size} processes", hint)
+    return True

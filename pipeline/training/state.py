@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load, save
+from torch import Tensor
 
 from eimf.parallel.process_group import SINGLE_PROCESS, Group
 from eimf.store.files import write_atomic
 from eimf.train.loop import Progress, Trainer
 from pipeline.training.resume_folder import ResumeFolder, json_lines
+from pipeline.training.tensor_file import file_blocks, read_tensors
 
 LOG = "metrics.jsonl"
 
@@ -51,7 +53,13 @@ class RunDirectory:
         if note is None:
             return RunState(Progress(), [], 0.0)
         apart = any(other != note for other in notes)
-        trainer.load(load(self._read(note["state"], source, apart)))
+        if trainer.table is None:
+            trainer.load(load(self._read(note["state"], source, apart)))
+        else:
+            if self.group.rank == source:
+                self._files.check(note["state"])
+            path = self.folder / note["state"]
+            trainer.load(read_tensors(path, source, trainer.is_sharded, trainer.table.rows))
         best = note["best"]
         if best is not None:
             weights = self._read(best, source, apart)
@@ -67,12 +75,15 @@ class RunDirectory:
     def save(self, trainer: Trainer, state: RunState) -> None:
         """Write the state, and the weights if the last epoch was the best so far. All processes call it."""
         tensors = trainer.state()
+        is_best = not trainer.steps_done and state.progress.best_epoch == state.progress.epochs
+        if self.group.rank and trainer.table is None:
+            return
+        if is_best:
+            weights = {name: value.cpu() for name, value in trainer.backbone.serving_state_dict().items()}
+            state.best = self._write("best", weights, trainer)
+        name = self._write("state", tensors, trainer)
         if self.group.rank:
             return
-        if not trainer.steps_done and state.progress.best_epoch == state.progress.epochs:
-            weights = {name: value.cpu() for name, value in trainer.backbone.serving_state_dict().items()}
-            state.best = self._files.write("best", save(weights))
-        name = self._files.write("state", save(tensors))
         note = {
             "progress": asdict(state.progress),
             "epoch_log": state.epoch_log,
@@ -83,10 +94,21 @@ class RunDirectory:
         }
         self._files.save_note(note, {name, state.best} if state.best else {name})
 
-    def best(self, state: RunState) -> bytes:
-        """The best weights so far, as a safetensors file."""
+    def _write(self, what: str, tensors: dict[str, Tensor], trainer: Trainer) -> str:
+        """A file with these tensors; returns its name, in the first process."""
+        if trainer.table is None:
+            return self._files.write(what, save(tensors))
+        blocks = file_blocks(tensors, trainer.is_sharded, trainer.table.rows)
+        if self.group.rank == 0:
+            return self._files.write_blocks(what, blocks)
+        for _ in blocks:  # the others' parts are sent
+            pass
+        return ""
+
+    def best(self, state: RunState) -> Path:
+        """The best weights so far, a safetensors file. Raises ArtifactError if it is damaged."""
         assert state.best is not None, "an epoch has ended"
-        return self._files.read(state.best)
+        return self._files.check(state.best)
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to the log, which people may follow while the training runs."""
