@@ -5,13 +5,15 @@ size-th window of each batch, and gradients are summed, so the result is that of
 (dropout masks differ).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_BLOCK = 2**24
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,28 @@ class Group:
         content = torch.frombuffer(bytearray(data if self.rank == source else size), dtype=torch.uint8)
         dist.broadcast(content, source, group=self.host)
         return content.numpy().tobytes()
+
+    def send_stream(self, stream: BinaryIO, to: int) -> None:
+        """Send what is left of a stream to one process, block by block; an empty block is the end."""
+        while block := stream.read(_BLOCK):
+            self._send(block, to)
+        self._send(b"", to)
+
+    def _send(self, block: bytes, to: int) -> None:
+        dist.send(torch.tensor(len(block)), to, group=self.host)
+        if block:
+            dist.send(torch.frombuffer(bytearray(block), dtype=torch.uint8), to, group=self.host)
+
+    def received_stream(self, source: int) -> Iterator[bytes]:
+        """The blocks that process `source` sends."""
+        size = torch.tensor(0)
+        while True:
+            dist.recv(size, source, group=self.host)
+            if not size:
+                return
+            block = torch.empty(int(size), dtype=torch.uint8)
+            dist.recv(block, source, group=self.host)
+            yield block.numpy().tobytes()
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         if self.size > 1:

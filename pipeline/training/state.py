@@ -52,25 +52,31 @@ class RunDirectory:
         note = notes[source]
         if note is None:
             return RunState(Progress(), [], 0.0)
-        apart = any(other != note for other in notes)
-        if trainer.table is None:
-            trainer.load(load(self._read(note["state"], source, apart)))
-        else:
-            if self.group.rank == source:
-                self._files.check(note["state"])
-            path = self.folder / note["state"]
-            trainer.load(read_tensors(path, source, trainer.is_sharded, trainer.table.rows))
-        best = note["best"]
-        if best is not None:
-            weights = self._read(best, source, apart)
-            if apart and self.group.rank == 0:
-                self._files.write("best", weights)
+        self._load_state(trainer, note["state"], source, apart=any(other != note for other in notes))
+        if (best := note["best"]) is not None:
+            self._require(best, source)
         return RunState(Progress(**note["progress"]), note["epoch_log"], note["seconds"], best)
 
-    def _read(self, name: str, source: int, apart: bool) -> bytes:
-        """A file that the note of process `source` names; `apart`: the others may not see it."""
-        data = self._files.read(name) if not apart or self.group.rank == source else b""
-        return self.group.from_process(source, data) if apart else data
+    def _load_state(self, trainer: Trainer, name: str, source: int, *, apart: bool) -> None:
+        """Load a file that process `source` has; `apart`: the others may not see it."""
+        is_source = self.group.rank == source
+        if trainer.table is not None:
+            if is_source:
+                self._files.check(name)
+            trainer.load(read_tensors(self.folder / name, source, trainer.is_sharded, trainer.table.rows))
+            return
+        data = self._files.read(name) if is_source or not apart else b""
+        trainer.load(load(self.group.from_process(source, data) if apart else data))
+
+    def _require(self, name: str, source: int) -> None:
+        """Check a file that process `source` has, and give it to the first process, which writes the checkpoint."""
+        if self.group.rank == source:
+            path = self._files.check(name)
+        if source and self.group.rank == source:
+            with path.open("rb") as stream:
+                self.group.send_stream(stream, 0)
+        elif source and self.group.rank == 0:
+            self._files.write_blocks("best", self.group.received_stream(source))
 
     def save(self, trainer: Trainer, state: RunState) -> None:
         """Write the state, and the weights if the last epoch was the best so far. All processes call it."""
