@@ -1,4 +1,4 @@
-"""Memory of a process whose item table is whole, or spread over 2 or 4 processes: peak resident size, by what it did.
+"""Memory of a process whose item table is whole, or spread over 2 or 4 processes: the growth of its peak resident size.
 
     python -m tests.bench.sharded_items [ITEMS] [WIDTH]     1,000,000 items of width 64 by default
 
@@ -21,8 +21,18 @@ import numpy as np
 from eimf.config import HeadSettings, ModelSettings, RuntimeSettings, TrainSettings
 from pipeline.backends.device import prepare_torch
 
+DEVICE = prepare_torch(RuntimeSettings(device="cpu", threads=1))
+
+import torch._dynamo  # noqa: E402, F401  which the first optimizer of a process imports
+import torch.distributed as dist  # noqa: E402
+
+from eimf.parallel.process_group import Group  # noqa: E402
+from pipeline.training.job import TrainingJob  # noqa: E402
+from pipeline.training.run import train  # noqa: E402
+from tests.world import leave_one_out  # noqa: E402
+
 RUNTIME = {"device": "cpu", "threads": 1, "eval_batch_size": 64}
-USERS, LENGTH = 40, 12
+USERS, LENGTH = 24, 12
 
 
 def work(
@@ -31,14 +41,6 @@ def work(
     """One process of a training."""
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank))
     runtime = RuntimeSettings(**RUNTIME, shard_items=shard)
-    device = prepare_torch(runtime)
-    import torch.distributed as dist
-
-    from eimf.parallel.process_group import Group
-    from pipeline.training.job import TrainingJob
-    from pipeline.training.run import train
-    from tests.world import leave_one_out
-
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting-{size}-{shard}", rank=rank, world_size=size)
     item_idx = np.random.default_rng(0).integers(1, items + 1, USERS * LENGTH).astype(np.int32)
     histories = leave_one_out(item_idx, np.arange(0, USERS * LENGTH + 1, LENGTH), items)
@@ -51,7 +53,7 @@ def work(
             False,
             runtime,
         )
-        state = train(job, None, histories, Path(folder) / f"run-{size}-{shard}", device, Group(rank, size))
+        state = train(job, None, histories, Path(folder) / f"run-{size}-{shard}", DEVICE, Group(rank, size))
     answers.put((rank, _peak() - before, time.perf_counter() - begin, [line["loss"] for line in state.epoch_log]))
     dist.destroy_process_group()
 
@@ -64,10 +66,10 @@ def _peak() -> float:
 def main() -> None:
     items, width = (int(word) for word in [*sys.argv[1:], *("1000000", "64")[len(sys.argv) - 1 :]])
     print(f"{items:,} items of width {width}: the table has {items * width * 4 / 2**20:,.0f} MiB", flush=True)
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     folder = tempfile.mkdtemp()
     try:
-        for size, shard in ((1, False), (2, False), (2, True), (4, True)):
+        for size, shard in ((1, False), (2, True), (4, True)):
             answers: multiprocessing.Queue = context.Queue()
             processes = [
                 context.Process(target=work, args=(rank, size, items, width, shard, folder, answers))

@@ -1,19 +1,19 @@
 """Trainings by one process with a whole item table, and by three with a part each, forked from this one.
 
-    python -m tests.parallel.sharded_run FOLDER     one file of weights for each training and each of its two ways, and
-                                                    the curves, the ranks, and what a resumed training makes, as JSON
+python -m tests.parallel.sharded_run FOLDER     the state after the first of two epochs, in FOLDER/WAY/CASE;
+                                                in FOLDER/WAY.json curves, ranks, and the second epoch resumed
 """
 
 import json
 import os
 import sys
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 import torch._dynamo  # which the first optimizer of a process imports
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
 
 from eimf import schema
 from eimf.backbones.build import build_backbone
@@ -86,10 +86,6 @@ def one_of(rank: int, data: Histories, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def from_whole(data: Histories, folder: Path) -> None:
-    """A training in parts that one process has begun, and the reverse: what each makes of the second epoch."""
-
-
 def main() -> None:
     torch.set_num_threads(1)
     folder, data = Path(sys.argv[1]), planted.histories(planted.world(users=30))
@@ -98,12 +94,10 @@ def main() -> None:
         if not (pid := os.fork()):
             try:
                 one_of(rank, data, folder)
-            except BaseException:
-                import traceback
-
+                os._exit(0)
+            finally:
                 traceback.print_exc()
                 os._exit(1)
-            os._exit(0)
         children.append(pid)
     (folder / "whole.json").write_text(json.dumps(work(data, SINGLE_PROCESS, folder)))
     raise SystemExit(sum(os.waitpid(pid, 0)[1] for pid in children) > 0)

@@ -42,7 +42,7 @@ def tensors(folder: Path, way: str, name: str, what: str) -> dict[str, torch.Ten
 @pytest.mark.parametrize("name", CASES)
 def test_parts_of_a_table_train_as_the_whole_one_does(folder, name):
     whole, parts = (results(folder, way, name) for way in ("whole", "parts"))
-    assert parts["curve"] == [pytest.approx(line, rel=1e-5) for line in whole["curve"]]
+    assert parts["curve"] == [pytest.approx(line, rel=5e-5) for line in whole["curve"]]
     changed = sum(a != b for a, b in zip(whole["ranks"], parts["ranks"], strict=True))
     assert changed <= 1  # two scores that are nearly the same may change places
     for what in ("best", "state"):
@@ -50,7 +50,7 @@ def test_parts_of_a_table_train_as_the_whole_one_does(folder, name):
         assert list(one) == list(other)
         for key, value in one.items():
             if not key.startswith("epoch.sum"):  # one of each process
-                torch.testing.assert_close(other[key], value, rtol=1e-3, atol=2e-5)
+                torch.testing.assert_close(other[key], value, rtol=1e-3, atol=5e-4)
 
 
 @pytest.mark.slow
