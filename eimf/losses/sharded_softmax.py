@@ -67,7 +67,7 @@ class ShardedSoftmax:
             importance, _ = _Softmax.apply(
                 self.hardness * hidden, vectors, weight, label, none, block_rows, self.matmul, self.group
             )
-            share = math.log(items.num_items) / self.group.size  # type: ignore[attr-defined]
+            share = math.log(items.num_items) / self.group.size
             loss = loss - importance + share * weight.sum()
             return {"loss": loss, "rec": loss}
         if soft is None:

@@ -6,7 +6,7 @@ a whole table. All processes of the group call these functions together.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,15 @@ def _to_first(own: Tensor, owner: int, part: slice, rows: Rows) -> Tensor:
 def read_tensors(path: Path, source: int, is_sharded: IsSharded, rows: Rows) -> dict[str, Tensor]:
     """The tensors of a file that process `source` has at `path`, in every process; of a table only the own rows."""
     group, here = rows.group, rows.group.rank == source
-    with safe_open(path, "pt") if here else nullcontext() as file:
-        slices = {name: file.get_slice(name) for name in file.keys()} if here else {}  # noqa: SIM118
+    with ExitStack() as stack:
+        file = stack.enter_context(safe_open(path, "pt")) if here else None
+        slices = {name: file.get_slice(name) for name in file.keys()} if file else {}  # noqa: SIM118
         described = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
         tensors = {}
         for name, (shape, kind) in group.values(described)[source].items():
             dtype = next(dtype for dtype, text in _NAMES.items() if text == kind)
             if not is_sharded(name, shape):
-                tensor = file.get_tensor(name) if here else torch.empty(shape, dtype=dtype)
+                tensor = file.get_tensor(name) if file else torch.empty(shape, dtype=dtype)
                 dist.broadcast(tensor, source, group=group.host)
                 tensors[name] = tensor
                 continue
@@ -97,10 +98,9 @@ def read_tensors(path: Path, source: int, is_sharded: IsSharded, rows: Rows) -> 
 def _from_source(own: Tensor, stretch: Tensor | None, source: int, owner: int, part: slice, rows: Rows) -> None:
     """Some rows, from process `source` into the `own` of their owner."""
     rank, begin = rows.group.rank, rows.begin(owner)
-    if rank == owner == source:
-        assert stretch is not None
+    if stretch is not None and owner == source:
         own[part.start - begin : part.stop - begin] = stretch
-    elif rank == source:
+    elif stretch is not None:
         dist.send(stretch.contiguous(), owner, group=rows.group.host)
     elif rank == owner:
         dist.recv(own[part.start - begin : part.stop - begin], source, group=rows.group.host)
