@@ -7,8 +7,10 @@ the training.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +32,12 @@ CHILD = """
 import json, os, signal, socket, sys, time
 from pathlib import Path
 import torch._dynamo  # which the first optimizer of a process imports
-import eimf.train.loop
+import pipeline.report.results, pipeline.stages.load, pipeline.stages.metrics, pipeline.stages.stage_two
+import pipeline.training.run
 from pipeline import cli
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-class Dying(eimf.train.loop.Trainer):
+class Dying(pipeline.training.run.Trainer):
     def epoch(self, number, on_progress):
         def tick(targets):
             on_progress(targets)
@@ -49,7 +52,7 @@ def work(arguments, death, mark):
     dies = death
     if dies and os.environ["RANK"] == "1" and not Path(mark).exists():
         Path(mark).touch()
-        eimf.train.loop.Trainer = Dying
+        pipeline.training.run.Trainer = Dying
     code = cli.run(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -135,8 +138,12 @@ def runs(tmp_path_factory) -> dict[str, Run]:
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # pytorch issue 135712: else a second meeting reads the first's
     }
     command = [sys.executable, "-c", CHILD, json.dumps(list(jobs.values()))]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=560)
-    assert ended.returncode == 0, ended.stderr
+    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as nodes:
+        try:
+            assert nodes.wait(560) == 0
+        finally:
+            with suppress(ProcessLookupError):  # none is left
+                os.killpg(nodes.pid, signal.SIGKILL)
     single = run_train(recipe, Store(root / "single")).checkpoint
     runs = {"single": Run([], single)}
     for name, job in jobs.items():
