@@ -58,21 +58,49 @@ def rank(
     An item never counts as below itself, however its score was rounded. An excluded item is never recommended, whatever
     its score.
     """
-    threshold = _threshold(interests if query is None else interests[query], table[item_idx - 1])
-    below = torch.zeros(len(item_idx), device=table.device)
+    threshold = rank_threshold(interests, table[item_idx - 1], query)
     best = TopK(len(interests), top, table)
+    below = count_below(interests, table, item_idx, threshold, exclude, query=query, best=best if top else None)
+    return RankResult(ranks_of(below, len(table), item_idx, exclude, query), best.item_idx)
+
+
+def rank_threshold(interests: Tensor, relevant: Tensor, query: Tensor | None) -> Tensor:
+    """What a score must reach to rank with a relevant item or above it, [R, 1]; `relevant` [R, D] are the vectors of
+    the relevant items, `interests` and `query` as in `rank`."""
+    return _threshold(interests if query is None else interests[query], relevant)
+
+
+def count_below(
+    interests: Tensor,
+    table: Tensor,
+    item_idx: Tensor,
+    threshold: Tensor,
+    exclude: Exclude | None,
+    *,
+    query: Tensor | None,
+    best: "TopK | None" = None,
+) -> Tensor:
+    """How many items of `table` [n, D] score below the `threshold` of each relevant item [R], which never counts
+    itself. The table may be a stretch of the whole: `item_idx` and those of `exclude` count from its first row, 1, and
+    relevant items may lie outside. `best` gets all scores."""
+    below = torch.zeros(len(item_idx), device=table.device)
     for start, scores in _blocks(interests, table, exclude):
-        if top:
+        if best is not None:
             best.add(scores, start)
         scores = scores if query is None else scores[query]
         # Below rather than above, because of scores that are not numbers. As floats, whose sum is exact up to 2^24: on
         # a CPU many times as fast as a sum of booleans.
         lower = torch.lt(scores, threshold, out=scores)
         below += lower.sum(dim=1) - _at(lower, item_idx - 1 - start)
-    ranks = len(table) - below.long()
+    return below.long()
+
+
+def ranks_of(below: Tensor, num_items: int, item_idx: Tensor, exclude: Exclude | None, query: Tensor | None) -> Tensor:
+    """The ranks [R] of relevant items `item_idx` [R], from how many of all items are `below` each."""
+    ranks = num_items - below
     if exclude is not None:
-        ranks[_excluded(item_idx, query, exclude, len(table))] = schema.NEVER
-    return RankResult(ranks, best.item_idx)
+        ranks[_excluded(item_idx, query, exclude, num_items)] = schema.NEVER
+    return ranks
 
 
 def _excluded(item_idx: Tensor, query: Tensor | None, exclude: Exclude, num_items: int) -> Tensor:

@@ -43,6 +43,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eimf.parallel.sharded_table import ShardedTable, item_table
+
 INIT_STD = 0.02
 
 InferenceFn = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -78,10 +80,7 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self, *, num_items: int, width: int) -> None:
         super().__init__()
-        self.item_table = nn.Embedding(num_items + 1, width, padding_idx=0)
-        nn.init.normal_(self.item_table.weight, std=INIT_STD)
-        with torch.no_grad():
-            self.item_table.weight[0].zero_()
+        self.item_table = item_table(num_items + 1, width, INIT_STD)
 
     @abstractmethod
     def forward(self, items: Tensor, times: Tensor | None = None) -> Tensor:
@@ -95,8 +94,13 @@ class Backbone(nn.Module, ABC):
 
     @property
     def item_vectors(self) -> Tensor:
-        """Vectors of all items, [N, D]: row j is item_idx j + 1."""
+        """Vectors of all items, [N, D]: row j is item_idx j + 1. No process has them if the table is spread."""
+        assert not isinstance(self.item_table, ShardedTable)
         return self.item_table.weight[1:]
+
+    @property
+    def num_items(self) -> int:
+        return self.item_table.num_embeddings - 1
 
     def serving_state_dict(self) -> dict[str, Tensor]:
         """Return the weights for serving, by name: a composed item table is folded into a plain one."""
@@ -106,6 +110,9 @@ class Backbone(nn.Module, ABC):
     def vectors_of(self, row: Tensor) -> Tensor:
         """Return the vectors [P, D] of `row` [P], as in `item_vectors`. Gradients are added up in a fixed order, and
         are sparse if the table's are."""
+        if isinstance(self.item_table, ShardedTable):
+            vectors: Tensor = self.item_table(row + 1)
+            return vectors
         return F.embedding(row + 1, self.item_table.weight, sparse=self.item_table.sparse)
 
     def interests(self, items: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:

@@ -54,9 +54,12 @@ class RuntimeSettings(Settings):
     compile: bool = False
     """Compile the backbone with torch.compile: takes a minute, pays off on a GPU, needs a C++ compiler on a CPU. With a
     loss that samples items and without a text residual, the item table is not compiled."""
+    shard_items: bool = False
+    """Spread the item table and its optimizer state over the processes of a training (torchrun), for a catalogue that
+    exceeds one device. Items are then looked up and scored across the network."""
     deterministic: bool = False
     """Make results on a GPU repeatable bit for bit, at some cost. On a CPU they always are, for the same number of
     threads."""
     save_interval_seconds: Annotated[float, Field(ge=0, le=604_800)] = 60.0
-    """A training saves its state after every epoch and, in one process, this often within an epoch: the most that a
-    kill loses, in seconds."""
+    """A training saves its state after every epoch and this often within one: the most that a kill loses, in seconds.
+    Several processes save at every 16th step only."""

@@ -21,10 +21,10 @@ from eimf.errors import DataError
 from eimf.evaluation.eval_batches import EvalBatch, eval_batches
 from eimf.evaluation.parallel_map import parallel_map
 from eimf.evaluation.slices import ALL, head_items, slices_of
+from eimf.parallel.process_group import SINGLE_PROCESS, Group
 from eimf.retrieval import Exclude, RankResult, rank
-from eimf.train.process_group import SINGLE_PROCESS, Group
 
-_POSITIONS = 6400
+POSITIONS = 6400
 """Most positions of histories encoded together on a CPU: more would not stay in the cache. Against 256 users of 50
 positions, 1.4 times as fast."""
 
@@ -65,7 +65,7 @@ def rank_users(
     device = table.device
     ranks = torch.zeros(len(cases.item_idx), dtype=torch.int64)
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
-    positions = _POSITIONS if device.type == "cpu" else batch_size * max_length
+    positions = POSITIONS if device.type == "cpu" else batch_size * max_length
     batches = eval_batches(histories, cases, max_length, batch_size, positions)
     encode = backbone.inference_fn(int(cases.history_end.clip(max=max_length).sum()))
 

@@ -23,6 +23,10 @@ class ItemTable(Protocol):
     def item_vectors(self) -> Tensor:
         """All item vectors, [N, D]."""
 
+    @property
+    def num_items(self) -> int:
+        """N."""
+
     def vectors_of(self, row: Tensor) -> Tensor:
         """The vectors [P, D] of rows [P]; their gradient may be sparse."""
 
@@ -40,8 +44,8 @@ class Loss(Protocol):
     """A loss for recommending, summed over weighted rows."""
 
     samples_items: bool
-    """Compares with a few items instead of all. Such a loss trains in one process, because the sample is not shared,
-    and a free item table gets sparse gradients."""
+    """Compares with a few items instead of all. A free item table then gets sparse gradients, which several processes
+    do not share: each of them needs a part of the table (`eimf.parallel.sharded_table`)."""
 
     def sample(self, target_row: Tensor, generator: torch.Generator) -> Sample | None:
         """Return the items to compare the targets [P] of a step with; None: all items. `generator` is a CPU's."""

@@ -72,7 +72,7 @@ class BinaryCrossEntropy:
         assert sample is not None
         label_vectors = with_vectors(soft, items.vectors_of)
         positive, negatives = items.vectors_of(target_row), items.vectors_of(sample.rows)
-        power = gbce_power(self.calibration, len(sample.rows), len(items.item_vectors))
+        power = gbce_power(self.calibration, len(sample.rows), items.num_items)
         loss = binary_cross_entropy(
             readout, positive, negatives, target_row, sample.rows, weight, power=power, soft=label_vectors
         )

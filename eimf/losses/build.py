@@ -11,15 +11,24 @@ from eimf.losses.full_softmax import FullSoftmax
 from eimf.losses.hard_softmax import HardSoftmax
 from eimf.losses.in_batch import InBatchSoftmax
 from eimf.losses.sampled import POWER, SampledSoftmax, Sampler
+from eimf.losses.sharded_softmax import ShardedSoftmax
 from eimf.losses.softmax import MatmulOptions
+from eimf.parallel.process_group import Group
 
 
 def build_loss(
-    settings: TrainSettings, frequency: np.ndarray, *, hardness: float, matmul: MatmulOptions, device: torch.device
+    settings: TrainSettings,
+    frequency: np.ndarray,
+    *,
+    hardness: float,
+    matmul: MatmulOptions,
+    device: torch.device,
+    sharded: Group | None = None,
 ) -> Loss:
     """Build the loss that `settings` name.
 
-    `frequency` [N]: how often each item occurs in training; `hardness` is the backbone's. Raises SettingError if the
+    `frequency` [N]: how often each item occurs in training; `hardness` is the backbone's; `sharded` is the
+    group that the item table is spread over, if it is. Raises SettingError if the
     loss has no hard negatives and the backbone needs them.
     """
 
@@ -27,6 +36,8 @@ def build_loss(
         return Sampler(frequency, settings.negatives, device, power)
 
     match settings.loss:
+        case "softmax" if sharded is not None:
+            return ShardedSoftmax(hardness, matmul, sharded)
         case "softmax":
             return HardSoftmax(hardness, matmul) if hardness else FullSoftmax(matmul)
         case "sampled":

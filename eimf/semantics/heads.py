@@ -169,11 +169,11 @@ def _first_equal(values: Tensor) -> Tensor:
     return (values.unsqueeze(1) == values).to(torch.uint8).argmax(dim=1)
 
 
-def hard_readout(interests: Tensor, item_vectors: Tensor, target_row: Tensor) -> Tensor:
-    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D], item vectors [N, D] and `target_row` [P]
-    (training only)."""
+def hard_readout(interests: Tensor, vectors_of: Callable[[Tensor], Tensor], target_row: Tensor) -> Tensor:
+    """r = V[argmax_k <V_k, e_target>], [P, D], from interests [P, K, D] and `target_row` [P], whose vectors [P, D] are
+    looked up (training only)."""
     if interests.shape[1] == 1:
         return interests[:, 0]
     with torch.no_grad():
-        best = torch.einsum("pkd,pd->pk", interests, item_vectors[target_row]).argmax(dim=1)
+        best = torch.einsum("pkd,pd->pk", interests, vectors_of(target_row)).argmax(dim=1)
     return interests[torch.arange(len(interests), device=interests.device), best]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from eimf.backbones.base import Backbone
+from eimf.parallel.sharded_table import own_rows
 
 TEXT_COMPONENTS = 128
 """F: principal components of the text in a text residual: a third of a small encoder's width, nearly all of the
@@ -50,10 +51,10 @@ class TextResidual(nn.Module):
     components: Tensor
 
     def __init__(self, *, components: Tensor, width: int, scale: float) -> None:
-        """`components` [N, F] of items 1..N; `scale` is the root mean square norm of the text part at the start."""
+        """`components` [N + 1, F] of the rows of the table, 0 for the padding item; `scale` is the root mean square
+        norm of the text part at the start."""
         super().__init__()
-        padded = F.pad(components, (0, 0, 1, 0))  # [N + 1, F]; row 0, the padding item, is 0
-        self.register_buffer("components", padded, persistent=False)
+        self.register_buffer("components", components, persistent=False)
         self.map = nn.Linear(components.shape[1], width, bias=False)
         nn.init.orthogonal_(self.map.weight, gain=scale * max(1.0, components.shape[1] / width) ** 0.5)
 
@@ -107,10 +108,10 @@ def add_text_adaptor(backbone: Backbone, components: Tensor, *, free: bool, scal
 
 def add_text_residual(backbone: Backbone, components: Tensor, scale: float = TEXT_SCALE) -> None:
     """Make the item table the sum of free vectors and a learned map of the text `components` [N, F]."""
-    width = backbone.item_table.embedding_dim
-    parametrize.register_parametrization(
-        backbone.item_table, "weight", TextResidual(components=components, width=width, scale=scale)
-    )
+    table = backbone.item_table
+    padded = own_rows(table, F.pad(components, (0, 0, 1, 0)))
+    residual = TextResidual(components=padded, width=table.embedding_dim, scale=scale)
+    parametrize.register_parametrization(table, "weight", residual)
 
 
 def is_composed(backbone: Backbone) -> bool:
@@ -121,4 +122,5 @@ def is_composed(backbone: Backbone) -> bool:
 @torch.no_grad()
 def init_from_text(backbone: Backbone, components: Tensor, scale: float = TEXT_SCALE) -> None:
     """Let the item table start as the text `components` [N, D] times `scale`."""
-    backbone.item_table.weight[1:] = components * scale
+    table = backbone.item_table
+    table.weight.copy_(own_rows(table, F.pad(components * scale, (0, 0, 1, 0))))

@@ -54,15 +54,22 @@ def write_atomic(path: Path, data: bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """An empty file next to `path`, to be written. It replaces `path` at the end, or is removed if the block fails."""
-    temporary, handle = _new_locked(path.parent, lambda: f".eimf-{uuid.uuid4().hex}.tmp")
+    with named_at_the_end(path.parent, lambda: path.name) as temporary:
+        yield temporary
+
+
+@contextmanager
+def named_at_the_end(folder: Path, name: Callable[[], str]) -> Iterator[Path]:
+    """An empty file in `folder`, to be written. It gets its name at the end, or is removed if the block fails."""
+    temporary, handle = _new_locked(folder, lambda: f".eimf-{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         fsync(temporary)
-        temporary.replace(path)
+        temporary.replace(folder / name())
     finally:
         temporary.unlink(missing_ok=True)  # a full disk must not stay full
         os.close(handle)
-    fsync(path.parent)
+    fsync(folder)
 
 
 @contextmanager

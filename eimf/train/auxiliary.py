@@ -9,10 +9,10 @@ from torch import Tensor
 from eimf.backbones.base import Backbone
 from eimf.losses.base import Sample
 from eimf.losses.softmax import MatmulOptions
+from eimf.parallel.process_group import Group
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import AUX_POSITIONS
 from eimf.train.batches import Batch, to_device
-from eimf.train.process_group import Group
 
 
 class AuxiliaryLosses:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from eimf.train.process_group import SINGLE_PROCESS, Group
+from eimf.parallel.process_group import SINGLE_PROCESS, Group
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Every step has its own random streams, derived from (seed, epoch, step), and so 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from eimf.data.histories import Histories
 from eimf.errors import DataError, SettingError
 from eimf.losses.build import build_loss
 from eimf.losses.softmax import MatmulOptions
+from eimf.parallel.sharded_table import ShardedTable
 from eimf.semantics.build import SideInformation
 from eimf.semantics.item_text import is_composed
 from eimf.train.batches import Batch, Batches, cut_windows
@@ -48,12 +49,18 @@ class Trainer:
         self.device, self.group = execution.device, execution.group
         self._check_data()
         matmul = MatmulOptions(execution.block_rows, bf16=settings.precision == "bfloat16")
+        self.table = backbone.item_table if isinstance(backbone.item_table, ShardedTable) else None
         loss = build_loss(
-            settings, histories.frequency(), hardness=backbone.hardness, matmul=matmul, device=self.device
+            settings,
+            histories.frequency(),
+            hardness=backbone.hardness,
+            matmul=matmul,
+            device=self.device,
+            sharded=self.group if self.table is not None else None,
         )
-        if loss.samples_items and self.group.size > 1:
-            problem = f"{settings.loss} does not support {self.group.size} processes"
-            raise SettingError("train.loss", problem, 'train in one process, or set it to "softmax"')
+        if loss.samples_items and self.group.size > 1 and self.table is None:
+            problem = f"{settings.loss} does not support {self.group.size} processes with a whole item table each"
+            raise SettingError("train.loss", problem, 'set runtime.shard_items=true, or the loss to "softmax"')
         # A table composed with text has a gradient in every row.
         backbone.item_table.sparse = loss.samples_items and not is_composed(backbone)
         modules = nn.ModuleDict({"backbone": backbone})
@@ -64,7 +71,12 @@ class Trainer:
         longest = int(np.diff(histories.offsets).max())
         self._objective = Objective(backbone, side, loss, matmul=matmul, longest=longest, execution=execution)
         lazy = ["backbone.item_table.weight"] if backbone.item_table.sparse else []
-        self._optimizer = Optimizer(self._parameters, lazy, settings)
+        self._sharded = {
+            name
+            for name, parameter in self._parameters.items()
+            if self.table is not None and any(parameter is each for each in _own_parameters(self.table))
+        }
+        self._optimizer = Optimizer(self._parameters, lazy, settings, sharded=self._sharded, group=self.group)
         self.steps_done, self.targets_done = 0, 0  # in the current epoch; 0 between epochs
         self._sums: dict[str, Tensor] = {}
 
@@ -111,7 +123,7 @@ class Trainer:
         losses = self._objective.losses(batch, torch.Generator().manual_seed(int(shared)))
         self._optimizer.zero_grad()
         losses["loss"].backward()
-        self.group.sum_gradients(self._parameters.values())
+        self.group.sum_gradients(value for name, value in self._parameters.items() if name not in self._sharded)
         self._optimizer.step(epoch + (step + 1) / steps)
         return {name: value.detach() for name, value in losses.items()}
 
@@ -125,14 +137,26 @@ class Trainer:
         return {name: value for name, (value, parts) in zip(PARTS, sums.tolist(), strict=True) if parts}
 
     def state(self) -> dict[str, Tensor]:
-        """Return weights, optimizer state, and progress within the epoch: enough to resume as if never interrupted."""
+        """Return weights, optimizer state, and progress within the epoch: enough to resume as if never interrupted.
+        All processes of a group call it at the same step, and return the same, except for their own part of what
+        `is_sharded`."""
+        sums = {name: value.cpu() for name, value in self._sums.items()}
+        if self.group.size > 1:
+            by_rank = self.group.values({name: float(value) for name, value in sums.items()})
+            names = [name for name in PARTS if any(name in known for known in by_rank)]
+            sums = {name: torch.tensor([of.get(name, 0.0) for of in by_rank], dtype=torch.float64) for name in names}
         return {
             **{f"weight.{name}": value.detach().cpu() for name, value in self._parameters.items()},
             **{f"optimizer.{name}": value for name, value in self._optimizer.state().items()},
             "epoch.steps": torch.tensor(self.steps_done),
             "epoch.targets": torch.tensor(self.targets_done),
-            **{f"epoch.sum.{name}": value.cpu() for name, value in self._sums.items()},
+            **{f"epoch.sum.{name}": value for name, value in sums.items()},
         }
+
+    def is_sharded(self, name: str, shape: Sequence[int]) -> bool:
+        """Whether an entry of the state, or of the weights for serving, is this process's part of a table."""
+        names = ("item_table.weight", *self._sharded)
+        return self.table is not None and len(shape) == 2 and name.endswith(names)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
@@ -141,9 +165,21 @@ class Trainer:
                 parameter.copy_(state[f"weight.{name}"])
         self._optimizer.load(_under(state, "optimizer."))
         self.steps_done, self.targets_done = int(state["epoch.steps"]), int(state["epoch.targets"])
-        # An epoch that one process began may be resumed by several: the first one takes the sums.
-        sums = _under(state, "epoch.sum.") if self.group.rank == 0 else {}
-        self._sums = {name: value.to(self.device) for name, value in sums.items()}
+        self._sums = {name: self._own(value).to(self.device) for name, value in _under(state, "epoch.sum.").items()}
+
+    def _own(self, sums: Tensor) -> Tensor:
+        """This process's part of a sum of each process. An epoch that another number of processes began may be resumed:
+        then the first one takes all."""
+        if sums.numel() == self.group.size:
+            return sums.reshape(-1)[self.group.rank]
+        return sums.sum() if self.group.rank == 0 else torch.zeros_like(sums.sum())
+
+
+def _own_parameters(table: ShardedTable) -> list[nn.Parameter]:
+    """The parameter with this process's rows; the map of a text residual is whole everywhere."""
+    rows = table.rows.own.stop - table.rows.own.start
+    named = {"weight", "parametrizations.weight.original"}
+    return [each for name, each in table.named_parameters() if name in named and len(each) == rows]
 
 
 def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

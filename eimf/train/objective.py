@@ -9,8 +9,9 @@ from torch.nn.utils import parametrize
 
 from eimf.backbones.base import Backbone, TrainOutput
 from eimf.backbones.layers.compiled import compiled
-from eimf.losses.base import Loss
+from eimf.losses.base import Loss, Sample
 from eimf.losses.softmax import MatmulOptions
+from eimf.parallel.sharded_table import ShardedTable
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import hard_readout
 from eimf.train.auxiliary import AuxiliaryLosses
@@ -59,17 +60,17 @@ class Objective:
         output, slot, target_row = self._forward_train(batch), batch.slot, batch.target_row
         # index_select: its gradient adds rows; an index's would look for positions that occur twice.
         interests = output.interests.flatten(0, 1).index_select(0, slot).float()  # [P, K, D]
-        readout = hard_readout(interests, self.backbone.item_vectors, target_row)  # [P, D]
+        readout = hard_readout(interests, self.backbone.vectors_of, target_row)  # [P, D]
         weight = torch.full((len(target_row),), 1 / batch.targets, device=self.execution.device)
         at: slice | Tensor = slice(None)
         if output.loss_mask is not None:
             weight = self._even_weights(output.loss_mask.flatten()[slot])
             at = weight.nonzero()[:, 0]  # a softmax for these only
-        sample = self.loss.sample(target_row, shared)
+        sample = self._sample(target_row, batch.counts, shared)
         soft = None
         if self.side is not None:
             soft = self.side.soft_labels(target_row[at], batch.user_idx[at], batch.event_index[at])
-        if len(target_row[at]):
+        if len(target_row[at]) or isinstance(self.backbone.item_table, ShardedTable):  # then all look up together
             losses = self.loss(readout[at], self.backbone, target_row[at], weight[at], sample, soft)
         else:
             losses = {name: readout[at].sum() for name in ("loss", "rec")}
@@ -81,6 +82,12 @@ class Objective:
                 losses[name] = value
                 losses["loss"] = losses["loss"] + self._auxiliary.weight(name) * value
         return losses
+
+    def _sample(self, target_row: Tensor, counts: list[int], shared: torch.Generator) -> Sample | None:
+        """The same items in all processes."""
+        if self.loss.samples_items:
+            target_row = self.execution.group.gather(target_row, counts)
+        return self.loss.sample(target_row, shared)
 
     def _even_weights(self, loss_mask: Tensor) -> Tensor:
         """Weights [P] that share 1 among the positions with a loss of all processes."""

@@ -6,13 +6,14 @@ the same algorithm as Adam: rows without a gradient keep their momentum.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eimf.config import TrainSettings
+from eimf.parallel.process_group import SINGLE_PROCESS, Group
 
 
 def rate_factor(settings: TrainSettings, epochs: float) -> float:
@@ -27,9 +28,19 @@ def rate_factor(settings: TrainSettings, epochs: float) -> float:
 class Optimizer:
     """Makes one step at a time, on named parameters; its state is a dictionary of tensors."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], lazy: Iterable[str], settings: TrainSettings) -> None:
-        """`lazy` names the parameters whose gradients are sparse."""
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        lazy: Iterable[str],
+        settings: TrainSettings,
+        *,
+        sharded: Collection[str] = (),
+        group: Group = SINGLE_PROCESS,
+    ) -> None:
+        """`lazy` names the parameters whose gradients are sparse, `sharded` those of which each process of the `group`
+        has a part."""
         self.parameters, self.settings = parameters, settings
+        self._sharded, self._group = sharded, group
         sparse = [parameters[name] for name in lazy]
         dense = [parameter for name, parameter in parameters.items() if name not in set(lazy)]
         # Fused: one pass over each parameter and its moments.
@@ -46,13 +57,22 @@ class Optimizer:
     def step(self, epochs: float) -> None:
         """Clip the gradients and make a step at the learning rate after `epochs` epochs."""
         if self.settings.clip:
-            values = [_values(parameter) for parameter in self.parameters.values() if parameter.grad is not None]
-            norm = nn.utils.get_total_norm(values)
-            torch._foreach_mul_(values, (self.settings.clip / (norm + 1e-6)).clamp(max=1.0))
+            values = {name: _values(each) for name, each in self.parameters.items() if each.grad is not None}
+            factor = (self.settings.clip / (self._norm(values) + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(list(values.values()), factor)
         for part in self._parts:
             for group in part.param_groups:
                 group["lr"] = self.settings.lr * rate_factor(self.settings, epochs)
             part.step()
+
+    def _norm(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The norm of the gradients with these numbers, as if one process had all."""
+        if not self._sharded:
+            return nn.utils.get_total_norm(list(values.values()))
+        whole = nn.utils.get_total_norm([value for name, value in values.items() if name not in self._sharded])
+        square = nn.utils.get_total_norm([values[name] for name in self._sharded]).square()
+        self._group.sum([square])
+        return (whole.square() + square).sqrt()
 
     def state(self) -> dict[str, Tensor]:
         """Return moments and step counts, as `PART.PARAMETER`."""

@@ -3,6 +3,7 @@
 Building one imports torch, pyarrow, numpy, pydantic and safetensors only.
 """
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,15 +46,16 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
     if job.train.precision == "bfloat16" and device.type == "cpu" and not bfloat16_is_native():
         problem = "bfloat16, which this CPU emulates (no avx512_bf16, amx_bf16 or bf16): many times slower than float32"
         raise SettingError("train.precision", problem, 'set it to "float32", or train on another machine')
-    check_memory(job.model, int(artifacts["dataset"].summary_number("items")), memory_of(device))
+    parts = processes.size() if job.runtime.shard_items else 1
+    check_memory(job.model, int(artifacts["dataset"].summary_number("items")), memory_of(device), parts)
     from pipeline.training.resume_folder import json_lines
     from pipeline.training.run import train
     from pipeline.training.state import RunDirectory
 
-    processes.broadcast_start(device)
+    processes.broadcast_start()
     histories, supervision = _arrays(artifacts)
     state = train(job, supervision, histories, staging.resume_dir, device, processes.join(device))
-    (staging.folder / "model.safetensors").write_bytes(RunDirectory(staging.resume_dir).best(state))
+    shutil.copyfile(RunDirectory(staging.resume_dir).best(state), staging.folder / "model.safetensors")
     (staging.folder / "epochs.jsonl").write_text(json_lines(state.epoch_log))
     return state.summary(histories.training_targets)
 
@@ -61,7 +63,7 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
 def train_as_worker(job: TrainingJob, artifacts: Artifacts, resume_dir: Path) -> None:
     """What every process of torchrun but the first does: train whenever the first one does, until it stops."""
     device = prepare_torch(job.runtime)
-    while processes.wait_for_start(device):
+    while processes.wait_for_start():
         from pipeline.training.run import train
 
         histories, supervision = _arrays(artifacts)
@@ -76,11 +78,14 @@ def _arrays(artifacts: Artifacts) -> "tuple[Histories, Supervision | None]":
     return histories, supervision_of(artifacts, histories)
 
 
-def check_memory(model: ModelSettings, num_items: int, available: int) -> None:
-    """Raises SettingError for a backbone whose weights and moments alone need more than `available` bytes."""
+def check_memory(model: ModelSettings, num_items: int, available: int, parts: int = 1) -> None:
+    """Raises SettingError for a backbone whose weights and moments alone need more than `available` bytes, if each
+    process holds one of `parts` of its item table."""
     from eimf.backbones.build import outline
 
-    weights = sum(parameter.numel() for parameter in outline(model, num_items).parameters())
+    backbone = outline(model, num_items)
+    table = backbone.item_table.weight.numel()
+    weights = sum(parameter.numel() for parameter in backbone.parameters()) - table + table // parts
     needed = _BYTES_PER_WEIGHT * weights
     if needed > available:
         needs = f"{weights:,} parameters take {needed / _GIB:,.1f} GiB to train"

@@ -34,20 +34,25 @@ class Result:
 def run_train(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:
     """Stages 11 to 12 against frozen artifacts."""
     store.remove_stale()
-    training = prepare_and_resolve(recipe, store, esim_key)
+    training = _agreed(recipe, store, esim_key)
     origin = training.source or training.dataset
     info(f"{origin.manifest.kind} {origin.short} of {origin.manifest.created[:16]} is frozen; LLM requests: 0")
     _announce(training)
     checkpoint, _ = find_or_build(training.checkpoint, store, training.artifacts)
     result = _measured(training, checkpoint, store)
-    processes.broadcast_stop(training.job.runtime)
+    processes.broadcast_stop()
     return result
 
 
 def run_worker(recipe: Recipe, store: Store, esim_key: str | None = None) -> None:
     """What every process but the first does during `run_train`, if torchrun started several."""
-    training = prepare_and_resolve(recipe, store, esim_key)
+    training = _agreed(recipe, store, esim_key)
     train_as_worker(training.job, training.artifacts, store.resume_dir(training.checkpoint_key))
+
+
+def _agreed(recipe: Recipe, store: Store, esim_key: str | None) -> ResolvedTraining:
+    """The training of a recipe, the same in every process. Raises ArtifactError if one of them lacks an artifact."""
+    return processes.agree(lambda: prepare_and_resolve(recipe, store, esim_key), lambda found: found.checkpoint_key)
 
 
 def run_evaluate(recipe: Recipe, store: Store, esim_key: str | None = None) -> Result:

@@ -1,13 +1,15 @@
 """What a killed run resumes from, on disk: a note of how far it has come, and files that the note names."""
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from eimf.errors import ArtifactError
 from eimf.store import keys
 from eimf.store.artifact import RESUME_FILE
-from eimf.store.files import write_atomic
+from eimf.store.files import named_at_the_end, write_atomic
 
 _NOTE = "run.json"
 
@@ -44,11 +46,31 @@ class ResumeFolder:
             raise self._damaged(path)
         return data
 
+    def check(self, name: str) -> Path:
+        """The path of a file that the note names. Raises ArtifactError if it is damaged."""
+        path = self.folder / name
+        if not path.is_file() or _named(name.partition("-")[0], keys.file_digest(path)) != name:
+            raise self._damaged(path)
+        return path
+
     def write(self, what: str, data: bytes) -> str:
         """Write a file, `what` being `state` or `best`; returns its name."""
         name = _name(what, data)
         write_atomic(self.folder / name, data)
         return name
+
+    def write_blocks(self, what: str, blocks: Iterable[bytes]) -> str:
+        """Write a file as its blocks come; returns its name."""
+        state = hashlib.sha256()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (
+            named_at_the_end(self.folder, lambda: _named(what, state.hexdigest())) as temporary,
+            temporary.open("wb") as stream,
+        ):
+            for block in blocks:
+                state.update(block)
+                stream.write(block)
+        return _named(what, state.hexdigest())
 
     def save_note(self, note: dict[str, Any], files: set[str]) -> None:
         """Write the note, then remove all files of the run but these."""
@@ -63,7 +85,11 @@ class ResumeFolder:
 
 
 def _name(what: str, data: bytes) -> str:
-    return f"{what}-{keys.bytes_digest(data)[:16]}.safetensors"
+    return _named(what, keys.bytes_digest(data))
+
+
+def _named(what: str, digest: str) -> str:
+    return f"{what}-{digest[:16]}.safetensors"
 
 
 def json_lines(rows: list[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """A training run: epochs with validation and early stopping."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,21 @@ import torch
 from eimf import schema
 from eimf.backbones.build import build_backbone
 from eimf.data.histories import Histories
+from eimf.errors import SettingError
+from eimf.evaluation.rank_sharded import rank_users_together
 from eimf.evaluation.rank_users import mean_metric, rank_users
+from eimf.parallel.process_group import Group
+from eimf.parallel.sharded_table import sharded_item_tables
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import Supervision
 from eimf.train.execution import Execution
 from eimf.train.loop import Trainer
-from eimf.train.process_group import Group
 from pipeline.console import Bar, info, progress
 from pipeline.training.job import TrainingJob
 from pipeline.training.state import RunDirectory, RunState
+
+_STEPS_BETWEEN_SAVES = 16
+"""Several processes ask each other after so many steps whether it is time to save."""
 
 
 def train(
@@ -31,7 +38,7 @@ def train(
     """Train to the end, from the state in `folder` if there is one; leaves the best weights there
     (`RunDirectory.best`)."""
     trainer = _trainer(job, supervision, histories, device, group)
-    run, is_first = _Run(job, trainer, histories, RunDirectory(folder), group), group.rank == 0
+    run, is_first = _Run(job, trainer, histories, RunDirectory(folder, group), group), group.rank == 0
     group.barrier()  # nobody saves before everybody has loaded
     if is_first:
         run.begin()
@@ -41,7 +48,7 @@ def train(
 
 
 class _Run:
-    """One training run in this process. The first process of a group saves the state."""
+    """One training run in this process. The processes of a group save their state together."""
 
     def __init__(
         self, job: TrainingJob, trainer: Trainer, histories: Histories, directory: RunDirectory, group: Group
@@ -72,21 +79,22 @@ class _Run:
 
     def _on_progress(self, bar: Bar, targets: int) -> None:
         bar(targets)
-        # Within an epoch its sums are spread over the processes of a group: those save after epochs only.
-        if self.group.size == 1 and time.monotonic() - self.saved > self.job.runtime.save_interval_seconds:
+        if self.group.size > 1 and self.trainer.steps_done % _STEPS_BETWEEN_SAVES:
+            return
+        if self.group.any(time.monotonic() - self.saved > self.job.runtime.save_interval_seconds):
             self._save()
 
     def _save(self, entry: dict[str, Any] | None = None) -> None:
         now = time.monotonic()
         self.state.seconds += now - self.clock
-        if self.group.rank == 0:
-            self.directory.save(self.trainer, self.state)
-            if entry is not None:
-                self.directory.log({**entry, "seconds": round(self.state.seconds, 3)})
+        self.directory.save(self.trainer, self.state)
+        if self.group.rank == 0 and entry is not None:
+            self.directory.log({**entry, "seconds": round(self.state.seconds, 3)})
         self.clock = self.saved = time.monotonic()
 
     def _validate(self) -> float:
-        ranking = rank_users(
+        rank = rank_users if self.trainer.table is None else rank_users_together
+        ranking = rank(
             self.trainer.backbone,
             self.histories,
             schema.VALID,
@@ -101,9 +109,24 @@ class _Run:
 def _trainer(
     job: TrainingJob, supervision: Supervision | None, histories: Histories, device: torch.device, group: Group
 ) -> Trainer:
-    backbone = build_backbone(job.model, histories.num_items, job.train.seed)
+    with sharded_item_tables(group) if _is_sharded(job, histories.num_items, group) else nullcontext():
+        backbone = build_backbone(job.model, histories.num_items, job.train.seed)
     semantics = None
     if not job.heads.plain:
         semantics = build_side_information(backbone, supervision, histories, job.heads, job.train.seed, device)
     execution = Execution(device, group, job.runtime.softmax_block_rows, job.runtime.compile)
     return Trainer(backbone, semantics, histories, job.train, max_length=job.model.max_length, execution=execution)
+
+
+def _is_sharded(job: TrainingJob, num_items: int, group: Group) -> bool:
+    """Whether the item table is spread over the group. Raises SettingError for what does not go with that."""
+    if not job.runtime.shard_items or group.size == 1:
+        return False
+    field, hint = "runtime.shard_items", "set it to false, or change that"
+    if job.runtime.compile:
+        raise SettingError(field, "true, but a look-up across processes cannot be compiled (runtime.compile)", hint)
+    if job.heads.item_init.startswith("text_adaptor"):
+        raise SettingError(field, f"true, but heads.item_init={job.heads.item_init} needs all items at once", hint)
+    if num_items < group.size:
+        raise SettingError(field, f"true, but {num_items} items do not reach for {group.size} processes", hint)
+    return True

@@ -167,7 +167,7 @@ def test_interests_that_are_the_answer_give_little_semantic_loss():
 def test_hard_readout_is_the_interest_nearest_to_the_target():
     interests = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 2.0]]])
     items = torch.tensor([[0.1, 1.0], [1.0, 0.1]])
-    assert hard_readout(interests, items, torch.tensor([1, 0])).tolist() == [[1, 0], [0, 2]]
+    assert hard_readout(interests, items.__getitem__, torch.tensor([1, 0])).tolist() == [[1, 0], [0, 2]]
 
 
 def test_items_are_contrasted_in_random_groups_of_the_given_size():

@@ -10,11 +10,11 @@ from eimf.config import HeadSettings, ModelSettings, TrainSettings
 from eimf.data.histories import Histories
 from eimf.errors import SettingError
 from eimf.evaluation.rank_users import mean_metric, rank_users
+from eimf.parallel.process_group import Group
 from eimf.semantics.build import build_side_information
 from eimf.semantics.supervision import read_supervision
 from eimf.train.execution import Execution
 from eimf.train.loop import Progress, Trainer
-from eimf.train.process_group import Group
 from tests import world as planted
 from tests.train.frozen import tables
 

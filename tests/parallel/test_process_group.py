@@ -40,6 +40,7 @@ CASES = {
     "calibrated": Case(planted.world(), CALIBRATED),
     "bert4rec": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=bert4rec")),
     "remi": Case(planted.world(users=20), (*ONE_WINDOW, "model.backbone=remi")),
+    "spread": Case(planted.world(users=30), (*SETTINGS, "runtime.shard_items=true")),
 }
 # The trainings of all cases, one after the other, in the processes of one start; each has a meeting point of its own.
 # They are started as torchrun starts them, but forked from a process that has imported what they need.
@@ -138,3 +139,13 @@ def test_two_processes_train_what_one_does(trained):
     weights = [load_file(each.checkpoint.file("model.safetensors")) for each in (one, two)]
     for key, value in weights[0].items():
         torch.testing.assert_close(weights[1][key], value, rtol=2e-3, atol=2e-4)
+
+
+def test_a_training_with_a_spread_item_table_leaves_the_same_checkpoint(trained):
+    one, two = trained["spread"]
+    assert curve(two) == [pytest.approx(line, rel=1e-4) for line in curve(one)]
+    weights, others = (load_file(each.checkpoint.file("model.safetensors")) for each in (one, two))
+    assert list(weights) == list(others)
+    for key, value in weights.items():
+        torch.testing.assert_close(others[key], value, rtol=2e-3, atol=2e-4)
+    assert one.metrics.summary_number("ndcg@10") == pytest.approx(two.metrics.summary_number("ndcg@10"), abs=1e-3)
