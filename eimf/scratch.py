@@ -21,15 +21,18 @@ import numpy as np
 from eimf.errors import SettingError
 
 _FIELD = "runtime.memory_gb"
+ROWS = 1 << 21
+"""Rows that are worked on at a time, about: some 100 MB of temporary arrays for each thread."""
 _BLOCK_BYTES = 1 << 24
 
 
 class Scratch:
     """A place for arrays that takes at most `memory` bytes for those in memory, and files of `folder` for the others.
-    By default there is memory for all of them. The same arrays have the same values in either."""
+    By default there is memory for all of them. About `rows` rows are worked on at a time. Neither changes a result."""
 
-    def __init__(self, folder: Path | None = None, memory: int = sys.maxsize) -> None:
-        self._folder, self._left = folder, memory
+    def __init__(self, folder: Path | None = None, memory: int = sys.maxsize, rows: int = ROWS) -> None:
+        self.rows = rows
+        self._folder, self._left, self._memory = folder, memory, memory
 
     def empty(self, shape: int | tuple[int, ...], dtype: type[np.generic] | np.dtype) -> np.ndarray:
         """A new array; its values are arbitrary. Raises SettingError if it fits neither into memory nor on the disk."""
@@ -53,6 +56,14 @@ class Scratch:
         for block in row_blocks_of(array):
             array[block] = 0
         return array
+
+    def blocks(self, length: int) -> Iterator[slice]:
+        """Slices of `rows` rows that cover an array of this length."""
+        return (slice(start, min(start + self.rows, length)) for start in range(0, length, self.rows))
+
+    def workers(self, bytes_per_row: int) -> int:
+        """How many threads may work at the same time on `rows` rows that take so much memory each."""
+        return max(1, min(os.cpu_count() or 1, self._memory // (self.rows * bytes_per_row)))
 
     def take(self, size: int) -> bool:
         """Whether there is so much memory left, in bytes; it is taken until `give_back`."""
