@@ -1,0 +1,28 @@
+"""How much memory the arrays of stages 1 to 5 may take, and where the further ones are."""
+
+import os
+from pathlib import Path
+
+from eimf.config import RuntimeSettings
+from eimf.scratch import Scratch
+from eimf.store.artifact import Staging
+
+_MEMORY = Path("/proc/meminfo")
+_SHARE = 0.5
+"""Of the memory that is available, which is for arrays if nothing else is set."""
+
+
+def scratch_of(runtime: RuntimeSettings, staging: Staging) -> Scratch:
+    """A place for the arrays of one stage, with its files in the staging folder."""
+    memory = runtime.memory_gb * 1e9 or _SHARE * available_memory()
+    return Scratch(staging.folder, int(memory))
+
+
+def available_memory(description: Path = _MEMORY) -> int:
+    """Bytes that processes can have without swapping, as the kernel estimates; all of the machine's if it does not."""
+    if description.is_file():
+        for line in description.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return int(value.split()[0]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
