@@ -65,6 +65,16 @@ class Scratch:
         """How many threads may work at the same time on `rows` rows that take so much memory each."""
         return max(1, min(os.cpu_count() or 1, self._memory // (self.rows * bytes_per_row)))
 
+    def rows_of(self, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """A copy of some rows of an array [n, ...]; the array itself if these are all of its rows in order."""
+        if len(rows) == len(array) and (rows[1:] > rows[:-1]).all():
+            return array
+        copy = self.empty((len(rows), *array.shape[1:]), array.dtype)
+        for block in row_blocks_of(copy):
+            copy[block] = array[rows[block]]
+            let_go(copy, array)
+        return copy
+
     def take(self, size: int) -> bool:
         """Whether there is so much memory left, in bytes; it is taken until `give_back`."""
         fits = size <= self._left

@@ -2,10 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from eimf import schema
 from eimf.config import RuntimeSettings
-from eimf.scratch import Scratch
-from eimf.store.artifact import Staging
+from eimf.scratch import Scratch, let_go
+from eimf.store.artifact import Artifact, Staging
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _MEMORY = Path("/proc/meminfo")
 _SHARE = 0.5
@@ -16,6 +21,22 @@ def scratch_of(runtime: RuntimeSettings, staging: Staging) -> Scratch:
     """A place for the arrays of one stage, with its files in the staging folder."""
     memory = runtime.memory_gb * 1e9 or _SHARE * available_memory()
     return Scratch(staging.folder, int(memory))
+
+
+def vectors_in(artifact: Artifact, scratch: Scratch) -> "np.ndarray":
+    """The column of vectors [n, S] of an artifact's table `vectors`, float32, read batch by batch. Raises ArtifactError
+    as `Artifact.table` does."""
+    import numpy as np
+
+    vectors, begin = np.zeros((0, 0), np.float32), 0
+    for rows, batch in artifact.batches("vectors", [schema.VECTOR]):
+        part = schema.vectors_of(batch)
+        if begin == 0:
+            vectors = scratch.empty((rows, part.shape[1]), np.float32)
+        vectors[begin : begin + len(part)] = part
+        begin += len(part)
+        let_go(vectors)
+    return vectors
 
 
 def available_memory(description: Path = _MEMORY) -> int:
