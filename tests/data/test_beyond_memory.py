@@ -33,7 +33,14 @@ ROWS = st.lists(
     min_size=10,
     max_size=80,
 )
-NAMES = ("user_id", "item_id", "order", "rating", "event_type", "split")
+COLUMNS = {
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "order": pl.Int64,
+    "rating": pl.Float64,
+    "event_type": pl.String,
+    "split": pl.String,
+}
 ORDERS = {
     "integers": lambda number: number,
     "unsigned": lambda number: number + 2**63,
@@ -89,7 +96,7 @@ def same(one: object, other: object) -> bool:
     st.integers(1, 9),
 )
 def test_a_bound_of_memory_changes_nothing(rows, kind, cleaning, split, seed, chunk, extends, memory, rows_at_a_time):
-    frame = pl.DataFrame(rows, schema=NAMES, orient="row")
+    frame = pl.DataFrame(rows, schema=COLUMNS, orient="row")
     orders = [None if row % 17 == 16 else ORDERS[kind](order) for row, order in enumerate(frame["order"])]
     frame = frame.with_columns(frame["order"].cast(pl.Float64).alias("timestamp"), pl.Series("order", orders))
     before = Numbering(pl.Series(["7", "gone", "2"]), pl.Series(["9", "3"])) if extends else None
@@ -113,7 +120,7 @@ def test_a_bound_of_memory_changes_nothing(rows, kind, cleaning, split, seed, ch
 @settings(max_examples=10)
 @given(ROWS, st.integers(3, 30), st.integers(1, 9))
 def test_the_first_bad_row_is_named_whatever_partition_it_is_in(rows, chunk, rows_at_a_time):
-    frame = pl.DataFrame(rows, schema=NAMES, orient="row").drop("split")
+    frame = pl.DataFrame(rows, schema=COLUMNS, orient="row").drop("split")
     items = pl.DataFrame({"item_id": ["0", "1"], "title": ["a", "b"]})
     messages = []
     for scratch in (IN_MEMORY, Scratch(FILES, 0, rows_at_a_time)):
