@@ -21,9 +21,7 @@ SPLITS = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev
 """Values of a split column, and their numbers."""
 _MOST_PARTITIONS = 1 << 16
 _USER, _ITEM, _REASON, _ROW = "user", "item", "reason", "row"
-_NO_ROWS = pl.DataFrame(
-    schema={_USER: pl.Int32, _ITEM: pl.Int32, schema.ORDER: pl.Int64, _REASON: pl.UInt8},
-)
+_NO_ROWS = pl.DataFrame(schema={_USER: pl.Int32, _ITEM: pl.Int32, schema.ORDER: pl.Int64, _REASON: pl.UInt8})
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,7 @@ class _Builder:
     def read(self, chunks: Iterable[pl.DataFrame]) -> EventLog:
         for chunk in chunks:
             self._add(chunk)
+            del chunk  # before the next one is read
         pa.default_memory_pool().release_unused()  # Arrow would keep what it read the files with
         user_ids, users = rank_ids(self._user.ids())
         item_ids, items = rank_ids(self._item.ids())
@@ -165,7 +164,9 @@ class _Builder:
         """Add the rows of each user code."""
         counts = np.bincount(user[user != MISSING])
         if len(counts) > len(self._rows_of_user):
-            self._rows_of_user = np.append(self._rows_of_user, np.zeros(len(counts) - len(self._rows_of_user), np.int64))
+            self._rows_of_user = np.append(
+                self._rows_of_user, np.zeros(len(counts) - len(self._rows_of_user), np.int64)
+            )
         self._rows_of_user[: len(counts)] += counts
 
     def _partitions(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

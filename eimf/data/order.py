@@ -73,7 +73,9 @@ def sort_log(log: EventLog, ties: Ties) -> SortedEvents:
     """The events without a reason against them, user by user in order. A user's events are sorted by split, if there is
     one, then by `order`; ties by the row, or by a hash of user, item, order and seed."""
     starts = np.append(0, log.ends[:-1])
-    kept = [int(np.count_nonzero(log.reason[start:end] == Reason.KEPT)) for start, end in zip(starts, log.ends)]
+    kept = [
+        int(np.count_nonzero(log.reason[start:end] == Reason.KEPT)) for start, end in zip(starts, log.ends, strict=True)
+    ]
     stops, kind = np.cumsum(kept), index_type(len(log))
     rows, moment = (log.scratch.empty(int(stops[-1]), kind) for _ in range(2))
     user, item = (log.scratch.empty(int(stops[-1]), np.int32) for _ in range(2))

@@ -29,9 +29,7 @@ class Numbering:
     item_ids: pl.Series
 
 
-def renumber(
-    used: Selected, parts: Split, before: Numbering, scratch: Scratch = IN_MEMORY
-) -> tuple[Selected, Split]:
+def renumber(used: Selected, parts: Split, before: Numbering, scratch: Scratch = IN_MEMORY) -> tuple[Selected, Split]:
     """The same events and the same split of them, with the numbers of `before` continued. An old item that is not in
     the item table any more has no text."""
     user_ids, user_place = _continued(before.user_ids, used.user_ids, schema.USER_ID)

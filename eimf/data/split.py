@@ -64,9 +64,7 @@ def leave_one_out(item_idx: np.ndarray, offsets: np.ndarray) -> Split:
     return _split(item_idx, offsets, protocols.leave_one_out(offsets), SplitSettings(), ROWS)
 
 
-def _split(
-    item_idx: np.ndarray, offsets: np.ndarray, division: Division, settings: SplitSettings, rows: int
-) -> Split:
+def _split(item_idx: np.ndarray, offsets: np.ndarray, division: Division, settings: SplitSettings, rows: int) -> Split:
     """The cases of a division, without those that `cold_items` and `max_cases` leave out. Raises SettingError if the
     training or a split is empty."""
     num_train, cases = division.num_train, {}

@@ -44,7 +44,7 @@ def clusters_stage(settings: ClusterSettings, runtime: RuntimeSettings, extend: 
 
 
 def typical_users_stage(
-    settings: ClusterSettings, max_titles: int, runtime: RuntimeSettings = RuntimeSettings(), *, extends: bool = False
+    settings: ClusterSettings, max_titles: int, runtime: RuntimeSettings, *, extends: bool = False
 ) -> Stage:
     """Stage 5: the users who stand for each cluster; in an extension those of the base, as long as they fit. A prompt
     shows `max_titles`. Raises SettingError for an extension with others than the nearest user of each cluster."""
@@ -119,13 +119,7 @@ def cluster_vectors(
     iterations, seed = settings.iterations, settings.seed
     with progress("clustering", total_progress(num_present, count, iterations), "users") as on_progress:
         clusters = cluster_users(
-            vectors,
-            count,
-            iterations=iterations,
-            seed=seed,
-            threads=threads,
-            on_progress=on_progress,
-            scratch=scratch,
+            vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress, scratch=scratch
         )
     return clusters, count
 

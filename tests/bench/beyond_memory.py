@@ -37,7 +37,9 @@ class Watch:
     def _watch(self) -> None:
         while True:
             status = Path("/proc/self/status").read_text().splitlines()
-            held = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in status if line.startswith(("VmR", "Rss"))}
+            held = {
+                line.split(":")[0]: int(line.split()[1]) / 1024 for line in status if line.startswith(("VmR", "Rss"))
+            }
             self._anonymous = max(self._anonymous, held["RssAnon"])
             self._resident = max(self._resident, held["VmRSS"])
             time.sleep(PAUSE)
