@@ -18,9 +18,10 @@ _SHARE = 0.5
 
 
 def scratch_of(runtime: RuntimeSettings, staging: Staging) -> Scratch:
-    """A place for the arrays of one stage, with its files in the staging folder."""
+    """A place for the arrays of one stage, with its files next to the staging folder: a network file system gives a
+    file without a name one again, which must not become a part of the artifact."""
     memory = runtime.memory_gb * 1e9 or _SHARE * available_memory()
-    return Scratch(staging.folder, int(memory))
+    return Scratch(staging.folder.parent, int(memory))
 
 
 def vectors_in(artifact: Artifact, scratch: Scratch) -> "np.ndarray":
