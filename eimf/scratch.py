@@ -14,7 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -124,7 +124,7 @@ def row_blocks_of(array: np.ndarray) -> Iterator[slice]:
 def let_go(*arrays: np.ndarray | None) -> None:
     """The pages of those arrays that are in files need not stay in this process's memory; their values stay."""
     for array in arrays:
-        base = array
+        base: Any = array
         while isinstance(base, np.ndarray | memoryview):
             base = base.obj if isinstance(base, memoryview) else base.base
         if isinstance(base, mmap.mmap):

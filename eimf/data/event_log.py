@@ -5,6 +5,7 @@ Shapes: E rows of all raw files, P partitions of users, n rows of a chunk.
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -75,7 +76,8 @@ class EventLog:
 
     def first_with(self, reasons: Collection[Reason]) -> int | None:
         """The index of the row that comes first in the files, of those with one of these reasons; None without any."""
-        wanted, best = np.isin(np.arange(256), list(reasons)), None
+        wanted = np.isin(np.arange(256), list(reasons))
+        best: int | None = None
         for block in self.blocks():
             places = np.flatnonzero(wanted[self.reason[block]])
             if len(places):
@@ -144,7 +146,7 @@ class _Builder:
         user = self._user.add(_usable_ids(chunk[schema.USER_ID]))
         self._count(user)
         self._keys.add(chunk[schema.ORDER])
-        columns = {
+        columns: dict[str, Any] = {
             _USER: user,
             _ITEM: self._item.add(_usable_ids(chunk[schema.ITEM_ID])),
             schema.ORDER: chunk[schema.ORDER],

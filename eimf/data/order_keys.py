@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,8 +25,8 @@ class _Values:
 
     name: str
     kind: pl.DataType
-    low: float
-    high: float
+    low: Any
+    high: Any
 
 
 class OrderKeys:
