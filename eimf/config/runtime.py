@@ -16,6 +16,9 @@ class RuntimeSettings(Settings):
     """Where stage two runs. auto: a GPU if torch sees one."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of torch and FAISS. 0: their defaults."""
+    memory_gb: Annotated[float, Field(ge=0, le=2**20)] = 0
+    """Memory that stages 1 to 5 may take for arrays of events and of vectors; further ones are in temporary files of
+    the store. 0: half of what is available at their start."""
     engine: Literal["vllm", "ray", "http"] = "vllm"
     """Where the LLM runs. vllm: in this process. ray: on a Ray cluster, one replica of vLLM a GPU. http: behind a
     server with OpenAI's interface (`endpoint`)."""

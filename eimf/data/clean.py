@@ -11,8 +11,10 @@
 9. long histories: cut or left out
 10. short histories: users and items with too few events, in turn until all have enough
 
-Shapes: E rows of the log, S sorted events, U users, N items.
+Shapes: E rows of the log, n rows of a block, S sorted events, U users, N items.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from eimf.data.order import SortedEvents, Ties, sort_log
 from eimf.data.reasons import Reason
 from eimf.data.times import seconds_of
 from eimf.errors import SettingError
+from eimf.scratch import let_go
 
 
 def clean(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings, ties: Ties) -> SortedEvents:
@@ -33,20 +36,23 @@ def clean(log: EventLog, known_items: np.ndarray | None, settings: CleaningSetti
     """
     mark_rows(log, known_items, settings)
     events = sort_log(log, ties)
-    within_users = np.zeros(len(events), np.uint8)
-    for block in events.blocks():
+    within_users = log.scratch.zeros(len(events), np.uint8)
+    for block in events.blocks(log.scratch.rows):
         _mark_within_users(log, events[block], within_users[block], settings)
     events = _keep(log, events, within_users)
-    return _keep(log, events, iterated_core(events.user, events.item, settings.min_events, settings.min_item_events))
+    least = settings.min_events, settings.min_item_events
+    return _keep(log, events, iterated_core(events.user, events.item, *least, scratch=log.scratch))
 
 
 def _keep(log: EventLog, events: SortedEvents, reason: np.ndarray) -> SortedEvents:
-    """The events without a reason [S] against them; that of the others is noted in the log."""
-    kept = reason == Reason.KEPT
-    if kept.all():
-        return events
-    log.reason[events.rows[~kept]] = reason[~kept]
-    return events[kept]
+    """The events without a reason [S] against them, in the same arrays; that of the others is noted in the log."""
+    end = 0
+    for block in log.scratch.blocks(len(events)):
+        kept = reason[block] == Reason.KEPT
+        log.reason[events.rows[block][~kept]] = reason[block][~kept]
+        end = events.keep(block, kept, end)
+        let_go(log.reason, events.rows, events.user, events.item, events.moment)
+    return events[:end]
 
 
 def mark_rows(log: EventLog, known_items: np.ndarray | None, settings: CleaningSettings) -> None:
@@ -61,7 +67,7 @@ def mark_rows(log: EventLog, known_items: np.ndarray | None, settings: CleaningS
     if settings.min_rating is not None:
         if log.rating is None:
             raise _needs("min_rating", "rating")
-        log.mark(log.rating < settings.min_rating, Reason.LOW_RATING)
+        log.mark(_below(log.rating, settings.min_rating), Reason.LOW_RATING)
     _mark_times(log, settings)
 
 
@@ -73,18 +79,28 @@ def _mark_times(log: EventLog, settings: CleaningSettings) -> None:
     if log.timestamp is None:
         raise _needs(next(iter(seconds)), "timestamp")
     if "since" in seconds:
-        log.mark(log.timestamp < seconds["since"], Reason.TOO_EARLY)
+        log.mark(_below(log.timestamp, seconds["since"]), Reason.TOO_EARLY)
     if "until" in seconds:
-        log.mark(log.timestamp >= seconds["until"], Reason.TOO_LATE)
+        times, until = log.timestamp, seconds["until"]
+        log.mark(lambda block: times[block] >= until, Reason.TOO_LATE)
     if "items_since" in seconds:
-        early = (log.item >= 0) & (log.reason == Reason.KEPT) & (log.timestamp < seconds["items_since"])
-        old = np.bincount(log.item[early], minlength=len(log.item_ids)) > 0
+        is_early = _below(log.timestamp, seconds["items_since"])
+        old = np.zeros(len(log.item_ids), bool)
+        for block in log.blocks():
+            item = log.item[block]
+            old[item[(item >= 0) & (log.reason[block] == Reason.KEPT) & is_early(block)]] = True
         log.mark(_of_each(old, log.item), Reason.OLD_ITEM)
 
 
-def _of_each(flags: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The flag of each code, [E] bool; False for a missing one."""
-    return np.append(flags, False)[codes]
+def _of_each(flags: np.ndarray, codes: np.ndarray) -> Callable[[slice], np.ndarray]:
+    """The flag of each code of a block, [n] bool; False for a missing one."""
+    flags = np.append(flags, False)
+    return lambda block: flags[codes[block]]
+
+
+def _below(values: np.ndarray, bound: float) -> Callable[[slice], np.ndarray]:
+    """Whether each value of a block is below this, [n] bool."""
+    return lambda block: values[block] < bound
 
 
 def _needs(setting: str, column: str) -> SettingError:

@@ -49,6 +49,7 @@ def _last_reason(column: np.ndarray, reason: np.ndarray, count: int) -> np.ndarr
 def removed_table(log: EventLog) -> pa.Table:
     """`schema.REMOVED` of all events that were left out, in blocks: a column of text holds at most 2 GiB in one."""
     rows = np.flatnonzero(log.reason)
+    rows = rows[np.argsort(log.row[rows])]
     ids = log.user_ids.to_arrow().cast(pa.string()), log.item_ids.to_arrow().cast(pa.string())
     starts = range(0, max(len(rows), 1), _BLOCK_ROWS)
     return pa.concat_tables([_removed_rows(log, rows[start : start + _BLOCK_ROWS], *ids) for start in starts])
@@ -57,11 +58,12 @@ def removed_table(log: EventLog) -> pa.Table:
 def _removed_rows(log: EventLog, rows: np.ndarray, user_ids: pa.Array, item_ids: pa.Array) -> pa.Table:
     names = [f"interactions: {file.name}" if len(log.files) > 1 else "interactions" for file in log.files]
     firsts = np.array([file.first for file in log.files] or [0])
-    file = np.searchsorted(firsts, rows, side="right") - 1
+    row = log.row[rows].astype(np.int64)
+    file = np.searchsorted(firsts, row, side="right") - 1
     reason = log.reason[rows]
     columns = {
         schema.FILE: _texts(pa.array(names or ["interactions"]), file),
-        schema.ROW: rows - firsts[file],
+        schema.ROW: row - firsts[file],
         schema.USER_ID: _texts(user_ids, log.user[rows]),
         schema.ITEM_ID: _texts(item_ids, log.item[rows]),
         schema.STEP: _texts(pa.array([one.step for one in Reason]), reason),
@@ -78,12 +80,11 @@ def _texts(values: pa.Array, index: np.ndarray) -> pa.Array:
 
 def stop_on_bad_rows(log: EventLog, known_ids: pl.Series) -> None:
     """Raise DataError with the first bad event, if there is one. `known_ids` are the ids of the item table."""
-    bad = np.isin(log.reason, [reason for reason in Reason if reason.is_bad])
-    if not bad.any():
+    row = log.first_with([reason for reason in Reason if reason.is_bad])
+    if row is None:
         return
-    row = int(bad.argmax())
     hint = 'fix the file, or set cleaning.bad_rows="reject" to leave such rows out'
-    if int((log.reason == Reason.NO_ITEM_ROW).sum()) == len(log):
+    if count_codes(log.reason, _LAST)[Reason.NO_ITEM_ROW] == len(log):
         hint = _SAME_IDS
     problem = f"{_counts(log.reason)}; the first is {_describe(log, row)}{_example_id(log, known_ids)}"
     raise DataError(_FIELD, problem, hint)
@@ -92,7 +93,7 @@ def stop_on_bad_rows(log: EventLog, known_ids: pl.Series) -> None:
 def nothing_left(log: EventLog, known_ids: pl.Series, settings: CleaningSettings) -> DataError:
     """The error if no event is left: says what each step left out."""
     reasons = _counts(log.reason, bad_only=False)
-    few = int(np.isin(log.reason, [Reason.FEW_USER_EVENTS, Reason.FEW_ITEM_EVENTS]).sum())
+    few = int(count_codes(log.reason, _LAST)[[Reason.FEW_USER_EVENTS, Reason.FEW_ITEM_EVENTS]].sum())
     if not few:
         last = Reason(int(log.reason.max()))
         problem = f"none of {len(log)} events is left after the step {last.step!r}: {reasons}"
@@ -115,14 +116,14 @@ def nothing_left(log: EventLog, known_ids: pl.Series, settings: CleaningSettings
 
 
 def _counts(reasons: np.ndarray, *, bad_only: bool = True) -> str:
-    counts = np.bincount(reasons, minlength=_LAST)
+    counts = count_codes(reasons, _LAST)
     shown = [one for one in Reason if one != Reason.KEPT and counts[one] and (one.is_bad or not bad_only)]
     return ", ".join(f"{one.text}: {counts[one]}" for one in shown)
 
 
 def _describe(log: EventLog, row: int) -> str:
-    """A row in words: its number, user and item."""
-    file, number = log.row_in_file(row)
+    """A row of the log in words: its number in the files, user and item."""
+    file, number = log.row_in_file(int(log.row[row]))
     where = f"row {number + 1} below the header" + (f" of {file}" if len(log.files) > 1 else "")
     if log.reason[row] == Reason.LONG_ID:
         return f"{where}, with an id of more than {LONGEST_ID} bytes"
@@ -135,8 +136,8 @@ def _describe(log: EventLog, row: int) -> str:
 
 def _example_id(log: EventLog, known_ids: pl.Series) -> str:
     """How the item table's ids look, if events name items that it does not have."""
-    missing = np.flatnonzero(log.reason == Reason.NO_ITEM_ROW)
-    if not len(missing) or not len(known_ids):
+    missing = log.first_with([Reason.NO_ITEM_ROW])
+    if missing is None or not len(known_ids):
         return ""
-    unknown = log.item_ids[int(log.item[missing[0]])]
+    unknown = log.item_ids[int(log.item[missing])]
     return f", an item of the events is {unknown!r}, the item table begins with {known_ids[0]!r}"

@@ -7,26 +7,29 @@ import numpy as np
 
 from eimf.data.counting import count_codes
 from eimf.data.reasons import Reason
+from eimf.scratch import IN_MEMORY, Scratch, let_go
 
 
-def iterated_core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> np.ndarray:
+def iterated_core(
+    user: np.ndarray, item: np.ndarray, min_user: int, min_item: int, *, scratch: Scratch = IN_MEMORY
+) -> np.ndarray:
     """Why each event is left out, [S] uint8 (`Reason`, KEPT if it is not). What remains is the largest set of events in
     which every user has `min_user` and every item `min_item` of them; it does not depend on the order of removal."""
-    reason = np.zeros(len(user), np.uint8)
-    left = None  # indices of the events that are left; None for all
+    reason = scratch.zeros(len(user), np.uint8)
+    items, users = (count_codes(column, int(column.max(initial=-1)) + 1) for column in (item, user))
+    sides = ((item, items, min_item, Reason.FEW_ITEM_EVENTS), (user, users, min_user, Reason.FEW_USER_EVENTS))
     while True:
-        removed = 0
-        for column, smallest, why in (
-            (item, min_item, Reason.FEW_ITEM_EVENTS),
-            (user, min_user, Reason.FEW_USER_EVENTS),
-        ):
-            values = column if left is None else column[left]
-            size = int(values.max(initial=-1)) + 1
-            few = count_codes(values, size) < smallest if smallest > 1 else np.zeros(0, bool)
-            if not few.any() or not (lost := few[values]).any():
+        removed = False
+        for column, counts, smallest, why in sides:
+            few = (counts > 0) & (counts < smallest)
+            if not few.any():
                 continue
-            reason[np.flatnonzero(lost) if left is None else left[lost]] = why
-            left = np.flatnonzero(~lost) if left is None else left[~lost]
-            removed += int(lost.sum())
+            removed = True
+            for block in scratch.blocks(len(reason)):
+                lost = np.flatnonzero(few[column[block]] & (reason[block] == Reason.KEPT))
+                reason[block][lost] = why
+                np.subtract.at(items, item[block][lost], 1)
+                np.subtract.at(users, user[block][lost], 1)
+                let_go(user, item, reason)
         if not removed:
             return reason

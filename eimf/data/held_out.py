@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eimf.data.eval_cases import EvalCases
-from eimf.data.windows import flat_ranges
+from eimf.data.windows import flat_ranges, row_blocks
+from eimf.scratch import ROWS, let_go
 
 
 @dataclass(frozen=True)
@@ -25,41 +26,54 @@ class HeldOut:
         return HeldOut(self.user_idx[chosen], self.history_end[chosen], self.end[chosen])
 
 
-def trained_items(item_idx: np.ndarray, offsets: np.ndarray, num_train: np.ndarray) -> np.ndarray:
-    """Whether each item has a training event, [N + 1] bool by item_idx; N is the largest `item_idx` [E]."""
-    in_turn = np.column_stack([num_train, np.diff(offsets) - num_train]).ravel()
-    training = np.repeat(np.tile([True, False], len(num_train)), in_turn)  # [E]
+def trained_items(item_idx: np.ndarray, offsets: np.ndarray, num_train: np.ndarray, rows: int = ROWS) -> np.ndarray:
+    """Whether each item has a training event, [N + 1] bool by item_idx; N is the largest `item_idx` [E]. About `rows`
+    events are looked at at a time."""
     trained = np.zeros(int(item_idx.max(initial=0)) + 1, bool)
-    trained[item_idx[training]] = True
+    for users in row_blocks(num_train, rows):
+        trained[item_idx[flat_ranges(offsets[users], num_train[users])[1]]] = True
+        let_go(item_idx)
     return trained
 
 
 def cases_of(
-    held_out: HeldOut, item_idx: np.ndarray, offsets: np.ndarray, trained: np.ndarray, *, drop_cold: bool
+    held_out: HeldOut,
+    item_idx: np.ndarray,
+    offsets: np.ndarray,
+    trained: np.ndarray,
+    *,
+    drop_cold: bool,
+    rows: int = ROWS,
 ) -> tuple[EvalCases, dict[str, int]]:
     """The cases of one split, and counts of what became of the others.
 
     A case needs a history (`without_history` users have none) and a relevant item (`without_target`). Its relevant
     items are distinct, in the order of their first event. `cold_targets` are relevant items that are not among the
-    `trained` [N + 1]; with `drop_cold` they are not relevant.
+    `trained` [N + 1]; with `drop_cold` they are not relevant. About `rows` events are looked at at a time.
     """
     with_history = held_out.where(held_out.history_end > 0)
     begin = offsets[with_history.user_idx] + with_history.history_end
-    case, event = flat_ranges(begin, with_history.end - with_history.history_end)
-    case, relevant = _distinct(case, item_idx[event].astype(np.int64))
-    cold = ~trained[relevant]
-    if drop_cold:
-        case, relevant = case[~cold], relevant[~cold]
-    sizes = np.bincount(case, minlength=len(with_history.user_idx))
+    count = with_history.end - with_history.history_end
+    sizes, every, num_cold = np.zeros(len(begin), np.int64), [np.zeros(0, np.int64)], 0
+    for block in row_blocks(count, rows):
+        case, event = flat_ranges(begin[block], count[block])
+        case, relevant = _distinct(case, item_idx[event].astype(np.int64))
+        cold = ~trained[relevant]
+        num_cold += int(cold.sum())
+        if drop_cold:
+            case, relevant = case[~cold], relevant[~cold]
+        sizes[block] = np.bincount(case, minlength=block.stop - block.start)
+        every.append(relevant)
+        let_go(item_idx)
     chosen = with_history.where(sizes > 0)
     counts = {
         "cases": len(chosen.user_idx),
         "without_history": len(held_out.user_idx) - len(with_history.user_idx),
         "without_target": int((sizes == 0).sum()),
-        "cold_targets": int(cold.sum()),
+        "cold_targets": num_cold,
     }
     ends = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
-    return EvalCases(chosen.user_idx, chosen.history_end, ends, relevant), counts
+    return EvalCases(chosen.user_idx, chosen.history_end, ends, np.concatenate(every)), counts
 
 
 def _distinct(case: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from eimf import schema
-from eimf.data.counting import blocks_of, count_codes
+from eimf.data.counting import count_codes
 from eimf.data.event_log import EventLog
 from eimf.data.order import SortedEvents
 from eimf.data.reasons import Reason
@@ -36,10 +36,9 @@ def event_notices(log: EventLog, used: SortedEvents) -> Iterator[str]:
         yield from _outer_spaces(present, kind)
         yield from _names_of_nothing(present, counts[counts > 0], kind)
         yield from _floats(present, kind)
-    kept = log.reason == Reason.KEPT
-    yield from _mixed_units(log.order, kept, "dataset.columns.order")
+    yield from _mixed_units(log.order, log, "dataset.columns.order")
     if log.timestamp is not None:
-        yield from _far_future(log.timestamp, kept)
+        yield from _far_future(log.timestamp, log)
 
 
 def item_notices(items: pl.DataFrame) -> Iterator[str]:
@@ -75,23 +74,27 @@ def _floats(ids: pl.Series, kind: str) -> Iterator[str]:
         yield f"{len(floats)} {kind} ids look like rounded numbers, such as {_short(floats[0])}: write all their digits"
 
 
-def _mixed_units(values: np.ndarray, kept: np.ndarray, field: str) -> Iterator[str]:
-    counts = {unit: _count_between(values, kept, *bounds) for unit, bounds in _BANDS.items()}
+def _mixed_units(values: np.ndarray, log: EventLog, field: str) -> Iterator[str]:
+    counts = {unit: _count_between(values, log, *bounds) for unit, bounds in _BANDS.items()}
     units = [f"{count} in {unit}" for unit, count in counts.items() if count]
-    if len(units) > 1 and sum(counts.values()) >= _IN_BANDS * np.count_nonzero(kept):
+    if len(units) > 1 and sum(counts.values()) >= _IN_BANDS * _num_kept(log):
         yield f"{field}: times of different units? {', '.join(units)}; they are sorted as numbers"
 
 
-def _far_future(seconds: np.ndarray, kept: np.ndarray) -> Iterator[str]:
-    if count := _count_between(seconds, kept, np.nextafter(_YEAR_5000, np.inf), np.inf):
-        total = np.count_nonzero(kept)
+def _far_future(seconds: np.ndarray, log: EventLog) -> Iterator[str]:
+    if count := _count_between(seconds, log, np.nextafter(_YEAR_5000, np.inf), np.inf):
+        total = _num_kept(log)
         yield f"dataset.columns.timestamp: {count} of {total} times are after the year 5000; write seconds"
 
 
-def _count_between(values: np.ndarray, kept: np.ndarray, low: float, high: float) -> int:
-    """How many of the kept values are in a range."""
-    blocks = ((values[block], kept[block]) for block in blocks_of(len(values)))
-    return sum(int(((part >= low) & (part <= high) & chosen).sum()) for part, chosen in blocks)
+def _num_kept(log: EventLog) -> int:
+    return len(log) - int(np.count_nonzero(log.reason))
+
+
+def _count_between(values: np.ndarray, log: EventLog, low: float, high: float) -> int:
+    """How many of the values [E] are in a range, without the rows that are left out."""
+    blocks = ((values[block], log.reason[block] == Reason.KEPT) for block in log.blocks())
+    return sum(int(((part >= low) & (part <= high) & kept).sum()) for part, kept in blocks)
 
 
 def _short(text: str) -> str:

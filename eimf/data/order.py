@@ -1,22 +1,20 @@
 """Events user by user in order, sorted in partitions of users so that memory stays small.
 
-Shapes: E rows of the log, S sorted events.
+Shapes: E rows of the log, S sorted events, P partitions.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from eimf.data.counting import count_codes
-from eimf.data.event_log import EventLog
+from eimf.data.event_log import EventLog, index_type
 from eimf.data.reasons import Reason
+from eimf.scratch import ROWS, let_go
 
-_PARTITION_ROWS = 1 << 21
-"""Events that are sorted at a time, about."""
-_MOST_PARTITIONS = 1 << 16
+_BYTES = 64
+"""Memory that sorting takes for each event of a partition, about."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Ties:
 
 @dataclass(frozen=True)
 class SortedEvents:
-    """Events user by user in order: `rows` [S] int64 of the log; `user` and `item` [S] int32 as in the log; `moment`
-    [S] int32 ascends, and is the same for two events of a user with the same order, and for no others."""
+    """Events user by user in order: `rows` [S] of the log; `user` and `item` [S] int32 as in the log; `moment` [S]
+    ascends, and is the same for two events of a user with the same order, and for no others."""
 
     rows: np.ndarray
     user: np.ndarray
@@ -42,7 +40,7 @@ class SortedEvents:
     def __getitem__(self, part: slice | np.ndarray) -> "SortedEvents":
         return SortedEvents(self.rows[part], self.user[part], self.item[part], self.moment[part])
 
-    def blocks(self, size: int = _PARTITION_ROWS) -> Iterator[slice]:
+    def blocks(self, size: int = ROWS) -> Iterator[slice]:
         """Slices of whole users, of about `size` events each."""
         start = 0
         while start < len(self):
@@ -52,47 +50,50 @@ class SortedEvents:
             yield slice(start, end)
             start = end
 
-    def tied_share(self) -> float:
-        """Share of neighbors (two events of a user, one after the other) with the same order; 0 if there are none."""
-        neighbors = int((self.user[1:] == self.user[:-1]).sum())
-        return int((self.moment[1:] == self.moment[:-1]).sum()) / neighbors if neighbors else 0.0
+    def tied_share(self, size: int = ROWS) -> float:
+        """Share of neighbors (two events of a user, one after the other) with the same order; 0 if there are none.
+        About `size` events are compared at a time."""
+        neighbors = tied = 0
+        for block in self.blocks(size):
+            user, moment = self.user[block], self.moment[block]
+            neighbors += int(np.count_nonzero(user[1:] == user[:-1]))
+            tied += int(np.count_nonzero(moment[1:] == moment[:-1]))
+        return tied / neighbors if neighbors else 0.0
+
+    def keep(self, block: slice, kept: np.ndarray, end: int) -> int:
+        """Move the `kept` [n] events of a block to the index `end`, which is not beyond it. Returns their end."""
+        count = int(np.count_nonzero(kept))
+        if end < block.start or count < len(kept):
+            for column in (self.rows, self.user, self.item, self.moment):
+                column[end : end + count] = column[block][kept]
+        return end + count
 
 
 def sort_log(log: EventLog, ties: Ties) -> SortedEvents:
     """The events without a reason against them, user by user in order. A user's events are sorted by split, if there is
     one, then by `order`; ties by the row, or by a hash of user, item, order and seed."""
-    rows, ends = _partitions(log)
-    user, item, moment = (np.empty(len(rows), np.int32) for _ in range(3))
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = np.append(0, log.ends[:-1])
+    kept = [
+        int(np.count_nonzero(log.reason[start:end] == Reason.KEPT)) for start, end in zip(starts, log.ends, strict=True)
+    ]
+    stops, kind = np.cumsum(kept), index_type(len(log))
+    rows, moment = (log.scratch.empty(int(stops[-1]), kind) for _ in range(2))
+    user, item = (log.scratch.empty(int(stops[-1]), np.int32) for _ in range(2))
 
     def sort(part: int) -> None:
-        place = slice(starts[part], ends[part])
-        users, order, places = _order_of(log, rows[place], ties)
-        rows[place] = rows[place][places]
-        user[place], item[place] = users[places], log.item[rows[place]]
-        order = order[places]
-        changes = (order[1:] != order[:-1]) | (user[place][1:] != user[place][:-1])
-        moment[place] = starts[part]
-        moment[place][1:] += np.cumsum(changes, dtype=np.int32)
+        place = slice(int(stops[part]) - kept[part], int(stops[part]))
+        usable = starts[part] + np.flatnonzero(log.reason[starts[part] : log.ends[part]] == Reason.KEPT)
+        users, order, places = _order_of(log, usable, ties)
+        users, order, usable = users[places], order[places], usable[places]
+        rows[place], user[place], item[place] = usable, users, log.item[usable]
+        moment[place] = place.start
+        moment[place][1:] += np.cumsum((order[1:] != order[:-1]) | (users[1:] != users[:-1]), dtype=kind)
+        let_go(rows, user, item, moment, log.user, log.item, log.order, log.reason)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(sort, range(len(ends))):
+    with ThreadPoolExecutor(log.scratch.workers(_BYTES)) as threads:
+        for _ in threads.map(sort, range(len(kept))):
             pass
     return SortedEvents(rows, user, item, moment)
-
-
-def _partitions(log: EventLog) -> tuple[np.ndarray, np.ndarray]:
-    """The usable rows, those of similar users together and in the order of the files, [S]; and where each partition
-    ends."""
-    usable = log.reason == Reason.KEPT
-    per_user = count_codes(log.user, len(log.user_ids), usable)
-    before = np.cumsum(per_user) - per_user
-    size = max(_PARTITION_ROWS, -(-int(per_user.sum()) // _MOST_PARTITIONS))
-    partition_of_user = (before // size).astype(np.uint16)
-    rows = np.flatnonzero(usable)
-    partition = partition_of_user[log.user[rows]]
-    ends = np.cumsum(count_codes(partition, int(partition.max(initial=0)) + 1))
-    return rows[np.argsort(partition, kind="stable")], ends  # a radix sort, because the type is small
 
 
 def _order_of(log: EventLog, rows: np.ndarray, ties: Ties) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

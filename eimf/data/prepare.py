@@ -23,6 +23,7 @@ from eimf.data.renumber import Numbering, renumber
 from eimf.data.select import Selected, select_events
 from eimf.data.split import split_events
 from eimf.data.text_template import parse_template
+from eimf.scratch import IN_MEMORY, Scratch
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def prepare_files(
     split: SplitSettings,
     text: TextSettings,
     before: Numbering | None = None,
+    scratch: Scratch = IN_MEMORY,
 ) -> Prepared:
     """Read the files and `prepare` what they hold, with the numbers of `before` continued. Raises DataError and
     SettingError in one line."""
@@ -77,6 +79,7 @@ def prepare_files(
         text_columns=tuple(names),
         ties=Ties(dataset.ties_seed if dataset.ties == "shuffled" else None),
         before=before,
+        scratch=scratch,
     )
 
 
@@ -90,20 +93,27 @@ def prepare(
     text_columns: tuple[str, ...] = (),
     ties: Ties = Ties(),
     before: Numbering | None = None,
+    scratch: Scratch = IN_MEMORY,
 ) -> Prepared:
     """Clean the events, number users and items, split, and write each item's text.
 
     `events` and `items` are as `eimf.data.read` returns them; without an item table, the items are those of the events.
-    `text_columns` are the names of the text columns of `items`. `before` are the numbers of an earlier dataset. Raises
-    DataError on bad rows unless they are to be rejected, and if nothing is left."""
+    `text_columns` are the names of the text columns of `items`. `before` are the numbers of an earlier dataset. Arrays
+    of events are of `scratch`. Raises DataError on bad rows unless they are to be rejected, and if nothing is left."""
     if text.template is not None:
         parse_template(text.template, text_columns)  # before anything is read
-    used = select_events(events, items, cleaning, ties)
+    used = select_events(events, items, cleaning, ties, scratch)
     parts = split_events(
-        used.item_idx, used.offsets, split, times=used.timestamps, given=used.given, first_row=used.first_row
+        used.item_idx,
+        used.offsets,
+        split,
+        times=used.timestamps,
+        given=used.given,
+        first_row=used.first_row,
+        scratch=scratch,
     )
     if before is not None:
-        used, parts = renumber(used, parts, before)
+        used, parts = renumber(used, parts, before, scratch)
     texts = item_texts(used.items, text_columns, text)
     item_table = texts.items.with_columns(pl.int_range(1, len(used.items) + 1, dtype=pl.Int32).alias(schema.ITEM))
     counts = {"removed": used.num_removed, "tied": round(used.tied, 4)}

@@ -14,7 +14,9 @@ from eimf import schema
 from eimf.config import SplitSettings
 from eimf.data.held_out import HeldOut
 from eimf.data.times import seconds_of
+from eimf.data.windows import row_blocks
 from eimf.errors import DataError, SettingError
+from eimf.scratch import IN_MEMORY, Scratch, let_go
 
 FEWEST = 3
 """Events of a user that leave-one-out needs."""
@@ -66,7 +68,9 @@ def user_split(offsets: np.ndarray, first_row: np.ndarray, settings: SplitSettin
     return Division(num_train, {split: held_out(users) for split, users in parts.items()})
 
 
-def temporal(offsets: np.ndarray, times: np.ndarray | None, settings: SplitSettings) -> Division:
+def temporal(
+    offsets: np.ndarray, times: np.ndarray | None, settings: SplitSettings, scratch: Scratch = IN_MEMORY
+) -> Division:
     """What happens before `valid_from` is for training. The validation predicts what a user does from then on and
     before `test_from`, the test what the user does afterwards, each from all that came before.
 
@@ -78,31 +82,41 @@ def temporal(offsets: np.ndarray, times: np.ndarray | None, settings: SplitSetti
     if times is None:
         hint = "set dataset.columns.timestamp, or use another protocol"
         raise SettingError("split.protocol", "temporal, but the events have no time", hint)
-    valid_from, test_from = _cuts(times, settings)
-    return _periods(offsets, np.flatnonzero(times >= valid_from), np.flatnonzero(times >= test_from))
+    valid_from, test_from = _cuts(times, settings, scratch)
+    return _periods(offsets, times, valid_from, test_from, scratch)
 
 
-def given(offsets: np.ndarray, part: np.ndarray | None) -> Division:
+def given(offsets: np.ndarray, part: np.ndarray | None, scratch: Scratch = IN_MEMORY) -> Division:
     """The `part` [E] of each event is that of the files: 0 training, 1 validation, 2 test; each user's events are in
     this order. Each part is predicted from all events of the user in the parts before it. Raises SettingError if the
     files do not tell."""
     if part is None:
         hint = "set dataset.columns.split, or use another protocol"
         raise SettingError("split.protocol", "given, but the events do not say what they are for", hint)
-    return _periods(offsets, np.flatnonzero(part >= 1), np.flatnonzero(part >= 2))
+    return _periods(offsets, part, 1, 2, scratch)
 
 
-def _periods(offsets: np.ndarray, valid: np.ndarray, test: np.ndarray) -> Division:
-    """Every user's events in three periods. `valid` are the events, ascending, of which a user's first one begins the
-    validation or, if the user has none in it, the test; `test` those of which the first one begins the test."""
-    begin, length = _first_of(valid, offsets), np.diff(offsets)
-    middle = np.maximum(begin, _first_of(test, offsets))
+def _periods(offsets: np.ndarray, values: np.ndarray, valid: float, test: float, scratch: Scratch) -> Division:
+    """Every user's events in three periods. A user's first event with a value [E] of `valid` or more begins the
+    validation or, if the user has none in it, the test; the first one with `test` or more begins the test."""
+    begin, length = _first_from(valid, values, offsets, scratch), np.diff(offsets)
+    middle = np.maximum(begin, _first_from(test, values, offsets, scratch))
 
     def held_out(start: np.ndarray, end: np.ndarray) -> HeldOut:
         users = np.flatnonzero(end > start)
         return HeldOut(users, start[users], end[users])
 
     return Division(begin, {schema.VALID: held_out(begin, middle), schema.TEST: held_out(middle, length)})
+
+
+def _first_from(least: float, values: np.ndarray, offsets: np.ndarray, scratch: Scratch) -> np.ndarray:
+    """How many events of each user come before the user's first one with a value [E] of `least` or more: [U]."""
+    first = np.zeros(len(offsets) - 1, np.int64)
+    for users in row_blocks(np.diff(offsets), scratch.rows):
+        own = offsets[users.start : users.stop + 1]
+        first[users] = _first_of(np.flatnonzero(values[own[0] : own[-1]] >= least), own - own[0])
+        let_go(values)
+    return first
 
 
 def _first_of(events: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -121,17 +135,17 @@ def _cut_at(value: float | str, name: str, times: np.ndarray) -> float:
     raise SettingError(name, f"{value} leaves no event {side}", f"{days}: choose a time between these")
 
 
-def _cuts(times: np.ndarray, settings: SplitSettings) -> tuple[float, float]:
+def _cuts(times: np.ndarray, settings: SplitSettings, scratch: Scratch) -> tuple[float, float]:
     """The times at which the validation and the test begin."""
     if settings.test_from is not None:
         test_from = _cut_at(settings.test_from, "split.test_from", times)
     else:
-        test_from = _time_at(times, _part(1 - settings.test_share, len(times)))
+        test_from = _time_at(times, _part(1 - settings.test_share, len(times)), scratch)
     if settings.valid_from is not None:
         valid_from = _cut_at(settings.valid_from, "split.valid_from", times)
     else:
-        before = int(np.count_nonzero(times < test_from))
-        valid_from = _time_at(times, max(before - _part(settings.valid_share, len(times)), 0))
+        before = sum(int(np.count_nonzero(times[block] < test_from)) for block in scratch.blocks(len(times)))
+        valid_from = _time_at(times, max(before - _part(settings.valid_share, len(times)), 0), scratch)
     if valid_from >= test_from:
         name = "split.valid_from" if settings.valid_from is not None else "split.valid_share"
         problem = f"the validation begins at {valid_from:.0f} s since 1970, the test at {test_from:.0f}"
@@ -139,10 +153,14 @@ def _cuts(times: np.ndarray, settings: SplitSettings) -> tuple[float, float]:
     return valid_from, test_from
 
 
-def _time_at(times: np.ndarray, rank: int) -> float:
+def _time_at(times: np.ndarray, rank: int, scratch: Scratch) -> float:
     """The time of this rank, at most the last one."""
-    rank = min(rank, len(times) - 1)
-    return float(np.partition(times, rank)[rank])
+    rank, copy = min(rank, len(times) - 1), scratch.empty(len(times), times.dtype)
+    for block in scratch.blocks(len(times)):
+        copy[block] = times[block]
+        let_go(copy, times)
+    copy.partition(rank)
+    return float(copy[rank])
 
 
 _ROUNDING = 1e-9

@@ -76,9 +76,12 @@ class EventReader:
         for file in files:
             row = 0
             for raw in self._raw(file):
-                yield self._typed(_Chunk(raw, file.name, row, file.name if len(files) > 1 else ""))
-                row += len(raw)
-                self._rows += len(raw)
+                count, typed = len(raw), self._typed(_Chunk(raw, file.name, row, file.name if len(files) > 1 else ""))
+                del raw  # before the next one is read
+                yield typed
+                del typed
+                row += count
+                self._rows += count
         if not self._rows:
             raise _no_rows(files)
 
@@ -86,6 +89,7 @@ class EventReader:
         """Chunks of the file's columns, an event per row."""
         for raw in self.format.read_events(file, self._wanted(), self.table, file.field):
             yield from explode_sequences(raw, self.columns.item, self.table.sequence_separator)
+            del raw
 
     def _named(self) -> dict[str, str]:
         """The column of each setting that is read."""

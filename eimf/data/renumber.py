@@ -15,7 +15,8 @@ from eimf import schema
 from eimf.data.eval_cases import EvalCases
 from eimf.data.select import Selected
 from eimf.data.split import Split
-from eimf.data.windows import flat_ranges
+from eimf.data.windows import flat_ranges, row_blocks
+from eimf.scratch import IN_MEMORY, Scratch, let_go
 
 _ROW, _PLACE = "row", "place"
 
@@ -28,7 +29,7 @@ class Numbering:
     item_ids: pl.Series
 
 
-def renumber(used: Selected, parts: Split, before: Numbering) -> tuple[Selected, Split]:
+def renumber(used: Selected, parts: Split, before: Numbering, scratch: Scratch = IN_MEMORY) -> tuple[Selected, Split]:
     """The same events and the same split of them, with the numbers of `before` continued. An old item that is not in
     the item table any more has no text."""
     user_ids, user_place = _continued(before.user_ids, used.user_ids, schema.USER_ID)
@@ -39,13 +40,21 @@ def renumber(used: Selected, parts: Split, before: Numbering) -> tuple[Selected,
     begin[present], length[present] = used.offsets[user_place[present]], np.diff(used.offsets)[user_place[present]]
     num_train = np.zeros(len(user_place), parts.num_train.dtype)
     num_train[present] = parts.num_train[user_place[present]]
-    _, event = flat_ranges(begin, length)
+    new_items = scratch.empty(len(used.item_idx), np.int32)
+    timestamps = None if used.timestamps is None else scratch.empty(len(new_items), used.timestamps.dtype)
+    offsets = np.concatenate([[0], np.cumsum(length)])
+    for users in row_blocks(length, scratch.rows):
+        _, event = flat_ranges(begin[users], length[users])
+        new_items[offsets[users.start] : offsets[users.stop]] = item_idx[used.item_idx[event] - 1]
+        if timestamps is not None and used.timestamps is not None:
+            timestamps[offsets[users.start] : offsets[users.stop]] = used.timestamps[event]
+        let_go(new_items, used.item_idx, timestamps, used.timestamps)
     items = pl.DataFrame({schema.ITEM_ID: item_ids})
     renumbered = replace(
         used,
-        item_idx=item_idx[used.item_idx[event] - 1].astype(np.int32),
-        offsets=np.concatenate([[0], np.cumsum(length)]),
-        timestamps=None if used.timestamps is None else used.timestamps[event],
+        item_idx=new_items,
+        offsets=offsets,
+        timestamps=timestamps,
         user_ids=user_ids,
         items=items.join(used.item_rows, on=schema.ITEM_ID, how="left", maintain_order="left"),
     )

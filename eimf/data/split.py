@@ -14,6 +14,7 @@ from eimf.data.eval_cases import EvalCases
 from eimf.data.held_out import cases_of, sampled_cases, trained_items
 from eimf.data.protocols import Division
 from eimf.errors import SettingError
+from eimf.scratch import IN_MEMORY, ROWS, Scratch
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def split_events(
     times: np.ndarray | None,
     given: np.ndarray | None,
     first_row: np.ndarray,
+    scratch: Scratch = IN_MEMORY,
 ) -> Split:
     """Split by the protocol of the settings; `eimf.data.protocols` has their rules.
 
@@ -49,30 +51,30 @@ def split_events(
         case "user-split":
             division = protocols.user_split(offsets, first_row, settings)
         case "temporal":
-            division = protocols.temporal(offsets, times, settings)
+            division = protocols.temporal(offsets, times, settings, scratch)
         case "given":
-            division = protocols.given(offsets, given)
-    return _split(item_idx, offsets, division, settings)
+            division = protocols.given(offsets, given, scratch)
+    return _split(item_idx, offsets, division, settings, scratch.rows)
 
 
 def leave_one_out(item_idx: np.ndarray, offsets: np.ndarray) -> Split:
     """The last event of each user is relevant in a test case, the one before it in a validation case; the history is
     what comes before, and all before the two is for training. `item_idx` [E], `offsets` [U + 1]. Raises DataError for a
     user with fewer than three events."""
-    return _split(item_idx, offsets, protocols.leave_one_out(offsets), SplitSettings())
+    return _split(item_idx, offsets, protocols.leave_one_out(offsets), SplitSettings(), ROWS)
 
 
-def _split(item_idx: np.ndarray, offsets: np.ndarray, division: Division, settings: SplitSettings) -> Split:
+def _split(item_idx: np.ndarray, offsets: np.ndarray, division: Division, settings: SplitSettings, rows: int) -> Split:
     """The cases of a division, without those that `cold_items` and `max_cases` leave out. Raises SettingError if the
     training or a split is empty."""
     num_train, cases = division.num_train, {}
     counts = {"train_users": int(np.count_nonzero(num_train)), "train_events": int(num_train.sum())}
     if not counts["train_events"]:
         raise _nothing(settings, "training", "no event is for training")
-    trained = trained_items(item_idx, offsets, num_train)
+    trained = trained_items(item_idx, offsets, num_train, rows)
     for number, (split, held_out) in enumerate(division.held_out.items()):
         drop_cold = settings.cold_items == "drop"
-        every, of_split = cases_of(held_out, item_idx, offsets, trained, drop_cold=drop_cold)
+        every, of_split = cases_of(held_out, item_idx, offsets, trained, drop_cold=drop_cold, rows=rows)
         if not len(every):
             raise _nothing(settings, split, _why_none(of_split))
         cases[split] = sampled_cases(every, settings.max_cases or len(every), [settings.seed, number])

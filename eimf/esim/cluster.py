@@ -14,6 +14,7 @@ from eimf.errors import SettingError
 from eimf.esim.affinity import exemplars
 from eimf.esim.kmeans import Progress, assign, fill_empty_clusters, kmeans, no_progress
 from eimf.esim.two_level import ROUNDS, two_level
+from eimf.scratch import IN_MEMORY, Scratch, let_go, row_blocks_of
 
 FLAT_WORK = 10**8
 """Most users x clusters for flat k-means: fifty thousand users at the default share of 4 %. Beyond it, two levels."""
@@ -53,14 +54,21 @@ def total_progress(users: int, count: int, iterations: int) -> int:
 
 
 def fit(
-    vectors: np.ndarray, count: int, *, iterations: int, seed: int, on_progress: Progress, flat_work: int = FLAT_WORK
+    vectors: np.ndarray,
+    count: int,
+    *,
+    iterations: int,
+    seed: int,
+    on_progress: Progress,
+    flat_work: int = FLAT_WORK,
+    scratch: Scratch = IN_MEMORY,
 ) -> np.ndarray:
     """Centroids [`count`, S] of unit vectors [U, S]. They depend on the arguments alone and, in the last bits, on the
     machine and its number of threads. Some may have no member; `cluster_users` moves or drops these."""
     random = np.random.default_rng(seed)
     size = sample_size(len(vectors), count)
     if size < len(vectors):
-        vectors = vectors[np.sort(random.choice(len(vectors), size, replace=False))]
+        vectors = scratch.rows_of(vectors, np.sort(random.choice(len(vectors), size, replace=False)))
     method = kmeans if size * count <= flat_work else two_level
     return method(vectors, count, iterations, random, on_progress)
 
@@ -74,27 +82,43 @@ def cluster_users(
     threads: int,
     on_progress: Progress,
     flat_work: int = FLAT_WORK,
+    scratch: Scratch = IN_MEMORY,
 ) -> Clusters:
     """Cluster unit vectors [U, S] by cosine. Every cluster has a member, and every user is in the cluster of the
     nearest centroid. There are `count` clusters, or as many as there are different vectors, if these are fewer.
 
-    A vector of zeros is none: that user has no training event. With `threads` 0 FAISS chooses their number.
+    A vector of zeros is none: that user has no training event. With `threads` 0 FAISS chooses their number. Further
+    arrays of vectors are of `scratch`.
     """
     if threads:
         faiss.omp_set_num_threads(threads)
     cluster, similarity = np.full(len(vectors), NO_CLUSTER, np.int32), np.zeros(len(vectors), np.float32)
-    users = np.flatnonzero(vectors.any(axis=1))
+    users = with_vector(vectors)
     if not len(users):
         return Clusters(np.zeros((0, vectors.shape[1]), np.float32), cluster, similarity)
-    if len(users) < len(vectors):
-        vectors = vectors[users]
+    vectors = scratch.rows_of(vectors, users)
     centroids = fit(
-        vectors, min(count, len(users)), iterations=iterations, seed=seed, on_progress=on_progress, flat_work=flat_work
+        vectors,
+        min(count, len(users)),
+        iterations=iterations,
+        seed=seed,
+        on_progress=on_progress,
+        flat_work=flat_work,
+        scratch=scratch,
     )
     centroids, cluster[users], similarity[users] = fill_empty_clusters(
         vectors, centroids, *assign(vectors, centroids, on_progress)
     )
     return Clusters(centroids, cluster, similarity)
+
+
+def with_vector(vectors: np.ndarray) -> np.ndarray:
+    """The rows of vectors [U, S] that are not zeros."""
+    present = np.zeros(len(vectors), bool)
+    for block in row_blocks_of(vectors):
+        present[block] = vectors[block].any(axis=1)
+        let_go(vectors)
+    return np.flatnonzero(present)
 
 
 def cluster_by_affinity(vectors: np.ndarray, *, seed: int, on_progress: Progress) -> Clusters:
@@ -129,28 +153,36 @@ class Added:
 
 
 def add_clusters(
-    before: Clusters, vectors: np.ndarray, settings: ClusterSettings, *, beyond: float, threads: int
+    before: Clusters,
+    vectors: np.ndarray,
+    settings: ClusterSettings,
+    *,
+    beyond: float,
+    threads: int,
+    scratch: Scratch = IN_MEMORY,
 ) -> Added:
     """Put the users with these unit vectors [U, S] into the clusters of `before`, and cluster those among themselves
     who are less similar to the nearest centroid than all but a share `beyond` of the users of before. Then everybody is
     in the cluster of the nearest centroid, old or new; an old cluster may have lost all members."""
     if threads:
         faiss.omp_set_num_threads(threads)
-    users = np.flatnonzero(vectors.any(axis=1))
+    users = with_vector(vectors)
+    of_users = scratch.rows_of(vectors, users)
     present = before.similarity[before.cluster >= 0]
     radius = float(np.quantile(present, beyond)) if len(present) else -1.0
     is_beyond = np.zeros(len(vectors), bool)
-    is_beyond[users] = assign(vectors[users], before.centroids, no_progress)[1] < radius
+    is_beyond[users] = assign(of_users, before.centroids, no_progress)[1] < radius
     count = cluster_count(int(is_beyond.sum()), None, settings.share, settings.max_count)
     further = cluster_users(
-        vectors[is_beyond],
+        scratch.rows_of(vectors, np.flatnonzero(is_beyond)),
         count,
         iterations=settings.iterations,
         seed=settings.seed,
         threads=threads,
         on_progress=no_progress,
+        scratch=scratch,
     )
     centroids = np.concatenate([before.centroids, further.centroids])
     cluster, similarity = np.full(len(vectors), NO_CLUSTER, np.int32), np.zeros(len(vectors), np.float32)
-    cluster[users], similarity[users] = assign(vectors[users], centroids, no_progress)
+    cluster[users], similarity[users] = assign(of_users, centroids, no_progress)
     return Added(Clusters(centroids, cluster, similarity), radius, is_beyond)

@@ -31,11 +31,13 @@ def encode_texts(
     each finished batch.
     """
     distinct = sorted(set(texts), key=lambda text: (-len(text), text))
-    blocks = []
+    table = np.zeros((0, 1), np.float32)
     for start in range(0, len(distinct), batch_size):
-        blocks.append(np.asarray(encoder.encode(distinct[start : start + batch_size]), dtype=np.float32))
-        on_progress(len(blocks[-1]))
-    table = normalize(np.concatenate(blocks)) if blocks else np.zeros((0, 1), np.float32)
+        block = normalize(np.asarray(encoder.encode(distinct[start : start + batch_size]), dtype=np.float32))
+        if start == 0:
+            table = np.empty((len(distinct), block.shape[1]), np.float32)
+        table[start : start + len(block)] = block
+        on_progress(len(block))
     row_of = {text: row for row, text in enumerate(distinct)}
     return table[[row_of[text] for text in texts]]
 

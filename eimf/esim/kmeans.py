@@ -9,6 +9,8 @@ from collections.abc import Callable
 import faiss
 import numpy as np
 
+from eimf.scratch import let_go
+
 Progress = Callable[[int], None]
 _BLOCK = 1 << 14
 """Users searched for at a time."""
@@ -34,6 +36,7 @@ def assign(vectors: np.ndarray, centroids: np.ndarray, on_progress: Progress) ->
         cosines, numbers = index.search(vectors[rows], 1)
         cluster[rows], similarity[rows] = numbers[:, 0], cosines[:, 0]
         on_progress(len(numbers))
+        let_go(vectors)
     return cluster, np.clip(similarity, -1, 1, out=similarity)
 
 
@@ -46,6 +49,7 @@ def mean_directions(vectors: np.ndarray, cluster: np.ndarray, centroids: np.ndar
         rows = order[start : start + _BLOCK]
         numbers, first = np.unique(cluster[rows], return_index=True)
         sums[numbers] += np.add.reduceat(vectors[rows], first, axis=0)
+        let_go(vectors)
     length = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.where(length > _SAME, sums / np.maximum(length, _SAME), centroids).astype(np.float32)
 

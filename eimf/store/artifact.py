@@ -37,6 +37,7 @@ from eimf.store.manifest import BUILD_AGAIN, EXTENDED, FORMAT, NAME, FileEntry, 
 from eimf.store.objects import Objects
 
 _SHORT = 12
+_BATCH_ROWS = 1 << 14
 _TMP, _LOCKS, _RUNS = "tmp", "locks", "runs"
 _RESUMED = ("checkpoint", "adapted_encoder")
 """Kinds of artifacts whose making resumes from `runs/KEY`."""
@@ -103,6 +104,24 @@ class Artifact:
         if missing := set(columns or ()) - set(table.column_names):
             raise ArtifactError(str(path), f"no column {min(missing)!r}", BUILD_AGAIN)
         return table
+
+    def batches(self, name: str, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """The same columns in parts of some thousand rows, each with the number of rows of the whole file; one part
+        without rows if it has none. Raises ArtifactError like `table`."""
+        path = self.file(f"{name}.parquet")
+        try:
+            with pq.ParquetFile(path, memory_map=True) as file:
+                if missing := set(columns) - set(file.schema_arrow.names):
+                    raise ArtifactError(str(path), f"no column {min(missing)!r}", BUILD_AGAIN)
+                rows = file.metadata.num_rows
+                if not rows:
+                    yield 0, file.read(columns)
+                for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+                    yield rows, pa.Table.from_batches([batch])
+        except (pa.ArrowException, OSError) as error:
+            raise ArtifactError(
+                str(path), f"not a table that EIMF wrote ({on_one_line(error)})", BUILD_AGAIN
+            ) from error
 
     def array(self, name: str, dtype: type[np.number]) -> np.ndarray:
         """A one-dimensional array of this artifact, `name` without its ending: mapped into memory and read-only.

@@ -8,6 +8,7 @@ from eimf.store.artifact import Artifact, Staging
 from eimf.store.manifest import EXTENDED
 from pipeline.console import info
 from pipeline.recipe import Recipe
+from pipeline.stages.memory import scratch_of
 from pipeline.stages.raw_files import RawData, check_unchanged, find_files, raw_identity, resolve_files
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
@@ -45,7 +46,8 @@ def _build(
 
     raw = files or resolve_files(recipe.dataset, recipe.folder)
     before = _numbering(artifacts[f"{EXTENDED}dataset"]) if recipe.extend.enabled else None
-    ready = prepare_files(raw, recipe.dataset, recipe.cleaning, recipe.split, recipe.text, before)
+    scratch = scratch_of(recipe.runtime, staging)
+    ready = prepare_files(raw, recipe.dataset, recipe.cleaning, recipe.split, recipe.text, before, scratch)
     check_unchanged(identity, recipe.dataset, recipe.folder)
     _write(ready, staging)
     _tell(ready, recipe.dataset.ties)
@@ -54,7 +56,9 @@ def _build(
     if before is not None:
         counts["new_users"] = counts["users"] - len(before.user_ids)
         counts["new_items"] = counts["items"] - len(before.item_ids)
-        newest = int((ready.item_idx > len(before.item_ids)).sum())
+        newest = sum(
+            int((ready.item_idx[block] > len(before.item_ids)).sum()) for block in scratch.blocks(len(ready.item_idx))
+        )
         counts["events_of_new_items"] = round(newest / len(ready.item_idx), 4)
     return {**counts, **kinds, "notices": list(ready.notices)}
 

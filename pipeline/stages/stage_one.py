@@ -63,9 +63,9 @@ def stage_one(recipe: Recipe, engines: Engines, store: Store, asking: Asking | N
         item_vectors_stage(
             engines, runtime.encode_batch_size, recipe.adapt, recipe.encoder.lexical, knowledge=knowledge.enabled
         ),
-        user_vectors_stage(),
-        clusters_stage(recipe.cluster, runtime.threads, recipe.extend),
-        typical_users_stage(recipe.cluster, recipe.prompt.max_titles, extends=recipe.extend.enabled),
+        user_vectors_stage(runtime),
+        clusters_stage(recipe.cluster, runtime, recipe.extend),
+        typical_users_stage(recipe.cluster, recipe.prompt.max_titles, runtime, extends=recipe.extend.enabled),
         requests_stage(recipe.prompt, recipe.llm, template, engines, extends=recipe.extend.enabled),
         interests_stage(recipe.llm, template, engines, asking),
         *_picks(recipe, engines, asking),

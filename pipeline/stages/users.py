@@ -4,11 +4,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eimf import schema
-from eimf.config import ClusterSettings, ExtendSettings
+from eimf.config import ClusterSettings, ExtendSettings, RuntimeSettings
 from eimf.errors import SettingError
+from eimf.scratch import IN_MEMORY, Scratch, let_go
 from eimf.store.artifact import Staging
 from eimf.store.manifest import EXTENDED
 from pipeline.console import progress
+from pipeline.stages.memory import scratch_of, vectors_in
 from pipeline.stages.stage import Artifacts, Stage, Summary
 
 if TYPE_CHECKING:
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 _OF_KMEANS = {"count", "share", "max_count", "iterations", "seed"}
 
 
-def user_vectors_stage() -> Stage:
+def user_vectors_stage(runtime: RuntimeSettings) -> Stage:
     """Stage 3: a vector for each user, from the items of their training events."""
-    return Stage(3, "user_vectors", 3, ("dataset", "item_vectors"), {}, _build_user_vectors)
+    return Stage(3, "user_vectors", 3, ("dataset", "item_vectors"), {}, partial(_build_user_vectors, runtime))
 
 
-def clusters_stage(settings: ClusterSettings, threads: int, extend: ExtendSettings | None = None) -> Stage:
+def clusters_stage(settings: ClusterSettings, runtime: RuntimeSettings, extend: ExtendSettings | None = None) -> Stage:
     """Stage 4: users with similar vectors; in an extension the clusters of the base, and further ones. Raises
     SettingError for a method that cannot go on with those of the base."""
     used = _OF_KMEANS if settings.method == "kmeans" else {"method", "seed"}
@@ -36,12 +38,14 @@ def clusters_stage(settings: ClusterSettings, threads: int, extend: ExtendSettin
             problem = f"{settings.method} clusters all users anew, and an extension keeps the clusters of its base"
             raise SettingError("cluster.method", problem, "extend with kmeans, or start anew")
         configuration["beyond"] = extend.beyond
-        build = partial(_build_more_clusters, settings, threads, extend.beyond)
+        build = partial(_build_more_clusters, settings, runtime, extend.beyond)
         return Stage(4, "clusters", 3, ("user_vectors", f"{EXTENDED}clusters"), configuration, build)
-    return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, threads))
+    return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, runtime))
 
 
-def typical_users_stage(settings: ClusterSettings, max_titles: int, *, extends: bool = False) -> Stage:
+def typical_users_stage(
+    settings: ClusterSettings, max_titles: int, runtime: RuntimeSettings, *, extends: bool = False
+) -> Stage:
     """Stage 5: the users who stand for each cluster; in an extension those of the base, as long as they fit. A prompt
     shows `max_titles`. Raises SettingError for an extension with others than the nearest user of each cluster."""
     configuration: dict[str, Any] = {"min_history": settings.min_typical_history}
@@ -58,7 +62,7 @@ def typical_users_stage(settings: ClusterSettings, max_titles: int, *, extends: 
         parents, configuration["seed"] = (*parents, "user_vectors"), settings.seed
     elif settings.typical != "nearest":
         configuration["shown"] = max_titles
-    build = partial(_build_typical_users, settings, max_titles)
+    build = partial(_build_typical_users, settings, max_titles, runtime)
     return Stage(5, "typical_users", 2, parents, configuration, build)
 
 
@@ -69,7 +73,7 @@ def _require_one_nearest(settings: ClusterSettings) -> None:
             raise SettingError(f"cluster.{name}", problem, f"extend with {only}, or start anew")
 
 
-def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
+def _build_user_vectors(runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging) -> Summary:
     import numpy as np
     import pyarrow as pa
 
@@ -78,20 +82,25 @@ def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
     from pipeline.stages.load import histories_of
 
     item_vectors = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
-    vectors = user_vectors(histories_of(artifacts), item_vectors)
+    vectors = user_vectors(histories_of(artifacts), item_vectors, scratch_of(runtime, staging))
     user_idx, table_schema = np.arange(len(vectors), dtype=np.int32), schema.user_vectors(vectors.shape[1])
     staging.write_table("vectors", pa.table([user_idx, to_column(vectors)], schema=table_schema))
     return {"users": len(vectors)}
 
 
-def _build_clusters(settings: ClusterSettings, threads: int, artifacts: Artifacts, staging: Staging) -> Summary:
-    vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
-    clusters, count = cluster_vectors(settings, vectors, threads)
+def _build_clusters(
+    settings: ClusterSettings, runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging
+) -> Summary:
+    scratch = scratch_of(runtime, staging)
+    vectors = vectors_in(artifacts["user_vectors"], scratch)
+    clusters, count = cluster_vectors(settings, vectors, runtime.threads, scratch)
     fewer = {"asked_for": count} if len(clusters.centroids) < count else {}  # there are fewer different users
     return {**_write_clusters(clusters, staging), **fewer}
 
 
-def cluster_vectors(settings: ClusterSettings, vectors: "np.ndarray", threads: int) -> "tuple[Clusters, int]":
+def cluster_vectors(
+    settings: ClusterSettings, vectors: "np.ndarray", threads: int, scratch: Scratch = IN_MEMORY
+) -> "tuple[Clusters, int]":
     """The clusters of user vectors [U, S], with a progress bar, and how many were asked for."""
     from eimf.esim.affinity import ROUNDS
     from eimf.esim.cluster import cluster_by_affinity, cluster_count, cluster_users, total_progress
@@ -105,7 +114,7 @@ def cluster_vectors(settings: ClusterSettings, vectors: "np.ndarray", threads: i
     iterations, seed = settings.iterations, settings.seed
     with progress("clustering", total_progress(num_present, count, iterations), "users") as on_progress:
         clusters = cluster_users(
-            vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress
+            vectors, count, iterations=iterations, seed=seed, threads=threads, on_progress=on_progress, scratch=scratch
         )
     return clusters, count
 
@@ -127,17 +136,18 @@ def _write_clusters(clusters: "Clusters", staging: Staging) -> Summary:
 
 
 def _build_more_clusters(
-    settings: ClusterSettings, threads: int, beyond: float, artifacts: Artifacts, staging: Staging
+    settings: ClusterSettings, runtime: RuntimeSettings, beyond: float, artifacts: Artifacts, staging: Staging
 ) -> Summary:
     from eimf.esim.cluster import Clusters, add_clusters
 
-    vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
+    scratch = scratch_of(runtime, staging)
+    vectors = vectors_in(artifacts["user_vectors"], scratch)
     base, table = artifacts[f"{EXTENDED}clusters"], artifacts[f"{EXTENDED}clusters"].table("clusters")
     before = Clusters(
         schema.vectors_of(base.table("centroids")),
         *(table[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY)),
     )
-    added = add_clusters(before, vectors, settings, beyond=beyond, threads=threads)
+    added = add_clusters(before, vectors, settings, beyond=beyond, threads=runtime.threads, scratch=scratch)
     old, present = len(before.cluster), before.cluster >= 0
     moved = (added.clusters.cluster[:old] != before.cluster) & present
     return {
@@ -155,7 +165,9 @@ def _share(chosen: "np.ndarray") -> float:
     return round(float(chosen.mean()), 4) if len(chosen) else 0.0
 
 
-def _build_typical_users(settings: ClusterSettings, max_titles: int, artifacts: Artifacts, staging: Staging) -> Summary:
+def _build_typical_users(
+    settings: ClusterSettings, max_titles: int, runtime: RuntimeSettings, artifacts: Artifacts, staging: Staging
+) -> Summary:
     from eimf.esim.typical import Population
     from pipeline.stages.load import histories_of
 
@@ -163,7 +175,7 @@ def _build_typical_users(settings: ClusterSettings, max_titles: int, artifacts: 
     cluster, similarity = (clusters[name].to_numpy() for name in (schema.CLUSTER, schema.SIMILARITY))
     vectors, histories = None, histories_of(artifacts)
     if settings.typical == "dense":
-        vectors = schema.vectors_of(artifacts["user_vectors"].table("vectors"))
+        vectors = vectors_in(artifacts["user_vectors"], scratch_of(runtime, staging))
     population = Population(cluster, similarity, histories.num_train, vectors, histories)
     typical = choose_typical(settings, max_titles, population)
     staging.write_table("typical_users", typical)

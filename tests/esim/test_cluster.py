@@ -11,6 +11,7 @@ from eimf.errors import SettingError
 from eimf.esim.cluster import NO_CLUSTER, assign, cluster_count, cluster_users, fit, sample_size, total_progress
 from eimf.esim.kmeans import kmeans, no_progress
 from eimf.esim.two_level import split_count, two_level
+from eimf.scratch import IN_MEMORY, Scratch
 from eimf.vectors import normalize
 
 
@@ -48,6 +49,22 @@ def test_planted_clusters_are_recovered_exactly(flat_work):
     assert (groups == groups[:, :1]).all() and len(set(groups[:, 0])) == 8
     means = normalize(vectors.reshape(8, 30, 16).mean(axis=1))
     np.testing.assert_allclose(clusters.centroids[groups[:, 0]], means, atol=1e-5)
+
+
+@pytest.mark.parametrize("flat_work", [10**8, 0], ids=["flat", "two levels"])
+def test_vectors_in_files_have_the_same_clusters(flat_work, tmp_path):
+    vectors = planted(clusters=8, members=30, width=16, noise=1)
+    vectors[::7] = 0  # users without a vector
+    scratch = Scratch(tmp_path, 0)
+    mapped = scratch.empty(vectors.shape, np.float32)
+    mapped[:] = vectors
+    whole, bounded = (
+        cluster(of_users, 12, flat_work=flat_work, scratch=place)
+        for of_users, place in ((vectors, IN_MEMORY), (mapped, scratch))
+    )
+    check(mapped, bounded)
+    for name in ("centroids", "cluster", "similarity"):
+        assert getattr(whole, name).tobytes() == getattr(bounded, name).tobytes()
 
 
 @settings(max_examples=40)

@@ -29,7 +29,10 @@ def read_parquet(file: RawFile, columns: Sequence[str], field: str) -> "Iterator
     """
     wanted = choose_columns(parquet_columns(file, field), columns, file, field)
     for batch in _batches(file, wanted, field):
-        yield _frame(batch, file, field)
+        frame = _frame(batch, file, field)
+        del batch  # before the next one is read
+        yield frame
+        del frame
 
 
 def parquet_columns(file: RawFile, field: str) -> list[str]:
@@ -45,6 +48,7 @@ def _batches(file: RawFile, columns: list[str], field: str) -> Iterator[pa.Table
         for batch in parquet.iter_batches(_LIST_ROWS if nested else CHUNK_ROWS, columns=columns):
             batch.validate(full=True)
             yield pa.Table.from_batches([batch])
+            del batch
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eimf import schema
-from eimf.config import ClusterSettings
+from eimf.config import ClusterSettings, RuntimeSettings
 from eimf.store.artifact import Store
 from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.stage_one import run_esim
@@ -49,7 +49,7 @@ def test_a_selector_rebuilds_from_the_typical_users_down(world_folder, store, ne
 def test_a_key_has_what_the_selector_reads(selector, reads):
     def configuration(per_cluster: int) -> set[str]:
         settings = ClusterSettings(typical=selector, typical_per_cluster=per_cluster)
-        return set(typical_users_stage(settings, 15).configuration)
+        return set(typical_users_stage(settings, 15, RuntimeSettings()).configuration)
 
     assert configuration(1) == {"min_history"} | reads
     assert configuration(2) == {"min_history", "per_cluster"} | reads
