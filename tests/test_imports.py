@@ -42,7 +42,7 @@ ALLOWED = {
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
 }
 FLOORS = [
-    {"console", "paths", "recipe", "renamed", "histories", "serving", "stores", "trained"},
+    {"buckets", "bundles", "console", "paths", "recipe", "renamed", "histories", "serving", "stores", "trained"},
     {"backends"},
     {"training"},
     {"stages"},

@@ -1,7 +1,6 @@
 """Bring a new bundle from a bucket while the old one is served."""
 
 import threading
-import time
 
 from eimf.errors import UserError
 from pipeline.bundles import Place, fetch
@@ -11,16 +10,17 @@ SECONDS = 30.0
 """Between two looks into the bucket."""
 
 
-def follow(place: Place, log: Log, seconds: float = SECONDS) -> None:
-    """Look from now on, in a thread that ends with this process: what is fetched is put into the folder that is served,
-    which the server looks at itself."""
-    threading.Thread(target=_follow, args=(place, log, seconds), name="follow", daemon=True).start()
+def follow(place: Place, log: Log, seconds: float = SECONDS) -> threading.Event:
+    """Look from now on, in a thread that ends with this process or once the event is set: what is fetched is put into
+    the folder that is served, which the server looks at itself."""
+    end = threading.Event()
+    threading.Thread(target=_follow, args=(place, log, seconds, end), name="follow", daemon=True).start()
+    return end
 
 
-def _follow(place: Place, log: Log, seconds: float) -> None:
+def _follow(place: Place, log: Log, seconds: float, end: threading.Event) -> None:
     problem = ""
-    while True:
-        time.sleep(seconds)
+    while not end.wait(seconds):
         try:
             fetch(place)
             problem = ""

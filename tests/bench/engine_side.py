@@ -211,7 +211,7 @@ def over_http(row: Row7, counts: Path) -> Iterator[Generator]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     module = "vllm.entrypoints.openai.api_server"
-    where = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "llm", "--disable-uvicorn-access-log"]
+    where = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "llm", "--uvicorn-log-level", "error"]
     command = [sys.executable, "-m", module, "--model", str(row.model), *where, *_flags(row.options())]
     # The server has its engine in a second process, always.
     environment = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
