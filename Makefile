@@ -13,7 +13,7 @@ BACKBONE ?=
 PRESET   ?=
 #: SET="train.lr=5e-4"   settings to change, separated by blanks
 SET      ?=
-#: ENGINE=ray            where the LLM of `make esim` runs: vllm, ray, or http with an ENDPOINT
+#: ENGINE=ray            where the LLM of `make esim` runs: vllm, ray, or http; with an ENDPOINT it is http
 ENGINE   ?=
 #: ENDPOINT=http://gpu-box:8000/v1  base URL of a server with OpenAI's interface; export its key as EIMF_API_KEY
 ENDPOINT ?=
@@ -61,7 +61,8 @@ $(foreach name,$(GIVEN),$(eval $(call literally,$(name))))
 export $(GIVEN)
 
 RECIPE_ARGS := $(if $(RECIPE),--recipe "$$RECIPE",--dataset "$$DATASET") --store "$$STORE" $(if $(SET),--settings "$$SET")
-ENGINE_ARGS := $(if $(ENGINE),--set runtime.engine="$$ENGINE") $(if $(ENDPOINT),--set runtime.endpoint="$$ENDPOINT")
+# An ENDPOINT alone means http.
+ENGINE_ARGS := $(if $(ENGINE)$(ENDPOINT),--set runtime.engine="$${ENGINE:-http}") $(if $(ENDPOINT),--set runtime.endpoint="$$ENDPOINT")
 # What a bucket and a Ray cluster need in addition.
 EXTRAS      := $(if $(filter s3://%,$(STORE)),$(VENV)/.bucket)
 BUNDLE_EXTRAS := $(if $(filter s3://%,$(BUNDLE)),$(VENV)/.bucket)
@@ -83,7 +84,7 @@ TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "
 
 ##@ Stages
 
-demo: $(VENV)/.esim $(VENV)/.export ## run both stages on MovieLens-100K and export a bundle (about five minutes)
+demo: $(VENV)/.esim $(VENV)/.export $(EXTRAS) $(BUNDLE_EXTRAS) ## run both stages on MovieLens-100K and export a bundle (about five minutes)
 	@$(if $(RECIPE),$(error the demo uses MovieLens-100K; with a RECIPE run `make esim` and `make train`))\
 	$(EIMF) demo --store "$$STORE" --output "$$BUNDLE" $(if $(SET),--settings "$$SET")
 
@@ -107,7 +108,7 @@ serve: $(VENV)/.serve $(BUNDLE_EXTRAS) ## serve a bundle over HTTP; SERVE_ARGS="
 
 ##@ Experiments
 
-sweep: $(VENV)/.core ## run the trainings of a PLAN and compare them in a table
+sweep: $(VENV)/.core $(EXTRAS) ## run the trainings of a PLAN and compare them in a table
 	@$(if $(PLAN),,$(error PLAN is missing; write `make sweep PLAN=study.toml`))$(if $(SET),$(error a sweep takes no SET; write the settings into the plan))\
 	$(EIMF) sweep --store "$$STORE" $(if $(WORKERS),--workers "$$WORKERS") -- "$$PLAN"
 
@@ -117,7 +118,7 @@ plan: $(VENV)/.esim $(EXTRAS) ## say what stage one would cover, ask and cost, b
 signal-check: $(VENV)/.core $(EXTRAS) ## check whether the interests predict what users do next, without training
 	@$(EIMF) check $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
 
-card: $(VENV)/.data ## describe the dataset in the terminal and as a page
+card: $(VENV)/.data $(EXTRAS) ## describe the dataset in the terminal and as a page
 	@$(EIMF) data card $(RECIPE_ARGS) --output "$$CARD"
 
 backbones: $(VENV)/.core ## list the backbones and their options

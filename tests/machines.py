@@ -35,7 +35,7 @@ ABSENT = {
 }
 """Modules that a machine must do without."""
 WRONG = [
-    (TRAINING_NODE, ["esim", "--set", "cluster.count=5"], "[data]"),
+    (TRAINING_NODE, ["esim", "--set", "cluster.count=5"], "[esim]"),
     (SERVER, ["train"], "[train]"),
     (SERVER, ["export"], "[train]"),
     (GPU_BOX, ["export", "--output", "bundle"], "[export]"),
