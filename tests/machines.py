@@ -28,8 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BUCKET = "machines"
 FAKES = "encoder.backend=fake llm.backend=fake train.epochs=2"
 GPU_BOX, TRAINING_NODE, SERVER = "gpu-box", "training-node", "server"
+SECONDS = 900
+"""For the server's installation and its first answer."""
 ABSENT = {
-    GPU_BOX: ("onnxruntime", "fastapi"),
+    GPU_BOX: ("onnxruntime", "onnxscript"),
     TRAINING_NODE: ("vllm", "transformers", "polars", "fastapi"),
     SERVER: ("torch", "pyarrow", "vllm", "transformers", "polars", "safetensors"),
 }
@@ -122,13 +124,14 @@ def recommended(server: Machine, bundle: str, history: Sequence[str]) -> list[st
 def ask(address: str, history: Sequence[str], process: "subprocess.Popen[bytes]") -> list[str]:
     body = json.dumps({"history": list(history), "count": 3}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    while process.poll() is None:
+    end = time.monotonic() + SECONDS
+    while process.poll() is None and time.monotonic() < end:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return [item["item_id"] for item in json.load(answer)["items"]]
         except urllib.error.URLError:  # it installs, or loads the bundle
             time.sleep(1)
-    sys.exit("server: make serve failed")
+    sys.exit(f"server: no answer of make serve within {SECONDS} s")
 
 
 def main() -> None:
