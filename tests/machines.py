@@ -39,7 +39,7 @@ ABSENT = {
 WRONG = [
     (TRAINING_NODE, ["esim", "--set", "cluster.count=5"], "[esim]"),
     (SERVER, ["train"], "[train]"),
-    (SERVER, ["export"], "[train]"),
+    (SERVER, ["export"], "[export]"),
     (GPU_BOX, ["export", "--output", "bundle"], "[export]"),
     (TRAINING_NODE, ["serve", "bundle"], "[serve]"),
 ]
