@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Sequence
@@ -129,7 +128,7 @@ def ask(address: str, history: Sequence[str], process: "subprocess.Popen[bytes]"
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return [item["item_id"] for item in json.load(answer)["items"]]
-        except urllib.error.URLError:  # it installs, or loads the bundle
+        except OSError:  # it installs, or loads the bundle
             time.sleep(1)
     sys.exit(f"server: no answer of make serve within {SECONDS} s")
 
