@@ -36,7 +36,8 @@ def measured(engine: str, arguments: list[str]) -> Measured:
 
 
 def line(engine: str, runs: list[Measured], bare: list[Measured]) -> str:
-    """A line of the table: medians over rounds, and all seconds; the ratio is that of the medians."""
+    """A line of the table: medians over rounds, and all seconds; the ratio is that of the medians. Without the bare
+    call, `bare` is the first engine."""
     seconds = [run.seconds for run in runs]
     last, base = runs[-1], bare[-1]
     same = sum(base.replies[key] == reply for key, reply in last.replies.items())
@@ -73,7 +74,7 @@ def main() -> None:
             print(f"round {number + 1}, {engine}: {run.sent} requests, {run.seconds:.1f} s", flush=True)
     print(f"\n{HEADER}")
     for engine in given.engines:
-        print(line(engine, runs[engine], runs[given.engines[0]]))
+        print(line(engine, runs[engine], runs.get("bare", runs[given.engines[0]])))
 
 
 if __name__ == "__main__":
