@@ -39,7 +39,6 @@ WRONG = [
     (TRAINING_NODE, ["esim", "--set", "cluster.count=5"], "[esim]"),
     (SERVER, ["train"], "[train]"),
     (SERVER, ["export"], "[export]"),
-    (GPU_BOX, ["export", "--output", "bundle"], "[export]"),
     (TRAINING_NODE, ["serve", "bundle"], "[serve]"),
 ]
 """Commands on machines that lack their packages, and what the one line has to name."""
@@ -141,8 +140,8 @@ def main() -> None:
     bucket = ObjectServer()
     bucket.make_bucket(BUCKET)
     run = uuid.uuid4().hex[:8]
-    store, bundle = f"STORE=s3://{BUCKET}/{run}/store", f"s3://{BUCKET}/{run}/shop"
-    settings = [] if given.real else [f"SET={FAKES}"]
+    address, bundle = f"s3://{BUCKET}/{run}/store", f"s3://{BUCKET}/{run}/shop"
+    store, settings = f"STORE={address}", [] if given.real else [f"SET={FAKES}"]
     folder = given.folder.resolve()
     names = (GPU_BOX, TRAINING_NODE, SERVER)
     gpu_box, node, server = (machine(name, folder, bucket.endpoint) for name in names)
@@ -155,7 +154,8 @@ def main() -> None:
     machines = {member.name: member for member in (gpu_box, node, server)}
     for name, modules in ABSENT.items():
         assert not (present := [module for module in modules if machines[name].has(module)]), (name, present)
-    for name, arguments, extra in WRONG:
+    export = ["export", "--store", address, *([] if given.real else ["--settings", FAKES])]
+    for name, arguments, extra in [*WRONG, (GPU_BOX, export, "[export]")]:
         line = machines[name].refusal(*arguments)
         say(f"{name}$ eimf {' '.join(arguments)}\n{line.rstrip()}")
         assert line.startswith("eimf: ") and line.count("\n") == 1 and extra in line, line
