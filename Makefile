@@ -13,7 +13,7 @@ BACKBONE ?=
 PRESET   ?=
 #: SET="train.lr=5e-4"   settings to change, separated by blanks
 SET      ?=
-#: ENGINE=ray            where the LLM of `make esim` runs: vllm, ray, or http with an ENDPOINT
+#: ENGINE=ray            where the LLM of `make esim` runs: vllm, ray, or http; with an ENDPOINT it is http
 ENGINE   ?=
 #: ENDPOINT=http://gpu-box:8000/v1  base URL of a server with OpenAI's interface; export its key as EIMF_API_KEY
 ENDPOINT ?=
@@ -21,7 +21,7 @@ ENDPOINT ?=
 PROCESSES ?=
 #: CHECKPOINT=KEY        checkpoint to export; default: the one that BACKBONE, PRESET and the others train
 CHECKPOINT ?=
-#: BUNDLE=bundle         folder of the bundle that is exported or served
+#: BUNDLE=bundle         folder of the bundle that is exported or served, or s3://bucket/prefix
 BUNDLE   ?= bundle
 #: CARD=card.html        page that `make card` writes
 CARD     ?= card.html
@@ -61,9 +61,11 @@ $(foreach name,$(GIVEN),$(eval $(call literally,$(name))))
 export $(GIVEN)
 
 RECIPE_ARGS := $(if $(RECIPE),--recipe "$$RECIPE",--dataset "$$DATASET") --store "$$STORE" $(if $(SET),--settings "$$SET")
-ENGINE_ARGS := $(if $(ENGINE),--set runtime.engine="$$ENGINE") $(if $(ENDPOINT),--set runtime.endpoint="$$ENDPOINT")
-# What a store in a bucket and a Ray cluster need in addition.
+# An ENDPOINT alone means http.
+ENGINE_ARGS := $(if $(ENGINE)$(ENDPOINT),--set runtime.engine="$${ENGINE:-http}") $(if $(ENDPOINT),--set runtime.endpoint="$$ENDPOINT")
+# What a bucket and a Ray cluster need in addition.
 EXTRAS      := $(if $(filter s3://%,$(STORE)),$(VENV)/.bucket)
+BUNDLE_EXTRAS := $(if $(filter s3://%,$(BUNDLE)),$(VENV)/.bucket)
 ESIM_EXTRAS := $(EXTRAS) $(if $(filter ray,$(ENGINE)),$(VENV)/.ray)
 TRAIN_ARGS  := $(RECIPE_ARGS) $(if $(BACKBONE),--backbone "$$BACKBONE") $(if $(PRESET),--preset "$$PRESET") $(if $(ESIM),--esim "$$ESIM")
 
@@ -75,14 +77,14 @@ TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim extend train evaluate export serve sweep plan signal-check card backbones status verify test test-gpu parity fuzz lint check format bench bench-data bench-serving clean
+.PHONY: help demo esim extend train evaluate export serve sweep plan signal-check card backbones status verify test test-gpu test-ray test-machines parity fuzz lint check format bench bench-data bench-replies bench-engines bench-serving clean
 .DEFAULT_GOAL := help
 # Two installs at a time would break an environment.
 .NOTPARALLEL:
 
 ##@ Stages
 
-demo: $(VENV)/.esim $(VENV)/.export ## run both stages on MovieLens-100K and export a bundle (about five minutes)
+demo: $(VENV)/.esim $(VENV)/.export $(EXTRAS) $(BUNDLE_EXTRAS) ## run both stages on MovieLens-100K and export a bundle (about five minutes)
 	@$(if $(RECIPE),$(error the demo uses MovieLens-100K; with a RECIPE run `make esim` and `make train`))\
 	$(EIMF) demo --store "$$STORE" --output "$$BUNDLE" $(if $(SET),--settings "$$SET")
 
@@ -98,15 +100,15 @@ train: $(VENV)/.core $(EXTRAS) ## train a backbone on the artifact and measure i
 evaluate: $(VENV)/.core $(EXTRAS) ## measure a finished training again, with other evaluate settings
 	@$(EIMF) evaluate $(TRAIN_ARGS)
 
-export: $(VENV)/.export $(EXTRAS) ## write a finished training as a bundle: all that serving needs, in one folder
+export: $(VENV)/.export $(EXTRAS) $(BUNDLE_EXTRAS) ## write a finished training as a bundle: all that serving needs, in one folder
 	@$(EIMF) export $(EXPORT_ARGS) $(if $(CHECKPOINT),-- "$$CHECKPOINT")
 
-serve: $(VENV)/.serve ## serve a bundle over HTTP; SERVE_ARGS="--port 8001 --processes 2"
+serve: $(VENV)/.serve $(BUNDLE_EXTRAS) ## serve a bundle over HTTP; SERVE_ARGS="--port 8001 --processes 2"
 	@$(EIMF) serve $(SERVE_ARGS) -- "$$BUNDLE"
 
 ##@ Experiments
 
-sweep: $(VENV)/.core ## run the trainings of a PLAN and compare them in a table
+sweep: $(VENV)/.core $(EXTRAS) ## run the trainings of a PLAN and compare them in a table
 	@$(if $(PLAN),,$(error PLAN is missing; write `make sweep PLAN=study.toml`))$(if $(SET),$(error a sweep takes no SET; write the settings into the plan))\
 	$(EIMF) sweep --store "$$STORE" $(if $(WORKERS),--workers "$$WORKERS") -- "$$PLAN"
 
@@ -116,7 +118,7 @@ plan: $(VENV)/.esim $(EXTRAS) ## say what stage one would cover, ask and cost, b
 signal-check: $(VENV)/.core $(EXTRAS) ## check whether the interests predict what users do next, without training
 	@$(EIMF) check $(RECIPE_ARGS) $(if $(ESIM),--esim "$$ESIM")
 
-card: $(VENV)/.data ## describe the dataset in the terminal and as a page
+card: $(VENV)/.data $(EXTRAS) ## describe the dataset in the terminal and as a page
 	@$(EIMF) data card $(RECIPE_ARGS) --output "$$CARD"
 
 backbones: $(VENV)/.core ## list the backbones and their options
@@ -149,6 +151,12 @@ fuzz: $(VENV)/.dev ## try 10,000 hostile inputs; FUZZ_ARGS="--seed 2 --inputs 50
 test-gpu: $(VENV)/.dev ## compare stage two on an NVIDIA GPU with a CPU
 	@$(BIN)/python -m pytest tests/gpu
 
+test-ray: $(VENV)/.dev $(VENV)/.ray ## test the engine ray on clusters that the tests start, machines and heads killed
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests/pipeline/backends/test_ray_cluster.py
+
+test-machines: $(VENV)/.dev ## run a GPU box, a training node and a server in environments of their own, with a bucket between them
+	@$(BIN)/python -m tests.machines $(MACHINES_ARGS)
+
 parity: $(VENV)-parity/.done ## compare our backbones with RecBole's and torch-rechub's, same weights, our metrics with ranx's, our tests with statsmodels'
 	@$(VENV)-parity/bin/python -m pytest tests/parity
 
@@ -158,6 +166,12 @@ bench: $(VENV)/.bench $(VENV)-recbole/.done $(VENV)-rectools/.done ## measure sp
 
 bench-data: $(VENV)/.dev $(VENV)-pandas/.done ## measure the dataset stage at SIZES beside pandas; BENCH_ARGS="--workdir folder --keep --train"
 	@$(BIN)/python -m tests.bench.dataset --sizes "$$SIZES" --pandas $(VENV)-pandas/bin/python $(BENCH_ARGS)
+
+bench-replies: $(VENV)/.dev ## measure the store of LLM replies at 10 million; BENCH_ARGS="--rows 100000 --folder new-folder"
+	@$(BIN)/python -m tests.bench.replies $(or $(BENCH_ARGS),--rows 10000000 --chunk 4096 --folder bench-replies)
+
+bench-engines: $(VENV)/.esim $(VENV)/.ray ## measure each engine beside one bare call of vLLM; BENCH_ARGS="--every 4 --rounds 3"
+	@$(BIN)/python -m tests.bench.engines $(if $(RECIPE),--recipe "$$RECIPE",--dataset "$$DATASET") --store "$$STORE" $(BENCH_ARGS)
 
 bench-serving: $(VENV)/.dev ## measure how fast a bundle is served; BENCH_ARGS=--llm after `make esim`
 	@$(BIN)/python tests/bench/serving.py $(BENCH_ARGS)
@@ -177,6 +191,7 @@ help: ## print this list
 	@echo '  make train RECIPE=my.toml BACKBONE=comirec-sa SET="train.seed=1 train.lr=5e-4"'
 	@echo '  make export RECIPE=my.toml BACKBONE=comirec-sa'
 	@echo '  make serve'
+	@echo '  make esim STORE=s3://bucket/shop ENGINE=http ENDPOINT=http://gpu-box:8000/v1'
 	@echo; echo 'Targets install what they need into VENV. `eimf --help` lists the commands behind them.'
 
 $(BIN)/python:
@@ -193,8 +208,9 @@ $(VENV)/.data: $(VENV)/.core
 	@$(PIP) -e '.[data]'
 	@touch $@
 
-$(VENV)/.bucket: $(VENV)/.core
-	@echo 'installing what a store in a bucket needs'
+# Without the packages of a training: a machine that serves from a bucket has none.
+$(VENV)/.bucket: pyproject.toml | $(BIN)/python
+	@echo 'installing what a bucket needs'
 	@$(PIP) -e '.[bucket]'
 	@touch $@
 

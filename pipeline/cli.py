@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
-_ARTIFACTS, _BUNDLE = "artifacts", Path("bundle")
+_ARTIFACTS, _BUNDLE = "artifacts", "bundle"
 
 app = typer.Typer(
     cls=GroupPage, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -75,9 +75,12 @@ def demo(
     texts, by the published method, and with the LLM's interests. Takes about five minutes on two CPU cores. Then
     `eimf serve` serves the bundle.
     """
+    from pipeline.bundles import check_free, place_of, publish
     from pipeline.commands.demo import run_demo
 
-    run_demo(_recipe("ml-100k", None, settings), _open(store), output)
+    check_free(place := place_of(output))
+    run_demo(_recipe("ml-100k", None, settings), _open(store), place.folder)
+    publish(place)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["esim"])
@@ -188,20 +191,23 @@ def export(
     as ONNX, item vectors, an index, and the LLM's interests as labels. `eimf.serving.Recommender.load` serves it with
     numpy, without torch and without the store.
     """
+    from pipeline.bundles import check_free, place_of, publish
     from pipeline.commands.export import run_export
     from pipeline.stages.stage_two import find_trained
 
+    check_free(place := place_of(output))
     if checkpoint is None:
         chosen = _recipe(dataset, recipe, settings, backbone, preset, keep_seen)
         checkpoint = find_trained(chosen, _open(store), esim).key
     elif dataset != "ml-100k" or recipe or settings or backbone or preset or keep_seen:
         raise SettingError("export", "a checkpoint together with options of a training", "give one of them")
-    run_export(_open(store), checkpoint, output, esim=esim, labels=labels, index=index)
+    run_export(_open(store), checkpoint, place.folder, esim=esim, labels=labels, index=index)
+    publish(place)
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["serve"])
 def serve(
-    bundle: options.BundleFolder, host: options.Host = "127.0.0.1", port: options.Port = 8000,
+    bundle: options.BundleAddress, host: options.Host = "127.0.0.1", port: options.Port = 8000,
     processes: options.ServeProcesses = 1, threads: options.Threads = 1, rate: options.Rate = None,
     queue: options.Queue = 64, deadline: options.Deadline = 5.0, body_size: options.BodySize = 256,
     log_ids: options.LogIds = False,
@@ -209,14 +215,17 @@ def serve(
     """Serve a bundle over HTTP.
 
     The page is at the address it prints, the interface at /openapi.json. A new bundle renamed into its place is loaded
-    without a pause, and so is one after SIGHUP. SIGTERM stops it after all answers.
+    without a pause, and so is one after SIGHUP. SIGTERM stops it after all answers. A bundle in a bucket is copied to
+    this machine, and looked for again every 30 seconds.
     """
+    from pipeline.bundles import place_of
     from pipeline.commands.serve import run_serve
     from pipeline.http.limits import Limits
     from pipeline.http.options import Options
 
     limits = Limits(threads=threads, rate=rate, queue=queue, seconds=deadline, body_bytes=1024 * body_size)
-    raise typer.Exit(run_serve(Options(bundle, host, port, processes, limits, log_ids)))
+    place = place_of(bundle)
+    raise typer.Exit(run_serve(Options(place.folder, host, port, processes, limits, log_ids), place))
 
 
 @command(rich_help_panel=_STAGES, epilog=EXAMPLES["plan"])

@@ -20,7 +20,7 @@ _EXTRAS = {
     "serve": {"fastapi", "starlette", "uvicorn", "prometheus_client"},
 }
 """Packages by the extra that installs them; some are in several."""
-_EXTRA_OF_COMMAND = {"export": "export", "serve": "serve"}
+_EXTRA_OF_COMMAND = {"export": "export", "serve": "serve", "esim": "esim", "extend": "esim", "plan": "esim"}
 """Commands that have an extra of their own."""
 _TARGETS = {"data": "esim"}
 """The target of `make` that installs an extra, if its name is another."""
@@ -49,7 +49,9 @@ def _missing(module: str, command: str) -> str | None:
         return None
     extra = _EXTRA_OF_COMMAND.get(command, extra)
     target = _TARGETS.get(extra, extra)
-    return f"{package}: not installed here, and this needs it; run `make {target}`, or pip install -e '.[{extra}]'"
+    without_gpu = ", or .[esim-cpu] without a GPU" if extra == "esim" else ""
+    hint = f"run `make {target}`, or pip install -e '.[{extra}]'{without_gpu}"
+    return f"{package}: not installed here, and this needs it; {hint}"
 
 
 def _usage(error: Any) -> str:

@@ -301,13 +301,13 @@ ServeSeen = Annotated[
     ),
 ]
 Bundle = Annotated[
-    Path,
+    str,
     _option(
         "--output",
         "-o",
         panel=_OUTPUT,
-        metavar="FOLDER",
-        help="Folder of the bundle: a new one, or a bundle to be replaced.",
+        metavar="BUNDLE",
+        help="Folder of the bundle or s3://BUCKET/PREFIX: a new one, or a bundle to be replaced.",
     ),
 ]
 LabelKey = Annotated[
@@ -331,8 +331,9 @@ IndexKind = Annotated[
         help="exact, hnsw or ivfpq.  [default: exact, or hnsw for a large catalogue]",
     ),
 ]
-BundleFolder = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Folder that `eimf export` wrote, or a link to it.")
+BundleAddress = Annotated[
+    str,
+    typer.Argument(metavar="BUNDLE", help="Folder that `eimf export` wrote, or a link to it, or s3://BUCKET/PREFIX."),
 ]
 Host = Annotated[str, _option("--host", panel=_ADDRESS, metavar="NAME", help="Address to listen at; 0.0.0.0 is all.")]
 Port = Annotated[

@@ -106,10 +106,11 @@ class VllmGenerator:
 
     def _parameters(self, request: Request) -> Any:
         from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         structure = StructuredOutputsParams(json=dict(request.json_schema), disable_any_whitespace=True)
-        return SamplingParams(**self._sampling, seed=request.seed, structured_outputs=structure)
+        final = RequestOutputKind.FINAL_ONLY  # by default, every step makes an output of every request
+        return SamplingParams(**self._sampling, seed=request.seed, structured_outputs=structure, output_kind=final)
 
 
 def _threads() -> int:

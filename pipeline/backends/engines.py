@@ -191,7 +191,7 @@ class Engines:
             from eimf.esim.vllm_engine import VllmGenerator
 
             longest = settings.max_tokens if max_tokens is None else max_tokens
-            return VllmGenerator(chat, **self._vllm_options(longest, self._on_gpu))
+            return VllmGenerator(chat, **self.vllm_options(longest, self._on_gpu))
 
     def _on_ray(self, max_tokens: int) -> Generator:
         """The LLM on a Ray cluster."""
@@ -214,12 +214,12 @@ class Engines:
             settings.revision,
             self._folder,
             self.generator_identity["model"],
-            self._vllm_options(max_tokens, on_gpu=pool.gpus > 0),
+            self.vllm_options(max_tokens, on_gpu=pool.gpus > 0),
         )
         with self._starting("llm"):
             return RayGenerator(cluster, replica, pool, time.monotonic)
 
-    def _vllm_options(self, max_tokens: int, on_gpu: bool) -> dict[str, Any]:
+    def vllm_options(self, max_tokens: int, on_gpu: bool) -> dict[str, Any]:
         """The options of `VllmGenerator`, for replies of at most `max_tokens`."""
         return {
             "sampling": self._sampling(max_tokens),

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _FIELD = "runtime.ray_address"
 _LOOK_SECONDS, _CONNECT_SECONDS, _TRIAL_SECONDS = 5.0, 5.0, 45.0
 """Between looks at the head; for a connection to it; for a trial of Ray's."""
+_NICENESS = "RAY_worker_niceness"
+"""Ray gives way to all other processes of a machine, by 15. A cluster of our own does not: it is what the user waits
+for."""
 _OBJECT_STORE = 512 << 20
 """Bytes of shared memory of a cluster of our own: requests and replies are small."""
 
@@ -40,7 +43,9 @@ class RayCluster:
             import ray
         except ImportError as error:
             raise MissingError("ray", f"not usable here ({error})", "install the extra esim-ray") from error
-        if address != "local":
+        if address == "local":
+            os.environ.setdefault(_NICENESS, "0")
+        else:
             _check_address(address)
         watchdog.watch()  # a cluster of our own ends with this process
         logging.getLogger("ray").setLevel(logging.CRITICAL)

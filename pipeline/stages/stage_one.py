@@ -8,6 +8,7 @@ from eimf.esim.picks import load_pick_template
 from eimf.esim.prompt import load_template
 from eimf.store.artifact import Artifact, Store
 from pipeline.backends.device import fit_process
+from pipeline.backends.endpoint import checked_endpoint
 from pipeline.backends.engines import Engines
 from pipeline.console import info
 from pipeline.recipe import Recipe
@@ -33,6 +34,8 @@ def run_esim(recipe: Recipe, store: Store, engines: Engines | None = None) -> di
     require_item_table(recipe, "stage one")
     with closing(engines or engines_of(recipe, store)) as engines:
         check_chosen_backbone(recipe.model)
+        if recipe.runtime.engine == "http":
+            checked_endpoint(recipe.runtime.endpoint)
         # All configurations first: a wrong model or template fails before minutes are spent.
         stages = stage_one(recipe, engines, store)
         _suggest_revisions(recipe, engines)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from eimf import schema
 from eimf.config import ClusterSettings, ExtendSettings, RuntimeSettings
 from eimf.errors import SettingError
-from eimf.scratch import IN_MEMORY, Scratch, let_go
+from eimf.scratch import IN_MEMORY, Scratch
 from eimf.store.artifact import Staging
 from eimf.store.manifest import EXTENDED
 from pipeline.console import progress

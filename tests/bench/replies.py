@@ -88,7 +88,7 @@ def compact(root: Path) -> str:
 
 def look_up(root: Path, rows: int, count: int) -> str:
     """Find the rows of requests that are spread over the store, and of as many others."""
-    wanted = {request_key(number) for number in range(0, rows, rows // count)}
+    wanted = {request_key(number) for number in range(0, rows, max(1, rows // count))}
     wanted |= {request_key(rows + number) for number in range(count)}
     return f"{ReplyStore(root, GENERATOR).find(wanted).num_rows:,} found"
 

@@ -12,7 +12,7 @@ from pipeline.cli_errors import explain
     [
         ("torch", "train", "train", "train"),
         ("pyarrow.parquet", "status", "train", "train"),
-        ("polars", "esim", "esim", "data"),
+        ("polars", "card", "esim", "data"),
         ("faiss", "demo", "esim", "data"),
         ("faiss", "serve", "serve", "serve"),
         ("onnxruntime", "export", "export", "export"),
@@ -27,6 +27,12 @@ def test_a_missing_package_names_what_installs_it(module, command, target, extra
     assert (
         line == f"{package}: not installed here, and this needs it; run `make {target}`, or pip install -e '.[{extra}]'"
     )
+
+
+def test_stage_one_needs_all_of_its_extra_which_a_machine_without_a_gpu_has_under_another_name():
+    for command in ("esim", "extend", "plan"):
+        line = explain(ModuleNotFoundError(name="polars"), command)
+        assert line and line.endswith("run `make esim`, or pip install -e '.[esim]', or .[esim-cpu] without a GPU")
 
 
 def test_what_is_no_mistake_of_the_user_is_not_explained():

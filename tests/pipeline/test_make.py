@@ -67,6 +67,30 @@ def test_every_variable_is_one_word(place, value):
     assert not (place / "pwned").exists()
 
 
+def test_an_endpoint_alone_is_asked_over_http(place):
+    words = called(place, "esim", "ENDPOINT=http://a b/v1")
+    assert words[-4:] == ["--set", "runtime.engine=http", "--set", "runtime.endpoint=http://a b/v1"]
+    assert called(place, "esim", "ENGINE=ray x")[-2:] == ["--set", "runtime.engine=ray x"]
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "installs"),
+    [
+        ("esim", ["STORE=s3://a/b"], {".bucket", ".core", ".esim"}),
+        ("train", ["STORE=s3://a/b"], {".bucket", ".core"}),
+        ("export", ["STORE=s3://a/b", "BUNDLE=s3://a/c"], {".bucket", ".core", ".export"}),
+        ("serve", ["BUNDLE=s3://a/c"], {".bucket", ".serve"}),
+        ("serve", [], {".serve"}),
+    ],
+)
+def test_a_machine_gets_what_its_commands_need_and_nothing_else(place, target, arguments, installs):
+    marks = sorted(place.glob(".venv/.*"))
+    for mark in marks:
+        mark.unlink()
+    subprocess.run(["make", target, *arguments], cwd=place, capture_output=True, check=True)
+    assert {mark.name for mark in place.glob(".venv/.*")} == installs
+
+
 def test_settings_are_apart_at_blanks_that_are_in_no_quotes_and_no_brackets():
     text = """train.lr=5e-4  heads.preset="paper" dataset.name='my shop' a.b="x \\"y z" """
     text += """evaluate.cutoffs=[1, 10]\tc.d=["e f", "]"]"""

@@ -145,6 +145,13 @@ def test_a_wrong_setting_is_one_line(world_folder, tmp_path, settings, problem):
     assert line.startswith(problem) and "secret" not in line
 
 
+def test_a_wrong_endpoint_is_refused_before_anything_is_built(world_folder, tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(SettingError, match=r"runtime\.endpoint: not set"):
+        run_esim(planted.recipe(world_folder, *SERVED), store)
+    assert not list(store.listing())
+
+
 def test_the_key_is_read_from_the_environment(monkeypatch):
     monkeypatch.delenv(API_KEY, raising=False)
     assert api_key() is None
