@@ -179,9 +179,7 @@ def _tell_versions(contenders: list[Contender], folder: Path) -> None:
     earlier = [trial.optuna for contender in contenders for trial in trials_of(contender, folder).values()]
     if others := sorted({name for name in earlier if name != now}):
         count = sum(name != now for name in earlier)
-        info(
-            f"optuna: {count} trials are by version {', '.join(others)}, others by {now}: neither repeats all"
-        )
+        info(f"optuna: {count} trials are by version {', '.join(others)}, others by {now}: neither repeats all")
 
 
 def problems_of(folder: Path) -> list[str]:
