@@ -1,7 +1,6 @@
 """The plan of a search: that of a sweep, with a space of settings and a budget."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -43,7 +42,7 @@ class SearchSettings(BaseModel):
     time. Unlike the number of workers, it changes what is proposed."""
     pruner: Literal["median", "hyperband", "none"] = "median"
     """What ends a trial early by its validation NDCG@10. median: it is below that of half of the trials before, after
-    as many epochs. hyperband: asynchronous, a third goes on at each rung."""
+    as many epochs. hyperband: asynchronous, a third continues at each rung."""
     unpruned_trials: Count = 5
     """The first trials, which median lets train to the end."""
     unpruned_epochs: PositiveCount = 1
@@ -77,7 +76,7 @@ class Contender:
     epochs: int
     """Of a trial, at most."""
     search: str = ""
-    """Digest of what decides its trials, their number aside: see `contenders_of`."""
+    """Digest of what decides its trials, their number aside: see `prepared`."""
 
     @property
     def name(self) -> str:
@@ -85,12 +84,8 @@ class Contender:
 
     def recipe(self, values: Values, seed: int | None = None) -> Recipe:
         """That of a trial with these values, or of a winner with another seed. Raises SettingError."""
-        return self.recipe_with(settings_of(values), seed)
-
-    def recipe_with(self, more: Sequence[str], seed: int | None = None) -> Recipe:
-        """With these settings in addition to those of the plan. Raises SettingError."""
-        chosen = self.plan.seeds[0] if seed is None else seed
-        return recipe_of(self.plan, self.folder, self.recipe_name, self.backbone, self.variant, chosen, tuple(more))
+        chosen, more = self.plan.seeds[0] if seed is None else seed, settings_of(values)
+        return recipe_of(self.plan, self.folder, self.recipe_name, self.backbone, self.variant, chosen, more)
 
 
 def read_search_plan(path: Path) -> SearchPlan:

@@ -1,7 +1,7 @@
 """What Optuna proposes and prunes: the only module that imports it.
 
 Optuna stores no state of its random numbers, so a study that is loaded again proposes something else. Here each trial
-has numbers of its own, by the seed of the search and the number of the trial, and the study is made anew from the
+has numbers of its own, by the seed of the search and the number of the trial, and the study is made again from the
 finished trials whenever something is asked. So a proposal is a function of the plan and of the trials before it: it
 does not matter which process asks, how often the search was killed, and which worker was first. All contenders have
 the same random numbers: as long as they draw at random, they try the same values.
@@ -77,8 +77,8 @@ class Pruning:
     _asked: int = field(default=0, init=False)
 
     def after(self, valid: Sequence[float]) -> int | None:
-        """After how many of the epochs with these metrics the trial ends; None if it goes on. Each call has the epochs
-        of the calls before, and more."""
+        """After how many of the epochs with these metrics the trial ends; None if it continues. Each call has the
+        epochs of the calls before, and more."""
         if self._trial is None:
             study, distributions = _study(self.method, self.finished)
             batch = [_ask(study, distributions, self.method.space, values) for values in self.batch]

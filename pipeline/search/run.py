@@ -1,6 +1,6 @@
 """Run the trials of a search in parallel, batch by batch of each contender; a finished trial never runs again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,8 @@ def run_search(
                 add_trials(folder, [trial])
                 on_result()
                 info(f"[{_count(contenders, folder)}/{total}] {_line(trial)}")
-                if all(other.contender.name != proposal.contender.name for other in running.values()):
-                    start(proposal.contender) if _unbroken(proposal.contender, errors) else None
+                if _batch_has_ended(proposal.contender, running.values(), errors):
+                    start(proposal.contender)
     finally:
         processes.stop()  # an interrupt may reach only this process
         pool.shutdown(cancel_futures=True)
@@ -154,8 +154,10 @@ def _record(contender: Contender, number: int, values: Values, outcome: Outcome)
     )
 
 
-def _unbroken(contender: Contender, errors: Mapping[str, str]) -> bool:
-    return not any(name.rpartition(".")[0] == contender.name for name in errors)
+def _batch_has_ended(contender: Contender, running: Iterable[_Proposal], errors: Mapping[str, str]) -> bool:
+    """False if a trial of the contender still runs, or could not."""
+    names = [*(proposal.name for proposal in running), *errors]
+    return not any(name.rpartition(".")[0] == contender.name for name in names)
 
 
 def _count(contenders: list[Contender], folder: Path) -> int:
