@@ -22,9 +22,11 @@ from pipeline.stages.resolve import ResolvedTraining, prepare, resolve_against, 
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
+_OF_A_SEARCH = ("search", "space", "variant_space")
+"""Fields that the plan of a search has in addition."""
 _HINTS = {
     "plan.against": "renamed in 0.2: use baselines",
-    **dict.fromkeys(("plan.search", "plan.space", "plan.variant_space"), "run this plan with `eimf search`"),
+    **{f"plan.{field}": "run this plan with `eimf search`" for field in _OF_A_SEARCH},
 }
 
 
@@ -79,18 +81,19 @@ PlanT = TypeVar("PlanT", bound=Plan)
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan of a sweep. Raises SettingError."""
-    return read_plan_as(path, Plan)
+    """The plan of a sweep, or what that of a search says of its winners. Raises SettingError."""
+    return read_plan_as(path, Plan, _OF_A_SEARCH)
 
 
-def read_plan_as(path: Path, kind: type[PlanT]) -> PlanT:
-    """A plan with the fields of `kind`. Raises SettingError."""
+def read_plan_as(path: Path, kind: type[PlanT], ignored: tuple[str, ...] = ()) -> PlanT:
+    """A plan with the fields of `kind`, and perhaps those `ignored`. Raises SettingError."""
     if path.suffix != ".toml":
         raise SettingError(
             "plan", f"{path} does not end in .toml", "rename it: the folder of its results has its name without .toml"
         )
     try:
-        return kind.model_validate(read_toml(path, "plan"))
+        values = read_toml(path, "plan")
+        return kind.model_validate({name: value for name, value in values.items() if name not in ignored})
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])

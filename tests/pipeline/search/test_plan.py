@@ -6,7 +6,7 @@ from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from pipeline.search.plan import contenders_of, prepared, read_search_plan
 from pipeline.search.space import Range
-from pipeline.sweeps.plan import read_plan
+from pipeline.sweeps.plan import Plan, read_plan, read_plan_as
 from tests.pipeline.search.plans import PLAN
 
 FIRST = "train.lr = {low=1e-4, high=3e-2, log=true}"
@@ -62,7 +62,8 @@ def test_a_plan_without_a_space_is_that_of_a_sweep_and_the_other_way_round(searc
     with pytest.raises(SettingError, match=r"plan.space: nothing in it for sasrec plain; name a setting, and a range"):
         contenders_of(read_search_plan(path), path.parent)
     with pytest.raises(SettingError, match=r"plan.s\w+: .*; run this plan with `eimf search`"):
-        read_plan(search_plan)
+        read_plan_as(search_plan, Plan)
+    assert read_plan(search_plan).variants.keys() == {"plain", "short"}  # for a report on the winners
 
 
 def test_what_stage_one_lacks_is_found_before_the_first_trial(search_plan, tmp_path):
