@@ -85,6 +85,10 @@ class SettingError(UserError):
     """A recipe key or an option is unknown, out of range, or contradicts another."""
 
 
+class DivergedError(SettingError):
+    """The loss of a training is not finite: with the same settings it will not be again."""
+
+
 class ModelError(UserError):
     """A model directory or hub id cannot be loaded."""
 

@@ -260,6 +260,22 @@ def sweep(
     run_plan(plan, _open(store), results, workers)
 
 
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["search"])
+def search(
+    plan: options.SearchPlan, store: options.StoreFolder = _ARTIFACTS, results: options.Results = None,
+    workers: options.Workers = 2,
+) -> None:  # fmt: skip
+    """Search for settings by validation, with the same budget for each contender.
+
+    Optuna proposes settings of the plan's space to every variant. The best trial of each is then trained with every
+    seed, measured on the test items, and compared as by `eimf sweep`. After an interruption the same command resumes,
+    and ends where it would have ended.
+    """
+    from pipeline.commands.search import run_plan
+
+    run_plan(plan, _open(store), results, workers)
+
+
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["check"])
 def check(
     dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None, store: options.StoreFolder = _ARTIFACTS,

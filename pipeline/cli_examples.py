@@ -80,6 +80,12 @@ $ eimf sweep study.toml
 
 # Eight at a time
 $ eimf sweep study.toml -w 8""",
+    "search": """\
+# Two trainings at a time, results in the folder search/
+$ eimf search search.toml
+
+# Eight at a time, with the same trials
+$ eimf search search.toml -w 8""",
     "check": """\
 # MovieLens-100K
 $ eimf check

@@ -178,6 +178,9 @@ PlanPlot = Annotated[
     Path | None, _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="Draw the plan too: plan.svg.")
 ]
 Plan = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan: recipes, backbones, seeds, variants.")]
+SearchPlan = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="TOML plan: that of a sweep, with a space of settings and a budget.")
+]
 Results = Annotated[
     Path | None,
     _option(

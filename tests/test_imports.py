@@ -77,6 +77,7 @@ FLOORS = [
     {"stages"},
     {"report"},
     {"sweeps"},
+    {"search"},
     {"http"},
     {"commands"},
     {"cli", "cli_data", "cli_requests", "cli_store", "cli_options", "cli_help", "cli_errors", "cli_examples"},

@@ -287,6 +287,10 @@ class Store:
         """The folder with the state that a later attempt at `key` resumes from."""
         return self.root / _RUNS / key
 
+    def remove_run(self, key: str) -> None:
+        """Remove that state. Only for who holds the lock of the artifact."""
+        self._remove_run(self.resume_dir(key))
+
     @contextmanager
     def staging(self, key: str) -> Iterator[Staging]:
         """A temporary folder of this machine, removed at the end unless it was committed. Raises ArtifactError if the

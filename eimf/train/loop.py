@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from eimf.backbones.base import Backbone
 from eimf.config import TrainSettings
 from eimf.data.histories import Histories
-from eimf.errors import DataError, SettingError
+from eimf.errors import DataError, DivergedError, SettingError
 from eimf.losses.build import build_loss
 from eimf.losses.softmax import MatmulOptions
 from eimf.parallel.sharded_table import ShardedTable
@@ -93,7 +93,7 @@ class Trainer:
         """Make one pass over the training events, or the rest of it after `load`. Returns mean losses.
 
         `on_progress` is called after each step with its number of targets, and may read the `state` there. Raises
-        SettingError if the loss is not finite.
+        DivergedError if the loss is not finite.
         """
         rng = np.random.default_rng([self.settings.seed, number])
         windows = cut_windows(
@@ -112,7 +112,7 @@ class Trainer:
         losses = {name: value / windows.targets for name, value in self._summed().items()}
         self.steps_done, self.targets_done, self._sums = 0, 0, {}
         if not math.isfinite(losses["loss"]):
-            raise SettingError(
+            raise DivergedError(
                 "train.lr", f"{self.settings.lr}: the loss is {losses['loss']} in epoch {number + 1}", "lower it"
             )
         return losses

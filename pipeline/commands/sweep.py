@@ -5,7 +5,7 @@ from pathlib import Path
 from eimf.store.artifact import Store
 from eimf.store.files import remove_stale_files, write_atomic
 from pipeline.console import info
-from pipeline.sweeps.plan import prepare_plan, read_plan, trials_of
+from pipeline.sweeps.plan import Plan, prepare_plan, read_plan_as, trials_of
 from pipeline.sweeps.results import current, read_results
 from pipeline.sweeps.run import run_sweep
 from pipeline.sweeps.table import format_tables, results_tables
@@ -17,7 +17,7 @@ def run_plan(path: Path, store: Store, folder: Path | None, workers: int) -> Non
     `folder`, by default named like the plan, has the results, and at any time the table of those that are finished.
     Results of other settings or of an earlier version stay in the file, but not in the table, until they are replaced.
     """
-    plan = read_plan(path)
+    plan = read_plan_as(path, Plan)
     folder = folder or path.with_suffix("")
     store.remove_stale()
     remove_stale_files(folder)

@@ -19,15 +19,16 @@ from pipeline.training.job import TrainingJob
 if TYPE_CHECKING:
     from eimf.data.histories import Histories
     from eimf.semantics.supervision import Supervision
+    from pipeline.training.run import Watch
 
 _GIB = 1 << 30
 _BYTES_PER_WEIGHT = 12
 """In float32: the weight itself and AdamW's two moments."""
 
 
-def checkpoint_stage(job: TrainingJob) -> Stage:
-    """Stage 11, keyed by every setting that changes the weights, and by the revision of the backbone. Raises
-    SettingError for a backbone or an option that does not exist."""
+def checkpoint_stage(job: TrainingJob, watch: "Watch | None" = None) -> Stage:
+    """Stage 11, keyed by every setting that changes the weights, and by the revision of the backbone; `watch` may end
+    the training. Raises SettingError for a backbone or an option that does not exist."""
     from eimf.backbones.build import model_configuration
     from eimf.backbones.registry import BACKBONES
 
@@ -38,10 +39,10 @@ def checkpoint_stage(job: TrainingJob) -> Stage:
         "train": job.train.configuration(),
         "keep_seen": job.keep_seen,
     }
-    return Stage(11, "checkpoint", 3, job.heads.reads, configuration, partial(_build_checkpoint, job))
+    return Stage(11, "checkpoint", 3, job.heads.reads, configuration, partial(_build_checkpoint, job, watch))
 
 
-def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) -> Summary:
+def _build_checkpoint(job: TrainingJob, watch: "Watch | None", artifacts: Artifacts, staging: Staging) -> Summary:
     device = prepare_torch(job.runtime)
     if job.train.precision == "bfloat16" and device.type == "cpu" and not bfloat16_is_native():
         problem = "bfloat16, which this CPU emulates (no avx512_bf16, amx_bf16 or bf16): many times slower than float32"
@@ -54,7 +55,7 @@ def _build_checkpoint(job: TrainingJob, artifacts: Artifacts, staging: Staging) 
 
     processes.broadcast_start()
     histories, supervision = _arrays(artifacts)
-    state = train(job, supervision, histories, staging.resume_dir, device, processes.join(device))
+    state = train(job, supervision, histories, staging.resume_dir, device, processes.join(device), watch)
     shutil.copyfile(RunDirectory(staging.resume_dir).best(state), staging.folder / "model.safetensors")
     (staging.folder / "epochs.jsonl").write_text(json_lines(state.epoch_log))
     return state.summary(histories.training_targets)

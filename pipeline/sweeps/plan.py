@@ -5,11 +5,10 @@ A plan is TOML: recipes, backbones, seeds, and variants, which are lists of sett
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,11 +18,16 @@ from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
 from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
 from pipeline.stages.lockfile import settings_behind
-from pipeline.stages.resolve import prepare, resolve_against, source_of, stage_two_artifacts
+from pipeline.stages.resolve import ResolvedTraining, prepare, resolve_against, source_of, stage_two_artifacts
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
-_RENAMED = {"plan.against": "renamed in 0.2: use baselines"}
+_OF_A_SEARCH = ("search", "space", "variant_space")
+"""Fields that the plan of a search has in addition."""
+_HINTS = {
+    "plan.against": "renamed in 0.2: use baselines",
+    **{f"plan.{field}": "run this plan with `eimf search`" for field in _OF_A_SEARCH},
+}
 
 
 class Plan(BaseModel):
@@ -73,19 +77,28 @@ def trial_name(dataset: str, backbone: str, variant: str, seed: int) -> str:
     return f"{dataset}.{backbone}.{variant}.{seed}"
 
 
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
 def read_plan(path: Path) -> Plan:
-    """Raises SettingError."""
+    """The plan of a sweep, or what that of a search says of its winners. Raises SettingError."""
+    return read_plan_as(path, Plan, _OF_A_SEARCH)
+
+
+def read_plan_as(path: Path, kind: type[PlanT], ignored: tuple[str, ...] = ()) -> PlanT:
+    """A plan with the fields of `kind`, and perhaps those `ignored`. Raises SettingError."""
     if path.suffix != ".toml":
         raise SettingError(
             "plan", f"{path} does not end in .toml", "rename it: the folder of its results has its name without .toml"
         )
     try:
-        return Plan.model_validate(read_toml(path, "plan"))
+        values = read_toml(path, "plan")
+        return kind.model_validate({name: value for name, value in values.items() if name not in ignored})
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "missing"):
-            hint = _RENAMED.get(field) or f"a plan has {sorted(Plan.model_fields)}"
+            hint = _HINTS.get(field) or f"a plan has {sorted(kind.model_fields)}"
             raise SettingError(field, f"{path}: {first['msg'].lower()}", hint) from error
         raise SettingError(field, *describe_validation_error(first, str(path))) from error
 
@@ -96,36 +109,65 @@ def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     Only reads the store: call `prepare_plan` first. Raises SettingError for a setting that is not allowed and for two
     trials of one name, and ArtifactError if the store lacks what a trial is trained on.
     """
-    trials: list[Trial] = []
-    artifacts: dict[str, dict[str, Artifact]] = {}
-    for seed, backbone, variant, recipe in _combinations(plan, folder):
-        group = _group(recipe)
-        artifacts[group] = artifacts.get(group) or stage_two_artifacts(recipe, store)
-        training = resolve_against(artifacts[group], recipe)
-        trials.append(Trial(recipe, backbone, variant, seed, training.metrics_key))
-    names = Counter(trial.name for trial in trials)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise SettingError("plan", f"two trials are called {twice[0]}", "give each recipe a dataset.name of its own")
+    check_lists(plan)
+    resolve = Resolver(store)
+    trials = []
+    for seed, name, backbone, variant in product(plan.seeds, plan.recipes, plan.backbones, plan.variants):
+        recipe = recipe_of(plan, folder, name, backbone, variant, seed)
+        trials.append(Trial(recipe, backbone, variant, seed, resolve(recipe).metrics_key))
+    check_names([trial.name for trial in trials])
     return trials
+
+
+def check_names(names: list[str]) -> None:
+    """Raises SettingError if two trials have one name."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise SettingError("plan", f"two trials are called {twice[0]}", "give each recipe a dataset.name of its own")
+
+
+class Resolver:
+    """Resolves recipes against a store. Those that train on the same artifacts look these up once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._artifacts: dict[str, dict[str, Artifact]] = {}
+
+    def __call__(self, recipe: Recipe) -> ResolvedTraining:
+        """As `resolve.resolve`."""
+        group = _group(recipe)
+        self._artifacts[group] = self._artifacts.get(group) or stage_two_artifacts(recipe, self._store)
+        return resolve_against(self._artifacts[group], recipe)
 
 
 def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
     """Build what `trials_of` reads: see `resolve.prepare`. Raises SettingError before anything is built."""
+    check_lists(plan)
+    combinations = product(plan.seeds, plan.recipes, plan.backbones, plan.variants)
+    prepare_recipes(
+        [recipe_of(plan, folder, name, backbone, variant, seed) for seed, name, backbone, variant in combinations],
+        store,
+    )
+
+
+def prepare_recipes(recipes: list[Recipe], store: Store) -> None:
+    """Build what a `Resolver` of these recipes reads."""
     prepared = set()
-    for _, _, _, recipe in list(_combinations(plan, folder)):
+    for recipe in recipes:
         needs = (_group(recipe), recipe.model.model_dump_json())
         if needs not in prepared:
             prepare(recipe, store)
             prepared.add(needs)
 
 
-def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Recipe]]:
-    """Seed, backbone, variant and recipe of every trial, the first seed of everything first. Raises SettingError."""
-    _check_lists(plan)
-    for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
-        for variant, variant_settings in plan.variants.items():
-            settings = [*plan.settings, *variant_settings, f"model.backbone={backbone}", f"train.seed={seed}"]
-            yield seed, backbone, variant, _recipe(name, folder, settings, f"the plan, variant {variant!r}")
+def recipe_of(
+    plan: Plan, folder: Path, name: str, backbone: str, variant: str, seed: int, more: tuple[str, ...] = ()
+) -> Recipe:
+    """The recipe `name` of a plan with all settings of one trial, and `more`. Raises SettingError."""
+    settings = [*plan.settings, *plan.variants[variant], f"model.backbone={backbone}", f"train.seed={seed}", *more]
+    origin = f"the plan, variant {variant!r}"
+    if name.endswith(".toml"):
+        return load_recipe(name, folder / name, settings, origin)
+    return load_recipe(name if name in built_in_recipes() else str(folder / name), None, settings, origin)
 
 
 def _group(recipe: Recipe) -> str:
@@ -135,7 +177,7 @@ def _group(recipe: Recipe) -> str:
     return json.dumps([source, behind.name, behind.settings, str(behind.folder)])
 
 
-def _check_lists(plan: Plan) -> None:
+def check_lists(plan: Plan) -> None:
     """Raises SettingError if a list repeats a value, a baseline is no variant, or settings name what has a list."""
     for field in ("recipes", "backbones", "seeds"):
         values = getattr(plan, field)
@@ -149,9 +191,3 @@ def _check_lists(plan: Plan) -> None:
     for field, setting in settings:
         if plural := _COORDINATES.get(setting.partition("=")[0].strip()):
             raise SettingError(f"plan.{field}", f"{setting!r}", f"write it into {plural} of the plan")
-
-
-def _recipe(name: str, folder: Path, settings: list[str], origin: str) -> Recipe:
-    if name.endswith(".toml"):
-        return load_recipe(name, folder / name, settings, origin)
-    return load_recipe(name if name in built_in_recipes() else str(folder / name), None, settings, origin)

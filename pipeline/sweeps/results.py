@@ -1,27 +1,23 @@
 """The results of a plan: one line of JSON per finished trial, with the rank of every test target.
 
-The file is sorted, and replaced atomically with every new result. Every line carries a digest of itself. A line that is
-damaged, or left over from a merge, is ignored, and its trial runs again.
+A line that is damaged, or left over from a merge, is ignored, and its trial runs again.
 """
 
 import base64
-import json
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from eimf.store import keys
-from eimf.store.files import file_lock, write_atomic
+from pipeline.sweeps.lines import Lines
 from pipeline.sweeps.plan import Trial, trial_name
 
 MAX_RANK = 50
 """Larger ranks are all stored as misses: no metric of a study looks further."""
-FILE, _LOCK = "results.jsonl", "results.lock"
-_DIGEST, _DIGITS = "sha256", 16
+FILE = "results.jsonl"
 
 
 class TrialResult(BaseModel):
@@ -52,6 +48,10 @@ class TrialResult(BaseModel):
         return trial_name(self.dataset, self.backbone, self.variant, self.seed)
 
     @property
+    def order(self) -> tuple[str, str, str, int]:
+        return self.dataset, self.backbone, self.variant, self.seed
+
+    @property
     def cases(self) -> int:
         return len(self._case_sizes())
 
@@ -67,6 +67,9 @@ class TrialResult(BaseModel):
 
     def _case_sizes(self) -> np.ndarray:
         return _unpack(self.case_sizes, "<u2") if self.case_sizes else np.ones(self.targets, np.int64)
+
+
+_LINES = Lines(FILE, TrialResult)
 
 
 def pack_ranks(ranks: np.ndarray, case: np.ndarray) -> dict[str, int | str]:
@@ -92,51 +95,12 @@ def _unpack(text: str, dtype: str = "u1") -> np.ndarray:
 
 def read_results(folder: Path) -> tuple[dict[str, TrialResult], list[str]]:
     """The results in a folder by the trial's name, with any key, and the problems of the other lines."""
-    path = folder / FILE
-    if not path.is_file():
-        return {}, []
-    results: dict[str, TrialResult] = {}
-    problems: list[str] = []
-    conflicting = set()
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        result = _parse(line)
-        if result is None:
-            problems.append(f"{path}, line {number}: damaged, or left by a merge; its trial runs again")
-        elif results.setdefault(result.name, result) != result:
-            conflicting.add(result.name)
-    problems += [f"{path}: lines of {name} differ; it runs again" for name in sorted(conflicting)]
-    return {name: result for name, result in results.items() if name not in conflicting}, problems
-
-
-def _parse(line: bytes) -> TrialResult | None:
-    try:
-        fields = json.loads(line)
-        if not isinstance(fields, dict) or fields.pop(_DIGEST, None) != _digest(fields):
-            return None
-        return TrialResult.model_validate(fields)
-    except (ValueError, RecursionError, ValidationError):
-        return None
+    return _LINES.read(folder)
 
 
 def add_results(folder: Path, new: Iterable[TrialResult]) -> None:
     """Put results into the file in place of earlier ones of the same trials. Several processes may do so at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder / _LOCK):
-        results = read_results(folder)[0] | {result.name: result for result in new}
-        ordered = sorted(
-            results.values(), key=lambda result: (result.dataset, result.backbone, result.variant, result.seed)
-        )
-        write_atomic(folder / FILE, b"".join(map(_line, ordered)))
-
-
-def _line(result: TrialResult) -> bytes:
-    fields = result.model_dump(exclude_defaults=True)
-    return json.dumps({**fields, _DIGEST: _digest(fields)}, separators=(",", ":")).encode() + b"\n"
-
-
-def _digest(fields: Mapping[str, object]) -> str:
-    """Detects damage, so that no digit changes unnoticed."""
-    return keys.digest(fields)[:_DIGITS]
+    _LINES.add(folder, new)
 
 
 def current(results: Mapping[str, TrialResult], trial: Trial) -> TrialResult | None:

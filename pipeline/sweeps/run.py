@@ -1,31 +1,18 @@
 """Run the trials of a plan in parallel; a finished trial never runs again."""
 
-import contextlib
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 from eimf import schema
-from eimf.errors import ArtifactError, SettingError, UserError
+from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
-from pipeline.backends import watchdog
 from pipeline.console import info
+from pipeline.recipe import Recipe
 from pipeline.stores import open_store
 from pipeline.sweeps.plan import Trial
+from pipeline.sweeps.processes import Outcome, Processes
 from pipeline.sweeps.results import TrialResult, add_results, current, pack_ranks, read_results
-
-_FORKS = get_context("forkserver")
-_FORKS.set_forkserver_preload(["pipeline.stages.stage_two", "eimf.train.loop", "eimf.semantics.build", "torch._dynamo"])
-"""One process imports what a training needs, the first optimizer included, and does nothing else. The trainings are its
-forks, so that none of them spends seconds on imports."""
-Outcome = dict[str, Any]
-"""What a trial's process sends: the fields of its result that are not in the trial, or an `error`."""
 
 
 def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_result: Callable[[], object]) -> None:
@@ -44,11 +31,10 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
     pending = [group[0] for group in by_key.values() if current(results, group[0]) is None]
     info(f"{len(trials) - sum(len(by_key[trial.key]) for trial in pending)} of {len(trials)} trials are finished")
     errors: dict[str, str] = {}
-    watchdog.watch()  # if this process is killed, so are its trainings
-    trainings = _Trainings(store.address, folder / "log")
+    trainings = Processes(folder / "log")
     pool = ThreadPoolExecutor(workers)  # a thread waits for each process
     try:
-        running = {pool.submit(trainings.run, trial): trial for trial in pending}
+        running = {pool.submit(trainings.run, trial.name, _train, trial, store.address): trial for trial in pending}
         for number, future in enumerate(as_completed(running), 1):
             trial, outcome = running[future], future.result()
             progress = f"[{number}/{len(pending)}] {trial.name}"
@@ -86,64 +72,18 @@ def _result(trial: Trial, outcome: Outcome) -> TrialResult:
     )
 
 
-class _Trainings:
-    """The processes of a sweep, one for each trial."""
-
-    def __init__(self, address: str, log: Path) -> None:
-        self._address, self._log = address, log
-        self._lock, self._stopped = Lock(), False
-        self._alive: set[ForkServerProcess] = set()
-
-    def run(self, trial: Trial) -> Outcome:
-        """Run a trial in a new process."""
-        receiver, sender = _FORKS.Pipe(duplex=False)
-        process = _FORKS.Process(target=_run_in_process, args=(trial, self._address, self._log, sender), daemon=True)
-        with self._lock:
-            if self._stopped:
-                return {"error": "stopped"}
-            process.start()
-            self._alive.add(process)
-        sender.close()
-        try:
-            outcome: Outcome = receiver.recv()
-            process.join()
-        except EOFError:
-            process.join()
-            outcome = {"error": f"its process ended with exit code {process.exitcode}"}
-        with self._lock:
-            self._alive.discard(process)
-        return outcome
-
-    def stop(self) -> None:
-        """End the running trainings, and start no more."""
-        with self._lock:
-            self._stopped = True
-            for process in self._alive:
-                process.terminate()
-
-
-def _run_in_process(trial: Trial, address: str, log: Path, sender: Connection) -> None:
-    """Train in the trial's process and send the outcome. The training's output and the traceback of an error go to a
-    log file."""
-    log.mkdir(parents=True, exist_ok=True)
-    with (log / f"{trial.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
-        try:
-            sender.send(_train(trial, address))
-        except KeyboardInterrupt:
-            raise SystemExit(1) from None  # the whole sweep is interrupted, and prints that
-        except Exception as error:  # noqa: BLE001  a failed trial stops no other; its error is raised at the end
-            traceback.print_exc(file=file)
-            sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})
-
-
 def _train(trial: Trial, address: str) -> Outcome:
     from pipeline.stages.stage_two import run_train
 
-    recipe = trial.recipe.model_copy(update={"runtime": trial.recipe.runtime.model_copy(update={"threads": 1})})
-    run = run_train(recipe, open_store(address))
+    run = run_train(with_one_thread(trial.recipe), open_store(address))
     if run.metrics.key != trial.key:
         raise ArtifactError(trial.name, "stage one has changed since the sweep began", "start the sweep again")
     names = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")
     summary = {**run.metrics.manifest.summary, **{name: run.checkpoint.summary_number(name) for name in names}}
     ranks, case = (run.metrics.table("ranks")[name].to_numpy() for name in (schema.RANK, schema.CASE))
     return {"checkpoint": run.checkpoint.key, "summary": summary, **pack_ranks(ranks, case)}
+
+
+def with_one_thread(recipe: Recipe) -> Recipe:
+    """The same recipe on one CPU thread, as all trainings beside others."""
+    return recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update={"threads": 1})})

@@ -1,6 +1,7 @@
 """A training run: epochs with validation and early stopping."""
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from pipeline.training.state import RunDirectory, RunState
 
 _STEPS_BETWEEN_SAVES = 16
 """Several processes ask each other after so many steps whether it is time to save."""
+Watch = Callable[[Sequence[float]], None]
+"""Is called between epochs with the validation NDCG@10 of all epochs so far; an error that it raises ends the training,
+whose state stays."""
 
 
 def train(
@@ -34,11 +38,12 @@ def train(
     folder: Path,
     device: torch.device,
     group: Group,
+    watch: Watch | None = None,
 ) -> RunState:
     """Train to the end, from the state in `folder` if there is one; leaves the best weights there
-    (`RunDirectory.best`)."""
+    (`RunDirectory.best`). Only the first process of a group may `watch`."""
     trainer = _trainer(job, supervision, histories, device, group)
-    run, is_first = _Run(job, trainer, histories, RunDirectory(folder, group), group), group.rank == 0
+    run, is_first = _Run(job, trainer, histories, RunDirectory(folder, group), group, watch), group.rank == 0
     group.barrier()  # nobody saves before everybody has loaded
     if is_first:
         run.begin()
@@ -51,10 +56,16 @@ class _Run:
     """One training run in this process. The processes of a group save their state together."""
 
     def __init__(
-        self, job: TrainingJob, trainer: Trainer, histories: Histories, directory: RunDirectory, group: Group
+        self,
+        job: TrainingJob,
+        trainer: Trainer,
+        histories: Histories,
+        directory: RunDirectory,
+        group: Group,
+        watch: Watch | None,
     ) -> None:
         self.job, self.trainer, self.histories = job, trainer, histories
-        self.directory, self.group = directory, group
+        self.directory, self.group, self.watch = directory, group, watch
         self.state = directory.load(trainer)
         self.clock = self.saved = time.monotonic()
 
@@ -69,6 +80,8 @@ class _Run:
         settings, trainer, state = self.job.train, self.trainer, self.state
         bar.skip(state.progress.epochs * self.histories.training_targets + trainer.targets_done)
         while not state.progress.finished(settings.epochs, settings.patience):
+            if self.watch is not None and state.epoch_log:
+                self.watch([entry["valid_ndcg@10"] for entry in state.epoch_log])
             losses = trainer.epoch(state.progress.epochs, lambda targets: self._on_progress(bar, targets))
             value = self._validate()
             done = state.progress = state.progress.after(value)

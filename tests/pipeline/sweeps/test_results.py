@@ -102,13 +102,13 @@ def test_a_line_that_was_cut_off_or_changed_is_ignored(tmp_path):
 
 
 def test_fields_of_another_type_are_damage_even_with_a_digest(tmp_path):
-    from pipeline.sweeps import results
+    from pipeline.sweeps import lines
 
-    fields = json.loads(results._line(result()))
+    fields = json.loads(lines._line(result()))
     del fields["sha256"]
     for change in ({"seed": "1"}, {"targets": -1}, {"summary": None}, {"more": 1}):
         other = {**fields, **change}
-        line = json.dumps({**other, "sha256": results._digest(other)})
+        line = json.dumps({**other, "sha256": lines._digest(other)})
         (tmp_path / FILE).write_text(line + "\n")
         assert read_results(tmp_path)[0] == {}
 

@@ -1,0 +1,1 @@
+"""A search: Optuna proposes settings to every contender, and validation chooses."""
