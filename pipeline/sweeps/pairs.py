@@ -50,8 +50,7 @@ def _pair(label: str, base: _Runs, other: _Runs, *, store: Store, esim: str | No
     if any(not np.array_equal(run.target_cases(), case) for run in runs):
         problem = f"{runs[0].name} and {runs[-1].name} have other test cases"
         raise SettingError("compare", problem, "compare variants of one data set and one split")
-    sides = (Side(next(iter(side.values())).variant, _ranks(side)) for side in (base, other))
-    return Pair(label, *sides, _cases_of(case), Slices({}, len(case)), MAX_RANK)
+    return Pair(label, _side(base), _side(other), _cases_of(case), Slices({}, len(case)), MAX_RANK)
 
 
 def _stored(runs: Iterable[TrialResult], store: Store) -> list[Artifact]:
@@ -60,8 +59,9 @@ def _stored(runs: Iterable[TrialResult], store: Store) -> list[Artifact]:
     return [run for run in metrics if run is not None] if all(metrics) else []
 
 
-def _ranks(runs: _Runs) -> dict[int, np.ndarray]:
-    return {seed: run.target_ranks() for seed, run in runs.items()}
+def _side(runs: _Runs) -> Side:
+    variant = next(iter(runs.values())).variant
+    return Side(variant, {seed: run.target_ranks() for seed, run in runs.items()})
 
 
 def _cases_of(case: np.ndarray) -> EvalCases:
