@@ -2,16 +2,10 @@
 
 import argparse
 import json
-import os
-import re
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +25,9 @@ from pipeline.stages.interests import questions_of, reply_parser
 from pipeline.stages.stage import find_or_build
 from pipeline.stages.stage_one import engines_of, stage_one
 from pipeline.stores import open_store
+from tests.bench import engine_server
 
 ENGINES = ("bare", "vllm", "ray", "http")
-_METRIC = re.compile(r"^vllm:prefix_cache_hits_total\{.*\} (\S+)$", re.MULTILINE)
-_START_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -208,55 +201,13 @@ def on_ray(row: Row7, counts: Path) -> Iterator[Generator]:
 def over_http(row: Row7, counts: Path) -> Iterator[Generator]:
     """runtime.engine="http", from a server of vLLM on this machine with the options of the call."""
     watchdog.watch()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    module = "vllm.entrypoints.openai.api_server"
-    where = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "llm", "--uvicorn-log-level", "error"]
-    command = [sys.executable, "-m", module, "--model", str(row.model), *where, *_flags(row.options())]
-    # The server has its engine in a second process, always.
-    environment = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait_for(server, address)
-        there = {"engine": "http", "endpoint": f"{address}/v1", "served_model": "llm"}
+    with engine_server.serving(row.model, row.options()) as address:
+        there = {"engine": "http", "endpoint": f"{address}/v1", "served_model": engine_server.NAME}
         runtime = row.recipe.runtime.model_copy(update=there)
-        with closing(
-            engines_of(row.recipe.model_copy(update={"runtime": runtime}), row.store).generator()
-        ) as generator:
+        engines = engines_of(row.recipe.model_copy(update={"runtime": runtime}), row.store)
+        with closing(engines.generator()) as generator:
             yield generator
-        counts.write_text("".join(_METRIC.findall(_page(f"{address}/metrics"))))
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _flags(options: dict[str, Any]) -> list[str]:
-    """Options of `vllm.LLM` as those of its server."""
-    flags: list[str] = []
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            flags.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            flags += [f"--{flag}", str(value)]
-    return flags
-
-
-def _page(address: str) -> str:
-    with urllib.request.urlopen(address, timeout=10) as answer:
-        return str(answer.read().decode())
-
-
-def _wait_for(server: "subprocess.Popen[bytes]", address: str) -> None:
-    for _ in range(_START_SECONDS):
-        with suppress(OSError):
-            _page(f"{address}/health")
-            return
-        if server.poll() is not None:
-            break
-        time.sleep(1)
-    sys.exit("the server of vLLM does not start; its last lines are above")
+        counts.write_text(engine_server.cached_tokens(address))
 
 
 class _Kept:
