@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from pipeline.report.html.document import verdict
 from pipeline.report.html.runs import Study
 from pipeline.report.text import format_share
 
-Word = Literal["better", "worse", "not shown", "identical"]
 _KINDS = {"better": "good", "worse": "bad"}
 
 
@@ -64,28 +62,17 @@ def corrected(differences: Differences) -> Differences:
     result = dict(differences)
     for base in dict.fromkeys(compared.base for compared in differences):
         family = {
-            compared: of
-            for compared, of in differences.items()
-            if compared.base == base and isinstance(of, Difference)
+            compared: of for compared, of in differences.items() if compared.base == base and isinstance(of, Difference)
         }
         result |= zip(family, correct(list(family.values())), strict=True)
     return result
-
-
-def word(of: Difference) -> Word:
-    """What a difference says."""
-    if of.identical:
-        return "identical"
-    if not of.significant:
-        return "not shown"
-    return "better" if of.value > 0 else "worse"
 
 
 def told(of: Difference | str | None) -> Markup | str:
     """The word as it is shown, with what it needs to be read rightly."""
     if not isinstance(of, Difference):
         return of or ""
-    said = word(of)
+    said = of.verdict
     if of.significant and of.every_seed_agrees is False:
         return verdict(f"{said}, not every seed", _KINDS.get(said, "open"))
     return verdict(said, _KINDS.get(said, "open"))
@@ -97,10 +84,10 @@ def would_show(of: Difference) -> str:
     return "" if of.significant or of.identical or not np.isfinite(share) else format_share(share)
 
 
-def counted(differences: Iterable[Difference | str]) -> dict[Word, int]:
+def counted(differences: Iterable[Difference | str]) -> dict[str, int]:
     """How many say what."""
-    counts: dict[Word, int] = {"better": 0, "worse": 0, "not shown": 0, "identical": 0}
+    counts: dict[str, int] = {"better": 0, "worse": 0, "not shown": 0, "identical": 0}
     for of in differences:
         if isinstance(of, Difference):
-            counts[word(of)] += 1
+            counts[of.verdict] += 1
     return counts

@@ -66,7 +66,9 @@ def _settings(study: Study) -> list[Markup]:
 def _every(runs: Iterable[Run]) -> Table:
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for run in runs:
-        numbers = [_number(run, name, digits) for name, digits in (("ndcg@10", 4), ("recall@10", 4), ("valid_ndcg@10", 4))]
+        numbers = [
+            _number(run, name, digits) for name, digits in (("ndcg@10", 4), ("recall@10", 4), ("valid_ndcg@10", 4))
+        ]
         took = [_number(run, name, 0) for name in ("best_epoch", "epochs", "seconds")]
         key = run.calibration or run.checkpoint
         rows.append((run.model, (run.dataset, str(run.seed), *numbers, *took, key.short if key else "")))

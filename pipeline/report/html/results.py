@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from eimf.statistics import Difference, paired_difference
+from eimf.statistics import Difference, Mean, mean, paired_difference
 from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
-from pipeline.report.html.compared import Compared, Differences, counted, told, word, would_show
+from pipeline.report.html.compared import Compared, Differences, counted, told, would_show
 from pipeline.report.html.document import Section
 from pipeline.report.html.plots import WIDE, WIDTH, Interval, intervals
 from pipeline.report.html.runs import NDCG, RECALL, Group, Study
 from pipeline.report.html.tables import sortable
-from pipeline.report.tables import Cell, Mean, Number, Table, mean
+from pipeline.report.tables import Cell, Number, Table
 
 _MOST_ROWS = 24
 """Of a plot; the table has all."""
@@ -93,7 +93,9 @@ def _against(dataset: str, base: str, found: Differences) -> Markup:
     shown = [key for key in shown if np.isfinite(tested[key].relative)]
     parts = [_plot(dataset, base, shown, tested)] if shown else []
     left = len(shown) - _MOST_ROWS
-    note = [tag("p", f"The plot has {_MOST_ROWS} of {len(shown)} comparisons: the largest gains and losses.", class_="note")]
+    note = [
+        tag("p", f"The plot has {_MOST_ROWS} of {len(shown)} comparisons: the largest gains and losses.", class_="note")
+    ]
     return join(tag("h4", "Compared with ", tag("bdi", base)), *parts, table, *(note if left > 0 else []))
 
 
@@ -120,7 +122,9 @@ def _plot(dataset: str, base: str, keys: Sequence[Compared], tested: Mapping[Com
         keys = [*keys[: _MOST_ROWS // 2], *keys[-_MOST_ROWS // 2 :]]
     rows = [_row(key, tested[key]) for key in keys]
     title = f"Gain over {base} in NDCG@10, with 95 % intervals: {dataset}"
-    said = "; ".join(f"{row.name} {row.value:+.1f} %, {word(tested[key])}" for row, key in zip(rows, keys, strict=True))
+    said = "; ".join(
+        f"{row.name} {row.value:+.1f} %, {tested[key].verdict}" for row, key in zip(rows, keys, strict=True)
+    )
     longest = max(len(row.name) for row in rows)
     return intervals(title, said, rows, x="% of the baseline", zero=True, width=WIDE if longest > 24 else WIDTH)
 
@@ -128,7 +132,7 @@ def _plot(dataset: str, base: str, keys: Sequence[Compared], tested: Mapping[Com
 def _row(key: Compared, of: Difference) -> Interval:
     low, high = (100 * bound / of.base for bound in of.interval())
     numbers = {"better": 2, "worse": 1}
-    return Interval(key.model, 100 * of.relative, low, high, numbers.get(word(of), 0))
+    return Interval(key.model, 100 * of.relative, low, high, numbers.get(of.verdict, 0))
 
 
 def tiles(study: Study, differences: Differences) -> list[tuple[str, str]]:
@@ -137,5 +141,3 @@ def tiles(study: Study, differences: Differences) -> list[tuple[str, str]]:
     shown = [("trainings", count(len(study.runs))), ("datasets", count(len(study.names)))]
     shown += [("models", count(len({(run.dataset, run.model) for run in study.runs})))]
     return shown + [(name, count(said[name])) for name in ("better", "worse", "not shown") if differences]
-
-

@@ -77,6 +77,10 @@ class Study:
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
+    def is_control(self, variant: str) -> bool:
+        """Whether a variant has a control in the place of the LLM's interests."""
+        return any(name.startswith("heads.control=") for name in self.settings.get(variant, ()))
+
     @property
     def names(self) -> list[str]:
         """The datasets of the runs, in order."""

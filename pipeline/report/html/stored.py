@@ -13,7 +13,7 @@ from pipeline.report.html.runs import Ranks, Run, Study, usable
 from pipeline.trained import CALIBRATION, CHECKPOINT, training_configuration
 
 _NUMBERS = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")
-_METRICS, _DATASET, _PLAIN = "metrics", "dataset", "plain"
+_METRICS, _DATASET, _PLAIN, _LLM = "metrics", "dataset", "plain", "llm"
 
 
 def study_of_store(store: Store, keys: Sequence[str] = ()) -> Study:
@@ -42,6 +42,7 @@ def study_of_store(store: Store, keys: Sequence[str] = ()) -> Study:
         pairs=tuple(_pairs(runs)),
         store=store,
         datasets={name: dataset for name, dataset in datasets.items() if name in chosen},
+        settings={run.variant: _control(run) for run in runs},
         left_out=(*problems, *more, *unusable),
     )
 
@@ -139,14 +140,20 @@ def _run(name: str, metrics: Artifact, model: Artifact, checkpoint: Artifact) ->
 def _preset(settings: Mapping[str, Any]) -> str:
     """The name of the preset, with what the calibration adds or leaves out."""
     heads, calibrated = settings["heads"], settings.get("calibrate")
-    control = heads.get("control", "llm")
-    usual = {**heads, "control": "llm"}
+    control = heads.get("control", _LLM)
+    usual = {**heads, "control": _LLM}
     names = [name for name in PRESETS if HeadSettings(preset=name).configuration() == usual]
     sources = tuple((calibrated or {}).get("sources") or ())
     exact = [name for name in names if (CalibrateSettings().of_preset(name).sources or ()) == sources]
     name = (exact or names or ["own heads"])[0]
     more = "" if exact or not sources else f" + {', '.join(sources)}"
-    return f"{name}{more}" + (f", control {control}" if control != "llm" else "")
+    return f"{name}{more}" + (f", control {control}" if control != _LLM else "")
+
+
+def _control(run: Run) -> tuple[str, ...]:
+    """Of the settings of a variant what its name does not say to a program."""
+    control = training_configuration(run.checkpoint)["heads"].get("control", _LLM) if run.checkpoint else _LLM
+    return () if control == _LLM else (f"heads.control={control}",)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -186,3 +193,4 @@ def _pairs(runs: Sequence[Run]) -> Iterable[tuple[str, str]]:
             same = [name for name in plain if name.partition(", ")[2] == variant.partition(", ")[2]]
             if base := same or plain[:1]:
                 yield variant, base[0]
+            yield from ((variant, control) for control in variants if control.startswith(f"{variant}, control "))
