@@ -1,6 +1,5 @@
 """A study as one page."""
 
-from pipeline.report.card.markup import tag
 from pipeline.report.html.compared import compare_all
 from pipeline.report.html.curves import curves_section
 from pipeline.report.html.document import Section, document
@@ -19,9 +18,8 @@ def report_page(study: Study, command: str) -> str:
     differences = compare_all(study)
     found = [slices_section(study), curves_section(study), signal_section(study, differences)]
     lacking = [problem for _, problems in found for problem in problems]
-    short = tag("ul", *(tag("li", line) for line in in_short(study, differences)))
     sections = [
-        Section("in-short", "In short", short),
+        Section("in-short", "In short", in_short(study, differences)),
         runs_section(study),
         results_section(study, differences),
         *(section for section, _ in found if section is not None),
