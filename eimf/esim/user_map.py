@@ -14,7 +14,7 @@ from eimf.vectors import mean_unit_vectors
 @dataclass(frozen=True)
 class UserMap:
     """`position` [P, 2] of the users `user_idx` [P]; `largest` [G]: the clusters with most users, and their `sizes`
-    [G]; `shown_variance`: the share of the users' variance along each of the two directions. The first is the larger."""
+    [G]; `shown_variance`: the share of the users' variance along each of the two directions, the larger first."""
 
     user_idx: np.ndarray
     position: np.ndarray

@@ -155,7 +155,7 @@ def _body(costs: Sequence[StageOneCost], trainings: Sequence[TrainingCost]) -> I
             class_="card",
         )
     if trainings:
-        rows = tuple((_NAMES[of.kind], (Number(of.number, 0), *_seconds(of))) for of in trainings)
+        rows = tuple((_NAMES[of.kind], (count(of.number), *_seconds(of))) for of in trainings)
         yield sortable(Table("all of the store", ("number", "seconds", "seconds each"), rows), "Stage two")
     yield tag(
         "p",
@@ -169,8 +169,8 @@ def _body(costs: Sequence[StageOneCost], trainings: Sequence[TrainingCost]) -> I
 _NAMES = {CHECKPOINT: "trainings", CALIBRATION: "calibrations", _METRICS: "evaluations"}
 
 
-def _seconds(of: TrainingCost) -> tuple[Number, Number]:
-    return Number(of.seconds, 0), Number(of.seconds / of.number, 1)
+def _seconds(of: TrainingCost) -> tuple[Cell, ...]:
+    return count(of.seconds), Number(of.seconds / of.number, 1)
 
 
 def _saved(costs: Sequence[StageOneCost]) -> Markup:
@@ -180,7 +180,9 @@ def _saved(costs: Sequence[StageOneCost]) -> Markup:
     tokens = sum(cost.shared * _tokens(cost.total.asked) for cost in costs)
     found = sum(stage.asked.found for cost in costs for stage in cost.stages if stage.asked is not None)
     trainings = sum(cost.trainings for cost in costs)
-    lines = [f"{count(trainings)} trainings of this store read interests, and {count(len(costs))} times stage one was paid."]
+    lines = [
+        f"{count(trainings)} trainings of this store read interests, and {count(len(costs))} times stage one was paid."
+    ]
     if shared:
         lines.append(
             f"Had each of the other {count(shared)} paid it again, that would have been {duration(seconds)} and "
@@ -199,17 +201,16 @@ def _overview(costs: Sequence[StageOneCost]) -> Markup:
     for cost in costs:
         saved = cost.trainings, cost.shared * cost.total.seconds, cost.shared * _tokens(cost.total.asked)
         name, own = _row(replace(cost.total, kind=cost.name))
-        rows.append((name, (*own, *(Number(number, 0) for number in saved))))
+        rows.append((name, (*own, *map(count, saved))))
     columns = (*_COLUMNS, "trainings", "seconds saved", "tokens saved")
-    return sortable(Table("stage one of", columns, tuple(rows)), "Stage one, and what trainings saved by sharing it")
+    return sortable(Table("stage one of", columns, tuple(rows)), "Stage one")
 
 
 def _row(stage: StageCost) -> tuple[str, tuple[Cell, ...]]:
     """Its name, and _COLUMNS."""
-    seconds = Number(stage.seconds, 1)
+    seconds = f"{stage.seconds:,.1f}"
     if stage.asked is None:
         return stage.kind, (seconds, None, None, None, None, None)
     asked = stage.asked
-    rate = Number(_tokens(asked) / stage.seconds, 0) if stage.seconds > 0 and _tokens(asked) else None
-    numbers = (Number(number, 0) for number in (asked.sent, asked.found, asked.read, asked.written))
-    return stage.kind, (seconds, *numbers, rate)
+    rate = count(_tokens(asked) / stage.seconds) if stage.seconds > 0 and _tokens(asked) else None
+    return stage.kind, (seconds, *map(count, (asked.sent, asked.found, asked.read, asked.written)), rate)

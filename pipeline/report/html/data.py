@@ -61,4 +61,6 @@ def _about(dataset: DescribedDataset) -> str:
 
 def _part(section: parts.Section, name: str) -> Markup:
     tables = [sortable(table, f"{name}: {section.title.lower()}") for table in section.tables]
-    return tag("details", tag("summary", section.title), *(tag("p", line) for line in section.lines), *tables, class_="card")
+    return tag(
+        "details", tag("summary", section.title), *(tag("p", line) for line in section.lines), *tables, class_="card"
+    )

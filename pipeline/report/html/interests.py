@@ -86,6 +86,7 @@ def collect_use(store: Store, models: Sequence[NamedModel], most: int = _MOST_MO
             measured.append(NamedUse(model.dataset, model.trained, _measure(store, checkpoint, histories)))
         except ArtifactError as error:  # copied without its weights or dataset, or damaged
             problems.append(f"{model.trained} on {model.dataset} is left out: {error}")
+    measured.sort(key=lambda named: (named.dataset, named.trained))
     return UseOfModels(tuple(measured), tuple(problems), left_out)
 
 
@@ -107,17 +108,17 @@ def _measure(store: Store, checkpoint: Artifact, read: "dict[str, Histories]") -
     histories = read[dataset.key]
     trained, backbone = load_backbone(checkpoint, histories.num_items)
     cases = histories.cases[schema.TEST]
-    return interest_use(
-        backbone, histories, cases, max_length=trained.model.max_length, keep_seen=trained.keep_seen
-    )
+    return interest_use(backbone, histories, cases, max_length=trained.model.max_length, keep_seen=trained.keep_seen)
 
 
 def _body(of: UseOfModels) -> Iterator[Markup]:
     if of.measured:
         collapsed = [named for named in of.measured if named.verdict != _IN_USE]
-        known = f"{count(len(of.measured))} models were asked about {count(of.measured[0].use.cases)} test histories. "
-        what = "None has collapsed" if not collapsed else f"{count(len(collapsed))} collapsed"
-        yield tag("p", f"{known}{what}.")
+        histories = max(named.use.cases for named in of.measured)
+        what = f"{count(len(collapsed))} collapsed" if collapsed else "none has collapsed"
+        yield tag("p", f"Of {count(len(of.measured))} models, after at most {count(histories)} test histories, {what}.")
+        if of.left_out:
+            yield tag("p", f"{count(of.left_out)} more models have several interests, and were not loaded.")
         yield _table(of.measured)
         yield tag(
             "p",
@@ -128,8 +129,6 @@ def _body(of: UseOfModels) -> Iterator[Markup]:
             "95 %.",
             class_="note",
         )
-    if of.left_out:
-        yield tag("p", f"{count(of.left_out)} more models have several interests, and were not loaded.")
     if of.problems:
         yield tag("ul", *(tag("li", problem) for problem in of.problems))
 

@@ -15,7 +15,7 @@ from pipeline.report.html.stage_one import StageOne
 from pipeline.stages.load import histories_of
 
 _WIDTH, _HEIGHT, _MARGIN = 460, 400, 14
-_LABEL_HEIGHT, _LETTER = 15, 6.6
+_LABEL_HEIGHT, _LETTER = 15, 7.2
 """Of a label, and the width of a letter in it."""
 _LONGEST_LABEL, _LONGEST_INTEREST = 26, 60
 _LEAST = 3

@@ -3,9 +3,9 @@
 Ids of users are left out: the page may be forwarded.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -148,29 +148,27 @@ def _shared_beginning(prompts: Sequence[str]) -> str:
     """How all prompts begin, up to the end of a line."""
     if len(prompts) < 2:
         return ""
-    common = os.path.commonprefix(list(prompts))
-    return common[: common.rfind("\n") + 1]
+    lines = zip(*(prompt.splitlines(keepends=True) for prompt in prompts), strict=False)
+    return "".join(same[0] for same in takewhile(lambda same: len(set(same)) == 1, lines))
 
 
 def _choice(
     status: Sequence[str], stands_for: Sequence[int], grounding: Sequence[float], most: int
 ) -> Iterator[tuple[int, str]]:
-    """Rows of requests in the order of their cards, and why each is shown; no row twice, and a reason for a quarter of
-    the cards at most, but the largest clusters take what is left."""
-    faulty = [row for row, word in enumerate(status) if word != "ok"]
-    by_size = sorted(range(len(stands_for)), key=lambda row: -stands_for[row])
-    grounded = sorted((row for row, mean in enumerate(grounding) if not np.isnan(mean)), key=lambda row: grounding[row])
+    """Rows of requests in the order of their cards, and why each is shown; no row twice. A fault and the two ends of
+    grounding are the reason for a quarter of the cards each at most."""
     quarter = max(1, most // 4)
-    extremes = list(dict.fromkeys([*grounded[:quarter], *grounded[::-1][:quarter]]))
-    worst, best = set(grounded[:quarter]), set(grounded[::-1][:quarter])
-    chosen: dict[int, str] = {row: "reply with a fault" for row in faulty[:quarter]}
-    left = max(0, most - len(chosen) - len(set(extremes) - set(chosen)))
-    for row in [row for row in by_size if row not in chosen and row not in worst | best][:left]:
-        chosen[row] = "large cluster"
-    for rows, reason in ((grounded[:quarter], "grounded least"), (grounded[::-1][:quarter], "grounded best")):
-        for row in rows:
-            if len(chosen) < most:
-                chosen.setdefault(row, reason)
+    faulty = [row for row, word in enumerate(status) if word != "ok"][:quarter]
+    by_size = sorted(range(len(stands_for)), key=lambda row: -stands_for[row])
+    grounded = sorted((row for row, mean in enumerate(grounding) if not np.isnan(mean)), key=grounding.__getitem__)
+    chosen: dict[int, str] = {}
+    for reason, rows, number in (
+        ("reply with a fault", faulty, quarter),
+        ("large cluster", by_size, most - 2 * quarter - len(faulty)),
+        ("grounded least", grounded, quarter),
+        ("grounded best", grounded[::-1], quarter),
+    ):
+        chosen.update(dict.fromkeys([row for row in rows if row not in chosen][:number], reason))
     yield from chosen.items()
 
 
