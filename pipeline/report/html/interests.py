@@ -73,7 +73,8 @@ def collect_use(store: Store, models: Sequence[NamedModel], most: int = _MOST_MO
     first: dict[tuple[str, str], NamedModel] = {}
     for model in models:
         first.setdefault((model.dataset, model.trained), model)
-    measured, problems, left_out = [], [], 0
+    measured: list[NamedUse] = []
+    problems, left_out = [], 0
     histories: dict[str, Histories] = {}
     for model in first.values():
         try:

@@ -108,8 +108,7 @@ def _share(of: float) -> str:
 
 def _plot(of: LabelledMap) -> Markup:
     x, y = of.map.position.T
-    # A few users far out would press all others together.
-    x_axis, y_axis = (Axis(*np.quantile(part, (0.002, 0.998)), *ends) for part, ends in ((x, _ACROSS), (y, _UPWARDS)))
+    x_axis, y_axis = _axis(x, _MARGIN, _WIDTH - _MARGIN), _axis(y, _HEIGHT - _MARGIN, _MARGIN)
     points = np.column_stack([_clipped(x_axis, x), _clipped(y_axis, y)])
     dots = [_dots(points[of.group == group], group) for group in range(-1, len(of.clusters))]
     title = f"Map of users of {of.name}"
@@ -119,7 +118,10 @@ def _plot(of: LabelledMap) -> Markup:
     return tag("svg", content, role="img", **{"viewBox": f"0 0 {_WIDTH} {_HEIGHT}"})
 
 
-_ACROSS, _UPWARDS = (_MARGIN, _WIDTH - _MARGIN), (_HEIGHT - _MARGIN, _MARGIN)
+def _axis(values: np.ndarray, begin: float, end: float) -> Axis:
+    """Without the outermost users, who would press all others together; they are drawn at the edge."""
+    low, high = np.quantile(values, (0.002, 0.998)).tolist()
+    return Axis(low, high, begin, end)
 
 
 def _clipped(axis: Axis, values: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ def _card(user: TypicalUser) -> Markup:
     head = tag(
         "summary",
         tag("span", user.reason, class_="reason"),
-        tag("span", *(interests or ["no interest"]), class_="interests"),
+        tag("span", *(interests or [Markup("no interest")]), class_="interests"),
         tag("span", f"stands for {count(user.stands_for)} users", class_="aside"),
     )
     history = tag("ol", *(tag("li", tag("bdi", cut(title, _LONGEST_TITLE))) for title in user.history))
