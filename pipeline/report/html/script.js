@@ -1,5 +1,5 @@
 "use strict";
-// Sorts tables, opens cards before the page is printed, and nothing else. Without it everything can be read.
+// Sorts tables, finds cards by their words, opens all before the page is printed, and nothing else. Without it everything can be read.
 
 const live = document.querySelector("#live");
 
@@ -41,6 +41,21 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.addEventListener("click", () => sort(table, head));
     head.append(button);
   }
+}
+
+for (const cards of document.querySelectorAll("[data-filter]")) {
+  const input = document.createElement("input");
+  input.type = "search";
+  input.className = "filter";
+  input.placeholder = cards.dataset.filter;
+  input.setAttribute("aria-label", cards.dataset.filter);
+  const texts = new Map([...cards.children].map((card) => [card, card.textContent.toLowerCase()]));
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/);
+    for (const [card, text] of texts) card.hidden = !words.every((word) => text.includes(word));
+    live.textContent = `${[...cards.children].filter((card) => !card.hidden).length} of ${texts.size} shown`;
+  });
+  cards.before(input);
 }
 
 const opened = new Set();
