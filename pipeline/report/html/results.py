@@ -1,6 +1,6 @@
 """How good the trainings were, and which are better or worse than their baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from eimf.statistics import Difference, Mean, mean, paired_difference
 from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.compared import Compared, Differences, counted, told, would_show
-from pipeline.report.html.document import Section
+from pipeline.report.html.document import Section, blocks
 from pipeline.report.html.plots import WIDE, WIDTH, Interval, intervals
 from pipeline.report.html.runs import NDCG, RECALL, Group, Study
 from pipeline.report.html.tables import sortable
@@ -56,10 +56,12 @@ def _dataset(study: Study, dataset: str, differences: Differences) -> Markup:
     means = sortable(_means(groups), f"Test results on {dataset}")
     note = "NDCG@10 and Recall@10: mean over seeds ± standard deviation. Interval: 95 %, over test cases."
     parts: list[Markup] = [tag("h3", tag("bdi", dataset)), means, tag("p", note, class_="note")]
-    for base in dict.fromkeys(base for _, base in study.pairs):
-        found = {key: of for key, of in differences.items() if (key.dataset, key.base) == (dataset, base)}
-        if found:
-            parts.append(_against(dataset, base, found))
+    by_base: dict[str, Differences] = {}
+    for key, of in differences.items():
+        if key.dataset == dataset:
+            by_base.setdefault(key.base, {})[key] = of
+    parts.append(blocks(*(plot for base, found in by_base.items() if (plot := _plot(dataset, base, found)))))
+    parts += [sortable(_differences(found), f"Compared with {base} on {dataset}") for base, found in by_base.items()]
     return join(*parts)
 
 
@@ -91,19 +93,6 @@ def _interval(runs: Group) -> str:
     return f"{low:.4f} to {high:.4f}"
 
 
-def _against(dataset: str, base: str, found: Differences) -> Markup:
-    tested = {key: of for key, of in found.items() if isinstance(of, Difference)}
-    table = sortable(_differences(found), f"Compared with {base} on {dataset}")
-    shown = sorted(tested, key=lambda key: -tested[key].relative)
-    shown = [key for key in shown if np.isfinite(tested[key].relative)]
-    parts = [_plot(dataset, base, shown, tested)] if shown else []
-    left = len(shown) - _MOST_ROWS
-    note = [
-        tag("p", f"The plot has {_MOST_ROWS} of {len(shown)} comparisons: the largest gains and losses.", class_="note")
-    ]
-    return join(tag("h4", "Compared with ", tag("bdi", base)), *parts, table, *(note if left > 0 else []))
-
-
 def _differences(found: Differences) -> Table:
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for key, of in found.items():
@@ -122,11 +111,17 @@ def _percent(share: float) -> Cell:
     return Number(100 * share, 1) if np.isfinite(share) else None
 
 
-def _plot(dataset: str, base: str, keys: Sequence[Compared], tested: Mapping[Compared, Difference]) -> Markup:
+def _plot(dataset: str, base: str, found: Differences) -> Markup:
+    """The gains as shares of the baseline; of many the largest gains and losses. Empty if nothing could be tested."""
+    tested = {key: of for key, of in found.items() if isinstance(of, Difference) and np.isfinite(of.relative)}
+    keys = sorted(tested, key=lambda key: -tested[key].relative)
+    title = f"Gain over {base} in NDCG@10 on {dataset}"
     if len(keys) > _MOST_ROWS:
+        title += f": {_MOST_ROWS} of {len(keys)} models, the largest gains and losses"
         keys = [*keys[: _MOST_ROWS // 2], *keys[-_MOST_ROWS // 2 :]]
+    if not keys:
+        return Markup()
     rows = [_row(key, tested[key]) for key in keys]
-    title = f"Gain over {base} in NDCG@10, with 95 % intervals: {dataset}"
     said = "; ".join(
         f"{row.name} {row.value:+.1f} %, {tested[key].verdict}" for row, key in zip(rows, keys, strict=True)
     )
