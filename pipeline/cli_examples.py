@@ -92,6 +92,15 @@ $ eimf check
 
 # Your own recipe
 $ eimf check -r my.toml""",
+    "report": """\
+# Everything that was trained into a store
+$ eimf report
+
+# A sweep, or its results alone
+$ eimf report --plan study.toml -o study.html
+
+# Two trainings
+$ eimf report 0123456789ab ba9876543210""",
     "compare": """\
 # Two checkpoints or calibrations
 $ eimf compare 0123456789ab fedcba987654

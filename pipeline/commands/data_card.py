@@ -5,14 +5,12 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from eimf.data.card.sheet import make_card
 from eimf.errors import DataError, SettingError
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import write_atomic
 from pipeline.console import info, working
-from pipeline.histories import read_dataset
 from pipeline.recipe import Recipe
-from pipeline.report.card.described import DescribedDataset
+from pipeline.report.card.described import DescribedDataset, describe_dataset
 from pipeline.report.card.page import card_page
 from pipeline.report.card.terminal import show_card
 from pipeline.stages.base import base_artifacts
@@ -32,10 +30,10 @@ def run_card(store: Store, chosen: Recipe | str, output: Path | None, as_json: b
         raise SettingError("data card --output", problem, f"end the name with one of {', '.join(_ENDINGS)}")
     if as_json:
         with redirect_stdout(sys.stderr):
-            dataset = describe_dataset(store, chosen)
+            dataset = _described(store, chosen)
         info(json.dumps(dataset.to_json(), indent=1))
     else:
-        dataset = describe_dataset(store, chosen)
+        dataset = _described(store, chosen)
         show_card(dataset)
     if output is not None:
         write_atomic(output, card_page(dataset).encode())
@@ -43,26 +41,12 @@ def run_card(store: Store, chosen: Recipe | str, output: Path | None, as_json: b
             info(f"\nThe card as a page: {output}")
 
 
-def describe_dataset(store: Store, chosen: Recipe | str) -> DescribedDataset:
+def _described(store: Store, chosen: Recipe | str) -> DescribedDataset:
     """The dataset of a recipe, built if the store lacks it, or that with this key, with its figures."""
     dataset = store.get("dataset", chosen) if isinstance(chosen, str) else _dataset_of(chosen, store)
-    summary = dataset.manifest.summary
+    name = f"Dataset {dataset.short}" if isinstance(chosen, str) else chosen.dataset.name
     with working("reading the events"):
-        card = make_card(
-            read_dataset(dataset),
-            dataset.table("items"),
-            tied_share=dataset.summary_number("tied"),
-            cleaning=dataset.table("cleaning"),
-        )
-    return DescribedDataset(
-        name=f"Dataset {dataset.short}" if isinstance(chosen, str) else chosen.dataset.name,
-        key=dataset.key,
-        created=dataset.manifest.created,
-        protocol=str(summary.get("protocol")),
-        notices=tuple(map(str, summary.get("notices", ()))),
-        command=f"eimf data card {dataset.short}",
-        card=card,
-    )
+        return describe_dataset(dataset, name)
 
 
 def _dataset_of(recipe: Recipe, store: Store) -> Artifact:

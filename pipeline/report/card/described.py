@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from eimf.data.card.sheet import DataCard
+from eimf.data.card.sheet import DataCard, make_card
+from eimf.store.artifact import Artifact
+from pipeline.histories import read_dataset
 
 _PATH = " > "
 
@@ -24,6 +26,26 @@ class DescribedDataset:
     def to_json(self) -> dict[str, Any]:
         """All of it, for `json.dumps`."""
         return asdict(self)
+
+
+def describe_dataset(dataset: Artifact, name: str) -> DescribedDataset:
+    """A `dataset` artifact, called `name`, with its figures. Raises ArtifactError and DataError if it is damaged."""
+    summary = dataset.manifest.summary
+    card = make_card(
+        read_dataset(dataset),
+        dataset.table("items"),
+        tied_share=dataset.summary_number("tied"),
+        cleaning=dataset.table("cleaning"),
+    )
+    return DescribedDataset(
+        name=name,
+        key=dataset.key,
+        created=dataset.manifest.created,
+        protocol=str(summary.get("protocol")),
+        notices=tuple(map(str, summary.get("notices", ()))),
+        command=f"eimf data card {dataset.short}",
+        card=card,
+    )
 
 
 def count(number: float) -> str:
