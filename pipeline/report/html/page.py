@@ -4,6 +4,7 @@ from pipeline.report.card.markup import tag
 from pipeline.report.html.compared import compare_all
 from pipeline.report.html.curves import curves_section
 from pipeline.report.html.document import Section, document
+from pipeline.report.html.people_and_cost import stage_one_sections
 from pipeline.report.html.ran import left_out_section, runs_section
 from pipeline.report.html.results import in_short, results_section, tiles
 from pipeline.report.html.runs import Study
@@ -17,7 +18,12 @@ MOST_BYTES = 3_000_000
 def report_page(study: Study, command: str) -> str:
     """The whole page; `command` made it."""
     differences = compare_all(study)
-    found = [slices_section(study), curves_section(study), signal_section(study, differences)]
+    found = [
+        slices_section(study),
+        curves_section(study),
+        signal_section(study, differences),
+        *stage_one_sections(study),
+    ]
     lacking = [problem for _, problems in found for problem in problems]
     short = tag("ul", *(tag("li", line) for line in in_short(study, differences)))
     sections = [
