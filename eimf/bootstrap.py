@@ -102,7 +102,7 @@ def bca_interval(totals: UserTotals, means: np.ndarray, confidence: float = CONF
     return float(low), float(high)
 
 
-METHODS: dict[str, Callable[[UserTotals, np.ndarray, float], Interval]] = {
+METHODS: dict[str, Callable[[UserTotals, np.ndarray], Interval]] = {
     "bca": bca_interval,
     "percentile": percentile_interval,
 }

@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eimf.metrics import PER_CASE, coverage, gini, per_case
+from eimf.metrics import METRICS, coverage, gini, per_case
 from eimf.schema import NEVER
 
 
@@ -19,6 +19,9 @@ def test_by_hand():
     assert one("mrr", [4, 3], 10) == 1 / 3
     assert one("mrr", [4], 3) == 0
     assert one("ndcg", [3], 10) == pytest.approx(1 / math.log2(4))
+    assert one("precision", [1, 7, 12], 10) == 2 / 10
+    # Two hits, at the first and the second of the relevant items: 1 / 1 and 2 / 7, of three.
+    assert one("map", [7, 1, 12], 10) == pytest.approx((1 + 2 / 7) / 3)
 
 
 def test_ndcg_keeps_rank_and_its_ideal_is_cut_at_k_and_at_the_relevant():
@@ -32,7 +35,7 @@ def test_ndcg_keeps_rank_and_its_ideal_is_cut_at_k_and_at_the_relevant():
 def test_items_that_are_never_recommended_count_as_misses():
     assert one("recall", [1, NEVER], 10) == 1 / 2
     assert one("ndcg", [1, NEVER], 10) == pytest.approx(1 / (1 + 1 / math.log2(3)))
-    assert [one(name, [NEVER], 10_000) for name in PER_CASE] == [0, 0, 0, 0]
+    assert [one(name, [NEVER, NEVER], 10_000) for name in METRICS] == [0] * len(METRICS)
 
 
 def test_more_relevant_items_than_places():
@@ -49,6 +52,10 @@ def plain(name: str, relevant: list[int], k: int) -> float:
         return float(any(listed))
     if name == "mrr":
         return next((1 / place for place, hit in enumerate(listed, 1) if hit), 0.0)
+    if name == "precision":
+        return sum(listed) / k
+    if name == "map":
+        return sum(sum(listed[:place]) / place for place, hit in enumerate(listed, 1) if hit) / len(relevant)
     gain = sum(hit / math.log2(place + 1) for place, hit in enumerate(listed, 1))
     return gain / sum(1 / math.log2(place + 1) for place in range(1, min(k, len(relevant)) + 1))
 
@@ -63,7 +70,7 @@ def test_metrics_equal_a_loop_over_cases_with_several_relevant_items(cases, k, r
     pairs = [(case, rank) for case, ranks in enumerate(cases) for rank in ranks]
     random.shuffle(pairs)  # in whatever order they come
     case, ranks = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    for name in PER_CASE:
+    for name in METRICS:
         values = per_case(name, ranks, case, len(cases), k)
         assert values.tolist() == pytest.approx([plain(name, list(relevant), k) for relevant in cases])
 

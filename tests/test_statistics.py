@@ -15,7 +15,9 @@ from eimf.statistics import (
     correct,
     difference_over_seeds,
     holm,
+    mean,
     paired_difference,
+    paired_t,
     smallest_detectable,
 )
 
@@ -155,3 +157,57 @@ def test_the_smallest_effect_is_2_8_errors_and_more_in_a_family():
     test = Difference(0.001, 0.001, 0.3, 9, 0.05)
     assert test.relative_detectable == pytest.approx(0.0028016 / 0.05, rel=1e-4)
     assert replace(test, level=LEVEL / 10).relative_detectable > test.relative_detectable
+
+
+def test_a_paired_t_by_hand():
+    base = [0.0, 0.0, 1.0, 1.0]
+    paired = paired_t(base, [1.0, 1.0, 2.0, 0.0])
+    assert (paired.value, paired.n, paired.base, paired.degrees) == (1 / 2, 4, 1 / 2, 3)
+    assert paired.error == pytest.approx(1 / 2)  # as in the normal limit above: only p and the quantiles differ
+    # t = 1 with three degrees: 1 - 2 (atan(1 / sqrt(3)) + sqrt(3) / 4) / pi.
+    assert paired.p == pytest.approx(1 - 2 / math.pi * (math.atan(1 / math.sqrt(3)) + math.sqrt(3) / 4))
+    assert paired.effect_size == pytest.approx(1 / 2)  # the deviation of the differences is 1
+    limit = paired_difference(base, [1.0, 1.0, 2.0, 0.0])
+    assert paired.detectable > limit.detectable and paired.interval()[0] < limit.interval()[0]
+    assert paired_t(base, base).identical and math.isnan(paired_t(base, base).effect_size)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(-3, 5), min_size=2, max_size=12), st.integers(1, 4))
+def test_more_cases_of_the_same_users_are_no_more_evidence(difference, copies):
+    one = paired_t([0.0] * len(difference), difference)
+    users = np.repeat(np.arange(len(difference)), copies)
+    several = paired_t([0.0] * len(users), np.repeat(difference, copies), users)
+    assert (several.value, several.error, several.p) == pytest.approx((one.value, one.error, one.p))
+    assert (several.n, several.degrees) == (one.n, one.degrees)
+    assert one.error == pytest.approx(paired_difference([0.0] * len(difference), difference).error)
+
+
+def test_the_interval_of_a_paired_t_excludes_0_if_and_only_if_it_is_significant():
+    rng = np.random.default_rng(0)
+    verdicts = set()
+    for _ in range(60):
+        paired = paired_t(np.zeros(5), rng.normal(0.8, 1, 5))
+        low, high = paired.interval()
+        assert paired.significant == (low > 0 or high < 0)
+        verdicts.add(paired.verdict)
+    assert verdicts == {"better", "not shown"}
+
+
+def test_a_paired_t_needs_two_users():
+    with pytest.raises(ValueError, match="two users or more, one for each case; there are 1"):
+        paired_t([1, 2], [2, 4], [7, 7])
+    with pytest.raises(ValueError, match="one for each case"):
+        paired_t([1, 2], [2, 4], [7, 8, 9])
+
+
+def test_verdicts_in_words():
+    one = Difference(1, 1, 0.01, 9, 1)
+    assert one.verdict == "better" and replace(one, value=-1).verdict == "worse"
+    assert replace(one, p=0.05).verdict == "not shown" and Difference(0, 0, 1, 9, 1).verdict == "identical"
+
+
+def test_mean_and_spread_over_seeds():
+    of_three = mean([1, 2, 6])
+    assert (of_three.value, of_three.n) == (3, 3) and of_three.deviation == pytest.approx(math.sqrt(14 / 2))
+    assert math.isnan(mean([5]).deviation)

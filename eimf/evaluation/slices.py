@@ -23,7 +23,7 @@ from eimf.data.histories import Histories
 from eimf.errors import SettingError
 
 ALL, EVERY = "all", "every"
-"""The slice that has everything; what stands for every slice that there is."""
+"""The slice that has everything; what stands for it and every slice that has some but not all relevant items."""
 HEAD_SHARE = 0.2
 """Items that count as head: the most frequent ones in training that make up this share of the catalogue."""
 LABELS = {
@@ -42,10 +42,11 @@ _NONE = -1
 @dataclass(frozen=True)
 class StageOneUsers:
     """What stage one knows of the users: `read` [U], whether the LLM read the history; `similarity` [U], the cosine of
-    the user's vector to that of the nearest typical user of the same cluster, not a number if there is none."""
+    the user's vector to that of the nearest typical user of the same cluster, not a number if there is none, or None if
+    the vectors are not at hand."""
 
     read: np.ndarray
-    similarity: np.ndarray
+    similarity: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Slices:
         names: dict[str, None] = {}
         for text in wanted:
             if text == EVERY:
-                names |= dict.fromkeys(self.names)
+                names |= dict.fromkeys(name for name in self.names if name == ALL or self._divides(name))
             elif text in self.label:
                 names |= dict.fromkeys(f"{text}:{label}" for label in LABELS[text])
             elif text in self.names:
@@ -84,6 +85,9 @@ class Slices:
             else:
                 raise self._unknown(text)
         return list(names)
+
+    def _divides(self, name: str) -> bool:
+        return 0 < int(self.chosen(name).sum()) < self.size
 
     def _unknown(self, name: str) -> SettingError:
         group = name.partition(":")[0]
@@ -102,6 +106,7 @@ def slices_of(cases: EvalCases, histories: Histories, stage_one: StageOneUsers |
     if stage_one is not None:
         user_idx = cases.user_idx[cases.case]
         label["read"] = (~stage_one.read[user_idx]).astype(np.int8)
+    if stage_one is not None and stage_one.similarity is not None:
         label["typical"] = _nearness(stage_one.similarity[cases.user_idx])[cases.case]
     return Slices(label, len(cases.item_idx))
 

@@ -1,7 +1,7 @@
 """Metrics beside ranx 0.3: the same value for every case, with one to many relevant items, to 1e-12.
 
-All four definitions agree with ours, also for more relevant items than places: ranx divides the recall by all relevant
-items, and takes the ideal list of NDCG from the best min(k, relevant) of them.
+All definitions agree with ours, also for more relevant items than places: ranx divides the recall
+and the average precision by all relevant items, and takes the ideal list of NDCG from the best min(k, relevant) of them.
 
     python -m pytest tests/parity/test_ranx.py     in an environment with ranx
 """
@@ -14,7 +14,7 @@ pytest.importorskip("ranx")
 
 import ranx
 
-from eimf.metrics import PER_CASE, per_case
+from eimf.metrics import METRICS, per_case
 from eimf.schema import NEVER
 
 CASES, ITEMS, PLACES = 200, 60, 40
@@ -38,12 +38,12 @@ def theirs(drawn) -> dict[str, np.ndarray]:
         f"{case:03}": {str(item): float(ITEMS - rank) for rank, item in enumerate(items)}
         for case, items in enumerate(lists)
     }
-    names = [f"{name}@{k}" for name in PER_CASE for k in CUTOFFS]
+    names = [f"{name}@{k}" for name in METRICS for k in CUTOFFS]
     return ranx.evaluate(ranx.Qrels(qrels), ranx.Run(run), names, return_mean=False)
 
 
 @pytest.mark.parametrize("k", CUTOFFS)
-@pytest.mark.parametrize("name", PER_CASE)
+@pytest.mark.parametrize("name", METRICS)
 def test_every_case_has_the_value_of_ranx(drawn, theirs, name, k):
     lists, relevant = drawn
     rank_of = [{item: rank for rank, item in enumerate(items, 1)} for items in lists]

@@ -148,7 +148,8 @@ def _svg(file: bytes, title: str, description: str) -> Markup:
     root = ElementTree.fromstring(file)
     prefix = hashlib.sha256(file).hexdigest()[:8]
     children = [child for element in root for child in _element(element, prefix)]
-    attributes = {"viewBox": " ".join(_rounded(root.attrib["viewBox"]).split())}
+    box = _rounded(root.attrib["viewBox"])
+    attributes = {"viewBox": box, "width": box.split()[2]}
     return tag("svg", tag("title", title), tag("desc", description), *children, role="img", class_="plot", **attributes)
 
 

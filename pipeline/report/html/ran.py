@@ -56,11 +56,15 @@ def _settings(study: Study) -> list[Markup]:
     """The settings of each variant, as the plan has them."""
     if not study.settings:
         return []
+    every = list(study.settings.values())
+    common = [setting for setting in every[0] if all(setting in settings for settings in every)] if every[1:] else []
+    listed = {"all": tuple(common)} if common else {}
+    listed |= {name: tuple(s for s in settings if s not in common) for name, settings in study.settings.items()}
     terms = [
-        join(tag("dt", name), tag("dd", tag("code", "  ".join(settings) or "none")))
-        for name, settings in study.settings.items()
+        join(tag("dt", name), tag("dd", tag("code", "  ".join(settings) or "no further")))
+        for name, settings in listed.items()
     ]
-    return [card("Settings of the variants", tag("dl", *terms, class_="settings"))]
+    return [card("Settings of the variants", tag("dl", *terms, class_="settings"))] if any(every) else []
 
 
 def _every(runs: Iterable[Run]) -> Table:

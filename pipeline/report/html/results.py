@@ -1,6 +1,6 @@
 """How good the trainings were, and which are better or worse than their baseline."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ _MOST_ROWS = 24
 _NOTE = (
     "Better and worse: the difference in NDCG@10 over the same test cases, for the mean of each case over the seeds "
     "that both have, has a p below .05 after Holm's correction for all comparisons with the same baseline. Not shown: "
-    "the test sees no difference, and would have seen a gain of the size in the last column four times out of five. "
+    "the test sees no difference, and would have seen a gain of the size in its column four times out of five. "
     "Intervals hold 95 % and are not corrected. They are over test cases: how far seeds differ is the ± of the means.",
     "A test of a sweep that was looked at while it ran, or of many variants of which the best is reported, says less "
     "than it seems to.",
@@ -33,22 +33,27 @@ def results_section(study: Study, differences: Differences) -> Section:
     return Section("results", "Results", join(*parts, *note))
 
 
-def in_short(study: Study, differences: Differences) -> Iterator[str]:
-    """One sentence or two for each dataset: what was best, and what the comparisons say."""
-    for dataset in study.names:
-        groups = study.groups(dataset)
-        best = max(groups, key=lambda key: _mean(groups[key], str(NDCG)).value)
-        line = f"{dataset}: the highest NDCG@10 is {_mean(groups[best], str(NDCG)).value:.4f}, of {' '.join(best)}."
-        for base in dict.fromkeys(compared.base for compared in differences if compared.dataset == dataset):
-            found = {key: of for key, of in differences.items() if (key.dataset, key.base) == (dataset, base)}
-            said = [f"{number} {name}" for name, number in counted(found.values()).items() if number]
-            line += f" Of {len(found)} comparisons with {base}: {', '.join(said) or 'none could be made'}."
-        yield line
+def in_short(study: Study, differences: Differences) -> Markup:
+    """What was best on each dataset, and what the comparisons say."""
+    return tag("ul", *(_best(study, dataset, differences) for dataset in study.names))
+
+
+def _best(study: Study, dataset: str, differences: Differences) -> Markup:
+    groups = study.groups(dataset)
+    best = max(groups, key=lambda key: _mean(groups[key], str(NDCG)).value)
+    value = _mean(groups[best], str(NDCG)).value
+    line = join(tag("bdi", dataset), f": the highest NDCG@10 is {value:.4f}, of ", tag("bdi", " ".join(best)), ".")
+    said = []
+    for base in dict.fromkeys(compared.base for compared in differences if compared.dataset == dataset):
+        counts = counted(of for key, of in differences.items() if (key.dataset, key.base) == (dataset, base))
+        words = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+        said.append(tag("li", "compared with ", tag("bdi", base), f": {words}"))
+    return tag("li", line, *([tag("ul", *said)] if said else []))
 
 
 def _dataset(study: Study, dataset: str, differences: Differences) -> Markup:
     groups = study.groups(dataset)
-    means = sortable(_means(groups), f"Test results on {dataset}", text_columns=0)
+    means = sortable(_means(groups), f"Test results on {dataset}")
     note = "NDCG@10 and Recall@10: mean over seeds ± standard deviation. Interval: 95 %, over test cases."
     parts: list[Markup] = [tag("h3", tag("bdi", dataset)), means, tag("p", note, class_="note")]
     for base in dict.fromkeys(base for _, base in study.pairs):
@@ -88,7 +93,7 @@ def _interval(runs: Group) -> str:
 
 def _against(dataset: str, base: str, found: Differences) -> Markup:
     tested = {key: of for key, of in found.items() if isinstance(of, Difference)}
-    table = sortable(_differences(found), f"Compared with {base} on {dataset}", text_columns=1)
+    table = sortable(_differences(found), f"Compared with {base} on {dataset}")
     shown = sorted(tested, key=lambda key: -tested[key].relative)
     shown = [key for key in shown if np.isfinite(tested[key].relative)]
     parts = [_plot(dataset, base, shown, tested)] if shown else []
@@ -106,10 +111,10 @@ def _differences(found: Differences) -> Table:
             low, high = of.interval()
             interval = f"{low:+.4f} to {high:+.4f}"
             shares = _percent(of.relative), f"{of.p:.2g}", would_show(of)
-            rows.append((key.model, (Number(of.value), interval, *shares, told(of))))
+            rows.append((key.model, (told(of), Number(of.value), *shares, interval)))
         else:
-            rows.append((key.model, (None, None, None, None, None, of)))
-    columns = ("NDCG@10", "95 % interval", "gain in %", "p, corrected", "would show", "in words")
+            rows.append((key.model, (of, None, None, None, None, None)))
+    columns = ("in words", "NDCG@10", "gain in %", "p, corrected", "would show", "95 % interval")
     return Table("model", columns, tuple(rows))
 
 

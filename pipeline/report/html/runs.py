@@ -1,6 +1,7 @@
 """What a report is about: trainings with their results, wherever these come from."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -85,6 +86,19 @@ class Study:
     def names(self) -> list[str]:
         """The datasets of the runs, in order."""
         return list(dict.fromkeys(run.dataset for run in self.runs))
+
+    def esim(self, dataset: str) -> Artifact | None:
+        """The ESIM artifact that most trainings on a dataset read, or else the newest in the store; None without."""
+        if self.store is None or dataset not in self.datasets:
+            return None
+        models = [run.calibration or run.checkpoint for run in self.runs if run.dataset == dataset]
+        read = Counter(key for model in models if model is not None and (key := model.manifest.parents.get("esim")))
+        for key, _ in read.most_common():
+            if (found := self.store.find("esim", key)) is not None:
+                return found
+        every = [self.store.find(kind, key) for kind, key in self.store.listing() if kind == "esim"]
+        own = [of for of in every if of is not None and of.parent("dataset") == self.datasets[dataset].key]
+        return max(own, key=lambda of: of.manifest.created, default=None)
 
     def groups(self, dataset: str) -> dict[tuple[str, str], Group]:
         """The runs of a dataset by backbone and variant, and by seed."""

@@ -6,7 +6,8 @@ const live = document.querySelector("#live");
 function sortKey(cell) {
   if (cell.dataset.sort !== undefined) return Number(cell.dataset.sort);
   const text = cell.textContent.trim();
-  return /^[+-]?[\d,]*\.?\d+( ?%)?$/.test(text) ? parseFloat(text.replaceAll(",", "")) : text;
+  // A cell that begins with a number is sorted by it: "0.01 to 0.02", "12 %", "1e-5".
+  return cell.tagName === "TD" && /^[+-]?\.?\d/.test(text) ? parseFloat(text.replaceAll(",", "")) : text;
 }
 
 function compare(left, right) {

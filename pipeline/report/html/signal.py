@@ -26,8 +26,8 @@ _CHECK_NOTE = (
     "Signal check: how much better each source predicts the next item of validation cases, beside all others, by "
     "weights fitted on the other half of the users. Nats of log-probability a user, with 95 % intervals. A control has "
     "the form of its source without the meaning, such as the interests of another cluster: what the source has over "
-    "it is what its meaning adds. Adds: more than nothing and more than every control. Adds nothing: not so, and less than "
-    "2 % of NDCG@10 or .01 nats. Not shown: neither."
+    "it is what its meaning adds. Adds: more than nothing and more than every control. Adds nothing: not so, and less "
+    "than 2 % of NDCG@10 or .01 nats. Not shown: neither."
 )
 
 

@@ -12,6 +12,7 @@ from eimf.evaluation.slices import ALL, slices_of
 from eimf.statistics import Difference
 from eimf.store.artifact import Artifact
 from pipeline.histories import read_dataset
+from pipeline.ranked import stage_one_users
 from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.compared import Compared, Differences, corrected, difference, told
@@ -79,7 +80,9 @@ def _sliced(study: Study, name: str, dataset: Artifact) -> SlicedDataset:
     """Raises UserError."""
     histories = read_dataset(dataset)
     cases = histories.cases[schema.TEST]
-    slices = slices_of(cases, histories)
+    esim = study.esim(name)
+    users = None if esim is None or study.store is None else stage_one_users(study.store, esim, dataset, histories)
+    slices = slices_of(cases, histories, users)
     chosen = {part: which for part in slices.names if (which := slices.chosen(part)).any()}
     values: dict[tuple[str, str], Values] = {}
     for key, runs in study.groups(name).items():

@@ -178,7 +178,7 @@ def _named(configured: Sequence[tuple[Run, dict[str, str]]]) -> list[Run]:
         differing = [name for name in settings if len({flat.get(name) for _, flat in members}) > 1]
         for run, flat in members:
             told = ", ".join(f"{name.rpartition('.')[2]} {flat[name]}" for name in differing if name in flat)
-            variant = f"{run.variant}, {told}" if told else run.variant
+            variant = f"{run.variant} ({told})" if told else run.variant
             # Of one training under several versions the newest counts: they come in the order of their metrics.
             named[run.dataset, run.backbone, variant, run.seed] = replace(run, variant=variant)
     return sorted(named.values(), key=lambda run: (run.dataset, run.backbone, run.variant, run.seed))
@@ -187,10 +187,10 @@ def _named(configured: Sequence[tuple[Run, dict[str, str]]]) -> list[Run]:
 def _pairs(runs: Sequence[Run]) -> Iterable[tuple[str, str]]:
     """Every variant with the plain one that has the same further settings, or else with the only plain one."""
     variants = sorted({run.variant for run in runs})
-    plain = [name for name in variants if name == _PLAIN or name.startswith(f"{_PLAIN}, ")]
+    plain = [name for name in variants if name.partition(" (")[0] == _PLAIN]
     for variant in variants:
         if variant not in plain:
-            same = [name for name in plain if name.partition(", ")[2] == variant.partition(", ")[2]]
+            same = [name for name in plain if name.partition(" (")[2] == variant.partition(" (")[2]]
             if base := same or plain[:1]:
                 yield variant, base[0]
             yield from ((variant, control) for control in variants if control.startswith(f"{variant}, control "))
