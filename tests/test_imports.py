@@ -42,7 +42,7 @@ ALLOWED = {
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
 }
 FLOORS = [
-    {"console", "paths", "recipe", "renamed", "histories", "serving", "stores", "trained"},
+    {"console", "paths", "recipe", "renamed", "histories", "serving", "stores", "trained", "written_settings"},
     {"backends"},
     {"training"},
     {"stages"},

@@ -17,9 +17,10 @@ from eimf.config.base import NAME
 from eimf.errors import SettingError, describe_validation_error
 from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
-from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
+from pipeline.recipe import Recipe, built_in_recipes, load_recipe
 from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.resolve import prepare, resolve_against, source_of, stage_two_artifacts
+from pipeline.written_settings import read_toml
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
