@@ -5,7 +5,7 @@ A plan is TOML: recipes, backbones, seeds, and variants, which are lists of sett
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,10 +17,10 @@ from eimf.config.base import NAME
 from eimf.errors import SettingError, describe_validation_error
 from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
-from pipeline.recipe import Recipe, built_in_recipes, load_recipe
+from pipeline.recipe import Draft, Recipe, built_in_recipes, read_draft
 from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.resolve import prepare, resolve_against, source_of, stage_two_artifacts
-from pipeline.written_settings import read_toml
+from pipeline.written_settings import parse_setting, read_toml
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
@@ -47,6 +47,10 @@ class Plan(BaseModel):
     """Variants that every other one is compared with, over the same users."""
     settings: list[str] = []
     """Settings of all trials."""
+
+
+Recipes = Path | Mapping[str, Draft]
+"""The folder where the recipes of a plan are, or each recipe by its name in the plan."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +95,15 @@ def read_plan(path: Path) -> Plan:
         raise SettingError(field, *describe_validation_error(first, str(path))) from error
 
 
-def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
-    """Every trial of a plan, the first seed of everything first; `folder` is the plan's.
+def trials_of(plan: Plan, recipes: Recipes, store: Store) -> list[Trial]:
+    """Every trial of a plan, the first seed of everything first.
 
     Only reads the store: call `prepare_plan` first. Raises SettingError for a setting that is not allowed and for two
     trials of one name, and ArtifactError if the store lacks what a trial is trained on.
     """
     trials: list[Trial] = []
     artifacts: dict[str, dict[str, Artifact]] = {}
-    for seed, backbone, variant, recipe in _combinations(plan, folder):
+    for seed, backbone, variant, recipe in _combinations(plan, recipes):
         group = _group(recipe)
         artifacts[group] = artifacts.get(group) or stage_two_artifacts(recipe, store)
         training = resolve_against(artifacts[group], recipe)
@@ -110,23 +114,25 @@ def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     return trials
 
 
-def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
+def prepare_plan(plan: Plan, recipes: Recipes, store: Store) -> None:
     """Build what `trials_of` reads: see `resolve.prepare`. Raises SettingError before anything is built."""
     prepared = set()
-    for _, _, _, recipe in list(_combinations(plan, folder)):
+    for _, _, _, recipe in list(_combinations(plan, recipes)):
         needs = (_group(recipe), recipe.model.model_dump_json())
         if needs not in prepared:
             prepare(recipe, store)
             prepared.add(needs)
 
 
-def _combinations(plan: Plan, folder: Path) -> Iterator[tuple[int, str, str, Recipe]]:
+def _combinations(plan: Plan, recipes: Recipes) -> Iterator[tuple[int, str, str, Recipe]]:
     """Seed, backbone, variant and recipe of every trial, the first seed of everything first. Raises SettingError."""
     _check_lists(plan)
     for seed, name, backbone in product(plan.seeds, plan.recipes, plan.backbones):
         for variant, variant_settings in plan.variants.items():
             settings = [*plan.settings, *variant_settings, f"model.backbone={backbone}", f"train.seed={seed}"]
-            yield seed, backbone, variant, _recipe(name, folder, settings, f"the plan, variant {variant!r}")
+            origin = f"the plan, variant {variant!r}"
+            draft = _draft(name, recipes).changed([parse_setting(text, origin) for text in settings], origin)
+            yield seed, backbone, variant, draft.recipe()
 
 
 def _group(recipe: Recipe) -> str:
@@ -152,7 +158,9 @@ def _check_lists(plan: Plan) -> None:
             raise SettingError(f"plan.{field}", f"{setting!r}", f"write it into {plural} of the plan")
 
 
-def _recipe(name: str, folder: Path, settings: list[str], origin: str) -> Recipe:
+def _draft(name: str, recipes: Recipes) -> Draft:
+    if not isinstance(recipes, Path):
+        return recipes[name]
     if name.endswith(".toml"):
-        return load_recipe(name, folder / name, settings, origin)
-    return load_recipe(name if name in built_in_recipes() else str(folder / name), None, settings, origin)
+        return read_draft(name, recipes / name)
+    return read_draft(name if name in built_in_recipes() else str(recipes / name), None)

@@ -15,6 +15,7 @@ from eimf import schema
 from eimf.errors import ArtifactError, SettingError, UserError
 from eimf.store.artifact import Store
 from pipeline.backends import watchdog
+from pipeline.backends.main_module import without_main_module
 from pipeline.console import info
 from pipeline.stores import open_store
 from pipeline.sweeps.plan import Trial
@@ -101,7 +102,8 @@ class _Trainings:
         with self._lock:
             if self._stopped:
                 return {"error": "stopped"}
-            process.start()
+            with without_main_module():
+                process.start()
             self._alive.add(process)
         sender.close()
         try:
