@@ -1,5 +1,6 @@
 """Settings as people write them: TOML files, `section.key=value`, and dictionaries of Python."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -78,6 +79,21 @@ def flat_settings(settings: Mapping[str, Any], origin: str) -> list[Setting]:
         if not _is_name(name):
             raise SettingError("set", f"{name!r} in {origin} is not section.key", 'write it like {"train.lr": 5e-4}')
     return [(name, str(value) if isinstance(value, Path) else value) for name, value in flat]
+
+
+def setting_text(name: str, value: Any) -> str:
+    """A setting as `section.key=value`, which `parse_setting` reads."""
+    return f"{name}={_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(key))} = {_toml(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    return json.dumps(str(value), ensure_ascii=False)
 
 
 def _is_name(name: str) -> bool:

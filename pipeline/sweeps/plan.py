@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -84,15 +84,20 @@ def read_plan(path: Path) -> Plan:
         raise SettingError(
             "plan", f"{path} does not end in .toml", "rename it: the folder of its results has its name without .toml"
         )
+    return make_plan(read_toml(path, "plan"), str(path))
+
+
+def make_plan(values: dict[str, Any], source: str) -> Plan:
+    """The plan with these `values`, which come from `source`. Raises SettingError."""
     try:
-        return Plan.model_validate(read_toml(path, "plan"))
+        return Plan.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "missing"):
             hint = _RENAMED.get(field) or f"a plan has {sorted(Plan.model_fields)}"
-            raise SettingError(field, f"{path}: {first['msg'].lower()}", hint) from error
-        raise SettingError(field, *describe_validation_error(first, str(path))) from error
+            raise SettingError(field, f"{source}: {first['msg'].lower()}", hint) from error
+        raise SettingError(field, *describe_validation_error(first, source)) from error
 
 
 def trials_of(plan: Plan, recipes: Recipes, store: Store) -> list[Trial]:
