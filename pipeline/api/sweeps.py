@@ -84,7 +84,7 @@ def sweep(
         else:
             datasets = list(_datasets(source))
             plan, opened = (
-                _plan(datasets, variants, backbones, seeds, baselines),
+                plan_of(datasets, variants, backbones, seeds, baselines),
                 same_store([d.store for d in datasets]),
             )
             recipes = {data.name: data.draft for data in datasets}
@@ -109,7 +109,7 @@ def _datasets(source: Dataset | Interests | Iterable[Dataset | Interests]) -> It
         yield data.data if isinstance(data, Interests) else data
 
 
-def _plan(
+def plan_of(
     datasets: Sequence[Dataset],
     variants: Mapping[str, Settings] | None,
     backbones: Sequence[str],

@@ -57,7 +57,7 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
                 errors[trial.name] = outcome["error"]
                 info(f"{progress}  failed: {outcome['error']}")
                 continue
-            add_results(folder, [_result(member, outcome) for member in by_key[trial.key]])
+            add_results(folder, [result_of(member, outcome) for member in by_key[trial.key]])
             on_result()
             info(f"{progress}  ndcg@10 {outcome['summary']['ndcg@10']:.4f}  {outcome['summary']['seconds']:.0f} s")
     finally:
@@ -75,13 +75,14 @@ def share_results(folder: Path, by_key: dict[str, list[Trial]]) -> bool:
         finished = [current(results, trial) for trial in trials]
         if known := next((result for result in finished if result is not None), None):
             fields = known.model_dump(exclude={"dataset", "backbone", "variant", "seed", "key"})
-            new += [_result(trial, fields) for trial, result in zip(trials, finished, strict=True) if result is None]
+            new += [result_of(trial, fields) for trial, result in zip(trials, finished, strict=True) if result is None]
     if new:
         add_results(folder, new)
     return bool(new)
 
 
-def _result(trial: Trial, outcome: Outcome) -> TrialResult:
+def result_of(trial: Trial, outcome: Outcome) -> TrialResult:
+    """The result of a trial with this outcome."""
     return TrialResult(
         dataset=trial.dataset, backbone=trial.backbone, variant=trial.variant, seed=trial.seed, key=trial.key, **outcome
     )
@@ -130,7 +131,7 @@ def _run_in_process(trial: Trial, address: str, log: Path, sender: Connection) -
     log.mkdir(parents=True, exist_ok=True)
     with (log / f"{trial.name}.txt").open("w") as file, contextlib.redirect_stdout(file):
         try:
-            sender.send(_train(trial, address))
+            sender.send(train_trial(trial, address))
         except KeyboardInterrupt:
             raise SystemExit(1) from None  # the whole sweep is interrupted, and prints that
         except Exception as error:  # noqa: BLE001  a failed trial stops no other; its error is raised at the end
@@ -138,7 +139,9 @@ def _run_in_process(trial: Trial, address: str, log: Path, sender: Connection) -
             sender.send({"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"})
 
 
-def _train(trial: Trial, address: str) -> Outcome:
+def train_trial(trial: Trial, address: str) -> Outcome:
+    """Train and measure a trial in this process, in the store at `address`. Raises ArtifactError if its stage one has
+    changed."""
     from pipeline.stages.stage_two import run_train
 
     recipe = trial.recipe.model_copy(update={"runtime": trial.recipe.runtime.model_copy(update={"threads": 1})})
