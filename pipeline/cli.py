@@ -268,6 +268,25 @@ def check(
     run_check(_recipe(dataset, recipe, settings), _open(store), esim, checkpoint, vectors or ())
 
 
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["compare"])
+def compare(
+    first: options.FirstTraining, second: options.SecondTraining, store: options.StoreFolder = _ARTIFACTS,
+    metrics: options.Metrics = None, slices: options.SliceNames = None, results: options.SweepResults = None,
+    esim: options.SliceEsim = None, samples: options.Samples = 10_000, as_json: options.AsJson = False,
+) -> None:  # fmt: skip
+    """Compare two trainings by any metric and slice.
+
+    Reads the stored ranks, and needs no model. Says for each metric and slice whether B is "better" than A, "worse" or
+    "not shown", with the difference, its interval, its p, and the smallest gain that would show.
+    """
+    from pipeline.commands.compare import run_compare
+
+    run_compare(
+        _open(store), first, second, metrics or [], slices or [],
+        results=results, esim=esim, samples=samples, as_json=as_json,
+    )  # fmt: skip
+
+
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["backbones"])
 def backbones() -> None:
     """List the backbones and their options."""

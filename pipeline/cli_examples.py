@@ -86,6 +86,15 @@ $ eimf check
 
 # Your own recipe
 $ eimf check -r my.toml""",
+    "compare": """\
+# Two checkpoints or calibrations
+$ eimf compare 0123456789ab fedcba987654
+
+# Three seeds of each, other metrics, for short and for long histories
+$ eimf compare 01234,12345,23456 abcde,bcdef,cdef0 -m recall@20 -m map@5 --slice history
+
+# Two variants of a sweep, by every slice
+$ eimf compare plain modern --results study --slice every""",
     "backbones": """\
 # All of them
 $ eimf backbones

@@ -198,6 +198,49 @@ Base = Annotated[
         metavar="ESIM", help="Key of the ESIM artifact to go on with, as `eimf esim` and `eimf status` print it."
     ),
 ]
+FirstTraining = Annotated[
+    str, typer.Argument(metavar="A", help="Metrics, checkpoint or calibration; with commas, one for each seed.")
+]
+SecondTraining = Annotated[str, typer.Argument(metavar="B", help="What is compared with A, in the same form.")]
+Metrics = Annotated[
+    list[str] | None,
+    _option(
+        "--metric",
+        "-m",
+        panel=_SETTINGS,
+        metavar="NAME@K",
+        help="Metric and cut-off; may be given several times.  [default: ndcg@10]",
+    ),
+]
+SliceNames = Annotated[
+    list[str] | None,
+    _option(
+        "--slice",
+        panel=_SETTINGS,
+        metavar="GROUP[:LABEL]",
+        help="Such as history:short, history for its parts, or every; may be given several times.  [default: all]",
+    ),
+]
+Samples = Annotated[
+    int,
+    _option(
+        "--samples", panel=_SETTINGS, min=100, max=10_000_000, metavar="NUMBER", help="Bootstrap samples of the users."
+    ),
+]
+SweepResults = Annotated[
+    Path | None,
+    _option("--results", panel=_DATA, metavar="FOLDER", help="Results of a sweep, of which A and B are variants."),
+]
+SliceEsim = Annotated[
+    str | None,
+    _option(
+        "--esim",
+        "-e",
+        panel=_DATA,
+        metavar="KEY",
+        help="ESIM artifact of the slices read and typical.  [default: that of A and B]",
+    ),
+]
 Checkpoint = Annotated[
     str,
     typer.Argument(

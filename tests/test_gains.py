@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from eimf.statistics import correct, paired_difference
+from eimf.statistics import Mean, correct, paired_difference
 from pipeline.report.markdown import format_markdown
-from pipeline.report.tables import Gain, Mean, Number, Table
+from pipeline.report.tables import Gain, Number, Table
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.results import TrialResult, pack_ranks
 from tests.studies.gains import gains_table

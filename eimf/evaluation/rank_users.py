@@ -20,11 +20,9 @@ from eimf.data.histories import Histories
 from eimf.errors import DataError
 from eimf.evaluation.eval_batches import EvalBatch, eval_batches
 from eimf.evaluation.parallel_map import parallel_map
+from eimf.evaluation.slices import ALL, head_items, slices_of
 from eimf.retrieval import Exclude, RankResult, rank
 from eimf.train.process_group import SINGLE_PROCESS, Group
-
-HEAD_SHARE = 0.2
-"""Items that count as head: the most frequent ones in training that make up this share of the catalogue."""
 
 _POSITIONS = 6400
 """Most positions of histories encoded together on a CPU: more would not stay in the cache. Against 256 users of 50
@@ -143,19 +141,24 @@ def metrics_table(ranking: Ranking, histories: Histories, cutoffs: tuple[int, ..
 
 
 def slices(ranking: Ranking, histories: Histories) -> dict[str, Tensor]:
-    """Groups of relevant items, [R] bool: all; by whether the item is a head item, or a cold one without any training
-    event; by whether the history of its case is longer than the median; by whether it is in that history."""
+    """The slices that every evaluation stores, by the names that it stores, [R] bool; `slices_of` has more. A head item
+    is also cold if so few items have training events."""
     cases, frequency = ranking.cases, histories.frequency()
-    head = np.zeros(histories.num_items, bool)
-    head[np.argsort(-frequency, kind="stable")[: max(1, round(HEAD_SHARE * histories.num_items))]] = True
-    popular = torch.from_numpy(head)[cases.item_idx - 1]
-    repeated = torch.from_numpy(histories.repeated(cases))
-    long = torch.from_numpy((cases.history_end > np.median(cases.history_end))[cases.case])
+    divided = slices_of(cases, histories)
+    head, cold, long, repeated = map(
+        torch.from_numpy,
+        (
+            head_items(frequency)[cases.item_idx - 1],
+            divided.chosen("popularity:cold"),
+            divided.chosen("history:long"),
+            divided.chosen("target:repeated"),
+        ),
+    )
     return {
-        "all": torch.ones(len(cases.item_idx), dtype=torch.bool),
-        "head target": popular,
-        "tail target": ~popular,
-        "cold target": torch.from_numpy(frequency == 0)[cases.item_idx - 1],
+        ALL: torch.ones_like(head),
+        "head target": head,
+        "tail target": ~head,
+        "cold target": cold,
         "long history": long,
         "short history": ~long,
         "new target": ~repeated,

@@ -1,14 +1,11 @@
 """Tables of numbers that any renderer can format."""
 
-import math
-import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from eimf.statistics import Difference, paired_difference
+from eimf.statistics import Difference, Mean, paired_difference
 
 
 @dataclass(frozen=True)
@@ -17,15 +14,6 @@ class Number:
 
     value: float
     digits: int = 4
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Mean over `n` runs, and their standard deviation; no number for one run."""
-
-    value: float
-    deviation: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -61,12 +49,6 @@ class Table:
         """The same with a row for each column."""
         columns = zip(*(cells for _, cells in self.rows), strict=True)
         return Table(self.corner, tuple(name for name, _ in self.rows), tuple(zip(self.columns, columns, strict=True)))
-
-
-def mean(values: Sequence[float]) -> Mean:
-    """Mean and spread of one or more values."""
-    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
-    return Mean(sum(values) / len(values), deviation, len(values))
 
 
 def difference(base: ArrayLike, other: ArrayLike) -> Difference | str:

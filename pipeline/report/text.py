@@ -2,8 +2,8 @@
 
 import math
 
-from eimf.statistics import Difference
-from pipeline.report.tables import Cell, Gain, Mean, Number, SeedMeans, Table
+from eimf.statistics import Difference, Mean
+from pipeline.report.tables import Cell, Gain, Number, SeedMeans, Table
 
 
 def format_cell(cell: Cell) -> str:

@@ -74,15 +74,11 @@ def _build_user_vectors(artifacts: Artifacts, staging: Staging) -> Summary:
     import pyarrow as pa
 
     from eimf.esim.encode import to_column
-    from eimf.vectors import mean_unit_vectors
+    from eimf.esim.user_vectors import user_vectors
     from pipeline.stages.load import histories_of
 
-    histories = histories_of(artifacts)
     item_vectors = schema.vectors_of(artifacts["item_vectors"].table("vectors"))
-    vectors = np.zeros((histories.num_users, item_vectors.shape[1]), np.float32)
-    for users, row, event_index in histories.training_blocks():
-        means = mean_unit_vectors(item_vectors, histories.item_idx[event_index] - 1, row, len(users))
-        vectors[users.start : users.stop] = means
+    vectors = user_vectors(histories_of(artifacts), item_vectors)
     user_idx, table_schema = np.arange(len(vectors), dtype=np.int32), schema.user_vectors(vectors.shape[1])
     staging.write_table("vectors", pa.table([user_idx, to_column(vectors)], schema=table_schema))
     return {"users": len(vectors)}

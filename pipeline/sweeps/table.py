@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
+from eimf.statistics import mean
 from pipeline.report.markdown import format_markdown
-from pipeline.report.tables import Cell, SeedMeans, Table, mean
+from pipeline.report.tables import Cell, SeedMeans, Table
 from pipeline.sweeps.compare import Comparison, Differences, Grid, compare, corrected, grids_of
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.results import TrialResult

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from eimf.statistics import Difference
-from pipeline.report.tables import Cell, Gain, Number, Table, mean
+from eimf.statistics import Difference, mean
+from pipeline.report.tables import Cell, Gain, Number, Table
 from pipeline.sweeps.compare import Comparison, Differences, Grid, compare, corrected, grids_of
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.results import TrialResult

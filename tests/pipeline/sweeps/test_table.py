@@ -6,8 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eimf.statistics import Difference, holm, paired_difference
-from pipeline.report.tables import Mean
+from eimf.statistics import Difference, Mean, holm, paired_difference
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.results import TrialResult, pack_ranks
 from pipeline.sweeps.table import format_tables, results_tables
