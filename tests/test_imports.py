@@ -46,7 +46,18 @@ ALLOWED = {
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
 }
 FLOORS = [
-    {"console", "paths", "ranked", "recipe", "renamed", "histories", "serving", "stores", "trained", "written_settings"},
+    {
+        "console",
+        "paths",
+        "ranked",
+        "recipe",
+        "renamed",
+        "histories",
+        "serving",
+        "stores",
+        "trained",
+        "written_settings",
+    },
     {"backends"},
     {"training"},
     {"stages"},

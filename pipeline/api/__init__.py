@@ -14,6 +14,7 @@ prints, or nothing with `progress=False`, and raises the errors of `eimf.errors`
 Settings are those of a recipe, by their dotted names. An interrupted call may be repeated: it resumes.
 """
 
+from pipeline.api.comparing import Comparison, compare
 from pipeline.api.datasets import Dataset, load_dataset, open_store
 from pipeline.api.interests import Interests, infer_interests
 from pipeline.api.serving import export, recommend
@@ -21,10 +22,12 @@ from pipeline.api.sweeps import Sweep, sweep
 from pipeline.api.training import Trained, evaluate, fit
 
 __all__ = [
+    "Comparison",
     "Dataset",
     "Interests",
     "Sweep",
     "Trained",
+    "compare",
     "evaluate",
     "export",
     "fit",

@@ -3,17 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from eimf.evaluation.case_values import parse_metric
-from eimf.evaluation.compare import Bootstrap
 from pipeline.api.call import call, same_store
 from pipeline.api.display import titled_html
 from pipeline.api.training import Trained
-from pipeline.commands.compare import compare_pairs
-from pipeline.ranked import pair_of
-from pipeline.report.comparison import Compared, comparison_json, comparison_table, comparison_text
+
+if TYPE_CHECKING:
+    from eimf.evaluation.compare import Bootstrap
+    from pipeline.report.comparison import Compared
 
 _SAMPLES = 10_000
 
@@ -22,18 +22,24 @@ _SAMPLES = 10_000
 class Comparison:
     """B minus A by metric and slice, with intervals, tests and effect sizes."""
 
-    compared: Sequence[Compared]
-    bootstrap: Bootstrap
+    compared: Sequence["Compared"]
+    bootstrap: "Bootstrap"
 
     @property
     def table(self) -> pa.Table:
         """A row for each metric and slice, as `eimf compare --json` has them."""
+        from pipeline.report.comparison import comparison_json
+
         return pa.Table.from_pylist(json.loads(comparison_json(self.compared, self.bootstrap))["rows"])
 
     def __repr__(self) -> str:
+        from pipeline.report.comparison import comparison_text
+
         return comparison_text(self.compared, self.bootstrap)
 
     def _repr_html_(self) -> str:
+        from pipeline.report.comparison import comparison_table
+
         pair = self.compared[0].pair
         return titled_html(f"A: {pair.base.label}; B: {pair.other.label}", [comparison_table(self.compared)])
 
@@ -58,6 +64,11 @@ def compare(
     {'metric': 'ndcg@10', 'slice': 'history:long'}
     """
     with call("compare", progress):
+        from eimf.evaluation.case_values import parse_metric
+        from eimf.evaluation.compare import Bootstrap
+        from pipeline.commands.compare import compare_pairs
+        from pipeline.ranked import pair_of
+
         bases, others = ([side] if isinstance(side, Trained) else list(side) for side in (base, other))
         store = same_store([trained.data.store for trained in (*bases, *others)])
         keys = [[trained.result.metrics.key for trained in side] for side in (bases, others)]
