@@ -108,7 +108,7 @@ def load_dataset(
     Raises SettingError and DataError.
 
     >>> api.load_dataset(interactions, items, store=store, name="hobbies")
-    Dataset 'hobbies': 90 users, 48 items, 1,088 events, leave-one-out, key ...
+    Dataset 'hobbies': 90 users, 48 items, 1,126 events, leave-one-out, key ...
     """
     with call("esim", progress):
         opened = store if isinstance(store, Store) else stores.open_store(store)

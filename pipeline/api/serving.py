@@ -67,7 +67,7 @@ def export(
     the number of items. Raises the errors of `eimf export`.
 
     >>> api.export(plain, folder / "bundle", labels=False)
-    Bundle ... in .../bundle: sasrec, 48 items
+    Bundle ... in .../bundle: gru4rec, 48 items
     """
     with call("export", progress):
         esim = trained.esim if labels else None

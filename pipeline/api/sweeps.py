@@ -55,7 +55,7 @@ def sweep(
     source: Path | str | Dataset | Interests | Sequence[Dataset | Interests],
     variants: Mapping[str, Settings] | None = None,
     *,
-    backbones: Sequence[str] = ("sasrec",),
+    backbones: Sequence[str] | None = None,
     seeds: Sequence[int] = (1, 2),
     baselines: Sequence[str] = (),
     results: Path | str | None = None,
@@ -63,8 +63,8 @@ def sweep(
     workers: int = 2,
     progress: bool = True,
 ) -> Sweep:
-    """Train every combination of datasets, `backbones`, `variants` (settings by name) and `seeds`, and compare the
-    variants with the `baselines` over the same users.
+    """Train every combination of datasets, `backbones` (by default theirs), `variants` (settings by name) and `seeds`,
+    and compare the variants with the `baselines` over the same users.
 
     `source` is a plan's file, which says all of that, or one or several datasets in one store. The folder `results`
     (by default `sweep`, or the name of the plan's file) keeps what has finished, so the same call resumes. `workers`
@@ -112,7 +112,7 @@ def _datasets(source: Dataset | Interests | Iterable[Dataset | Interests]) -> It
 def plan_of(
     datasets: Sequence[Dataset],
     variants: Mapping[str, Settings] | None,
-    backbones: Sequence[str],
+    backbones: Sequence[str] | None,
     seeds: Sequence[int],
     baselines: Sequence[str],
 ) -> Plan:
@@ -123,7 +123,7 @@ def plan_of(
     }
     values = {
         "recipes": [data.name for data in datasets],
-        "backbones": list(backbones),
+        "backbones": list(backbones or dict.fromkeys(data.recipe.model.backbone for data in datasets)),
         "seeds": list(seeds),
         "variants": texts,
         "baselines": list(baselines),

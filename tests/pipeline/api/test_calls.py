@@ -21,7 +21,10 @@ from tests.pipeline.api.conftest import SETTINGS
 
 
 def test_a_training_has_the_key_that_the_command_gives_it(world_folder, known):
-    store, overrides = Store(known.folder / "files"), ["train.epochs=1", "heads.preset=plain", "train.lr=4e-3"]
+    store, overrides = (
+        Store(known.folder / "files"),
+        ["train.epochs=1", "model.backbone=gru4rec", "heads.preset=plain", "train.lr=4e-3"],
+    )
     data = api.load_dataset(world_folder, store=store, settings=SETTINGS, progress=False)
     of_command = planted.recipe(world_folder, *overrides)
     assert data.artifact.key == find_or_build_dataset(of_command, store).key

@@ -21,7 +21,7 @@ def test_there_are_calls():
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_example_of_a_call_is_true(name, known):
+def test_the_example_of_a_call_is_true(name, known, one_registry):
     world = planted.world()
     names = {
         "api": api,

@@ -40,5 +40,5 @@ def test_the_notebook_runs(world_folder, tmp_path, monkeypatch):
         for cell in notebook.cells
         if cell.cell_type == "code"
     }
-    assert shown["load-it"].startswith("Dataset 'world': 90 users") and "sasrec plain" in shown["fit-plain"]
+    assert shown["load-it"].startswith("Dataset 'world': 90 users") and "gru4rec plain" in shown["fit-plain"]
     assert (tmp_path / "tour.html").is_file() and (tmp_path / "tour-bundle" / "bundle.json").is_file()
