@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 _STAGES, _EXPERIMENTS, _STORE = "Stages", "Experiments", "Store and settings"
-_ARTIFACTS, _BUNDLE = "artifacts", Path("bundle")
+_ARTIFACTS, _BUNDLE, _REPORT = "artifacts", Path("bundle"), Path("report.html")
 
 app = typer.Typer(
     cls=GroupPage, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -293,6 +293,22 @@ def backbones() -> None:
     from pipeline.report.backbones import show_backbones
 
     show_backbones()
+
+
+@command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["report"])
+def report(
+    checkpoints: options.Reported = None, store: options.StoreFolder = _ARTIFACTS, plan: options.ReportPlan = None,
+    results: options.ReportResults = None, output: options.ReportPage = _REPORT,
+) -> None:  # fmt: skip
+    """Show trainings on one page, to be forwarded.
+
+    Those of a store, of a sweep, or with the keys that are given: results with intervals and corrected tests in words,
+    slices, training curves, and what the LLM adds. The page is one file without any request. What the store lacks is
+    left out and said.
+    """
+    from pipeline.commands.report import run_report
+
+    run_report(_open(store), output, keys=checkpoints or (), plan=plan, results=results)
 
 
 app.add_typer(data, name="data", rich_help_panel=_EXPERIMENTS)

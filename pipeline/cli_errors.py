@@ -17,10 +17,11 @@ _EXTRAS = {
     "data": {"polars", "faiss"},
     "train": {"torch", "pyarrow", "safetensors"},
     "export": {"onnx", "onnxscript", "onnxruntime"},
+    "report": {"matplotlib", "cycler"},
     "serve": {"fastapi", "starlette", "uvicorn", "prometheus_client"},
 }
 """Packages by the extra that installs them; some are in several."""
-_EXTRA_OF_COMMAND = {"export": "export", "serve": "serve"}
+_EXTRA_OF_COMMAND = {"export": "export", "serve": "serve", "report": "report"}
 """Commands that have an extra of their own."""
 _TARGETS = {"data": "esim"}
 """The target of `make` that installs an extra, if its name is another."""

@@ -192,6 +192,26 @@ Workers = Annotated[
     int,
     _option("--workers", "-w", panel="Resources", metavar="N", min=1, help="Trainings at a time, one CPU thread each."),
 ]
+ReportPage = Annotated[
+    Path, _option("--output", "-o", panel=_OUTPUT, metavar="FILE", help="The page.", show_default="report.html")
+]
+ReportPlan = Annotated[
+    Path | None,
+    _option("--plan", "-p", panel=_INPUT, metavar="PLAN", help="TOML plan of a sweep, whose results are next to it."),
+]
+ReportResults = Annotated[
+    Path | None,
+    _option(
+        "--results",
+        panel=_INPUT,
+        metavar="FOLDER",
+        help="Folder of the plan's results.  [default: named like the plan]",
+    ),
+]
+Reported = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="CHECKPOINT...", help="Keys of checkpoints or calibrations.  [default: all in the store]"),
+]
 Base = Annotated[
     str,
     typer.Argument(
