@@ -7,6 +7,8 @@
     plain = api.fit(data, preset="plain")
     modern = api.fit(interests, settings={"train.lr": 4e-3})
     api.recommend(modern, ["242", "302"])                    # a pyarrow table; polars.from_arrow and to_pandas take it
+    api.compare(plain, modern, slices="history")
+    api.report([plain, modern], "report.html")
     api.export(modern, "bundle")
 
 Every call finds what the store has and builds the rest, like the command of the same name. It prints what the command
@@ -17,6 +19,7 @@ Settings are those of a recipe, by their dotted names. An interrupted call may b
 from pipeline.api.comparing import Comparison, compare
 from pipeline.api.datasets import Dataset, load_dataset, open_store
 from pipeline.api.interests import Interests, infer_interests
+from pipeline.api.reporting import Report, report
 from pipeline.api.serving import export, recommend
 from pipeline.api.sweeps import Sweep, sweep
 from pipeline.api.training import Trained, evaluate, fit
@@ -25,6 +28,7 @@ __all__ = [
     "Comparison",
     "Dataset",
     "Interests",
+    "Report",
     "Sweep",
     "Trained",
     "compare",
@@ -35,5 +39,6 @@ __all__ = [
     "load_dataset",
     "open_store",
     "recommend",
+    "report",
     "sweep",
 ]

@@ -27,6 +27,7 @@ from pipeline.written_settings import flat_settings, setting_text
 class Sweep:
     """The results of a plan."""
 
+    store: Store
     plan: Plan
     folder: Path
     """Has the results, in `results.jsonl` and `table.md`."""
@@ -91,7 +92,7 @@ def sweep(
             folder = Path("sweep" if results is None else results)
         trials = prepare_trials(plan, recipes, opened, folder)
         run_trials(plan, trials, opened, folder, workers)
-        return Sweep(plan, folder, finished_trials(trials, folder))
+        return Sweep(opened, plan, folder, finished_trials(trials, folder))
 
 
 def _opened(store: Store | Path | str) -> Store:
