@@ -34,7 +34,7 @@ def test_the_notebook_runs(world_folder, tmp_path, monkeypatch):
     for name, value in {"PYTHONPATH": ROOT, "IPYTHONDIR": tmp_path, "JUPYTER_RUNTIME_DIR": tmp_path}.items():
         monkeypatch.setenv(name, str(value))
     NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     shown = {
         cell.id: "".join(output.data["text/plain"] for output in cell.outputs if output.output_type == "execute_result")
