@@ -41,7 +41,7 @@ class Interests:
     def __repr__(self) -> str:
         users = self.artifacts["typical_users"].table("typical_users").num_rows
         key = self.artifacts["esim"].short
-        return f"Interests of {self.data.name!r}: {self.table.num_rows} of {users} typical users, key {key}"
+        return f"Interests {self.data.name!r}: {self.table.num_rows:,} of {users:,} typical users, key {key}"
 
     def _repr_html_(self) -> str:
         rows = self.table.slice(0, _ROWS).to_pylist()

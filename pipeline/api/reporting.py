@@ -19,7 +19,7 @@ class Report:
     path: Path
 
     def __repr__(self) -> str:
-        return f"Report in {self.path}, {self.path.stat().st_size / 1e6:.1f} MB"
+        return f"Report in {self.path}, {self.path.stat().st_size / 1e3:,.0f} kB"
 
     def _repr_html_(self) -> str:
         return str(tag("a", repr(self), href=quote(str(self.path))))
@@ -33,7 +33,7 @@ def report(
     Raises the errors of `eimf report`.
 
     >>> api.report([plain, wide], folder / "report.html")
-    Report in .../report.html, ... MB
+    Report in .../report.html, ... kB
     """
     with call("report", progress):
         from pipeline.commands.report import check_output, run_report, study_of_sweep, write_report
