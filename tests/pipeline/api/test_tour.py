@@ -1,4 +1,4 @@
-"""The notebook runs in a kernel, without its `long` cells: the examples of `sweep` and `export` have tests of their own."""
+"""The notebook runs in a kernel, without its `long` cells: `sweep` and `export` have tests of their own."""
 
 from pathlib import Path
 
