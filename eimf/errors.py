@@ -51,6 +51,10 @@ class UserError(ValueError):
         short = {name: shortened(printable(part), _LONGEST[name]) for name, part in parts.items()}
         super().__init__("{field}: {problem}; {hint}".format(**short))
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the line, no traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
         """Its parts: a worker process may have raised it."""
         return type(self), (self.field, self.problem, self.hint)

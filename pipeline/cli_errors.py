@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from eimf.errors import UserError, shortened
+from eimf.errors import MissingError, UserError, shortened
 
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
@@ -38,15 +38,17 @@ def explain(error: Exception, command: str) -> str | None:
     if isinstance(error, _USAGE_ERROR):
         return _usage(error)
     if isinstance(error, ModuleNotFoundError):
-        return _missing(error.name or "", command)
+        missing = missing_package(error, command)
+        return None if missing is None else str(missing)
     if isinstance(error, OSError) and error.errno in _DISK:
         problem = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
         return f"{shortened(problem, 300)}; make room, get the right to write there, or clear the way"
     return None
 
 
-def _missing(module: str, command: str) -> str | None:
-    package = module.partition(".")[0]
+def missing_package(error: ModuleNotFoundError, command: str) -> MissingError | None:
+    """The error that says how to install what `eimf COMMAND` lacks; None for a package that no extra has."""
+    package = (error.name or "").partition(".")[0]
     extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
     if extra is None:
         return None
@@ -54,7 +56,7 @@ def _missing(module: str, command: str) -> str | None:
     target = _TARGETS.get(extra, extra)
     without_gpu = ", or .[esim-cpu] without a GPU" if extra == "esim" else ""
     hint = f"run `make {target}`, or pip install -e '.[{extra}]'{without_gpu}"
-    return f"{package}: not installed here, and this needs it; {hint}"
+    return MissingError(package, "not installed here, and this needs it", hint)
 
 
 def _usage(error: Any) -> str:

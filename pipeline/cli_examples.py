@@ -92,15 +92,6 @@ $ eimf check
 
 # Your own recipe
 $ eimf check -r my.toml""",
-    "report": """\
-# Everything that was trained into a store
-$ eimf report
-
-# A sweep, or its results alone
-$ eimf report --plan study.toml -o study.html
-
-# Two trainings
-$ eimf report 0123456789ab ba9876543210""",
     "compare": """\
 # Two checkpoints or calibrations
 $ eimf compare 0123456789ab fedcba987654
@@ -110,6 +101,15 @@ $ eimf compare 01234,12345,23456 abcde,bcdef,cdef0 -m recall@20 -m map@5 --slice
 
 # Two variants of a sweep, by every slice
 $ eimf compare plain modern --results study --slice every""",
+    "report": """\
+# Everything that was trained into a store
+$ eimf report
+
+# A sweep, or its results alone
+$ eimf report --plan study.toml -o study.html
+
+# Two trainings
+$ eimf report 0123456789ab ba9876543210""",
     "backbones": """\
 # All of them
 $ eimf backbones

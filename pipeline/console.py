@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -28,11 +29,23 @@ class _Output:
 
 
 _OUTPUT = _Output()
+_QUIET = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet(is_quiet: bool = True) -> Iterator[None]:
+    """Print no line and show no bar. For callers in Python, who may not want any."""
+    token = _QUIET.set(is_quiet or _QUIET.get())
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
 
 
 def info(text: str = "") -> None:
     """One line on standard output, or several. Escapes characters that would control a terminal."""
-    _OUTPUT.write(printable(text, keep="\n\t"))
+    if not _QUIET.get():
+        _OUTPUT.write(printable(text, keep="\n\t"))
 
 
 def print_error(text: str) -> None:
@@ -96,8 +109,8 @@ class Bar:
 def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterator[Bar]:
     """A bar with counts, rate and remaining time if standard error is a terminal; otherwise one line per note, and one
     after every long silence."""
-    if hidden:
-        yield Bar(None, label, total, unit, hidden)
+    if hidden or _QUIET.get():
+        yield Bar(None, label, total, unit, hidden=True)
         return
     if not sys.stderr.isatty():
         bar = Bar(None, label, total, unit)
@@ -119,7 +132,7 @@ def progress(label: str, total: int, unit: str, hidden: bool = False) -> Iterato
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Without a terminal, print that `what` is still running after every 20 seconds of silence."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() or _QUIET.get():
         yield
         return
     begin = time.monotonic()

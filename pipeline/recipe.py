@@ -1,8 +1,9 @@
 """A recipe: every setting of one dataset and its training, from one TOML file."""
 
 import re
-import tomllib
-from datetime import date
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -35,6 +36,7 @@ from eimf.data.archive import data_name, split_archive
 from eimf.errors import SettingError, describe_validation_error
 from pipeline.paths import local_path, path_is
 from pipeline.renamed import renamed_hint
+from pipeline.written_settings import Setting, parse_setting, parse_toml, read_toml
 
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'"
 _SETTING = re.compile(rf"(?:\[(?:{_QUOTED}|[^\]])*\]|\{{(?:{_QUOTED}|[^}}])*\}}|{_QUOTED}|\S)+")
@@ -106,24 +108,62 @@ def built_in_recipes() -> list[str]:
     )
 
 
-def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin: str = "--set") -> Recipe:
-    """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder, archive
-    or file of a format. `overrides` are `section.key=value` with a TOML value or plain text;
-    `origin` is where they come from, for error messages. Raises SettingError."""
+@dataclass(frozen=True)
+class Draft:
+    """A recipe as it was written: only the settings that somebody chose. Further settings change it as if they were in
+    the same file."""
+
+    values: dict[str, Any]
+    folder: Path
+    """Where relative paths start."""
+    source: str
+    """What was read, for error messages."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where further settings come from, by name."""
+
+    def changed(self, settings: Sequence[Setting], origin: str) -> "Draft":
+        """The same with these settings, which come from `origin`. Raises SettingError."""
+        names = [name for name, _ in settings]
+        _check_parts(names, origin)
+        values = deepcopy(self.values)
+        for name, value in settings:
+            _put(values, name, value)
+        return replace(self, values=values, origins={**self.origins, **dict.fromkeys(names, origin)})
+
+    def recipe(self) -> Recipe:
+        """All settings. Raises SettingError."""
+        if "folder" in self.values:
+            problem = f"unknown setting in {self._origin('folder')}"
+            raise SettingError("folder", problem, f"use one of {_siblings(('folder',))}")
+        try:
+            return Recipe.model_validate({**self.values, "folder": self.folder})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise _setting_error(name, first, self._origin(name)) from error
+
+    def _origin(self, name: str) -> str:
+        """Where the value of a setting, of a part of it, or of the section around it comes from."""
+        related = (
+            origin
+            for other, origin in self.origins.items()
+            if f"{other}.".startswith(f"{name}.") or f"{name}.".startswith(f"{other}.")
+        )
+        return next(related, self.source)
+
+
+def read_draft(dataset: str, recipe: Path | None) -> Draft:
+    """The recipe file `recipe`, or else that of `dataset`: a built-in name, or a folder, archive or file of a format.
+    Raises SettingError."""
     values, folder = _base(dataset, recipe)
-    in_file = "folder" in values
-    _check_parts([override.partition("=")[0].strip() for override in overrides], origin)
-    names = [_override(values, override, origin) for override in overrides]
-    if "folder" in values:
-        source = recipe or dataset if in_file else origin
-        raise SettingError("folder", f"unknown setting in {source}", f"use one of {_siblings(('folder',))}")
-    try:
-        return Recipe.model_validate({**values, "folder": folder})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        is_override = any(f"{name}.".startswith(f"{field}.") or f"{field}.".startswith(f"{name}.") for name in names)
-        raise _setting_error(field, first, origin if is_override else str(recipe or dataset)) from error
+    return Draft(values, folder, str(recipe or dataset))
+
+
+def load_recipe(dataset: str, recipe: Path | None, overrides: list[str], origin: str = "--set") -> Recipe:
+    """The recipe of `read_draft` with `overrides`, which are `section.key=value` with a TOML value or plain text.
+    `origin` is where they come from, for error messages. Raises SettingError."""
+    settings = [parse_setting(override, origin) for override in overrides]
+    return read_draft(dataset, recipe).changed(settings, origin).recipe()
 
 
 def split_settings(text: str) -> list[str]:
@@ -136,7 +176,7 @@ def _base(dataset: str, recipe: Path | None) -> tuple[dict[str, Any], Path]:
     if recipe is not None:
         return read_toml(recipe, "recipe"), recipe.resolve().parent
     if dataset in built_in_recipes():
-        return _parse(built_in.read_bytes(), "recipe", dataset), Path.cwd()
+        return parse_toml(built_in.read_bytes(), "recipe", dataset), Path.cwd()
     path = local_path(dataset, Path.cwd())
     if path_is(path.is_dir):
         return _folder_values(path.resolve()), path.resolve()
@@ -163,64 +203,14 @@ def _name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:64] or "data"
 
 
-def read_toml(path: Path, field: str) -> dict[str, Any]:
-    """A TOML file in UTF-8, with or without a byte order mark. Raises SettingError for `field`."""
-    if not path_is(path.is_file):
-        raise SettingError(field, f"no file {path}", f"give the path of a TOML {field}")
-    return _parse(path.read_bytes(), field, str(path))
-
-
-def _parse(text: bytes, field: str, source: str) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(text.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise SettingError(field, f"{source} is not UTF-8 ({error})", "save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(field, f"{source} is not TOML ({error})", "fix that line") from error
-    except ValueError as error:  # a number with thousands of digits, which TOML allows
-        raise SettingError(field, f"{source} cannot be read ({error})", "write smaller numbers") from error
-    except RecursionError as error:
-        raise SettingError(field, f"{source} {_DEPTH_PROBLEM}", _DEPTH_HINT) from error
-    if _too_deep(values):
-        raise SettingError(field, f"{source} {_DEPTH_PROBLEM}", _DEPTH_HINT)
-    return {name: _dates_as_text(value) for name, value in values.items()}
-
-
-def _dates_as_text(value: Any) -> Any:
-    """`value` with each date of TOML, which has no quotes, as a setting takes it: in quotes."""
-    if isinstance(value, dict):
-        return {name: _dates_as_text(part) for name, part in value.items()}
-    return value.isoformat() if isinstance(value, date) else value
-
-
-_MAX_DEPTH = 16
-"""Deepest nesting of lists and tables; no setting has more than four levels."""
-_DEPTH_PROBLEM, _DEPTH_HINT = f"nests more than {_MAX_DEPTH} lists or tables", "no setting needs so many"
-
-
-def _too_deep(value: Any) -> bool:
-    """True if lists and tables are nested deeper than in any setting."""
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        nested = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)]
-        level = [part for parts in nested for part in parts]
-    return bool(level)
-
-
-def _override(values: dict[str, Any], override: str, origin: str) -> str:
-    """Apply one override to `values`; returns the setting's name."""
-    if not _is_text(override):
-        raise SettingError("set", f"{override!a} in {origin} is not UTF-8", "write it in UTF-8")
-    name, sign, text = override.partition("=")
-    path = name.strip().split(".")
-    if not sign or not 2 <= len(path) <= _MAX_DEPTH:
-        raise SettingError("set", f"{override!r} in {origin} is not section.key=value", 'write it like "train.lr=5e-4"')
-    for part in path[:-1]:
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Put a setting into `values`."""
+    *sections, key = name.split(".")
+    for part in sections:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
             raise SettingError(name, f"{part!r} is a setting, not a section", "see `eimf recipe` for the names")
-    values[path[-1]] = _value(text.strip())
-    return ".".join(path)
+    values[key] = value
 
 
 def _check_parts(names: list[str], origin: str) -> None:
@@ -228,23 +218,6 @@ def _check_parts(names: list[str], origin: str) -> None:
     for whole, part in product(names, names):
         if "." in whole and part.startswith(f"{whole}."):
             raise SettingError(whole, f"set in {origin} as a whole and in part, as {part}", "write one of them")
-
-
-def _is_text(value: str) -> bool:
-    """False for bytes of the command line that are not UTF-8; Python turns these into lone surrogates."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _value(text: str) -> Any:
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):  # text without quotes, or a value that no setting takes
-        return text
-    return text if isinstance(value, date) or _too_deep(value) else value
 
 
 def _setting_error(field: str, first: ErrorDetails, source: str) -> SettingError:

@@ -3,7 +3,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from eimf.errors import MissingError, ModelError, SettingError, on_one_line
 from eimf.esim.generate import Reply, Request
+from eimf.esim.loop_thread import LoopThread
 from eimf.esim.openai_format import Answer, BodyWriter, CheckedForm, ServedModels
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class HttpGenerator:
         self._form = form
         self._structured, self._problem, self._said = True, "", set[str]()
         self._client = self._connect(endpoint)
-        self._runner = asyncio.Runner()
+        self._loop = LoopThread()
         try:
-            name, is_vllm = self._runner.run(self._choose(model, expected))
+            name, is_vllm = self._loop.run(self._choose(model, expected))
         except BaseException:
             self.close()
             raise
@@ -71,21 +72,20 @@ class HttpGenerator:
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         self._form.check([request.prompt for request in requests])
         waiting, running = iter(requests), set[asyncio.Task[Reply]]()
-        loop = self._runner.get_loop()
         try:
             while True:
                 started = islice(waiting, self._most - len(running))
-                running |= {loop.create_task(self._ask(request)) for request in started}
+                running |= self._loop.run(self._start(started))
                 if not running:
                     return
-                finished, running = self._runner.run(self._wait(running))
+                finished, running = self._loop.run(self._wait(running))
                 yield from self._results(finished)
         finally:
             self._cancel(running)
 
     def close(self) -> None:
-        self._runner.run(self._client.close())
-        self._runner.close()
+        self._loop.run(self._client.close())
+        self._loop.close()
 
     def _connect(self, endpoint: str) -> "openai.AsyncOpenAI":
         try:
@@ -126,6 +126,9 @@ class HttpGenerator:
         except _NO_REPLY as error:
             raise self._no_interface("its answer to GET /models is none") from error
 
+    async def _start(self, requests: Iterable[Request]) -> set[asyncio.Task[Reply]]:
+        return {asyncio.create_task(self._ask(request)) for request in requests}
+
     async def _wait(
         self, running: set[asyncio.Task[Reply]]
     ) -> tuple[set[asyncio.Task[Reply]], set[asyncio.Task[Reply]]]:
@@ -152,7 +155,7 @@ class HttpGenerator:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-        self._runner.run(cancelled())
+        self._loop.run(cancelled())
 
     async def _ask(self, request: Request) -> Reply:
         """The reply to a request, however often it has to be sent."""

@@ -194,6 +194,9 @@ class Store:
         self.root = Path(root)
         self.home: Home = FolderHome(self.root) if bucket is None else BucketHome(bucket, self.root)
 
+    def __repr__(self) -> str:
+        return f"Store({self.address!r})"
+
     @property
     def address(self) -> str:
         """What a user gives to open it: a path, or s3://BUCKET/PREFIX."""

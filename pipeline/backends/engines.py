@@ -19,6 +19,7 @@ from eimf.store import keys
 from pipeline.backends import watchdog
 from pipeline.backends.dtype import fastest_dtype, gpu_present
 from pipeline.backends.endpoint import api_key, checked_endpoint
+from pipeline.backends.main_module import without_main_module
 from pipeline.backends.model_source import model_folder, model_identity, offline_environment
 from pipeline.console import info
 
@@ -140,7 +141,7 @@ class Engines:
         if settings.backend == "fake":
             return FakeEncoder()
         folder = adapted or self.encoder_folder()
-        with self._starting("encoder"):
+        with self._starting("encoder"), without_main_module():
             from eimf.esim.vllm_engine import VllmEncoder
 
             return VllmEncoder(
@@ -187,7 +188,7 @@ class Engines:
         chat = self._chat  # fetches the model if necessary, before the hub is declared offline
         if self._on_gpu:  # the LLM needs its memory
             self.close()
-        with self._starting("llm"):
+        with self._starting("llm"), without_main_module():
             from eimf.esim.vllm_engine import VllmGenerator
 
             longest = settings.max_tokens if max_tokens is None else max_tokens

@@ -2,12 +2,10 @@
 steps."""
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from eimf import schema
 from eimf.config import HeadSettings
@@ -20,6 +18,7 @@ from pipeline.recipe import Recipe
 from pipeline.report.results import show_calibration, show_paired, show_results
 from pipeline.report.tables import Number, Table
 from pipeline.report.text import format_table
+from pipeline.report.typical_users import typical_users_table
 from pipeline.stages.stage_one import engines_of, run_esim
 from pipeline.stages.stage_two import run_train
 
@@ -60,23 +59,14 @@ def run_demo(recipe: Recipe, store: Store, bundle: Path) -> None:
 def show_typical_users(artifacts: Mapping[str, Artifact]) -> None:
     """Print the typical users of the largest clusters: the latest titles that the LLM was shown, and the interests that
     it inferred, with the titles it gave as evidence."""
-    titles = schema.display_names(artifacts["dataset"].table("items", [schema.TITLE, schema.METADATA]))
-    ids = artifacts["dataset"].table("users", [schema.USER_ID])[schema.USER_ID].to_pylist()
-    clusters = artifacts["clusters"].table("clusters", [schema.CLUSTER])[schema.CLUSTER].to_pylist()
-    cluster_of = dict(_pairs(artifacts["typical_users"].table("typical_users"), schema.USER, schema.CLUSTER))
-    shown = dict(_pairs(artifacts["requests"].table("requests"), schema.USER, schema.HISTORY))
-    sizes = Counter(clusters)
-    members = {user: sizes[cluster] for user, cluster in cluster_of.items()}
-    interests: dict[int, list[dict[str, Any]]] = {}
-    for row in artifacts["interests"].table("interests").to_pylist():
-        interests.setdefault(row[schema.USER], []).append(row)
-    users = sorted(interests, key=lambda user: (-members[user], user))[:_USERS]
+    rows = typical_users_table(artifacts).to_pylist()
+    users = [(user, list(interests)) for user, interests in groupby(rows, key=itemgetter(schema.USER_ID))][:_USERS]
     info(f"Typical users of the {len(users)} largest clusters, and the interests that the LLM inferred:")
-    for user in users:
-        latest = _latest_titles(shown[user], titles)
-        info(f"  user {_one_line(ids[user])}, typical of {members[user]} users; latest titles: {latest}")
-        for row in interests[user]:
-            evidence = _latest_titles(row[schema.EVIDENCE], titles) or "no titles as evidence"
+    for user, interests in users:
+        members, titles = interests[0]["members"], _latest(interests[0]["titles"])
+        info(f"  user {_one_line(user)}, typical of {members} users; latest titles: {titles}")
+        for row in interests:
+            evidence = _latest(row[schema.EVIDENCE]) or "no titles as evidence"
             info(f"    {_one_line(row[schema.INTEREST])}: {evidence}")
 
 
@@ -102,15 +92,9 @@ def show_next_steps() -> None:
     info("  make status                                the artifacts in the store")
 
 
-def _pairs(rows: pa.Table, key: str, value: str) -> Iterable[tuple[Any, Any]]:
-    columns = rows.to_pydict()
-    return zip(columns[key], columns[value], strict=True)
-
-
-def _latest_titles(item_idx: list[int], titles: list[str | None]) -> str:
-    """The titles of the last of these items."""
-    latest = [_one_line(titles[item - 1] or "") for item in item_idx[-_TITLES:]]
-    return ("... " if len(item_idx) > _TITLES else "") + "; ".join(latest)
+def _latest(titles: list[str]) -> str:
+    """The last of these titles."""
+    return ("... " if len(titles) > _TITLES else "") + "; ".join(map(_one_line, titles[-_TITLES:]))
 
 
 def _one_line(text: str) -> str:

@@ -37,6 +37,10 @@ class Exported:
     manifest: Manifest
     unchanged: bool
 
+    def __repr__(self) -> str:
+        model = self.manifest.model
+        return f"Bundle {self.manifest.digest[:12]} in {self.folder}: {model.backbone}, {model.num_items:,} items"
+
 
 def run_export(
     store: Store,

@@ -1,6 +1,6 @@
 """The command `recommend`: items for a history, for a user of the dataset, or for all its users."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from eimf import schema
 from eimf.data.histories import Histories
 from eimf.errors import DataError, SettingError
 from eimf.serving.recommend import Recommender
+from eimf.serving.result import Recommendations
 from eimf.store.artifact import Artifact, Store
 from eimf.store.files import remove_stale_files, replacing
 from pipeline.commands.table_file import check_ending, table_writer
@@ -45,14 +46,9 @@ def show(
 ) -> None:
     """Print the items that the model `key` recommends after a history, or to a user of its dataset. With
     `keep_seen`, items of the history may be recommended again; None: as in training."""
-    if bool(history) == (user is not None):
-        problem = "a history and a user" if history else "neither a history nor a user"
-        raise SettingError("recommend", problem, "give item ids, oldest first, or --user with an id of the dataset")
+    check_asked(history, user)
     model, dataset = _load(store, key)
-    if user is not None:
-        history, times = _of_user(model, dataset, user)
-    exclude_seen = None if keep_seen is None else not keep_seen
-    answer = model.recommend_one(history, count, times=times or None, exclude_seen=exclude_seen)
+    answer = recommend_one(model, dataset, history, times, user, count, keep_seen)
     if answer.unknown:
         info(f"unknown items are skipped: {', '.join(answer.unknown)[:300]}")
     if not answer.items:
@@ -60,6 +56,30 @@ def show(
         return
     rows = [(item.item_id, (Number(item.score, 3), model.catalogue.title(item.item_id) or "")) for item in answer.items]
     info(format_table(Table("item", ("score", "title"), tuple(rows))))
+
+
+def check_asked(history: Sequence[str], user: str | None) -> None:
+    """Raise SettingError unless either a history or a user is given."""
+    if bool(history) == (user is not None):
+        problem = "a history and a user" if history else "neither a history nor a user"
+        raise SettingError("recommend", problem, "give item ids, oldest first, or --user with an id of the dataset")
+
+
+def recommend_one(
+    model: Recommender,
+    dataset: Artifact,
+    history: Sequence[str],
+    times: Sequence[float] | None,
+    user: str | None,
+    count: int,
+    keep_seen: bool | None,
+) -> Recommendations:
+    """The items for a history, or for a user of the `dataset` after all events. Raises DataError for an unknown
+    user."""
+    if user is not None:
+        history, times = _of_user(model, dataset, user)
+    exclude_seen = None if keep_seen is None else not keep_seen
+    return model.recommend_one(history, count, times=times or None, exclude_seen=exclude_seen)
 
 
 def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | None = None) -> None:
@@ -70,12 +90,12 @@ def write_all(store: Store, key: str, path: Path, count: int, keep_seen: bool | 
     if not folder.is_dir():
         raise SettingError("--output", f"no folder {folder}", "make it, or name a file elsewhere")
     model, dataset = _load(store, key)
-    users = dataset.table("users", [schema.USER_ID])[schema.USER_ID]
     remove_stale_files(folder)
     with replacing(path) as unfinished, table_writer(unfinished, path.suffix, RANKED) as write:
-        for rows in _ranked_tables(model, histories_of({"dataset": dataset}), users, count, keep_seen):
+        for rows in recommend_all(model, dataset, count, keep_seen):
             write(rows)
-    info(f"{path}: at most {count} items for each of {len(users)} users")
+    users = dataset.summary_number("users")
+    info(f"{path}: at most {count} items for each of {users} users")
 
 
 def _load(store: Store, key: str) -> tuple[Recommender, Artifact]:
@@ -115,11 +135,12 @@ def _rank(
     return model.rank(histories.item_idx[events], np.diff(offsets), times=times, count=count, exclude_seen=exclude_seen)
 
 
-def _ranked_tables(
-    model: Recommender, histories: Histories, user_ids: pa.ChunkedArray, count: int, keep_seen: bool | None
+def recommend_all(
+    model: Recommender, dataset: Artifact, count: int, keep_seen: bool | None = None
 ) -> Iterator[pa.Table]:
-    """`RANKED` for a block of users after another."""
-    item_ids = pa.array(model.item_ids, pa.string())
+    """`RANKED` for every user of the `dataset` after all events, one block of users after another."""
+    item_ids, histories = pa.array(model.item_ids, pa.string()), histories_of({"dataset": dataset})
+    user_ids = dataset.table("users", [schema.USER_ID])[schema.USER_ID]
     with progress("recommending", histories.num_users, "users") as on_progress:
         for start in range(0, histories.num_users, _BLOCK):
             users = range(start, min(start + _BLOCK, histories.num_users))

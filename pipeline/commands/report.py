@@ -22,16 +22,26 @@ def run_report(
 ) -> None:
     """Write the report of a `plan` with its `results`, or of the trainings with these `keys`, or of all in the store.
     Raises SettingError and ArtifactError if there is nothing to report."""
-    if output.suffix.lower() not in _ENDINGS:
-        problem = f"{output} has the ending {output.suffix!r}"
-        raise SettingError("report --output", problem, f"end the name with one of {', '.join(_ENDINGS)}")
+    check_output(output)
     if plan is not None and keys:
         raise SettingError("report", "a plan together with keys of trainings", "give one of them")
     with working("reading the trainings"):
         study = study_of_store(store, keys) if plan is None else study_of_plan(plan, results, store)
     command = " ".join(["eimf report", *keys, *(["--plan", plan.name] if plan else [])])
+    write_report(study, output, f"{command} -o {output.name}")
+
+
+def check_output(output: Path) -> None:
+    """Raise SettingError for another ending than that of a page."""
+    if output.suffix.lower() not in _ENDINGS:
+        problem = f"{output} has the ending {output.suffix!r}"
+        raise SettingError("report --output", problem, f"end the name with one of {', '.join(_ENDINGS)}")
+
+
+def write_report(study: Study, output: Path, command: str) -> None:
+    """Write the page of a study, which `command` makes again."""
     with working(f"comparing {len(study.runs)} trainings"):
-        page = report_page(study, f"{command} -o {output.name}").encode()
+        page = report_page(study, command).encode()
     write_atomic(output, page)
     for problem in study.left_out:
         info(f"left out: {problem}")
@@ -40,12 +50,15 @@ def run_report(
 
 def study_of_plan(path: Path, results: Path | None, store: Store) -> Study:
     """The finished trials of a plan, and what the store has of them. Raises SettingError without any."""
-    plan = read_plan(path)
-    folder = results or path.with_suffix("")
+    return study_of_sweep(read_plan(path), path.stem, results or path.with_suffix(""), store)
+
+
+def study_of_sweep(plan: Plan, name: str, folder: Path, store: Store) -> Study:
+    """The finished trials of a plan of this `name` in a folder of results. Raises SettingError without any."""
     finished, problems = read_results(folder)
     trials = [result for result in finished.values() if _of_plan(result, plan)]
     if not trials:
-        reason = problems[0] if problems else f"no trial of {path} is in {folder / FILE}"
+        reason = problems[0] if problems else f"no trial of {name} is in {folder / FILE}"
         raise SettingError("report --plan", reason, "run `eimf sweep` first, or give the folder by --results")
     if other := len(finished) - len(trials):
         problems.append(f"{other} results in {folder / FILE} are of no trial of the plan.")
@@ -56,7 +69,7 @@ def study_of_plan(path: Path, results: Path | None, store: Store) -> Study:
     if not runs:
         raise ArtifactError(str(folder / FILE), f"no trial can be reported: {unusable[0]}", "run `eimf sweep` again")
     return Study(
-        title=path.stem,
+        title=name,
         about=f"Sweep of {wanted} trainings, {len(runs)} of which are in this report",
         runs=tuple(runs),
         pairs=tuple(_pairs(plan)),

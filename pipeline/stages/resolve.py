@@ -81,6 +81,22 @@ def prepare_and_resolve(recipe: Recipe, store: Store, esim_key: str | None = Non
     return resolve_against(prepare(recipe, store, esim_key), recipe)
 
 
+def find_or_build_dataset(recipe: Recipe, store: Store) -> Artifact:
+    """Stage 1 of a recipe: from the store, or built; that of the lock file if the raw files are not here. Raises
+    DataError if there is none either."""
+    store.remove_stale()
+    behind = settings_behind(recipe, "dataset")
+    try:
+        stage = dataset_stage(recipe)
+    except DataError:
+        if (locked := read_lock(store, behind)) is None:
+            raise
+        return locked
+    dataset, _ = find_or_build(stage, store, base_artifacts(recipe, store))
+    save_lock(store, behind, dataset)
+    return dataset
+
+
 def resolve(recipe: Recipe, store: Store, esim_key: str | None = None) -> ResolvedTraining:
     """The training that a recipe describes, against its own artifacts or against the `esim` artifact with this key.
 

@@ -5,10 +5,11 @@ A plan is TOML: recipes, backbones, seeds, and variants, which are lists of sett
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,9 +17,10 @@ from eimf.config.base import NAME
 from eimf.errors import SettingError, describe_validation_error
 from eimf.store.artifact import Artifact, Store
 from eimf.types import Seed
-from pipeline.recipe import Recipe, built_in_recipes, load_recipe, read_toml
+from pipeline.recipe import Draft, Recipe, built_in_recipes, read_draft
 from pipeline.stages.lockfile import settings_behind
 from pipeline.stages.resolve import ResolvedTraining, prepare, resolve_against, source_of, stage_two_artifacts
+from pipeline.written_settings import parse_setting, read_toml
 
 _COORDINATES = {"model.backbone": "backbones", "train.seed": "seeds"}
 """Settings that a plan has lists for."""
@@ -50,6 +52,10 @@ class Plan(BaseModel):
     """Variants that every other one is compared with, over the same users."""
     settings: list[str] = []
     """Settings of all trials."""
+
+
+Recipes = Path | Mapping[str, Draft]
+"""The folder where the recipes of a plan are, or each recipe by its name in the plan."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +97,25 @@ def read_plan_as(path: Path, kind: type[PlanT], ignored: tuple[str, ...] = ()) -
         raise SettingError(
             "plan", f"{path} does not end in .toml", "rename it: the folder of its results has its name without .toml"
         )
+    values = {name: value for name, value in read_toml(path, "plan").items() if name not in ignored}
+    return make_plan(values, str(path), kind)
+
+
+def make_plan(values: dict[str, Any], source: str, kind: type[PlanT]) -> PlanT:
+    """A plan with these `values`, which come from `source`. Raises SettingError."""
     try:
-        values = read_toml(path, "plan")
-        return kind.model_validate({name: value for name, value in values.items() if name not in ignored})
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = "plan." + ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "missing"):
             hint = _HINTS.get(field) or f"a plan has {sorted(kind.model_fields)}"
-            raise SettingError(field, f"{path}: {first['msg'].lower()}", hint) from error
-        raise SettingError(field, *describe_validation_error(first, str(path))) from error
+            raise SettingError(field, f"{source}: {first['msg'].lower()}", hint) from error
+        raise SettingError(field, *describe_validation_error(first, source)) from error
 
 
-def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
-    """Every trial of a plan, the first seed of everything first; `folder` is the plan's.
+def trials_of(plan: Plan, recipes: Recipes, store: Store) -> list[Trial]:
+    """Every trial of a plan, the first seed of everything first.
 
     Only reads the store: call `prepare_plan` first. Raises SettingError for a setting that is not allowed and for two
     trials of one name, and ArtifactError if the store lacks what a trial is trained on.
@@ -113,7 +124,7 @@ def trials_of(plan: Plan, folder: Path, store: Store) -> list[Trial]:
     resolve = Resolver(store)
     trials = []
     for seed, name, backbone, variant in product(plan.seeds, plan.recipes, plan.backbones, plan.variants):
-        recipe = recipe_of(plan, folder, name, backbone, variant, seed)
+        recipe = recipe_of(plan, recipes, name, backbone, variant, seed)
         trials.append(Trial(recipe, backbone, variant, seed, resolve(recipe).metrics_key))
     check_names([trial.name for trial in trials])
     return trials
@@ -139,12 +150,12 @@ class Resolver:
         return resolve_against(self._artifacts[group], recipe)
 
 
-def prepare_plan(plan: Plan, folder: Path, store: Store) -> None:
+def prepare_plan(plan: Plan, recipes: Recipes, store: Store) -> None:
     """Build what `trials_of` reads: see `resolve.prepare`. Raises SettingError before anything is built."""
     check_lists(plan)
     combinations = product(plan.seeds, plan.recipes, plan.backbones, plan.variants)
     prepare_recipes(
-        [recipe_of(plan, folder, name, backbone, variant, seed) for seed, name, backbone, variant in combinations],
+        [recipe_of(plan, recipes, name, backbone, variant, seed) for seed, name, backbone, variant in combinations],
         store,
     )
 
@@ -160,14 +171,13 @@ def prepare_recipes(recipes: list[Recipe], store: Store) -> None:
 
 
 def recipe_of(
-    plan: Plan, folder: Path, name: str, backbone: str, variant: str, seed: int, more: tuple[str, ...] = ()
+    plan: Plan, recipes: Recipes, name: str, backbone: str, variant: str, seed: int, more: tuple[str, ...] = ()
 ) -> Recipe:
     """The recipe `name` of a plan with all settings of one trial, and `more`. Raises SettingError."""
     settings = [*plan.settings, *plan.variants[variant], f"model.backbone={backbone}", f"train.seed={seed}", *more]
     origin = f"the plan, variant {variant!r}"
-    if name.endswith(".toml"):
-        return load_recipe(name, folder / name, settings, origin)
-    return load_recipe(name if name in built_in_recipes() else str(folder / name), None, settings, origin)
+    draft = _draft(name, recipes).changed([parse_setting(text, origin) for text in settings], origin)
+    return draft.recipe()
 
 
 def _group(recipe: Recipe) -> str:
@@ -191,3 +201,11 @@ def check_lists(plan: Plan) -> None:
     for field, setting in settings:
         if plural := _COORDINATES.get(setting.partition("=")[0].strip()):
             raise SettingError(f"plan.{field}", f"{setting!r}", f"write it into {plural} of the plan")
+
+
+def _draft(name: str, recipes: Recipes) -> Draft:
+    if not isinstance(recipes, Path):
+        return recipes[name]
+    if name.endswith(".toml"):
+        return read_draft(name, recipes / name)
+    return read_draft(name if name in built_in_recipes() else str(recipes / name), None)

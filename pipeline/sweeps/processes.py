@@ -12,6 +12,7 @@ from typing import Any
 
 from eimf.errors import UserError
 from pipeline.backends import watchdog
+from pipeline.backends.main_module import without_main_module
 
 _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(["pipeline.stages.stage_two", "eimf.train.loop", "eimf.semantics.build", "torch._dynamo"])
@@ -39,7 +40,8 @@ class Processes:
         with self._lock:
             if self._stopped:
                 return {"error": "stopped"}
-            process.start()
+            with without_main_module():
+                process.start()
             self._alive.add(process)
         sender.close()
         try:

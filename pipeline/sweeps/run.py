@@ -42,7 +42,7 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
                 errors[trial.name] = outcome["error"]
                 info(f"{progress}  failed: {outcome['error']}")
                 continue
-            add_results(folder, [_result(member, outcome) for member in by_key[trial.key]])
+            add_results(folder, [result_of(member, outcome) for member in by_key[trial.key]])
             on_result()
             info(f"{progress}  ndcg@10 {outcome['summary']['ndcg@10']:.4f}  {outcome['summary']['seconds']:.0f} s")
     finally:
@@ -60,19 +60,22 @@ def share_results(folder: Path, by_key: dict[str, list[Trial]]) -> bool:
         finished = [current(results, trial) for trial in trials]
         if known := next((result for result in finished if result is not None), None):
             fields = known.model_dump(exclude={"dataset", "backbone", "variant", "seed", "key"})
-            new += [_result(trial, fields) for trial, result in zip(trials, finished, strict=True) if result is None]
+            new += [result_of(trial, fields) for trial, result in zip(trials, finished, strict=True) if result is None]
     if new:
         add_results(folder, new)
     return bool(new)
 
 
-def _result(trial: Trial, outcome: Outcome) -> TrialResult:
+def result_of(trial: Trial, outcome: Outcome) -> TrialResult:
+    """The result of a trial with this outcome."""
     return TrialResult(
         dataset=trial.dataset, backbone=trial.backbone, variant=trial.variant, seed=trial.seed, key=trial.key, **outcome
     )
 
 
-def _train(trial: Trial, address: str) -> Outcome:
+def train_trial(trial: Trial, address: str) -> Outcome:
+    """Train and measure a trial in this process, in the store at `address`. Raises ArtifactError if its stage one has
+    changed."""
     from pipeline.stages.stage_two import run_train
 
     run = run_train(with_one_thread(trial.recipe), open_store(address))

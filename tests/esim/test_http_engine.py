@@ -1,5 +1,6 @@
 """The engine behind OpenAI's interface, against a server that speaks it and fails in every way that servers do."""
 
+import asyncio
 import socket
 import time
 
@@ -66,6 +67,13 @@ def test_the_replies_are_those_of_the_same_model_here(form):
         assert SAMPLING.items() <= body.items() and body["model"] == NAME
         assert body["structured_outputs"] == {"json": SCHEMA, "disable_any_whitespace": True}
     assert sorted(body["seed"] for body in behaviour.bodies) == list(range(6))
+
+
+def test_it_answers_where_an_event_loop_runs_already():
+    async def cell_of_a_notebook() -> list[Reply]:
+        return replies(Behaviour())
+
+    assert asyncio.run(cell_of_a_notebook()) == expected()
 
 
 def test_fields_that_only_vllm_knows_are_sent_to_no_other_server():
