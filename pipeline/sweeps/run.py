@@ -34,7 +34,9 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
     trainings = Processes(folder / "log")
     pool = ThreadPoolExecutor(workers)  # a thread waits for each process
     try:
-        running = {pool.submit(trainings.run, trial.name, train_trial, trial, store.address): trial for trial in pending}
+        running = {
+            pool.submit(trainings.run, trial.name, train_trial, trial, store.address): trial for trial in pending
+        }
         for number, future in enumerate(as_completed(running), 1):
             trial, outcome = running[future], future.result()
             progress = f"[{number}/{len(pending)}] {trial.name}"
