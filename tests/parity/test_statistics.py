@@ -111,9 +111,9 @@ def test_the_smallest_effect_of_few_users_has_about_its_power_by_statsmodels(lev
 
 
 @pytest.mark.parametrize(("name", "theirs"), [("bca", "BCa"), ("percentile", "percentile")])
-@pytest.mark.parametrize("size", [5, 17, 400])
-@pytest.mark.parametrize("with_ties", [False, True])
-def test_an_interval_is_that_of_scipy_for_the_same_samples(with_ties, size, name, theirs):
+@pytest.mark.parametrize(("size", "with_ties"), [(5, True), (17, True), (400, True), (17, False), (400, False)])
+def test_an_interval_is_that_of_scipy_for_the_same_samples(size, with_ties, name, theirs):
+    # Of five numbers, 4 % of the samples are the numbers themselves: ties, which scipy takes as rounding left them.
     rng = np.random.default_rng(size)
     values = rng.geometric(0.4, size).astype(float) if with_ties else rng.exponential(size=size) - 0.8
     totals = user_totals(values)
