@@ -71,11 +71,15 @@ def compare(
 
         bases, others = ([side] if isinstance(side, Trained) else list(side) for side in (base, other))
         store = same_store([trained.data.store for trained in (*bases, *others)])
-        keys = [[trained.result.metrics.key for trained in side] for side in (bases, others)]
         esim = next((trained.esim for trained in (*others, *bases) if trained.esim), None)
         bootstrap = Bootstrap(samples=samples)
         wanted = [parse_metric(text) for text in _list(metrics)]
-        return Comparison(compare_pairs([pair_of(store, *keys, esim)], wanted, _list(slices), bootstrap), bootstrap)
+        pair = pair_of(store, _metrics_keys(bases), _metrics_keys(others), esim)
+        return Comparison(compare_pairs([pair], wanted, _list(slices), bootstrap), bootstrap)
+
+
+def _metrics_keys(trainings: Sequence[Trained]) -> list[str]:
+    return [trained.result.metrics.key for trained in trainings]
 
 
 def _list(names: str | Sequence[str]) -> list[str]:
