@@ -42,18 +42,7 @@ ALLOWED = {
     "semantics": {"errors", "schema", "config", "data", "losses", "retrieval", "backbones", "parallel"},
     "train": {"errors", "config", "data", "losses", "backbones", "semantics", "parallel"},
     "evaluation": {
-        *(
-            "errors",
-            "schema",
-            "data",
-            "statistics",
-            "bootstrap",
-            "metrics",
-            "retrieval",
-            "backbones",
-            "train",
-            "parallel",
-        )
+        *("errors", "schema", "data", "statistics", "bootstrap", "metrics", "retrieval", "backbones", "parallel")
     },
     "serving": {"errors", "data", "vectors", "npy"},
     "export": {"errors", "schema", "vectors", "config", "store", "data", "backbones", "choice", "serving"},
