@@ -25,7 +25,9 @@ CHECKPOINT ?=
 BUNDLE   ?= bundle
 #: CARD=card.html        page that `make card` writes
 CARD     ?= card.html
-#: PLAN=study.toml       plan of `make sweep`
+#: REPORT=report.html    page that `make report` writes
+REPORT   ?= report.html
+#: PLAN=study.toml       plan of `make sweep`, `make search` or `make report`
 PLAN     ?=
 #: WORKERS=2             trainings that `make sweep` runs at a time, one CPU thread each
 WORKERS  ?=
@@ -53,7 +55,7 @@ CUDA_STRAYS := $(if $(GPU),,torchvision torchaudio torchcodec triton)
 
 # Neither make nor the shell interprets what a user passes: every value goes through the environment and is one quoted word
 # of a command.
-GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET ENGINE ENDPOINT PROCESSES CHECKPOINT BUNDLE CARD PLAN WORKERS DATA SETS SIZES
+GIVEN := DATASET BACKBONE PRESET RECIPE STORE ESIM SET ENGINE ENDPOINT PROCESSES CHECKPOINT BUNDLE CARD REPORT PLAN WORKERS DATA SETS SIZES
 define literally
 override $(1) := $$(value $(1))
 endef
@@ -77,7 +79,7 @@ TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim extend train evaluate export serve sweep plan signal-check card backbones status verify test test-gpu test-ray test-machines parity fuzz lint check format bench bench-data bench-replies bench-engines bench-serving clean
+.PHONY: help demo esim extend train evaluate export serve sweep search report plan signal-check card backbones status verify test test-gpu test-ray test-machines parity fuzz lint check format bench bench-data bench-replies bench-engines bench-serving clean
 .DEFAULT_GOAL := help
 # Two installs at a time would break an environment.
 .NOTPARALLEL:
@@ -111,6 +113,13 @@ serve: $(VENV)/.serve $(BUNDLE_EXTRAS) ## serve a bundle over HTTP; SERVE_ARGS="
 sweep: $(VENV)/.core $(EXTRAS) ## run the trainings of a PLAN and compare them in a table
 	@$(if $(PLAN),,$(error PLAN is missing; write `make sweep PLAN=study.toml`))$(if $(SET),$(error a sweep takes no SET; write the settings into the plan))\
 	$(EIMF) sweep --store "$$STORE" $(if $(WORKERS),--workers "$$WORKERS") -- "$$PLAN"
+
+search: $(VENV)/.search $(EXTRAS) ## search settings of a PLAN on validation items, with an equal budget for each contender
+	@$(if $(PLAN),,$(error PLAN is missing; write `make search PLAN=search.toml`))$(if $(SET),$(error a search takes no SET; write the settings into the plan))\
+	$(EIMF) search --store "$$STORE" $(if $(WORKERS),--workers "$$WORKERS") -- "$$PLAN"
+
+report: $(VENV)/.report $(EXTRAS) ## show the trainings of a store, or of a PLAN, on one page to be forwarded
+	@$(EIMF) report --store "$$STORE" $(if $(PLAN),--plan "$$PLAN") --output "$$REPORT"
 
 plan: $(VENV)/.esim $(EXTRAS) ## say what stage one would cover, ask and cost, before the LLM is asked; PLAN_ARGS="--price 0.15/0.60"
 	@$(EIMF) plan $(RECIPE_ARGS) $(PLAN_ARGS)
@@ -217,6 +226,16 @@ $(VENV)/.bucket: pyproject.toml | $(BIN)/python
 $(VENV)/.ray: $(VENV)/.core
 	@echo 'installing Ray'
 	@$(PIP) -e '.[esim-ray]'
+	@touch $@
+
+$(VENV)/.search: $(VENV)/.core
+	@echo 'installing Optuna'
+	@$(PIP) -e '.[search]'
+	@touch $@
+
+$(VENV)/.report: $(VENV)/.data
+	@echo 'installing what a report needs'
+	@$(PIP) -e '.[report]'
 	@touch $@
 
 $(VENV)/.export: $(VENV)/.core

@@ -31,7 +31,7 @@ def place(tmp_path):
     for name in ("eimf", "torchrun", "python"):
         (tmp_path / ".venv" / "bin" / name).write_text(RECORDER)
         (tmp_path / ".venv" / "bin" / name).chmod(0o755)
-    for mark in (".core", ".data", ".esim", ".export", ".serve", ".dev"):
+    for mark in (".core", ".data", ".esim", ".export", ".serve", ".search", ".report", ".dev"):
         (tmp_path / ".venv" / mark).write_text("")
     return tmp_path
 
@@ -53,6 +53,10 @@ def test_every_variable_is_one_word(place, value):
     assert words == ["train", *wanted, "--esim", value]
     words = called(place, "sweep", f"PLAN={value}", f"WORKERS={value}")
     assert words == ["sweep", "--store", "artifacts", "--workers", value, "--", value]
+    words = called(place, "search", f"PLAN={value}", f"WORKERS={value}")
+    assert words == ["search", "--store", "artifacts", "--workers", value, "--", value]
+    words = called(place, "report", f"PLAN={value}", f"REPORT={value}")
+    assert words == ["report", "--store", "artifacts", "--plan", value, "--output", value]
     words = called(place, "train", f"PROCESSES={value}")
     assert words[:3] == ["--standalone", "--nproc-per-node", value]
     words = called(place, "export", f"CHECKPOINT={value}", f"BUNDLE={value}")
