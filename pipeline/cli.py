@@ -265,11 +265,11 @@ def search(
     plan: options.SearchPlan, store: options.StoreFolder = _ARTIFACTS, results: options.Results = None,
     workers: options.Workers = 2,
 ) -> None:  # fmt: skip
-    """Search for settings by validation, with the same budget for each contender.
+    """Search settings on validation items only.
 
-    Optuna proposes settings of the plan's space to every variant. The best trial of each is then trained with every
-    seed, measured on the test items, and compared as by `eimf sweep`. After an interruption the same command resumes,
-    and ends where it would have ended.
+    Optuna proposes settings of the plan's space to every variant, as many to each. The best trial of each is then
+    trained with every seed, measured on the test items, and compared as by `eimf sweep`. After an interruption the same
+    command resumes, and ends where it would have ended.
     """
     from pipeline.commands.search import run_plan
 

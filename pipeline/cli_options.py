@@ -200,7 +200,7 @@ ReportPage = Annotated[
 ]
 ReportPlan = Annotated[
     Path | None,
-    _option("--plan", "-p", panel=_INPUT, metavar="PLAN", help="TOML plan of a sweep, whose results are next to it."),
+    _option("--plan", panel=_INPUT, metavar="PLAN", help="TOML plan of a sweep, whose results are next to it."),
 ]
 ReportResults = Annotated[
     Path | None,

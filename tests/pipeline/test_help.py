@@ -28,7 +28,7 @@ def test_the_program_lists_every_command_with_its_whole_summary(capsys):
 
 
 def test_commands_are_those_of_the_readme():
-    wanted = "demo esim extend train evaluate recommend export serve plan sweep check backbones compare"
+    wanted = "demo esim extend train evaluate recommend export serve plan sweep search check backbones compare report"
     settings = "status verify recipe"
     stores = "ls show diff push pull pack unpack gc"
     assert list(COMMANDS) == [
