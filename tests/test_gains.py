@@ -118,3 +118,28 @@ def test_two_plans_with_the_same_row_are_refused():
 def test_other_users_are_said_in_the_cell():
     runs = [result("a", "remi", "plain", 1, [1, 3]), result("a", "remi", "paper", 1, [1, 3, 7])]
     assert cells(gains_table("paper", [(plan("remi"), runs)]))["a, remi", "over plain"] == "not the same users: 2 and 3"
+
+
+def test_data_sets_are_pooled_by_the_inverse_of_their_squared_errors_under_the_usual_protocol_only():
+    def study(dataset: str, users: int, settings: tuple[str, ...] = ()) -> tuple[Plan, list[TrialResult]]:
+        names = [("remi", "plain"), ("remi", "paper"), ("sasrec", "plain"), ("sasrec", "paper")]
+        seeds = [sum(map(ord, dataset)) + number for number in range(len(names))]
+        results = [result(dataset, *name, 1, drawn(seed, users)) for name, seed in zip(names, seeds, strict=True)]
+        return plan("remi", "sasrec", settings=settings), results
+
+    few, many, other = study("few", 50), study("many", 400), study("few", 90, ("split.protocol=user-split",))
+    alone = {}
+    for name, (_, (plain_remi, paper_remi, plain_sasrec, paper_sasrec)) in (("few", few), ("many", many)):
+        base, paper = (
+            np.mean([gains(run.target_ranks()) for run in runs], axis=0)
+            for runs in ((plain_remi, plain_sasrec), (paper_remi, paper_sasrec))
+        )
+        gain = paired_difference(base, paper)
+        alone[name] = (gain.relative, gain.error / gain.base)
+    weights = {name: error**-2 for name, (_, error) in alone.items()}
+    value = sum(weights[name] * relative for name, (relative, _) in alone.items()) / sum(weights.values())
+    pooled = cells(gains_table("paper", [few, many, other]))["all, leave-one-out, mean of backbones", "over plain"]
+    assert isinstance(pooled, Gain)
+    assert pooled.difference.value == pytest.approx(value) and pooled.difference.relative == pytest.approx(value)
+    assert pooled.difference.error == pytest.approx(sum(weights.values()) ** -0.5) and pooled.difference.n == 450
+    assert not any(name.startswith("all") for name, _ in gains_table("paper", [few, other]).rows)

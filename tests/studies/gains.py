@@ -1,6 +1,7 @@
 """One table over plans: the gain of a variant over the plain backbone, over texts, and over each of its controls."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from eimf.statistics import Difference, mean
@@ -13,16 +14,19 @@ PLAIN = "plain"
 BASELINES = (PLAIN, "text", "shuffled", "titles", "random", "cluster")
 """What a variant is compared with, if a plan has it."""
 MEAN = "mean of backbones"
+ALL = "all, leave-one-out"
 _PROTOCOL = "split.protocol="
 
 
-def gains_table(variant: str, studies: Iterable[tuple[Plan, Iterable[TrialResult]]]) -> Table:
+def gains_table(variant: str, studies: Sequence[tuple[Plan, Sequence[TrialResult]]]) -> Table:
     """A row for each data set and backbone in the order of the plans, and for the mean of several backbones: each
     user's NDCG@10 averaged over all trainings. Columns: NDCG@10 of the plain backbone, and the gain of `variant` over
     each baseline that any plan has, as a share of that baseline.
 
-    A family of Holm's correction is a column: all gains over one baseline; the rows of means are a family of their own.
-    A training that is missing leaves its cells empty. Raises ValueError if two plans have the same row.
+    A family of Holm's correction is a column: all gains over one baseline; the rows of means are another family. A
+    training that is missing leaves its cells empty. If several data sets have a mean, a last row pools these: the mean
+    of their relative gains, each weighted by the inverse of its squared error, under the usual protocol only, since
+    otherwise the same users would count twice. Raises ValueError if two plans have the same row.
     """
     differences: Differences = {}
     plain: dict[tuple[str, str], Cell] = {}
@@ -38,7 +42,15 @@ def gains_table(variant: str, studies: Iterable[tuple[Plan, Iterable[TrialResult
                 means = _gains({label: _mean_of_backbones(grid)}, [(label, MEAN)], variant)
                 plain[label, MEAN] = _base_of(means)
                 differences |= {key: _without_seeds(cell) for key, cell in means.items()}
-    differences = corrected(differences, lambda comparison: (comparison.base, comparison.backbone == MEAN))
+    usual = {
+        _label(dataset, plan) for plan, results in studies for dataset in grids_of(results) if not _protocols(plan)
+    }
+    differences = corrected(
+        differences | _pooled(differences, variant, usual),
+        lambda comparison: (comparison.base, comparison.backbone == MEAN, comparison.dataset == ALL),
+    )
+    if any(comparison.dataset == ALL for comparison in differences):
+        plain[ALL, MEAN] = None
     baselines = [base for base in BASELINES if any(comparison.base == base for comparison in differences)]
 
     def gain(row: tuple[str, str], base: str) -> Cell:
@@ -54,8 +66,33 @@ def gains_table(variant: str, studies: Iterable[tuple[Plan, Iterable[TrialResult
 
 def _label(dataset: str, plan: Plan) -> str:
     """The data set, and the protocol if it is not the usual one."""
-    protocols = [setting.removeprefix(_PROTOCOL) for setting in plan.settings if setting.startswith(_PROTOCOL)]
-    return ", ".join([dataset, *protocols])
+    return ", ".join([dataset, *_protocols(plan)])
+
+
+def _protocols(plan: Plan) -> list[str]:
+    return [setting.removeprefix(_PROTOCOL) for setting in plan.settings if setting.startswith(_PROTOCOL)]
+
+
+def _pooled(differences: Differences, variant: str, labels: set[str]) -> Differences:
+    """The gain of the means over each baseline, pooled over the data sets `labels` if several have it (fixed effects).
+    The error of a relative gain is that of its difference; that of its baseline is left out."""
+    result: Differences = {}
+    for base in BASELINES:
+        found = [
+            gain
+            for comparison, gain in differences.items()
+            if comparison.backbone == MEAN and comparison.base == base and comparison.dataset in labels
+            and isinstance(gain, Difference) and gain.error > 0
+        ]  # fmt: skip
+        if len(found) < 2:
+            continue
+        weights = [(gain.base / gain.error) ** 2 for gain in found]
+        value = sum(weight * gain.relative for weight, gain in zip(weights, found, strict=True)) / sum(weights)
+        error = sum(weights) ** -0.5
+        p = math.erfc(abs(value) / error / math.sqrt(2))
+        pooled = Difference(value, error, p, sum(gain.n for gain in found), base=1.0)
+        result[Comparison(ALL, MEAN, variant, base)] = pooled
+    return result
 
 
 def _gains(grids: Mapping[str, Grid], rows: Iterable[tuple[str, str]], variant: str) -> Differences:
