@@ -53,10 +53,9 @@ def work(arguments, death, mark):
     if dies and os.environ["RANK"] == "1" and not Path(mark).exists():
         Path(mark).touch()
         pipeline.training.run.Trainer = Dying
-    code = cli.run(arguments)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    if code := cli.run(arguments):
+        sys.exit(code)
+    # The agent waits for a value that this function returns: a process that only ends successfully is never done for it.
 
 def node(number, job):
     log = os.open(f"{job['log']}{number}", os.O_WRONLY | os.O_CREAT)
