@@ -25,75 +25,9 @@ from tests.parallel.test_process_group import free_ports
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+NODES = Path(__file__).with_name("nodes.py")
 # The state is saved after the 16th step of an epoch, and the kill comes after the 17th of the second one.
 SETTINGS = ("model.dropout=0", "train.batch_positions=32", "runtime.save_interval_seconds=0", "train.epochs=2")
-# A node is a process that runs an agent of torchrun, which starts (here: forks) the processes of the training.
-CHILD = """
-import json, os, signal, socket, sys, time
-from pathlib import Path
-import torch._dynamo  # which the first optimizer of a process imports
-import pipeline.report.results, pipeline.stages.load, pipeline.stages.metrics, pipeline.stages.stage_two
-import pipeline.training.run
-from pipeline import cli
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-class Dying(pipeline.training.run.Trainer):
-    def epoch(self, number, on_progress):
-        def tick(targets):
-            on_progress(targets)
-            if number == 1 and self.steps_done == 17:
-                if dies == "machine":
-                    os.kill(os.getppid(), signal.SIGKILL)
-                os.kill(os.getpid(), signal.SIGKILL)
-        return super().epoch(number, tick)
-
-def work(arguments, death, mark):
-    global dies
-    dies = death
-    if dies and os.environ["RANK"] == "1" and not Path(mark).exists():
-        Path(mark).touch()
-        pipeline.training.run.Trainer = Dying
-    code = cli.run(arguments)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-def node(number, job):
-    log = os.open(f"{job['log']}{number}", os.O_WRONLY | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    config = LaunchConfig(
-        min_nodes=2, max_nodes=2, nproc_per_node=1, run_id="tests", rdzv_backend="c10d", start_method="fork",
-        rdzv_endpoint=f"localhost:{job['port']}", max_restarts=job["restarts"],
-    )
-    elastic_launch(config, work)([*job["arguments"], "--store", job["stores"][number]], job["dies"], job["log"])
-
-def meets(port):
-    with socket.socket() as one:
-        return one.connect_ex(("localhost", port)) == 0
-
-def start(number, job):
-    if not (pid := os.fork()):
-        try:
-            node(number, job)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return pid
-
-nodes = {}
-for job in json.loads(sys.argv[1]):
-    for number in range(2):
-        nodes[start(number, job)] = job
-        while not number and not meets(job["port"]):  # the first one keeps the meeting point
-            time.sleep(0.05)
-while nodes:
-    pid, status = os.wait()
-    job = nodes.pop(pid)
-    if os.WIFSIGNALED(status):  # a machine is lost: another one takes its place
-        nodes[start(2, job)] = job
-"""
-
 
 JOBS = {"whole": ("", 0), "killed": ("process", 1), "lost": ("machine", 1), "fewer": ("process", 0), "lacking": ("", 0)}
 """What is killed, and how often torchrun starts its processes again."""
@@ -137,14 +71,14 @@ def runs(tmp_path_factory) -> dict[str, Run]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # pytorch issue 135712: else a second meeting reads the first's
     }
-    command = [sys.executable, "-c", CHILD, json.dumps(list(jobs.values()))]
+    command = [sys.executable, str(NODES), json.dumps(list(jobs.values()))]
     with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as nodes:
         try:
-            assert nodes.wait(560) == 0
+            single = run_train(recipe, Store(root / "single")).checkpoint
+            assert nodes.wait(300) == 0
         finally:
             with suppress(ProcessLookupError):  # none is left
                 os.killpg(nodes.pid, signal.SIGKILL)
-    single = run_train(recipe, Store(root / "single")).checkpoint
     runs = {"single": Run([], single)}
     for name, job in jobs.items():
         store = Store(job["stores"][0])
