@@ -18,6 +18,7 @@ _EXTRAS = {
     "train": {"torch", "pyarrow", "safetensors"},
     "export": {"onnx", "onnxscript", "onnxruntime"},
     "report": {"matplotlib", "cycler"},
+    "search": {"optuna"},
     "serve": {"fastapi", "starlette", "uvicorn", "prometheus_client"},
 }
 """Packages by the extra that installs them; some are in several."""

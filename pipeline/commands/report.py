@@ -1,6 +1,7 @@
 """The command `report`: a store, a sweep or some trainings on one page."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.console import info, working
 from pipeline.report.html.page import report_page
 from pipeline.report.html.runs import Ranks, Run, Study, usable
 from pipeline.report.html.stored import study_of_store
+from pipeline.search.table import tables_of_winners
 from pipeline.sweeps.plan import Plan, read_plan
 from pipeline.sweeps.results import FILE, TrialResult, read_results
 
@@ -50,7 +52,11 @@ def write_report(study: Study, output: Path, command: str) -> None:
 
 def study_of_plan(path: Path, results: Path | None, store: Store) -> Study:
     """The finished trials of a plan, and what the store has of them. Raises SettingError without any."""
-    return study_of_sweep(read_plan(path), path.stem, results or path.with_suffix(""), store)
+    folder = results or path.with_suffix("")
+    study = study_of_sweep(read_plan(path), path.stem, folder, store)
+    searched = tables_of_winners(read_results(folder)[0].values(), folder)
+    about = f"The {len(study.runs)} trainings that a search ended with" if searched else study.about
+    return replace(study, searched=tuple(searched), about=about)
 
 
 def study_of_sweep(plan: Plan, name: str, folder: Path, store: Store) -> Study:

@@ -20,6 +20,8 @@ from pipeline.sweeps.plan import Plan, Resolver, check_lists, check_names, prepa
 _BUDGET = ("train.epochs", "train.patience")
 _LISTS = {"model.backbone": "backbones", "train.seed": "seeds"}
 _OF_A_BACKBONE = "model.options."
+_OF_THE_TASK = ("dataset", "cleaning", "split", "evaluate")
+"""Sections that say which items are ranked for whom: a trial with an easier task would win."""
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 PositiveCount = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -150,7 +152,7 @@ def _digest(contender: Contender, resolve: Resolver) -> str:
 def _of_stage_one(contender: Contender) -> list[Recipe]:
     """A recipe for each combination of searched values of stage one, if there are any: each has artifacts of its own.
     Raises SettingError for a range, whose artifacts nobody can have built."""
-    later = ("model.", "heads.", "train.", "calibrate.", "evaluate.", "runtime.")
+    later = ("model.", "heads.", "train.", "calibrate.")
     early = {name: parameter for name, parameter in contender.space.items() if not name.startswith(later)}
     lists: list[list[tuple[str, Any]]] = []
     for name, parameter in early.items():
@@ -178,6 +180,11 @@ def _checked(contender: Contender, fields: dict[str, str]) -> Space:
             raise SettingError(fields[name], problem, "write it into settings of the plan")
         if name in _LISTS:
             raise SettingError(fields[name], "not searched", f"write it into {_LISTS[name]} of the plan")
+        if name.partition(".")[0] in _OF_THE_TASK:
+            problem = "trials with other data or another ranking cannot be compared on validation items"
+            raise SettingError(fields[name], problem, "write it into settings of the plan")
+        if name.startswith("runtime."):
+            raise SettingError(fields[name], "changes no result", "write it into settings of the plan")
         if name in given:
             raise SettingError(fields[name], "settings or variants of the plan set it as well", "leave one of them out")
         for value in parameter.ends():

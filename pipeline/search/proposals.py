@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from eimf.errors import MissingError
 from eimf.store import keys
 from pipeline.search.plan import SearchSettings
 from pipeline.search.space import Choices, Space, Values
@@ -44,7 +43,7 @@ class Method:
 
 
 def version() -> str:
-    """That of Optuna. Raises MissingError."""
+    """That of Optuna. Raises ModuleNotFoundError."""
     _optuna()
     return metadata.version("optuna")
 
@@ -166,10 +165,8 @@ def _pruner(settings: SearchSettings, epochs: int) -> Any:
 
 
 def _optuna() -> "ModuleType":
-    """Optuna, without its lines on the terminal. Raises MissingError."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingError("optuna", f"not installed ({error})", "install the extra search") from error
+    """Optuna, without its lines on the terminal. Raises ModuleNotFoundError."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

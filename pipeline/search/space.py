@@ -88,7 +88,9 @@ def _parameter(value: Any, field: str) -> Parameter:
     if isinstance(value, dict):
         return _range(value, field)
     if not isinstance(value, list):
-        raise SettingError(field, f"{value!r}", f"{_FORMS}; one value for all trials belongs into settings")
+        raise SettingError(
+            field, f"{value!r} is neither a range nor a list", f"{_FORMS}; one value belongs into settings"
+        )
     if not value:
         raise SettingError(field, "an empty list", _FORMS)
     texts = [json.dumps(one) for one in value]

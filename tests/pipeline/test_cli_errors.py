@@ -19,6 +19,7 @@ from pipeline.cli_errors import explain
         ("torch", "export", "export", "export"),
         ("onnxruntime", "serve", "serve", "serve"),
         ("fastapi", "serve", "serve", "serve"),
+        ("optuna", "search", "search", "search"),
     ],
 )
 def test_a_missing_package_names_what_installs_it(module, command, target, extra):

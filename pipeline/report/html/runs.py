@@ -11,6 +11,7 @@ import numpy as np
 from eimf.errors import ArtifactError, UserError
 from eimf.evaluation.case_values import Metric, case_values
 from eimf.store.artifact import Artifact, Store
+from pipeline.report.tables import Table
 
 NDCG, RECALL = Metric("ndcg", 10), Metric("recall", 10)
 
@@ -67,7 +68,8 @@ Group = dict[int, Run]
 @dataclass(frozen=True)
 class Study:
     """The trainings of a report. `pairs`: which variants are compared, (variant, baseline); `settings` of each variant
-    as they are written; `datasets` in the store by name; `left_out`: in words what is not in the report, and why."""
+    as they are written; `searched`: what a search has tried to find these trainings, a table for each data set;
+    `datasets` in the store by name; `left_out`: in words what is not in the report, and why."""
 
     title: str
     about: str
@@ -76,6 +78,7 @@ class Study:
     store: Store | None
     datasets: Mapping[str, Artifact]
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    searched: tuple[Table, ...] = ()
     left_out: tuple[str, ...] = ()
 
     def is_control(self, variant: str) -> bool:

@@ -1,9 +1,12 @@
 """The plan of a search, and what is wrong with one."""
 
+import sys
+
 import pytest
 
 from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
+from pipeline.cli import run
 from pipeline.search.plan import contenders_of, prepared, read_search_plan
 from pipeline.search.space import Range
 from pipeline.sweeps.plan import Plan, read_plan, read_plan_as
@@ -38,6 +41,8 @@ def test_every_contender_has_the_same_budget_and_its_own_space(search_plan):
         (FIRST, "train.epochs = [2, 3]", r"plan.space.train.epochs: every trial .*; write it into settings"),
         (FIRST, "train.seed = [2, 3]", r"plan.space.train.seed: not searched; write it into seeds of the plan"),
         (FIRST, "model.backbone = ['sasrec']", r"plan.space.model.backbone: not searched; write it into backbones"),
+        (FIRST, "evaluate.keep_seen = [true, false]", r"plan.space.evaluate.keep_seen: .* cannot be compared"),
+        (FIRST, "runtime.encode_batch_size = [8, 9]", r"plan.space.runtime.encode_batch_size: changes no result"),
         (FIRST, "model.max_length = [4, 8]", r"plan.space.model.max_length: settings or variants of the plan set it"),
         ("[space]", "[variant_space.none]", r"plan.variant_space: 'none' is no variant; use one of \['plain'"),
         ("[space]", "[more]", r"plan.more: .*extra inputs are not permitted; a plan has .*'variant_space'"),
@@ -66,11 +71,18 @@ def test_a_plan_without_a_space_is_that_of_a_sweep_and_the_other_way_round(searc
     assert read_plan(search_plan).variants.keys() == {"plain", "short"}  # for a report on the winners
 
 
+def test_without_optuna_one_line_says_how_to_install_it(search_plan, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)  # an import of it fails as if it were not installed
+    assert run(["search", str(search_plan), "--store", str(tmp_path)]) == 2
+    line = "optuna: not installed here, and this needs it; run `make search`, or pip install -e '.[search]'"
+    assert capsys.readouterr().err == f"eimf: {line}\n"
+
+
 def test_what_stage_one_lacks_is_found_before_the_first_trial(search_plan, tmp_path):
     path = search_plan.with_name("early.toml")
-    path.write_text(PLAN.replace(FIRST, "cleaning.min_events = [3, 4]").replace("preset=plain", "preset=text"))
+    path.write_text(PLAN.replace(FIRST, "cluster.seed = [3, 4]").replace("preset=plain", "preset=text"))
     with pytest.raises(ArtifactError, match=r"of 'world': .*run `make esim`"):
         prepared(contenders_of(read_search_plan(path), path.parent), Store(tmp_path))
-    path.write_text(PLAN.replace(FIRST, "cleaning.min_events = {low=3, high=4}"))
-    with pytest.raises(SettingError, match=r"plan.space.cleaning.min_events: a range of .*; write a list, and run"):
+    path.write_text(PLAN.replace(FIRST, "cluster.seed = {low=3, high=4}"))
+    with pytest.raises(SettingError, match=r"plan.space.cluster.seed: a range of .*; write a list, and run"):
         prepared(contenders_of(read_search_plan(path), path.parent), Store(tmp_path))

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from eimf.store.artifact import Store
+from pipeline.commands.report import study_of_plan
 from pipeline.commands.search import run_plan
 from pipeline.search.plan import Contender, contenders_of, prepared, read_search_plan
 from pipeline.search.run import run_search, winners_of
@@ -110,6 +111,12 @@ def test_a_killed_search_ends_with_the_same_bytes(search_plan, searched, tmp_pat
     assert f"{len(begun)} of 10 trials are finished" in capsys.readouterr().out
     assert (folder / FILE).read_bytes() == (searched.folder / FILE).read_bytes()
     assert (folder / "table.md").read_bytes() == (searched.folder / "table.md").read_bytes()
+
+
+def test_a_report_has_the_trainings_of_the_winners_and_what_was_searched(search_plan, searched):
+    study = study_of_plan(search_plan, searched.folder, searched.store)
+    assert study.about == "The 4 trainings that a search ended with"
+    assert study.searched == tuple(search_tables(searched.contenders, searched.folder))
 
 
 def test_another_version_of_optuna_is_told(searched, tmp_path, capsys):

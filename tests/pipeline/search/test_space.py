@@ -27,7 +27,7 @@ def test_names_may_stand_with_and_without_quotes():
 @pytest.mark.parametrize(
     ("value", "match"),
     [
-        (0.1, r"x: 0.1; .*one value for all trials belongs into settings"),
+        (0.1, r"x: 0.1 is neither a range nor a list; .*; one value belongs into settings"),
         ([], r"x: an empty list; write"),
         ([1, 2, 1], r"x: 1 is in the list twice; write each value once"),
         ({"low": 1}, r"x: high is missing; write"),
