@@ -1,8 +1,8 @@
 """Machines of a test: each a process that runs an agent of torchrun, which starts (here: forks) one of the training.
 
 `python tests/parallel/nodes.py JOBS` runs two machines for each of the jobs, a list in JSON, until all have ended.
-It is a file that is run by its path, not `-m` or `-c`: an agent walks its call stack at each step of a meeting, which
-takes a hundred times as long if a frame of it has no file, and machines that compute for so long do not meet.
+Run it by its path, not with `-c` or `-m`: at each step of a meeting an agent walks its call stack, and for a frame
+without a file it searches all modules. On a busy machine, agents that compute for so long keep missing each other.
 """
 
 import json
