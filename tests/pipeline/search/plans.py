@@ -21,7 +21,8 @@ settings = {json.dumps([*SETTINGS, "heads.preset=plain", "train.epochs=3"])}
 plain = []
 short = ["model.max_length=4"]
 [search]
-trials = 5
+trials = 3
+batch = 1
 seed = 3
 random_trials = 2
 unpruned_trials = 1
