@@ -19,7 +19,10 @@ def runs_section(study: Study) -> Section:
     parts: list[Markup] = [
         sortable(_overview(study), "Trainings by dataset", text_columns=3),
         *_settings(study),
-        *(sortable(table, f"Settings searched by validation, {table.corner}") for table in study.searched),
+        *(
+            sortable(table, f"Settings searched by validation, {table.corner}", text_columns=2)
+            for table in study.searched
+        ),
         card(f"All {count(len(study.runs))} trainings", sortable(_every(study.runs), "Every training", text_columns=1)),
         *_made(study),
     ]

@@ -68,8 +68,8 @@ Group = dict[int, Run]
 @dataclass(frozen=True)
 class Study:
     """The trainings of a report. `pairs`: which variants are compared, (variant, baseline); `settings` of each variant
-    as they are written; `searched`: what a search has tried to find these trainings, a table for each data set;
-    `datasets` in the store by name; `left_out`: in words what is not in the report, and why."""
+    as they are written; `datasets` in the store by name; `left_out`: in words what is not in the report, and why;
+    `searched`: what a search has tried to find these trainings, a table for each data set."""
 
     title: str
     about: str
@@ -78,8 +78,8 @@ class Study:
     store: Store | None
     datasets: Mapping[str, Artifact]
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    searched: tuple[Table, ...] = ()
     left_out: tuple[str, ...] = ()
+    searched: tuple[Table, ...] = ()
 
     def is_control(self, variant: str) -> bool:
         """Whether a variant has a control in the place of the LLM's interests."""

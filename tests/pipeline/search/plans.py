@@ -10,7 +10,8 @@ from tests import world as planted
 
 SEARCHED = ("train.lr", "model.width", "model.dropout", "train.epochs")
 SETTINGS = [setting for setting in planted.FAKES if not setting.startswith(SEARCHED)]
-# Both train on events alone: no stage one but the dataset.
+# Both train on events alone: no stage one but the dataset. With this seed the second trial learns far more slowly than
+# the first one, and is pruned.
 PLAN = f"""
 recipes = ["world.toml"]
 backbones = ["sasrec"]
@@ -21,8 +22,9 @@ settings = {json.dumps([*SETTINGS, "heads.preset=plain", "train.epochs=3"])}
 plain = []
 short = ["model.max_length=4"]
 [search]
-trials = 5
-seed = 3
+trials = 3
+batch = 1
+seed = 12
 random_trials = 2
 unpruned_trials = 1
 [space]

@@ -34,12 +34,13 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class Searched:
-    """A finished search: its store, results and contenders, what it printed, and how many test results there were
-    whenever it wrote a line on a trial."""
+    """A search that was killed and continued to its end: its store, results and contenders, how many trials it had
+    finished when it was killed, what it printed then, and how many test results there were at each trial's line."""
 
     store: Store
     folder: Path
     contenders: list[Contender]
+    begun: int
     printed: str
     measured: list[int]
 
@@ -48,10 +49,27 @@ class Searched:
         return list(read_trials(self.folder)[0].values())
 
 
+def search_until_killed(plan: Path, store: Store, folder: Path, trials: int) -> int:
+    """Kill `eimf search` when so many trials are finished; returns how many are."""
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "search", str(plan)]
+    search = subprocess.Popen(
+        [*command, "--store", store.address, "--results", str(folder), "--workers", "1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert wait_for(lambda: len(read_trials(folder)[0]) >= trials, 300)
+    finally:
+        os.kill(search.pid, signal.SIGKILL)
+        search.wait()
+    return len(read_trials(folder)[0])
+
+
 @pytest.fixture(scope="module")
 def searched(search_plan, tmp_path_factory) -> Searched:
     store, folder = Store(tmp_path_factory.mktemp("store")), tmp_path_factory.mktemp("results")
-    measured = []
+    begun, measured = search_until_killed(search_plan, store, folder, 2), []
 
     class Watching(io.StringIO):
         def write(self, text: str) -> int:
@@ -63,13 +81,13 @@ def searched(search_plan, tmp_path_factory) -> Searched:
     with redirect_stdout(printed):
         run_plan(search_plan, store, folder, workers=2)
     contenders = prepared(contenders_of(read_search_plan(search_plan), search_plan.parent), store)
-    return Searched(store, folder, contenders, printed.getvalue(), measured)
+    return Searched(store, folder, contenders, begun, printed.getvalue(), measured)
 
 
 def test_every_contender_has_the_same_trials_and_only_its_winner_is_measured(searched):
-    assert Counter(trial.variant for trial in searched.trials) == {"plain": 5, "short": 5}
+    assert Counter(trial.variant for trial in searched.trials) == {"plain": 3, "short": 3}
     assert {trial.optuna for trial in searched.trials} == {searched.trials[0].optuna}
-    assert searched.measured == [0] * 10
+    assert searched.measured == [0] * (6 - searched.begun)
     assert len(list(searched.store.root.glob("metrics/*"))) == 4  # of two contenders with two seeds
     results = read_results(searched.folder)[0]
     assert sorted(results) == [f"world.sasrec.{variant}.{seed}" for variant in ("plain", "short") for seed in (1, 2)]
@@ -91,28 +109,6 @@ def test_a_pruned_trial_leaves_nothing_behind(searched):
     assert not list(searched.store.root.glob("runs/*")) and not list(searched.store.root.glob("tmp/*"))
 
 
-def test_a_killed_search_ends_with_the_same_bytes(search_plan, searched, tmp_path, capsys):
-    store, folder = tmp_path / "store", tmp_path / "results"
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "search", str(search_plan)]
-    killed = subprocess.Popen(
-        [*command, "--store", str(store), "--results", str(folder), "--workers", "1"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        assert wait_for(lambda: len(read_trials(folder)[0]) >= 3, 300)
-    finally:
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
-    begun = (folder / FILE).read_bytes().splitlines()
-    assert 3 <= len(begun) < 10
-    run_plan(search_plan, Store(store), folder, workers=2)
-    assert f"{len(begun)} of 10 trials are finished" in capsys.readouterr().out
-    assert (folder / FILE).read_bytes() == (searched.folder / FILE).read_bytes()
-    assert (folder / "table.md").read_bytes() == (searched.folder / "table.md").read_bytes()
-
-
 def test_a_report_has_the_trainings_of_the_winners_and_what_was_searched(search_plan, searched):
     study = study_of_plan(search_plan, searched.folder, searched.store)
     assert study.about == "The 4 trainings that a search ended with"
@@ -123,14 +119,16 @@ def test_another_version_of_optuna_is_told(searched, tmp_path, capsys):
     add_trials(tmp_path, [trial.model_copy(update={"optuna": "4.9.0"}) for trial in searched.trials])
     run_search(searched.contenders, searched.store, tmp_path, 1, lambda: None)
     now = searched.trials[0].optuna
-    told = f"optuna: 10 trials are by version 4.9.0, others by {now}: neither repeats all\n"
+    told = f"optuna: 6 trials are by version 4.9.0, others by {now}: neither repeats all\n"
     assert told in capsys.readouterr().out
 
 
-def test_trainings_of_the_store_are_not_run_again_and_are_pruned_alike(searched, tmp_path):
-    """The trial that was pruned is in the store now, because somebody has trained it to the end."""
+def test_a_killed_search_ends_as_an_uninterrupted_one_in_the_same_store(searched, tmp_path):
+    """The uninterrupted one trains nothing again that is in the store. There it also finds a pruned training, because
+    somebody has trained it to the end: that is pruned as it was."""
     from pipeline.stages.stage_two import run_train
 
+    assert 2 <= searched.begun < 6 and f"{searched.begun} of 6 trials are finished\n" in searched.printed
     pruned = next(trial for trial in searched.trials if trial.state == "pruned")
     contender = next(one for one in searched.contenders if one.variant == pruned.variant)
     assert run_train(contender.recipe(pruned.values), searched.store).checkpoint.key == pruned.checkpoint
@@ -143,7 +141,7 @@ def test_trainings_of_the_store_are_not_run_again_and_are_pruned_alike(searched,
 def test_trials_of_other_settings_do_not_count_and_failed_ones_do(search_plan, searched, tmp_path, capsys):
     """Of two trials one diverges; the other one wins."""
     path = search_plan.with_name("diverging.toml")
-    text = search_plan.read_text().replace("trials = 5", "trials = 2").replace("short = ", "# ")
+    text = search_plan.read_text().replace("trials = 3", "trials = 2").replace("short = ", "# ")
     lists = '"train.weight_decay" = [0.0, 1000.0]\ntrain.lr = [1e-3, 1000.0]\n'
     path.write_text(text.replace("train.lr = {low=1e-4, high=3e-2, log=true}\n", lists))
     contenders = prepared(contenders_of(read_search_plan(path), path.parent), searched.store)
