@@ -65,7 +65,7 @@ def pair_of(store: Store, base: Sequence[str], other: Sequence[str], esim: str |
     """The trainings with these keys, one for each seed. The slices of stage one are by the ESIM artifact `esim`, or by
     the only one that these were trained on. Raises ArtifactError, and SettingError if they do not pair."""
     if not all((*base, *other)):
-        raise SettingError("compare", "there is nothing before or after a comma", "write KEY,KEY without blanks")
+        raise SettingError("compare", "a key is missing or empty", "write KEY, or KEY,KEY without blanks")
     sides = [[find_metrics(store, key) for key in keys] for keys in (base, other)]
     metrics = [run for side in sides for run in side]
     if repeated := [run.short for place, run in enumerate(metrics) if run.key in {m.key for m in metrics[:place]}]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.api.call import call, same_store
-from pipeline.api.display import titled_html
+from pipeline.api.display import table_html, titled_html
 from pipeline.api.training import Trained
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ class Comparison:
         return comparison_text(self.compared, self.bootstrap)
 
     def _repr_html_(self) -> str:
-        from pipeline.report.comparison import comparison_table
+        from pipeline.report.comparison import comparison_notes, comparison_table
 
-        pair = self.compared[0].pair
-        return titled_html(f"A: {pair.base.label}; B: {pair.other.label}", [comparison_table(self.compared)])
+        pair, table = self.compared[0].pair, table_html(comparison_table(self.compared))
+        notes = comparison_notes(self.compared, self.bootstrap)
+        return titled_html(f"A: {pair.base.label}; B: {pair.other.label}", [table], notes)
 
 
 def compare(

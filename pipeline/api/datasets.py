@@ -14,11 +14,11 @@ from eimf.errors import SettingError
 from eimf.store.artifact import Artifact, Store
 from pipeline import stores
 from pipeline.api.call import Settings, call, with_settings
-from pipeline.api.display import titled_html
+from pipeline.api.display import table_html, titled_html
 from pipeline.api.table_files import draft_of_tables, is_table
 from pipeline.histories import read_dataset
 from pipeline.recipe import Draft, Recipe, read_draft
-from pipeline.report.tables import Number, Table
+from pipeline.report.tables import Table
 from pipeline.stages.resolve import find_or_build_dataset
 
 _TABLES = "tables"
@@ -77,8 +77,8 @@ class Dataset:
     def _repr_html_(self) -> str:
         names = ("users", "items", "events", "removed", "test_targets", "repeated_targets")
         summary = self.artifact.manifest.summary
-        rows = tuple((name.replace("_", " "), (Number(summary[name], 0),)) for name in names if name in summary)
-        return titled_html(repr(self), [Table("", ("count",), rows)])
+        rows = tuple((name.replace("_", " "), (f"{summary[name]:,}",)) for name in names if name in summary)
+        return titled_html(repr(self), [table_html(Table("", ("count",), rows))])
 
 
 def open_store(address: str | Path = "artifacts") -> Store:

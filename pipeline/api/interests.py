@@ -10,7 +10,7 @@ from eimf import schema
 from eimf.store.artifact import Artifact
 from pipeline.api.call import Settings, call, with_settings
 from pipeline.api.datasets import Dataset
-from pipeline.api.display import titled_html
+from pipeline.api.display import table_html, titled_html
 from pipeline.report.tables import Table
 from pipeline.report.typical_users import typical_users_table
 from pipeline.stages.stage_one import run_esim
@@ -48,11 +48,14 @@ class Interests:
         cells = tuple(
             (
                 row[schema.USER_ID],
-                (f"{row['members']}", row[schema.INTEREST], "; ".join(row[schema.EVIDENCE][-_TITLES:])),
+                (f"{row['members']:,}", row[schema.INTEREST], "; ".join(row[schema.EVIDENCE][-_TITLES:])),
             )
             for row in rows
         )
-        return titled_html(repr(self), [Table("typical user", ("of users", "interest", "evidence"), cells)])
+        table = Table("typical user", ("members", "interest", "evidence"), cells)
+        hidden = self.table.num_rows - len(rows)
+        notes = [f"{hidden:,} more are in its table."] if hidden else []
+        return titled_html(repr(self), [table_html(table, words=True)], notes)
 
 
 def infer_interests(data: Dataset, *, settings: Settings | None = None, progress: bool = True) -> Interests:

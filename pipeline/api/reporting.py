@@ -1,5 +1,6 @@
 """Trainings on one page, to be forwarded."""
 
+import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ class Report:
         return f"Report in {self.path}, {self.path.stat().st_size / 1e3:,.0f} kB"
 
     def _repr_html_(self) -> str:
-        return str(tag("a", repr(self), href=quote(str(self.path))))
+        return str(tag("a", repr(self), href=quote(os.path.relpath(self.path))))
 
 
 def report(

@@ -8,11 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from eimf.errors import SettingError
+from eimf.statistics import LEVEL
 from eimf.store.artifact import Store
 from pipeline import stores
 from pipeline.api.call import Settings, call, same_store
 from pipeline.api.datasets import Dataset
-from pipeline.api.display import titled_html
+from pipeline.api.display import table_html, titled_html
 from pipeline.api.interests import Interests
 from pipeline.commands.sweep import finished_trials, prepare_trials, run_trials
 from pipeline.report.tables import Table
@@ -21,6 +22,12 @@ from pipeline.sweeps.plan import Plan, Recipes, make_plan, read_plan
 from pipeline.sweeps.results import TrialResult
 from pipeline.sweeps.table import results_tables
 from pipeline.written_settings import flat_settings, setting_text
+
+_NOTES = (
+    "Means: ndcg@10 / recall@10 of the test events, ± standard deviation over seeds.",
+    f"Differences: ndcg@10 over the same users, ± standard error; p by Holm, * below {LEVEL}.",
+)
+"""How to read the tables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +53,14 @@ class Sweep:
         return pa.Table.from_pylist(rows)
 
     def __repr__(self) -> str:
-        return "\n\n".join([f"Sweep of {len(self.results)} trials in {self.folder}", *map(format_table, self.tables)])
+        return "\n\n".join([self._title, *map(format_table, self.tables), "\n".join(_NOTES)])
 
     def _repr_html_(self) -> str:
-        return titled_html(f"Sweep of {len(self.results)} trials in {self.folder}", self.tables)
+        return titled_html(self._title, map(table_html, self.tables), _NOTES)
+
+    @property
+    def _title(self) -> str:
+        return f"Sweep of {len(self.results)} trials in {self.folder}"
 
 
 def sweep(

@@ -12,7 +12,7 @@ from pyarrow import json as arrow_json
 from eimf.store.artifact import Store
 from pipeline.api.call import Settings, call, with_settings
 from pipeline.api.datasets import Dataset
-from pipeline.api.display import titled_html
+from pipeline.api.display import table_html, titled_html
 from pipeline.api.interests import Interests
 from pipeline.recipe import Draft
 from pipeline.report.results import calibration_table, training_table
@@ -74,7 +74,7 @@ class Trained:
         calibration = self.result.calibration
         if calibration is not None and calibration.summary_number("cases"):
             tables.append(calibration_table(calibration))
-        return titled_html(f"Trained on {self.data.name!r}, key {self.key[:12]}", tables)
+        return titled_html(f"Trained on {self.data.name!r}, key {self.key[:12]}", map(table_html, tables))
 
 
 def fit(

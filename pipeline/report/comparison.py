@@ -30,14 +30,19 @@ def comparison_text(compared: Sequence[Compared], bootstrap: Bootstrap) -> str:
     for label, pairs in _by_sides(compared).items():
         of = f" ({', '.join(pairs)})" if len(pairs) > 1 or pairs[0] else ""
         lines += [f"{side}  {name}{of}" for side, name in zip("AB", label, strict=True)]
+    notes = comparison_notes(compared, bootstrap)
+    return "\n".join([*lines, "", format_table(comparison_table(compared)), "", *notes])
+
+
+def comparison_notes(compared: Sequence[Compared], bootstrap: Bootstrap) -> list[str]:
+    """How to read the table, in lines."""
     tests = sum(row.difference is not None for part in compared for row in part.rows)
-    reading = [
+    return [
         f"Interval: {bootstrap.samples:,} bootstrap samples of the users ({bootstrap.method}, seed {bootstrap.seed}).",
         f"p: paired t over users, by Holm for {tests} rows; below {LEVEL} B is better or worse.",
-        f"d_z: B - A in standard deviations of the users. Would show: the smallest gain with a p below {LEVEL}",
-        f"in {100 * POWER:.0f} % of such tests.",
+        "d_z: B - A in standard deviations of the users.",
+        f"Would show: the smallest gain with a p below {LEVEL} in {100 * POWER:.0f} % of such tests.",
     ]
-    return "\n".join([*lines, "", format_table(comparison_table(compared)), "", *reading])
 
 
 def comparison_table(compared: Sequence[Compared]) -> Table:

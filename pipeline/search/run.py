@@ -15,7 +15,7 @@ from pipeline.search.space import Values, settings_of
 from pipeline.search.trial import run_trial
 from pipeline.search.trials import SearchTrial, add_trials, best_of, read_trials, trials_of
 from pipeline.sweeps.plan import Resolver, Trial
-from pipeline.sweeps.processes import Outcome, Processes
+from pipeline.sweeps.processes import POLL_SECONDS, Outcome, Processes
 from pipeline.sweeps.run import with_one_thread
 
 
@@ -62,7 +62,7 @@ def run_search(
         for contender in contenders:
             start(contender)
         while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
                 proposal, outcome = running.pop(future), future.result()
                 if "error" in outcome:
                     errors[proposal.name] = outcome["error"]

@@ -2,7 +2,8 @@
 
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -18,6 +19,9 @@ _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(["pipeline.stages.stage_two", "eimf.train.loop", "eimf.semantics.build", "torch._dynamo"])
 """One process imports what a training needs, the first optimizer included, and does nothing else. The trainings are its
 forks, so that none of them spends seconds on imports."""
+POLL_SECONDS = 1.0
+"""Longest wait for a training. The handler that polars has for an interrupt lets a wait go on: without this, one that
+reaches only this process would be heeded when the next training has ended."""
 Outcome = dict[str, Any]
 """What a process sends: what its function returned, or an `error`."""
 
@@ -60,6 +64,14 @@ class Processes:
             self._stopped = True
             for process in self._alive:
                 process.terminate()
+
+
+def as_they_end(futures: Iterable[Future[Outcome]]) -> Iterator[Future[Outcome]]:
+    """Each future once it has ended."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+        yield from done
 
 
 def _run_in_process(

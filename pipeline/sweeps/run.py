@@ -1,7 +1,7 @@
 """Run the trials of a plan in parallel; a finished trial never runs again."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from eimf import schema
@@ -11,7 +11,7 @@ from pipeline.console import info
 from pipeline.recipe import Recipe
 from pipeline.stores import open_store
 from pipeline.sweeps.plan import Trial
-from pipeline.sweeps.processes import Outcome, Processes
+from pipeline.sweeps.processes import Outcome, Processes, as_they_end
 from pipeline.sweeps.results import TrialResult, add_results, current, pack_ranks, read_results
 
 
@@ -37,7 +37,7 @@ def run_sweep(trials: list[Trial], store: Store, folder: Path, workers: int, on_
         running = {
             pool.submit(trainings.run, trial.name, train_trial, trial, store.address): trial for trial in pending
         }
-        for number, future in enumerate(as_completed(running), 1):
+        for number, future in enumerate(as_they_end(running), 1):
             trial, outcome = running[future], future.result()
             progress = f"[{number}/{len(pending)}] {trial.name}"
             if "error" in outcome:

@@ -1,19 +1,24 @@
-"""The notebook runs in a kernel, without its `long` cells: `sweep` and `export` have tests of their own."""
+"""The cells of the notebook run, in this process and without the `long` ones: `sweep` and `export` have tests of their
+own. `python -m tests.tour` runs all of them in a kernel."""
 
-from pathlib import Path
+import ast
+import io
+from contextlib import redirect_stdout
+from typing import Any
 
 import nbformat
-import pytest
-from nbclient import NotebookClient
 
 from tests.pipeline.api.conftest import SETTINGS
-
-ROOT = Path(__file__).parents[3]
-TOUR = ROOT / "pipeline" / "tour.ipynb"
+from tests.tour import TOUR, tags, tour
 
 
-def tags(cell: nbformat.NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
+def run(source: str, names: dict[str, Any]) -> object:
+    """What a kernel shows of a cell: the value of its last expression."""
+    *statements, last = ast.parse(source).body
+    exec(compile(ast.Module(statements, []), "cell", "exec"), names)
+    if isinstance(last, ast.Expr):
+        return eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    return exec(compile(ast.Module([last], []), "cell", "exec"), names)
 
 
 def test_the_notebook_in_git_has_no_outputs():
@@ -21,23 +26,12 @@ def test_the_notebook_in_git_has_no_outputs():
     assert cells and not any(cell.outputs or cell.execution_count for cell in cells)
 
 
-@pytest.mark.slow
-def test_the_notebook_runs(world_folder, tmp_path, monkeypatch):
-    notebook = nbformat.read(TOUR, as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if "long" not in tags(cell)]
-    (choice,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
-    values = {"DATASET": str(world_folder), "STORE": str(tmp_path / "store"), "OUTPUT": str(tmp_path / "tour")}
-    values["SETTINGS"] = SETTINGS
-    choice.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
-    for name, value in {"PYTHONPATH": ROOT, "IPYTHONDIR": tmp_path, "JUPYTER_RUNTIME_DIR": tmp_path}.items():
-        monkeypatch.setenv(name, str(value))
-    NotebookClient(
-        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
-    shown = {
-        cell.id: "".join(output.data["text/plain"] for output in cell.outputs if output.output_type == "execute_result")
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    }
-    assert shown["load-it"].startswith("Dataset 'world': 90 users") and "gru4rec plain" in shown["fit-plain"]
-    assert "B - A" in shown["compare-it"] and (tmp_path / "tour" / "report.html").is_file()
+def test_the_notebook_runs(world_folder, tmp_path):
+    cells = [cell for cell in tour(str(world_folder), tmp_path, SETTINGS).cells if cell.cell_type == "code"]
+    names: dict[str, Any] = {}
+    with redirect_stdout(io.StringIO()):
+        shown = {cell.id: run(cell.source, names) for cell in cells if "long" not in tags(cell)}
+    assert repr(shown["load-it"]).startswith("Dataset 'world': 90 users")
+    assert "gru4rec plain" in repr(shown["fit-plain"]) and "gru4rec modern" in repr(shown["fit-modern"])
+    assert "B - A" in repr(shown["compare-it"]) and "by Holm" in shown["compare-it"]._repr_html_()
+    assert (tmp_path / "report.html").is_file()

@@ -140,7 +140,7 @@ def _cosines(world: World) -> np.ndarray:
         (("a1", "a1"), "are given twice; give each training once"),
         (("a1,b2", "b1"), "not of one training with different seeds"),
         (("a1", "seen"), "evaluate.keep_seen: metrics .* have False, .* have True"),
-        (("a1,", "b1"), "there is nothing before or after a comma"),
+        (("a1,", "b1"), "a key is missing or empty"),
         (("a1", "ffffffff"), "0 metrics, checkpoints and calibrations begin with 'ffffffff'"),
         (("a1", "b1", "-m", "auc@10"), "metric: there is no 'auc@10'; write NAME@K"),
         (("a1", "b1", "--slice", "age"), "slice: there is no 'age'; use every, or some of all, popularity:head"),
