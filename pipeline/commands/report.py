@@ -45,7 +45,11 @@ def write_report(study: Study, output: Path, command: str) -> None:
     write_atomic(output, page)
     for problem in study.left_out:
         info(f"left out: {problem}")
-    info(f"{len(study.runs)} trainings on a page of {len(page) / 1e6:.1f} MB: {output}")
+    info(f"{len(study.runs)} trainings on a page of {_size(len(page))}: {output}")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 999_500 else f"{size / 1e3:.0f} KB"
 
 
 def study_of_plan(path: Path, results: Path | None, store: Store) -> Study:

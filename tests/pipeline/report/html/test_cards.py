@@ -210,4 +210,4 @@ def test_in_a_browser(store, stage, tmp_path):
         browser.type(" nowhere")
         browser.wait(f"{shown} === 0")
         assert browser.value("window.ran") is None and not browser.of("Log.entryAdded")
-        assert ("searchbox", "Find in the cards of the <b>world</b>") in browser.tree()
+        assert ("searchbox", "Find in these cards: the <b>world</b>") in browser.tree()
