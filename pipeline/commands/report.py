@@ -45,7 +45,8 @@ def write_report(study: Study, output: Path, command: str) -> None:
     write_atomic(output, page)
     for problem in study.left_out:
         info(f"left out: {problem}")
-    info(f"{len(study.runs)} trainings on a page of {_size(len(page))}: {output}")
+    trainings = "1 training" if len(study.runs) == 1 else f"{len(study.runs)} trainings"
+    info(f"{trainings} on a page of {_size(len(page))}: {output}")
 
 
 def _size(size: int) -> str:

@@ -1,5 +1,6 @@
 """The answer of a report: what is best on each dataset, how sure that is, and whether the LLM's interests add to it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -10,11 +11,13 @@ from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.compared import Compared, Differences, against_controls, counted, p_value, signed, told
 from pipeline.report.html.results import mean_of
 from pipeline.report.html.runs import NDCG, Study
+from pipeline.report.html.signal import SAID
 
 _NOTE = (
     "Better or worse: p below .05, corrected for all comparisons with one baseline. Not shown: the data do not tell "
     "the two apart."
 )
+_TO_BASE = {"better": "than", "worse": "than", "not shown": "to differ from", "identical": "to"}
 
 
 def in_short(study: Study, differences: Differences, checked: Mapping[str, str]) -> Markup:
@@ -43,7 +46,9 @@ def _gain(key: Compared, of: Difference | str) -> list[str]:
     if np.isfinite(of.relative):
         low, high = (100 * bound / of.base for bound in of.interval())
         size = f"{100 * of.relative:+.1f} %, 95 % interval {low:+.1f} to {high:+.1f} %"
-    return [", ", told(of), " against ", tag("bdi", key.base), f" ({size}, p {p_value(of.p)})"]
+    p = p_value(of.p)
+    p = f"p {p}" if p.startswith("<") else f"p = {p}"
+    return [", ", told(of), f" {_TO_BASE[of.verdict]} ", tag("bdi", key.base), f" ({size}, {p})"]
 
 
 def _counts(own: Differences) -> list[Markup]:
@@ -70,7 +75,9 @@ def _llm(study: Study, differences: Differences, checked: Mapping[str, str]) -> 
             f"(interests of others, random, titles): {_words(counted(controlled.values()))}."
         )
     if checked:
-        datasets = "; ".join(f"{name}: {word}" for name, word in checked.items())
-        said.append(f"By the signal check, beside all that is known without them: {datasets}.")
+        words = ", ".join(f"{SAID[word]} on {number}" for word, number in Counter(checked.values()).items())
+        said.append(
+            f"By the signal check they {words} of {len(checked)} {'datasets' if len(checked) > 1 else 'dataset'}."
+        )
     if said:
-        yield tag("li", tag("b", "The LLM's interests"), ".", tag("ul", *(tag("li", line) for line in said)))
+        yield tag("li", tag("b", "The LLM's interests"), ":", tag("ul", *(tag("li", line) for line in said)))

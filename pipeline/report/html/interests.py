@@ -121,10 +121,8 @@ def _body(of: UseOfModels) -> Iterator[Markup]:
         what = f"{count(len(collapsed))} collapsed" if collapsed else "none has collapsed"
         yield tag("p", f"Of {count(len(of.measured))} models, after at most {count(histories)} test histories, {what}.")
         if of.left_out:
-            yield tag(
-                "p",
-                f"{count(of.left_out)} more models have several interests, and were not loaded: these are the best of each dataset.",
-            )
+            line = f"{count(of.left_out)} more models have several interests, and were not loaded: these are the best."
+            yield tag("p", line)
         yield _table(of.measured)
         yield tag(
             "p",

@@ -24,7 +24,7 @@ _KIND = "signal_check"
 _MOST_OPEN = 12
 """Rows of a table that is not folded."""
 _WORDS = {"adds": "good", "adds nothing": "bad"}
-_SAID = {"adds": "add something", "adds nothing": "add nothing", "not shown": "are not shown to add anything"}
+SAID = {"adds": "add something", "adds nothing": "add nothing", "not shown": "are not shown to add anything"}
 _CHECK_NOTE = (
     "Signal check: how much better each source predicts the next item of validation cases, beside all others, by "
     "weights fitted on the other half of the users. Nats of log-probability a user, with 95 % intervals. A control has "
@@ -126,7 +126,7 @@ def _sentence(sources: Mapping[str, CheckedSource]) -> str:
         return "The interests were not checked."
     of = sources[INTERESTS].comparison
     low, high = of.nats.interval()
-    line = f"The LLM's interests {_SAID[of.verdict()]}. With them, all other sources predict better by "
+    line = f"The LLM's interests {SAID[of.verdict()]}. With them, all other sources predict better by "
     line += f"{signed(of.nats.value)} nats a user (95 % interval {signed(low)} to {signed(high)})"
     if of.control is None or of.over_control is None:
         return f"{line}."
