@@ -200,7 +200,7 @@ ReportPage = Annotated[
 ]
 ReportPlan = Annotated[
     Path | None,
-    _option("--plan", "-p", panel=_INPUT, metavar="PLAN", help="TOML plan of a sweep, whose results are next to it."),
+    _option("--plan", panel=_INPUT, metavar="PLAN", help="TOML plan of a sweep, whose results are next to it."),
 ]
 ReportResults = Annotated[
     Path | None,
@@ -209,6 +209,15 @@ ReportResults = Annotated[
         panel=_INPUT,
         metavar="FOLDER",
         help="Folder of the plan's results.  [default: named like the plan]",
+    ),
+]
+ReportNames = Annotated[
+    list[str] | None,
+    _option(
+        "--name",
+        panel=_INPUT,
+        metavar="KEY=NAME",
+        help="What a dataset is called, by the beginning of its key. Repeat it.",
     ),
 ]
 Reported = Annotated[

@@ -12,7 +12,7 @@ from pipeline.report.html.plots import lines
 from pipeline.report.html.runs import Group, Study
 
 _VALID, _LOSS = "valid_ndcg@10", "rec"
-_MOST_LINES, _MOST_BACKBONES = 6, 6
+_MOST_LINES, _MOST_BACKBONES = 6, 4
 
 
 def curves_section(study: Study) -> tuple[Section | None, list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 from eimf import schema
 from eimf.config import CalibrateSettings, HeadSettings
 from eimf.config.heads import PRESETS
-from eimf.errors import ArtifactError
+from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Artifact, Store
 from pipeline.report.html.runs import Ranks, Run, Study, usable
 from pipeline.trained import CALIBRATION, CHECKPOINT, training_configuration
@@ -16,10 +16,11 @@ _NUMBERS = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")
 _METRICS, _DATASET, _PLAIN, _LLM = "metrics", "dataset", "plain", "llm"
 
 
-def study_of_store(store: Store, keys: Sequence[str] = ()) -> Study:
+def study_of_store(store: Store, keys: Sequence[str] = (), names: Mapping[str, str] | None = None) -> Study:
     """All measured trainings of a store, or those of the checkpoints and calibrations with these `keys`, which may be
-    shortened. Raises ArtifactError if there is none."""
-    datasets, problems = _datasets(store)
+    shortened. `names`: of datasets, by the beginning of their keys. Raises ArtifactError if there is none, and
+    SettingError for a name that is not of one dataset."""
+    datasets, problems = _datasets(store, names or {})
     measured, more = _measured(store, keys)
     configured = []
     for metrics, model, checkpoint in measured:
@@ -59,14 +60,19 @@ def dataset_name(dataset: Artifact) -> str:
     return f"{users:,} users, {items:,} items ({dataset.key[:6]})"
 
 
-def _datasets(store: Store) -> tuple[dict[str, Artifact], list[str]]:
-    named, problems = {}, []
-    for dataset, problem in _artifacts(store, _DATASET):
-        if dataset is None:
-            problems.append(problem)
-        else:
-            named[dataset_name(dataset)] = dataset
-    return named, problems
+def _datasets(store: Store, names: Mapping[str, str]) -> tuple[dict[str, Artifact], list[str]]:
+    found = list(_artifacts(store, _DATASET))
+    readable = [dataset for dataset, _ in found if dataset is not None]
+    chosen: dict[str, str] = {}
+    for key, name in names.items():
+        meant = [dataset.key for dataset in readable if dataset.key.startswith(key)]
+        if len(meant) != 1 or meant[0] in chosen or name in chosen.values():
+            number = "no dataset begins" if not meant else f"{len(meant)} datasets begin"
+            problem = f"{number} with {key[:100]!r}" if len(meant) != 1 else f"{name!r} or its dataset is given twice"
+            raise SettingError("report --name", problem, "see `eimf status` for the keys")
+        chosen[meant[0]] = name
+    named = {chosen.get(dataset.key) or dataset_name(dataset): dataset for dataset in readable}
+    return named, [problem for dataset, problem in found if dataset is None]
 
 
 def _artifacts(store: Store, kind: str) -> Iterable[tuple[Artifact | None, str]]:

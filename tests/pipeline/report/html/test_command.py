@@ -43,12 +43,13 @@ def trial(backbone: str, variant: str, seed: int) -> TrialResult:
 def test_a_store_becomes_a_page(store, tmp_path):
     page = tmp_path / "page.html"
     (key,) = keys_of(store, "checkpoint")
-    made = eimf("report", key[:12], "--store", str(store.root), "-o", str(page))
+    (dataset,) = keys_of(store, "dataset")
+    made = eimf("report", key[:12], "--name", f"{dataset[:6]}=A shop", "--store", str(store.root), "-o", str(page))
     assert made.returncode == 0 and "1 training on a page of" in made.stdout and " KB: " in made.stdout, made.stderr
     shown = page.read_text()
     for section in ("in-short", "results", "slices", "curves", "people", "typical-users", "use-of-interests", "cost"):
         assert f'aria-labelledby="{section}-title"' in shown, section
-    assert "best is <bdi>comirec-sa" in shown and f"eimf report {key[:12]} -o page.html" in shown
+    assert "<bdi>A shop</bdi></b>: best is <bdi>comirec-sa" in shown and f"eimf report {key[:12]} -o page.html" in shown
 
 
 def test_a_sweep_of_a_hundred_trainings_becomes_a_page(plan, tmp_path):
@@ -69,6 +70,8 @@ def test_bad_input_is_one_line(store, tmp_path):
     refused(eimf("report", "--store", str(tmp_path / "empty"), "-o", str(page)), "no measured training", "make train")
     refused(eimf("report", "0123456789ab", *place), "begins with '0123456789ab'", "eimf status")
     refused(eimf("report", "--plan", str(tmp_path / "none.toml"), *place), "none.toml")
+    refused(eimf("report", "--name", "office", *place), "'office' is not KEY=NAME", "eimf status")
+    refused(eimf("report", "--name", "xyz=office", *place), "no dataset begins with", "eimf status")
     refused(eimf("report", *place[:2], "-o", str(tmp_path / "page.pdf")), "'.pdf'", ".html")
     damaged = Store(tmp_path / "store")
     shutil.copytree(store.root, damaged.root)
