@@ -99,8 +99,10 @@ def signed(value: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """With two digits, or below what anybody needs to know."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+    """With two digits, and four decimals at most."""
+    if p < 0.0001:
+        return "< 0.0001"
+    return f"{p:.4f}" if p < 0.001 else f"{p:.2g}"
 
 
 def counted(differences: Iterable[Difference | str]) -> dict[str, int]:

@@ -34,7 +34,9 @@ def _dataset(study: Study, dataset: str, differences: Differences) -> Markup:
     value = mean_of(groups[best], str(NDCG)).value
     line = [tag("b", tag("bdi", dataset)), ": best is ", tag("bdi", " ".join(best)), f", NDCG@10 {value:.4f}"]
     own = {key: of for key, of in differences.items() if key.dataset == dataset and not study.is_control(key.base)}
-    line += next((_gain(key, of) for key, of in own.items() if (key.backbone, key.variant) == best), [])
+    gains = [_gain(key, of) for key, of in own.items() if (key.backbone, key.variant) == best]
+    baselines = {(key.backbone, key.base) for key in own}
+    line += next(iter(gains), [", which is a baseline" if best in baselines else ", compared with nothing"])
     return tag("li", *line, ".", *_counts(own))
 
 

@@ -11,7 +11,7 @@ from pipeline.report.html.tables import sortable
 from pipeline.report.tables import Cell, Number, Table
 
 _TOOLS = ("eimf", "torch", "python")
-_MOST_LEFT_OUT, _MOST_NAMES = 20, 8
+_MOST_LEFT_OUT, _MOST_NAMES = 20, 5
 
 
 def runs_section(study: Study) -> Section:
@@ -50,7 +50,7 @@ def _overview(study: Study) -> Table:
 def _distinct(names: Iterable[str]) -> str:
     """The names, or if they are many how many."""
     distinct = list(dict.fromkeys(names))
-    return ", ".join(distinct) if len(distinct) <= _MOST_NAMES else f"{len(distinct)} of them"
+    return ", ".join(distinct) if len(distinct) <= _MOST_NAMES else count(len(distinct))
 
 
 def _settings(study: Study) -> list[Markup]:

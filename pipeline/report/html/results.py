@@ -9,7 +9,7 @@ from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.compared import Compared, Differences, counted, detectable, p_value, signed, told
 from pipeline.report.html.document import Section, blocks, card
-from pipeline.report.html.plots import WIDE, WIDTH, Interval, intervals
+from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import NDCG, RECALL, Group, Study
 from pipeline.report.html.tables import sortable
 from pipeline.report.tables import Cell, Number, Table
@@ -125,8 +125,7 @@ def _plot(dataset: str, base: str, found: Differences) -> Markup:
     said = "; ".join(
         f"{row.name} {row.value:+.1f} %, {tested[key].verdict}" for row, key in zip(rows, keys, strict=True)
     )
-    longest = max(len(row.name) for row in rows)
-    return intervals(title, said, rows, x="% of the baseline", zero=True, width=WIDE if longest > 24 else WIDTH)
+    return intervals(title, said, rows, x="% of the baseline", zero=True)
 
 
 def _row(key: Compared, of: Difference) -> Interval:

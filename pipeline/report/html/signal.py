@@ -146,7 +146,7 @@ def _sources_plot(sources: Mapping[str, CheckedSource], title: str) -> Markup:
         for control, judged in source.controls.items():
             rows.append(_interval(f"control: {control}", nats_between(source.without, judged), 1))
     said = "; ".join(f"{row.name} {signed(row.value)}" for row in rows)
-    return intervals(title, said, rows, x="nats a user", zero=True, width=760)
+    return intervals(title, said, rows, x="nats a user", zero=True)
 
 
 def _interval(name: str, of: Difference, number: int) -> Interval:
