@@ -108,8 +108,8 @@ def intervals(title: str, description: str, values: Sequence[Interval], *, x: st
         if long:
             behind = {"facecolor": SURFACE, "edgecolor": "none", "pad": 1}
             for row, part in enumerate(values):
-                place = {"transform": axes.get_yaxis_transform(), "verticalalignment": "bottom"}
-                axes.text(0.005, row - 0.25, part.name, color=MUTED, bbox=behind, **place)
+                name = axes.text(0.005, row - 0.25, part.name, color=MUTED, bbox=behind, verticalalignment="bottom")
+                name.set_transform(axes.get_yaxis_transform())
         axes.grid(False, axis="y")
         axes.grid(True, axis="x")
 
