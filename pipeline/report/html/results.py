@@ -21,7 +21,7 @@ _MOST_OPEN = 12
 _NOTE = (
     "Better and worse: the difference in NDCG@10 over the same test cases, for the mean of each case over the seeds "
     "that both have, has a p below .05 after Holm's correction for all comparisons with the same baseline. Not shown: "
-    "the test sees no difference; a gain of the size in the column `detectable` it would have seen four times of five. "
+    "the test sees no difference; a gain of the size in the column 'detectable' it would have seen four times of five. "
     "Intervals hold 95 % and are not corrected. They are over test cases: how far seeds differ is the ± of the means.",
     "A test of a sweep that was looked at while it ran, or of many variants of which the best is reported, says less "
     "than it seems to.",

@@ -88,7 +88,7 @@ def _checks(study: Study, name: str) -> Iterator[Artifact]:
 
 def interests_checked(study: Study) -> dict[str, str]:
     """The verdict on the interests by dataset, of the check of the ESIM artifact that most trainings read."""
-    said = {}
+    said: dict[str, str] = {}
     for name in study.names:
         esim = study.esim(name)
         for check in _checks(study, name):
