@@ -323,7 +323,7 @@ def compare(
 @command(rich_help_panel=_EXPERIMENTS, epilog=EXAMPLES["report"])
 def report(
     checkpoints: options.Reported = None, store: options.StoreFolder = _ARTIFACTS, plan: options.ReportPlan = None,
-    results: options.ReportResults = None, output: options.ReportPage = _REPORT,
+    results: options.ReportResults = None, names: options.ReportNames = None, output: options.ReportPage = _REPORT,
 ) -> None:  # fmt: skip
     """Show trainings on one page, to be forwarded.
 
@@ -333,7 +333,7 @@ def report(
     """
     from pipeline.commands.report import run_report
 
-    run_report(_open(store), output, keys=checkpoints or (), plan=plan, results=results)
+    run_report(_open(store), output, keys=checkpoints or (), plan=plan, results=results, names=names or ())
 
 
 app.add_typer(data, name="data", rich_help_panel=_EXPERIMENTS)

@@ -105,6 +105,9 @@ $ eimf compare plain modern --results study --slice every""",
 # Everything that was trained into a store
 $ eimf report
 
+# With the name of a dataset, of which a store knows the key only
+$ eimf report --name 8bcf47=Toys
+
 # A sweep, or its results alone
 $ eimf report --plan study.toml -o study.html
 

@@ -211,6 +211,15 @@ ReportResults = Annotated[
         help="Folder of the plan's results.  [default: named like the plan]",
     ),
 ]
+ReportNames = Annotated[
+    list[str] | None,
+    _option(
+        "--name",
+        panel=_INPUT,
+        metavar="KEY=NAME",
+        help="What a dataset is called, by the beginning of its key. Repeat it.",
+    ),
+]
 Reported = Annotated[
     list[str] | None,
     typer.Argument(metavar="CHECKPOINT...", help="Keys of checkpoints or calibrations.  [default: all in the store]"),

@@ -20,17 +20,36 @@ _ENDINGS = (".html", ".htm")
 
 
 def run_report(
-    store: Store, output: Path, *, keys: Sequence[str] = (), plan: Path | None = None, results: Path | None = None
+    store: Store,
+    output: Path,
+    *,
+    keys: Sequence[str] = (),
+    plan: Path | None = None,
+    results: Path | None = None,
+    names: Sequence[str] = (),
 ) -> None:
     """Write the report of a `plan` with its `results`, or of the trainings with these `keys`, or of all in the store.
-    Raises SettingError and ArtifactError if there is nothing to report."""
+    `names` of datasets of a store are KEY=NAME. Raises SettingError and ArtifactError if there is nothing to report."""
     check_output(output)
     if plan is not None and keys:
         raise SettingError("report", "a plan together with keys of trainings", "give one of them")
+    if plan is not None and names:
+        raise SettingError("report --name", "a plan has names of datasets", "write dataset.name into its recipes")
     with working("reading the trainings"):
-        study = study_of_store(store, keys) if plan is None else study_of_plan(plan, results, store)
+        study = study_of_store(store, keys, _names(names)) if plan is None else study_of_plan(plan, results, store)
     command = " ".join(["eimf report", *keys, *(["--plan", plan.name] if plan else [])])
     write_report(study, output, f"{command} -o {output.name}")
+
+
+def _names(given: Sequence[str]) -> dict[str, str]:
+    """By the beginning of the key. Raises SettingError for what is not KEY=NAME."""
+    names = {}
+    for text in given:
+        key, _, name = (part.strip() for part in text.partition("="))
+        if not key or not name:
+            raise SettingError("report --name", f"{text!r} is not KEY=NAME", "see `eimf status` for the keys")
+        names[key] = name
+    return names
 
 
 def check_output(output: Path) -> None:
@@ -47,7 +66,12 @@ def write_report(study: Study, output: Path, command: str) -> None:
     write_atomic(output, page)
     for problem in study.left_out:
         info(f"left out: {problem}")
-    info(f"{len(study.runs)} trainings on a page of {len(page) / 1e6:.1f} MB: {output}")
+    trainings = "1 training" if len(study.runs) == 1 else f"{len(study.runs)} trainings"
+    info(f"{trainings} on a page of {_size(len(page))}: {output}")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 999_500 else f"{size / 1e3:.0f} KB"
 
 
 def study_of_plan(path: Path, results: Path | None, store: Store) -> Study:

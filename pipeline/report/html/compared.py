@@ -68,6 +68,14 @@ def corrected(differences: Differences) -> Differences:
     return result
 
 
+def against_controls(study: Study, differences: Differences) -> Differences:
+    """Trainings with the LLM's interests minus the same with a control; if a plan has no such comparison, what it
+    compares a control with."""
+    found = {key: of for key, of in differences.items() if study.is_control(key.base)}
+    real = {key: of for key, of in found.items() if not study.is_control(key.variant)}
+    return real or found
+
+
 def told(of: Difference | str | None) -> Markup | str:
     """The word as it is shown, with what it needs to be read rightly."""
     if not isinstance(of, Difference):
@@ -78,10 +86,23 @@ def told(of: Difference | str | None) -> Markup | str:
     return verdict(said, _KINDS.get(said, "open"))
 
 
-def would_show(of: Difference) -> str:
+def detectable(of: Difference) -> str:
     """The smallest gain that the test would have seen, if it saw none."""
     share = of.relative_detectable
     return "" if of.significant or of.identical or not np.isfinite(share) else format_share(share)
+
+
+def signed(value: float) -> str:
+    """With four decimals and its sign, which zero does not have."""
+    text = f"{value:+.4f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def p_value(p: float) -> str:
+    """With two digits, and four decimals at most."""
+    if p < 0.0001:
+        return "< 0.0001"
+    return f"{p:.4f}" if p < 0.001 else f"{p:.2g}"
 
 
 def counted(differences: Iterable[Difference | str]) -> dict[str, int]:

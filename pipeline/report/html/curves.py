@@ -32,13 +32,15 @@ def curves_section(study: Study) -> tuple[Section | None, list[str]]:
 
 def _dataset(study: Study, dataset: str) -> tuple[list[Markup], list[str]]:
     groups, problems = study.groups(dataset), list[str]()
-    backbones = list(dict.fromkeys(backbone for backbone, _ in groups))
+    different = _different(_best_first(groups))
+    backbones = list(dict.fromkeys(backbone for backbone, _ in different))
     if len(backbones) > _MOST_BACKBONES:
-        problems.append(f"Training curves on {dataset}: of {', '.join(backbones[_MOST_BACKBONES:])}.")
+        rest = ", ".join(backbones[_MOST_BACKBONES:])
+        problems.append(f"Training curves on {dataset}: those of {rest}, which are not among the best.")
     drawn: list[Markup] = []
     for backbone in backbones[:_MOST_BACKBONES]:
         curves: dict[str, list[dict[str, float]]] = {}
-        for (of, variant), runs in _best_first(groups):
+        for (of, variant), runs in different.items():
             if of != backbone or len(curves) == _MOST_LINES:
                 continue
             try:
@@ -46,7 +48,7 @@ def _dataset(study: Study, dataset: str) -> tuple[list[Markup], list[str]]:
                     curves[variant] = epochs
             except ArtifactError as error:
                 problems.append(f"Training curves of {backbone} {variant}: {error}")
-        number = sum(of == backbone for of, _ in groups)
+        number = sum(of == backbone for of, _ in different)
         best = f" (the best {_MOST_LINES} of {number})" if number > _MOST_LINES else ""
         for title, name, y in (("Validation of", _VALID, "NDCG@10"), ("Loss of", _LOSS, "recommendation loss")):
             if series := _series(curves, name):
@@ -54,9 +56,25 @@ def _dataset(study: Study, dataset: str) -> tuple[list[Markup], list[str]]:
     return drawn, problems
 
 
-def _best_first(groups: Mapping[tuple[str, str], Group]) -> list[tuple[tuple[str, str], Group]]:
-    """A calibration has the training of the model that it calibrates, so one of both is enough."""
-    return sorted(groups.items(), key=lambda item: -max(run.summary["ndcg@10"] for run in item[1].values()))
+Groups = Mapping[tuple[str, str], Group]
+
+
+def _best_first(groups: Groups) -> Groups:
+    order = sorted(groups, key=lambda key: -max(run.summary["ndcg@10"] for run in groups[key].values()))
+    return {key: groups[key] for key in order}
+
+
+def _different(groups: Groups) -> Groups:
+    """Without calibrations of what has a line: a calibration has the training, and the curve, of its model."""
+    drawn: set[str] = set()
+    plain = {key for key, runs in groups.items() if not any(run.calibration for run in runs.values())}
+    chosen = set()
+    for key in sorted(groups, key=lambda key: key not in plain):
+        checkpoints = {run.checkpoint.key for run in groups[key].values() if run.checkpoint is not None}
+        if not checkpoints or not checkpoints <= drawn:
+            chosen.add(key)
+        drawn |= checkpoints
+    return {key: runs for key, runs in groups.items() if key in chosen}
 
 
 def _epochs(runs: Group) -> list[dict[str, float]]:

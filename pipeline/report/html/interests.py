@@ -68,19 +68,21 @@ def interests_section(store: Store, models: Sequence[NamedModel]) -> Section | N
 
 
 def collect_use(store: Store, models: Sequence[NamedModel], most: int = _MOST_MODELS) -> UseOfModels:
-    """At most so many models are loaded, the first seed of each, without their calibration: it adds the same to all
-    interests of a user."""
+    """At most so many models are loaded, the first training of each, without their calibration: it adds the same to
+    all interests of a user, so of a model and its calibrations only the first is looked at."""
     first: dict[tuple[str, str], NamedModel] = {}
     for model in models:
         first.setdefault((model.dataset, model.trained), model)
     measured: list[NamedUse] = []
     problems, left_out = [], 0
     histories: dict[str, Histories] = {}
+    seen: set[str] = set()
     for model in first.values():
         try:
             checkpoint = training_of(store, model.artifact)
-            if _interest_count(checkpoint.manifest.configuration) < 2:
+            if checkpoint.key in seen or _interest_count(checkpoint.manifest.configuration) < 2:
                 continue
+            seen.add(checkpoint.key)
             if len(measured) == most:
                 left_out += 1
                 continue
@@ -119,7 +121,8 @@ def _body(of: UseOfModels) -> Iterator[Markup]:
         what = f"{count(len(collapsed))} collapsed" if collapsed else "none has collapsed"
         yield tag("p", f"Of {count(len(of.measured))} models, after at most {count(histories)} test histories, {what}.")
         if of.left_out:
-            yield tag("p", f"{count(of.left_out)} more models have several interests, and were not loaded.")
+            line = f"{count(of.left_out)} more models have several interests, and were not loaded: these are the best."
+            yield tag("p", line)
         yield _table(of.measured)
         yield tag(
             "p",

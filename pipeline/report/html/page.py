@@ -8,12 +8,13 @@ from pipeline.report.html.cost import cost_section
 from pipeline.report.html.curves import curves_section
 from pipeline.report.html.data import data_section
 from pipeline.report.html.document import Section, document
+from pipeline.report.html.in_short import in_short
 from pipeline.report.html.interests import NamedModel, interests_section
 from pipeline.report.html.people import people_section
 from pipeline.report.html.ran import left_out_section, runs_section
-from pipeline.report.html.results import in_short, results_section, tiles
-from pipeline.report.html.runs import Study
-from pipeline.report.html.signal import signal_section
+from pipeline.report.html.results import results_section, tiles
+from pipeline.report.html.runs import NDCG, Run, Study
+from pipeline.report.html.signal import interests_checked, signal_section
 from pipeline.report.html.slices import slices_section
 from pipeline.report.html.stage_one import StageOne, stage_one_of
 from pipeline.report.html.typical import typical_section
@@ -27,7 +28,7 @@ def report_page(study: Study, command: str) -> str:
     differences = compare_all(study)
     found = [slices_section(study), curves_section(study), signal_section(study, differences), *_of_stage_one(study)]
     sections = [
-        Section("in-short", "In short", in_short(study, differences)),
+        Section("in-short", "In short", in_short(study, differences, interests_checked(study))),
         runs_section(study),
         results_section(study, differences),
         *(section for section, _ in found if section is not None),
@@ -45,13 +46,24 @@ def _of_stage_one(study: Study) -> Iterator[Found]:
         yield None, ["Users, typical users, interests, data and cost: the store has no dataset of these trainings."]
         return
     stages, problems = _stages(study)
-    models = [NamedModel(run.dataset, run.model, run.checkpoint) for run in study.runs if run.checkpoint is not None]
+    models = [
+        NamedModel(run.dataset, run.model, run.checkpoint) for run in _best_first(study) if run.checkpoint is not None
+    ]
     yield None, problems
     yield _built("Users, and what they are interested in", lambda: people_section(stages))
     yield _built("Typical users", lambda: typical_section(stages))
     yield _built("Use of the interests of multi-interest models", lambda: interests_section(store, models))
     yield _built("Data", lambda: data_section(study.datasets))
     yield _built("Cost", lambda: cost_section(store, stages))
+
+
+def _best_first(study: Study) -> list[Run]:
+    """The best of each dataset, the second of each, and so on."""
+    ranked: list[tuple[int, Run]] = []
+    for name in study.names:
+        own = [run for run in study.runs if run.dataset == name]
+        ranked += enumerate(sorted(own, key=lambda run: -run.summary[str(NDCG)]))
+    return [run for _, run in sorted(ranked, key=lambda place: place[0])]
 
 
 def _stages(study: Study) -> tuple[list[StageOne], list[str]]:

@@ -24,10 +24,11 @@ SERIES = ("#1f5fbf", "#b45a09", "#1c7c4a", "#b83280", "#0f7285", "#7a4fd0")
 MARKERS, DASHES = "os^Dv", ("-", (0, (6, 3)), (0, (2, 2)), (0, (6, 2, 2, 2)))
 WIDTH, HEIGHT = 460, 260
 """Of a plot in half of the page's width, in the units of its text size."""
-WIDE = 960
 _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", SURFACE: "surface"}
 _VARIABLES |= {color: f"series-{number}" for number, color in enumerate(SERIES, 1)}
 _TEXT = 13
+_LONGEST_NAME = 24
+"""Letters of a row's name that stands to the left of it."""
 
 
 def style(number: int) -> dict[str, Any]:
@@ -90,10 +91,10 @@ class Interval:
     number: int = 0
 
 
-def intervals(
-    title: str, description: str, values: Sequence[Interval], *, x: str, zero: bool = False, width: int = WIDTH
-) -> Markup:
-    """A row for each value, with its interval; with a line at zero if that is what they are compared with."""
+def intervals(title: str, description: str, values: Sequence[Interval], *, x: str, zero: bool = False) -> Markup:
+    """A row for each value, with its interval; with a line at zero if that is what they are compared with. Long names
+    stand above their rows, so that the plot has room on a phone."""
+    long = max((len(part.name) for part in values), default=0) > _LONGEST_NAME
 
     def draw(axes: "Axes") -> None:
         for row, part in enumerate(values):
@@ -102,12 +103,17 @@ def intervals(
             axes.plot([part.value], [row], color=color["color"], marker=color["marker"], markersize=6)
         if zero:
             axes.axvline(0, color=MUTED, linewidth=1.2)
-        axes.set(xlabel=x, yticks=range(len(values)), yticklabels=[part.name for part in values])
-        axes.set_ylim(len(values) - 0.5, -0.5)
+        axes.set(xlabel=x, yticks=range(len(values)), yticklabels=["" if long else part.name for part in values])
+        axes.set_ylim(len(values) - 0.5, -0.8 if long else -0.5)
+        if long:
+            behind = {"facecolor": SURFACE, "edgecolor": "none", "pad": 1}
+            for row, part in enumerate(values):
+                name = axes.text(0.005, row - 0.25, part.name, color=MUTED, bbox=behind, verticalalignment="bottom")
+                name.set_transform(axes.get_yaxis_transform())
         axes.grid(False, axis="y")
         axes.grid(True, axis="x")
 
-    return plot(title, description, draw, width=width, height=56 + 24 * len(values))
+    return plot(title, description, draw, height=56 + (38 if long else 24) * len(values))
 
 
 def legend(axes: "Axes") -> None:

@@ -11,7 +11,7 @@ from pipeline.report.html.tables import sortable
 from pipeline.report.tables import Cell, Number, Table
 
 _TOOLS = ("eimf", "torch", "python")
-_MOST_LEFT_OUT = 20
+_MOST_LEFT_OUT, _MOST_NAMES = 20, 5
 
 
 def runs_section(study: Study) -> Section:
@@ -52,8 +52,9 @@ def _overview(study: Study) -> Table:
 
 
 def _distinct(names: Iterable[str]) -> str:
+    """The names, or if they are many how many."""
     distinct = list(dict.fromkeys(names))
-    return ", ".join(distinct) if len(distinct) <= 12 else f"{', '.join(distinct[:10])} and {len(distinct) - 10} more"
+    return ", ".join(distinct) if len(distinct) <= _MOST_NAMES else count(len(distinct))
 
 
 def _settings(study: Study) -> list[Markup]:
@@ -65,8 +66,9 @@ def _settings(study: Study) -> list[Markup]:
     listed = {"all": tuple(common)} if common else {}
     listed |= {name: tuple(s for s in settings if s not in common) for name, settings in study.settings.items()}
     terms = [
-        join(tag("dt", name), tag("dd", tag("code", "  ".join(settings) or "no further")))
+        join(tag("dt", name), tag("dd", tag("code", "  ".join(settings))))
         for name, settings in listed.items()
+        if settings
     ]
     return [card("Settings of the variants", tag("dl", *terms, class_="settings"))] if any(every) else []
 

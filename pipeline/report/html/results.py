@@ -7,19 +7,21 @@ import numpy as np
 from eimf.statistics import Difference, Mean, mean, paired_difference
 from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
-from pipeline.report.html.compared import Compared, Differences, counted, told, would_show
-from pipeline.report.html.document import Section, blocks
-from pipeline.report.html.plots import WIDE, WIDTH, Interval, intervals
+from pipeline.report.html.compared import Compared, Differences, counted, detectable, p_value, signed, told
+from pipeline.report.html.document import Section, blocks, card
+from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import NDCG, RECALL, Group, Study
 from pipeline.report.html.tables import sortable
 from pipeline.report.tables import Cell, Number, Table
 
 _MOST_ROWS = 24
 """Of a plot; the table has all."""
+_MOST_OPEN = 12
+"""Rows of a table that is shown at once; the rest of the means, and longer comparisons, are in a card to be opened."""
 _NOTE = (
     "Better and worse: the difference in NDCG@10 over the same test cases, for the mean of each case over the seeds "
     "that both have, has a p below .05 after Holm's correction for all comparisons with the same baseline. Not shown: "
-    "the test sees no difference, and would have seen a gain of the size in its column four times out of five. "
+    "the test sees no difference; a gain of the size in the column 'detectable' it would have seen four times of five. "
     "Intervals hold 95 % and are not corrected. They are over test cases: how far seeds differ is the ± of the means.",
     "A test of a sweep that was looked at while it ran, or of many variants of which the best is reported, says less "
     "than it seems to.",
@@ -33,43 +35,41 @@ def results_section(study: Study, differences: Differences) -> Section:
     return Section("results", "Results", join(*parts, *note))
 
 
-def in_short(study: Study, differences: Differences) -> Markup:
-    """What was best on each dataset, and what the comparisons say."""
-    return tag("ul", *(_best(study, dataset, differences) for dataset in study.names))
-
-
-def _best(study: Study, dataset: str, differences: Differences) -> Markup:
-    groups = study.groups(dataset)
-    best = max(groups, key=lambda key: _mean(groups[key], str(NDCG)).value)
-    value = _mean(groups[best], str(NDCG)).value
-    line = join(tag("bdi", dataset), f": the highest NDCG@10 is {value:.4f}, of ", tag("bdi", " ".join(best)), ".")
-    said = []
-    for base in dict.fromkeys(compared.base for compared in differences if compared.dataset == dataset):
-        counts = counted(of for key, of in differences.items() if (key.dataset, key.base) == (dataset, base))
-        words = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
-        said.append(tag("li", "compared with ", tag("bdi", base), f": {words}"))
-    return tag("li", line, *([tag("ul", *said)] if said else []))
-
-
 def _dataset(study: Study, dataset: str, differences: Differences) -> Markup:
     groups = study.groups(dataset)
-    means = sortable(_means(groups), f"Test results on {dataset}")
     note = "NDCG@10 and Recall@10: mean over seeds ± standard deviation. Interval: 95 %, over test cases."
-    parts: list[Markup] = [tag("h3", tag("bdi", dataset)), means, tag("p", note, class_="note")]
+    parts: list[Markup] = [
+        tag("h3", tag("bdi", dataset)),
+        *_means_tables(dataset, groups),
+        tag("p", note, class_="note"),
+    ]
     by_base: dict[str, Differences] = {}
     for key, of in differences.items():
         if key.dataset == dataset:
             by_base.setdefault(key.base, {})[key] = of
     parts.append(blocks(*(plot for base, found in by_base.items() if (plot := _plot(dataset, base, found)))))
-    parts += [sortable(_differences(found), f"Compared with {base} on {dataset}") for base, found in by_base.items()]
+    for base, found in by_base.items():
+        table = sortable(_differences(found), f"Compared with {base} on {dataset}")
+        many = f"All {len(found)} comparisons with {base} on {dataset}"
+        parts.append(card(many, table) if len(found) > _MOST_OPEN else table)
     return join(*parts)
+
+
+def _means_tables(dataset: str, groups: Mapping[tuple[str, str], Group]) -> list[Markup]:
+    """All models, or the best, and all of them to be opened."""
+    whole = _means(groups)
+    if len(whole.rows) <= _MOST_OPEN:
+        return [sortable(whole, f"Test results on {dataset}")]
+    best = Table(whole.corner, whole.columns, whole.rows[:_MOST_OPEN])
+    every = f"All {len(whole.rows)} models on {dataset}"
+    return [sortable(best, f"The best {_MOST_OPEN} models on {dataset}"), card(every, sortable(whole, every))]
 
 
 def _means(groups: Mapping[tuple[str, str], Group]) -> Table:
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for (backbone, variant), runs in groups.items():
         seeds = ", ".join(map(str, sorted(runs)))
-        means = [_mean(runs, str(metric)) for metric in (NDCG, RECALL)]
+        means = [mean_of(runs, str(metric)) for metric in (NDCG, RECALL)]
         rows.append((f"{backbone} {variant}", (means[0], _interval(runs), means[1], seeds)))
     columns = (str(NDCG).upper(), "95 % interval", "Recall@10", "seeds")
     return Table("model", columns, tuple(sorted(rows, key=lambda row: -_value(row[1][0]))))
@@ -79,7 +79,8 @@ def _value(cell: Cell) -> float:
     return cell.value if isinstance(cell, Mean) else 0.0
 
 
-def _mean(runs: Group, metric: str) -> Mean:
+def mean_of(runs: Group, metric: str) -> Mean:
+    """Over the seeds of a model."""
     return mean([run.summary[metric] for run in runs.values()])
 
 
@@ -95,15 +96,14 @@ def _interval(runs: Group) -> str:
 
 def _differences(found: Differences) -> Table:
     rows: list[tuple[str, tuple[Cell, ...]]] = []
-    for key, of in found.items():
+    for key, of in sorted(found.items(), key=lambda item: -item[1].relative if isinstance(item[1], Difference) else 0):
         if isinstance(of, Difference):
-            low, high = of.interval()
-            interval = f"{low:+.4f} to {high:+.4f}"
-            shares = _percent(of.relative), f"{of.p:.2g}", would_show(of)
-            rows.append((key.model, (told(of), Number(of.value), *shares, interval)))
+            interval = " to ".join(map(signed, of.interval()))
+            shares = _percent(of.relative), p_value(of.p), detectable(of)
+            rows.append((key.model, (told(of), signed(of.value), *shares, interval)))
         else:
             rows.append((key.model, (of, None, None, None, None, None)))
-    columns = ("in words", "NDCG@10", "gain in %", "p, corrected", "would show", "95 % interval")
+    columns = ("in words", "NDCG@10", "gain in %", "p, corrected", "detectable", "95 % interval")
     return Table("model", columns, tuple(rows))
 
 
@@ -125,8 +125,7 @@ def _plot(dataset: str, base: str, found: Differences) -> Markup:
     said = "; ".join(
         f"{row.name} {row.value:+.1f} %, {tested[key].verdict}" for row, key in zip(rows, keys, strict=True)
     )
-    longest = max(len(row.name) for row in rows)
-    return intervals(title, said, rows, x="% of the baseline", zero=True, width=WIDE if longest > 24 else WIDTH)
+    return intervals(title, said, rows, x="% of the baseline", zero=True)
 
 
 def _row(key: Compared, of: Difference) -> Interval:
@@ -140,4 +139,5 @@ def tiles(study: Study, differences: Differences) -> list[tuple[str, str]]:
     said = counted(differences.values())
     shown = [("trainings", count(len(study.runs))), ("datasets", count(len(study.names)))]
     shown += [("models", count(len({(run.dataset, run.model) for run in study.runs})))]
-    return shown + [(name, count(said[name])) for name in ("better", "worse", "not shown") if differences]
+    words = {"better": "better than the baseline", "worse": "worse than it", "not shown": "no difference shown"}
+    return shown + [(told, count(said[word])) for word, told in words.items() if differences]

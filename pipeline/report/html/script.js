@@ -6,8 +6,9 @@ const live = document.querySelector("#live");
 function sortKey(cell) {
   if (cell.dataset.sort !== undefined) return Number(cell.dataset.sort);
   const text = cell.textContent.trim();
-  // A cell that begins with a number is sorted by it: "0.01 to 0.02", "12 %", "1e-5".
-  return cell.tagName === "TD" && /^[+-]?\.?\d/.test(text) ? parseFloat(text.replaceAll(",", "")) : text;
+  // A cell that begins with a number is sorted by it: "0.01 to 0.02", "12 %", "1e-5"; "< 0.1" comes before "0.1".
+  const number = text.replace(/^< /, "").replaceAll(",", "");
+  return cell.tagName === "TD" && /^[+-]?\.?\d/.test(number) ? parseFloat(number) - (number === text.replaceAll(",", "") ? 0 : 1e-9) : text;
 }
 
 function compare(left, right) {
@@ -48,7 +49,7 @@ for (const cards of document.querySelectorAll("[data-filter]")) {
   input.type = "search";
   input.className = "filter";
   input.placeholder = cards.dataset.filter;
-  input.setAttribute("aria-label", cards.dataset.filter);
+  input.setAttribute("aria-label", `${cards.dataset.filter}: ${cards.dataset.name}`);
   const texts = new Map([...cards.children].map((card) => [card, card.textContent.toLowerCase()]));
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/);

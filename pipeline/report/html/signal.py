@@ -12,7 +12,7 @@ from eimf.errors import ArtifactError
 from eimf.statistics import Difference
 from eimf.store.artifact import Artifact
 from pipeline.report.card.markup import Markup, join, tag
-from pipeline.report.html.compared import Compared, Differences, told
+from pipeline.report.html.compared import Compared, Differences, against_controls, counted, p_value, signed, told
 from pipeline.report.html.document import Section, card, verdict
 from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import Run, Study
@@ -21,7 +21,10 @@ from pipeline.report.signal_check import read_gains, slices_table
 from pipeline.report.tables import Cell, Number, Table
 
 _KIND = "signal_check"
+_MOST_OPEN = 12
+"""Rows of a table that is not folded."""
 _WORDS = {"adds": "good", "adds nothing": "bad"}
+SAID = {"adds": "add something", "adds nothing": "add nothing", "not shown": "are not shown to add anything"}
 _CHECK_NOTE = (
     "Signal check: how much better each source predicts the next item of validation cases, beside all others, by "
     "weights fitted on the other half of the users. Nats of log-probability a user, with 95 % intervals. A control has "
@@ -40,6 +43,8 @@ def signal_section(study: Study, differences: Differences) -> tuple[Section | No
         problems += lacking
         if found:
             parts += [tag("h3", tag("bdi", name)), *found]
+    if parts:
+        parts.append(tag("p", _CHECK_NOTE, class_="note"))
     parts += _controls(study, differences)
     if not parts:
         return None, ["Signal check, calibrations and controls: the store has none of these trainings.", *problems]
@@ -81,6 +86,26 @@ def _checks(study: Study, name: str) -> Iterator[Artifact]:
     yield from newest.values()
 
 
+def interests_checked(study: Study) -> dict[str, str]:
+    """The verdict on the interests by dataset, of the check of the ESIM artifact that most trainings read."""
+    said: dict[str, str] = {}
+    for name in study.names:
+        esim = study.esim(name)
+        for check in _checks(study, name):
+            try:
+                if (
+                    esim is not None
+                    and check.manifest.parents.get("esim") == esim.key
+                    and check.summary_number("cases")
+                ):
+                    sources = read_gains(check.table("gains"))
+                    if INTERESTS in sources:
+                        said[name] = sources[INTERESTS].comparison.verdict()
+            except (ArtifactError, ValueError):  # the section of the check says why
+                continue
+    return said
+
+
 def _check(check: Artifact) -> list[Markup]:
     if not check.summary_number("cases"):
         return [tag("p", "Signal check: too few validation cases to show anything.")]
@@ -88,7 +113,7 @@ def _check(check: Artifact) -> list[Markup]:
     sources = read_gains(gains)
     plot = _sources_plot(sources, f"What each source adds to all others ({int(check.summary_number('cases')):,} users)")
     table = sortable(_sources_table(sources), "Sources of the signal check", text_columns=1)
-    parts = [tag("p", _sentence(sources)), plot, table, tag("p", _CHECK_NOTE, class_="note")]
+    parts = [tag("p", _sentence(sources)), plot, table]
     if INTERESTS in sources:
         slices = sortable(slices_table(check, INTERESTS), "What the interests add, by slice")
         parts.append(card("What the interests add, by slice", slices))
@@ -101,14 +126,15 @@ def _sentence(sources: Mapping[str, CheckedSource]) -> str:
         return "The interests were not checked."
     of = sources[INTERESTS].comparison
     low, high = of.nats.interval()
-    line = f"The LLM's interests: {of.verdict()}. Beside all that is known without them they bring "
-    line += f"{of.nats.value:+.4f} nats a user (95 % interval {low:+.4f} to {high:+.4f})"
+    line = f"The LLM's interests {SAID[of.verdict()]}. With them, all other sources predict better by "
+    line += f"{signed(of.nats.value)} nats a user (95 % interval {signed(low)} to {signed(high)})"
     if of.control is None or of.over_control is None:
         return f"{line}."
     low, high = of.over_control.interval()
     return (
-        f"{line}, the best control in their place {of.control.value:+.4f}; the difference of the two is "
-        f"{of.over_control.value:+.4f} ({low:+.4f} to {high:+.4f}). NDCG@10 changes by {of.ndcg.value:+.4f}."
+        f"{line}; with the best control in their place by {signed(of.control.value)}. The difference of the two is "
+        f"{signed(of.over_control.value)} ({signed(low)} to {signed(high)}). "
+        f"NDCG@10 changes by {signed(of.ndcg.value)}."
     )
 
 
@@ -119,8 +145,8 @@ def _sources_plot(sources: Mapping[str, CheckedSource], title: str) -> Markup:
         rows.append(_interval(name, nats_between(source.without, source.with_source), 0))
         for control, judged in source.controls.items():
             rows.append(_interval(f"control: {control}", nats_between(source.without, judged), 1))
-    said = "; ".join(f"{row.name} {row.value:+.4f}" for row in rows)
-    return intervals(title, said, rows, x="nats a user", zero=True, width=760)
+    said = "; ".join(f"{row.name} {signed(row.value)}" for row in rows)
+    return intervals(title, said, rows, x="nats a user", zero=True)
 
 
 def _interval(name: str, of: Difference, number: int) -> Interval:
@@ -134,16 +160,16 @@ def _sources_table(sources: Mapping[str, CheckedSource]) -> Table:
         word = of.verdict()
         cells = (_signed(of.nats), _p(of.nats), _signed(of.over_control), _p(of.over_control), _signed(of.ndcg))
         rows.append((name, (*cells, verdict(word, _WORDS.get(word, "open")))))
-    columns = ("nats", "p", "over best control", "p of that", "NDCG@10", "in words")
+    columns = ("nats", "p", "over best control", "p of this", "NDCG@10", "in words")
     return Table("source", columns, tuple(rows))
 
 
 def _signed(of: Difference | None) -> Cell:
-    return None if of is None else f"{of.value:+.4f}"
+    return None if of is None else signed(of.value)
 
 
 def _p(of: Difference | None) -> Cell:
-    return None if of is None else f"{of.p:.2g}"
+    return None if of is None else p_value(of.p)
 
 
 def _calibrations(runs: Sequence[Run]) -> list[Markup]:
@@ -187,21 +213,24 @@ def _by_model(tables: Sequence[tuple[Run, list[dict[str, float | None]]]]) -> Ta
 
 def _controls(study: Study, differences: Differences) -> list[Markup]:
     """Comparisons with a training that has a control in the place of the LLM's interests."""
-    found = {key: of for key, of in differences.items() if study.is_control(key.base) or study.is_control(key.variant)}
+    found = against_controls(study, differences)
     if not found:
         return []
     rows = tuple((f"{key.model} minus {key.base}", _control_cells(key, of)) for key, of in found.items())
     columns = ("dataset", "NDCG@10", "95 % interval", "p, corrected", "in words")
     table = sortable(Table("", columns, rows), "Trainings against controls", text_columns=1)
+    words = ", ".join(f"{number} {word}" for word, number in counted(found.values()).items() if number)
+    every = f"All {len(found)} comparisons: {words}" if words else f"All {len(found)} comparisons"
     note = (
         "A control has another cluster's interests, random vectors, titles or the cluster's number in place of what "
         "the LLM inferred. If the LLM's words matter, the training with them is better than the one with a control."
     )
-    return [tag("h3", "Trainings with a control in place of the interests"), table, tag("p", note, class_="note")]
+    title = tag("h3", "Trainings with a control in place of the interests")
+    return [title, tag("p", note, class_="note"), card(every, table) if len(rows) > _MOST_OPEN else table]
 
 
 def _control_cells(key: Compared, of: Difference | str) -> tuple[Cell, ...]:
     if isinstance(of, str):
         return key.dataset, None, None, None, of
     low, high = of.interval()
-    return key.dataset, Number(of.value), f"{low:+.4f} to {high:+.4f}", f"{of.p:.2g}", told(of)
+    return key.dataset, signed(of.value), f"{signed(low)} to {signed(high)}", p_value(of.p), told(of)

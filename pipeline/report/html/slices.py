@@ -157,7 +157,7 @@ def _plot(study: Study, of: SlicedDataset, backbone: str, differences: Differenc
         return []
     said = "; ".join(f"{row.name} {row.value:+.0f} %" for row in rows)
     title = f"Gain of {backbone} {variant} over {base} in NDCG@10, by slice"
-    return [intervals(title, said, rows, x="% of the baseline on the slice", zero=True, width=760)]
+    return [intervals(title, said, rows, x="% of the baseline on the slice", zero=True)]
 
 
 def _mean(of: Mapping[int, np.ndarray]) -> float:

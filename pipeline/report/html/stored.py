@@ -7,7 +7,7 @@ from typing import Any
 from eimf import schema
 from eimf.config import CalibrateSettings, HeadSettings
 from eimf.config.heads import PRESETS
-from eimf.errors import ArtifactError
+from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Artifact, Store
 from pipeline.report.html.runs import Ranks, Run, Study, usable
 from pipeline.trained import CALIBRATION, CHECKPOINT, training_configuration
@@ -16,10 +16,11 @@ _NUMBERS = ("valid_ndcg@10", "best_epoch", "epochs", "seconds")
 _METRICS, _DATASET, _PLAIN, _LLM = "metrics", "dataset", "plain", "llm"
 
 
-def study_of_store(store: Store, keys: Sequence[str] = ()) -> Study:
+def study_of_store(store: Store, keys: Sequence[str] = (), names: Mapping[str, str] | None = None) -> Study:
     """All measured trainings of a store, or those of the checkpoints and calibrations with these `keys`, which may be
-    shortened. Raises ArtifactError if there is none."""
-    datasets, problems = _datasets(store)
+    shortened. `names`: of datasets, by the beginning of their keys. Raises ArtifactError if there is none, and
+    SettingError for a name that is not of one dataset."""
+    datasets, problems = _datasets(store, names or {})
     measured, more = _measured(store, keys)
     configured = []
     for metrics, model, checkpoint in measured:
@@ -34,14 +35,14 @@ def study_of_store(store: Store, keys: Sequence[str] = ()) -> Study:
         if not found:
             raise ArtifactError(store.address, "no measured training is in this store", "start with `make train`")
         raise ArtifactError(store.address, f"no training can be reported: {found[0]}", "run `eimf verify`")
-    chosen = {run.dataset for run in runs}
+    chosen = dict.fromkeys(run.dataset for run in runs)
     return Study(
         title="Trainings of a store" if not keys else "Chosen trainings",
         about=store.address,
         runs=tuple(runs),
         pairs=tuple(_pairs(runs)),
         store=store,
-        datasets={name: dataset for name, dataset in datasets.items() if name in chosen},
+        datasets={name: datasets[name] for name in chosen},
         settings={run.variant: _control(run) for run in runs},
         left_out=(*problems, *more, *unusable),
     )
@@ -59,14 +60,19 @@ def dataset_name(dataset: Artifact) -> str:
     return f"{users:,} users, {items:,} items ({dataset.key[:6]})"
 
 
-def _datasets(store: Store) -> tuple[dict[str, Artifact], list[str]]:
-    named, problems = {}, []
-    for dataset, problem in _artifacts(store, _DATASET):
-        if dataset is None:
-            problems.append(problem)
-        else:
-            named[dataset_name(dataset)] = dataset
-    return named, problems
+def _datasets(store: Store, names: Mapping[str, str]) -> tuple[dict[str, Artifact], list[str]]:
+    found = list(_artifacts(store, _DATASET))
+    readable = [dataset for dataset, _ in found if dataset is not None]
+    chosen: dict[str, str] = {}
+    for key, name in names.items():
+        meant = [dataset.key for dataset in readable if dataset.key.startswith(key)]
+        if len(meant) != 1 or meant[0] in chosen or name in chosen.values():
+            number = "no dataset begins" if not meant else f"{len(meant)} datasets begin"
+            problem = f"{number} with {key[:100]!r}" if len(meant) != 1 else f"{name!r} or its dataset is given twice"
+            raise SettingError("report --name", problem, "see `eimf status` for the keys")
+        chosen[meant[0]] = name
+    named = {chosen.get(dataset.key) or dataset_name(dataset): dataset for dataset in readable}
+    return named, [problem for dataset, problem in found if dataset is None]
 
 
 def _artifacts(store: Store, kind: str) -> Iterable[tuple[Artifact | None, str]]:
@@ -177,7 +183,7 @@ def _named(configured: Sequence[tuple[Run, dict[str, str]]]) -> list[Run]:
         settings = dict.fromkeys(name for _, flat in members for name in flat)
         differing = [name for name in settings if len({flat.get(name) for _, flat in members}) > 1]
         for run, flat in members:
-            told = ", ".join(f"{name.rpartition('.')[2]} {flat[name]}" for name in differing if name in flat)
+            told = ", ".join(f"{name.rpartition('.')[2]} {flat[name].lower()}" for name in differing if name in flat)
             variant = f"{run.variant} ({told})" if told else run.variant
             # Of one training under several versions the newest counts: they come in the order of their metrics.
             named[run.dataset, run.backbone, variant, run.seed] = replace(run, variant=variant)
@@ -185,12 +191,24 @@ def _named(configured: Sequence[tuple[Run, dict[str, str]]]) -> list[Run]:
 
 
 def _pairs(runs: Sequence[Run]) -> Iterable[tuple[str, str]]:
-    """Every variant with the plain one that has the same further settings, or else with the only plain one."""
-    variants = sorted({run.variant for run in runs})
-    plain = [name for name in variants if name.partition(" (")[0] == _PLAIN]
-    for variant in variants:
-        if variant not in plain:
-            same = [name for name in plain if name.partition(" (")[2] == variant.partition(" (")[2]]
-            if base := same or plain[:1]:
-                yield variant, base[0]
-            yield from ((variant, control) for control in variants if control.startswith(f"{variant}, control "))
+    """Every variant with its plain one, and with its controls."""
+    models: dict[tuple[str, str], dict[str, list[Run]]] = {}
+    for run in runs:
+        models.setdefault((run.dataset, run.backbone), {}).setdefault(run.variant, []).append(run)
+    pairs: dict[tuple[str, str], None] = {}
+    for variants in models.values():
+        plain = [name for name in variants if _is_plain(name)]
+        pairs |= dict.fromkeys((name, _plain_of(name, plain, variants)) for name in variants if plain)
+        controls = [name for name in variants if ", control " in name]
+        pairs |= dict.fromkeys((name, of) for of in controls for name in variants if of.startswith(f"{name}, control "))
+    return [(variant, base) for variant, base in sorted(pairs) if variant != base and not _is_plain(variant)]
+
+
+def _is_plain(variant: str) -> bool:
+    return variant.partition(" (")[0] == _PLAIN
+
+
+def _plain_of(variant: str, plain: Sequence[str], variants: Mapping[str, Sequence[Run]]) -> str:
+    """The one with the same further settings; or else of those with the most seeds the best, to be fair to it."""
+    same = [name for name in plain if name.partition(" (")[2] == variant.partition(" (")[2]]
+    return max(same or plain, key=lambda name: (len(variants[name]), max(r.summary["ndcg@10"] for r in variants[name])))

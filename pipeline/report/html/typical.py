@@ -184,7 +184,7 @@ def _dataset(of: TypicalUsers) -> Markup:
         tag("h3", tag("bdi", of.name)),
         tag("p", about),
         shared,
-        tag("div", *map(_card, of.cards), class_="user-cards", data_filter=f"Find in the cards of {of.name}"),
+        tag("div", *map(_card, of.cards), class_="user-cards", data_filter="Find in these cards", data_name=of.name),
     )
 
 
@@ -198,7 +198,9 @@ def _card(user: TypicalUser) -> Markup:
         "summary",
         tag("span", user.reason, class_="reason"),
         tag("span", *(interests or [Markup("no interest")]), class_="interests"),
-        tag("span", f"stands for {count(user.stands_for)} users", class_="aside"),
+        tag(
+            "span", f"stands for {count(user.stands_for)} {'user' if user.stands_for == 1 else 'users'}", class_="aside"
+        ),
     )
     history = tag("ol", *(tag("li", tag("bdi", cut(title, _LONGEST_TITLE))) for title in user.history))
     prompt_tokens, reply_tokens = user.tokens

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from eimf.store.artifact import Store
 from pipeline.report.html.runs import Ranks, Run, Study
 
+AS_WRITTEN = "text.clean_html=false"
 HOSTILE = "<script>window.ran = 1</script>"
 USERS = 200
 
@@ -44,3 +46,8 @@ def study(*more: Run, left_out: tuple[str, ...] = ()) -> Study:
     pairs = (("good", "plain"), ("same", "plain"), (HOSTILE, "plain"), ("good", "same"))
     settings = {name: (f"heads.preset={name}", "train.epochs=1") for name in ("plain", "good", "same", HOSTILE)}
     return Study("A study", "made up", (*runs, *more), pairs, None, {}, settings, left_out)
+
+
+def keys_of(store: Store, kind: str) -> list[str]:
+    """Of the artifacts of a kind."""
+    return [key for found, key in store.listing() if found == kind]

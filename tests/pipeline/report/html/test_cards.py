@@ -1,9 +1,7 @@
 """Sections about stage one: of a planted world with hostile titles, from a store with all of it and with parts."""
 
 import re
-from dataclasses import replace
 
-import polars as pl
 import pytest
 
 from eimf.evaluation.interest_use import InterestUse
@@ -16,31 +14,10 @@ from pipeline.report.html.people import collect_map, people_section
 from pipeline.report.html.stage_one import StageOne, stage_one_of
 from pipeline.report.html.typical import _choice, collect_typical, typical_section
 from pipeline.stages.stage_one import run_esim
-from pipeline.stages.stage_two import run_train
 from tests import world as planted
 from tests.chromium import Chromium
 from tests.pipeline.report.card.test_page import NO_BROWSER, Outline
-
-HOSTILE = "jazz trumpet <script>window.ran = 1</script><img src=x onerror='window.ran=1'>"
-AS_WRITTEN = "text.clean_html=false"
-TRAINED = (AS_WRITTEN, planted.INTERESTS, "train.epochs=1", "model.backbone=comirec-sa", "model.width=8")
-
-
-@pytest.fixture(scope="module")
-def hostile_folder(tmp_path_factory):
-    world = planted.world()
-    title = pl.when(pl.col("item_id").str.ends_with("3")).then(pl.lit(HOSTILE)).otherwise(pl.col("title"))
-    items = world.items.with_columns(title.alias("title"))
-    return replace(world, items=items).write(tmp_path_factory.mktemp("data") / "hostile")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory, hostile_folder) -> Store:
-    """Stage one, and the training of a model with four interests."""
-    store = Store(tmp_path_factory.mktemp("store"))
-    run_esim(planted.recipe(hostile_folder, AS_WRITTEN), store)
-    run_train(planted.recipe(hostile_folder, *TRAINED), store)
-    return store
+from tests.pipeline.report.html.studies import AS_WRITTEN, keys_of
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +30,6 @@ def copied(stage) -> StageOne:
     """What a training machine has."""
     kinds = ("dataset", "item_vectors", "esim")
     return StageOne(stage.name, {kind: stage.artifacts[kind] for kind in kinds})
-
-
-def keys_of(store: Store, kind: str) -> list[str]:
-    return [key for found, key in store.listing() if found == kind]
 
 
 def trained_model(store: Store) -> NamedModel:
@@ -210,4 +183,4 @@ def test_in_a_browser(store, stage, tmp_path):
         browser.type(" nowhere")
         browser.wait(f"{shown} === 0")
         assert browser.value("window.ran") is None and not browser.of("Log.entryAdded")
-        assert ("searchbox", "Find in the cards of the <b>world</b>") in browser.tree()
+        assert ("searchbox", "Find in these cards: the <b>world</b>") in browser.tree()

@@ -69,7 +69,8 @@ def test_the_page_is_whole_and_says_what_it_lacks():
     ]
     assert "one training is &lt;b&gt;damaged&lt;/b&gt;" in page and "the store has no checkpoint" in page
     assert "<script>window" not in page and "nan" not in re.sub("<script>.*</script>", "", page, flags=re.DOTALL)
-    assert re.search(r"compared with <bdi>plain</bdi>: 1 better, 1 not shown, 1 identical", page)
+    assert re.search(r"Of 3 models against <bdi>plain</bdi>: 1 better, 1 not shown, 1 identical", page)
+    assert re.search(r"best is <bdi>sasrec good</bdi>, NDCG@10 0[.]\d{4}, <span [^>]+>better</span> than", page)
     assert len(page) < 200_000
 
 
