@@ -79,7 +79,7 @@ TEST_PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 
 
 TORCHRUN    := $(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc-per-node "$$PROCESSES" --no-python)
 
-.PHONY: help demo esim extend train evaluate export serve sweep search report plan signal-check card backbones status verify test test-gpu test-ray test-machines parity fuzz lint check format bench bench-data bench-replies bench-engines bench-serving clean
+.PHONY: help demo esim extend train evaluate export serve sweep search report tour plan signal-check card backbones status verify test test-gpu test-ray test-machines parity fuzz lint check format bench bench-data bench-replies bench-engines bench-serving clean
 .DEFAULT_GOAL := help
 # Two installs at a time would break an environment.
 .NOTPARALLEL:
@@ -120,6 +120,9 @@ search: $(VENV)/.search $(EXTRAS) ## search settings of a PLAN on validation ite
 
 report: $(VENV)/.report $(EXTRAS) ## show the trainings of a store, or of a PLAN, on one page to be forwarded
 	@$(EIMF) report --store "$$STORE" $(if $(PLAN),--plan "$$PLAN") --output "$$REPORT"
+
+tour: $(VENV)/.dev ## run the notebook of the Python interface; TOUR_ARGS="folder ml-100k train.epochs=5"
+	@$(BIN)/python -m tests.tour $(or $(TOUR_ARGS),tour)
 
 plan: $(VENV)/.esim $(EXTRAS) ## say what stage one would cover, ask and cost, before the LLM is asked; PLAN_ARGS="--price 0.15/0.60"
 	@$(EIMF) plan $(RECIPE_ARGS) $(PLAN_ARGS)
