@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from pipeline.cli import app
-from pipeline.cli_help import CommandPage, GroupPage
+from pipeline.cli.help import CommandPage, GroupPage
 from pipeline.recipe import load_recipe, split_settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -117,7 +117,10 @@ def test_two_plans_with_the_same_row_are_refused():
 
 def test_other_users_are_said_in_the_cell():
     runs = [result("a", "remi", "plain", 1, [1, 3]), result("a", "remi", "paper", 1, [1, 3, 7])]
-    assert cells(gains_table("paper", [(plan("remi"), runs)]))["a, remi", "over plain"] == "not the same users: 2 and 3"
+    assert (
+        cells(gains_table("paper", [(plan("remi"), runs)]))["a, remi", "over plain"]
+        == "not the same test cases: 2 and 3"
+    )
 
 
 def test_data_sets_are_pooled_by_the_inverse_of_their_squared_errors_under_the_usual_protocol_only():

@@ -10,9 +10,9 @@ from eimf.losses.binary import BinaryCrossEntropy
 from eimf.losses.full_softmax import FullSoftmax
 from eimf.losses.hard_softmax import HardSoftmax
 from eimf.losses.in_batch import InBatchSoftmax
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.losses.sampled import POWER, SampledSoftmax, Sampler
 from eimf.losses.sharded_softmax import ShardedSoftmax
-from eimf.losses.softmax import MatmulOptions
 from eimf.parallel.process_group import Group
 
 

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from eimf.losses.base import ItemTable, Sample
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.losses.soft_labels import SoftLabels
-from eimf.losses.softmax import MatmulOptions, cross_entropy, soft_cross_entropy
+from eimf.losses.softmax import cross_entropy, soft_cross_entropy
 
 
 class FullSoftmax:

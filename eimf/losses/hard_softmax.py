@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eimf.losses.base import ItemTable, Sample
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors, with_vectors
-from eimf.losses.softmax import MatmulOptions, weighted_logsumexp
+from eimf.losses.softmax import weighted_logsumexp
 
 
 def hard_cross_entropy(

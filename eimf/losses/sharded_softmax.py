@@ -14,11 +14,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn import functional as F
 
 from eimf.losses.base import ItemTable, Sample
+from eimf.losses.logit_blocks import LogitBlocks, MatmulOptions
 from eimf.losses.soft_labels import SoftLabels
-from eimf.losses.softmax import _COLUMNS, _SAFE, MatmulOptions, _exponentiate
 from eimf.parallel.process_group import Group
 from eimf.parallel.sharded_table import ShardedTable
 
@@ -96,20 +95,11 @@ class _Softmax(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         hidden_grad, log_normalizers = torch.empty_like(hidden), torch.empty_like(weight)
         scores = torch.empty_like(shares)
-        factors = matmul.cast(F.pad(table, (0, 0, 0, -len(table) % _COLUMNS)))
-        transposed = factors.T.contiguous()  # [D, n]
-        transposed_grad = table.new_zeros(transposed.shape)
-        powers = matmul.cast(hidden * math.log2(math.e))
-        safe = bool(powers.norm(dim=1).amax() * factors.norm(dim=1).amax() <= _SAFE) if len(hidden) else True
-        buffer = torch.empty(
-            min(block_rows, len(hidden)), transposed.shape[1], dtype=transposed.dtype, device=hidden.device
-        )
-        for start in range(0, len(hidden), block_rows):
-            part = slice(start, start + block_rows)
-            block = torch.mm(powers[part], transposed, out=buffer[: len(hidden) - start])  # logits, base 2: [rows, n]
-            block[:, len(table) :] = -torch.inf
+        logits = LogitBlocks(hidden, table, block_rows, matmul)
+        transposed_grad = table.new_zeros(logits.transposed.shape)
+        for part, block in logits:
             scores[part] = block.gather(1, label[part]).to(hidden.dtype) * math.log(2)
-            normalizer, peak = _exponentiate(block, safe)
+            normalizer, peak = logits.exponentiate(block)
             log_normalizers[part] = _log_of_all(normalizer.log() + peak, group)
             shift = peak - log_normalizers[part]  # [rows]: block * exp(shift) are probabilities
             if shift.numel() and float(shift.amin()) < -_FAR:
@@ -117,7 +107,7 @@ class _Softmax(torch.autograd.Function):
                 shift = torch.zeros_like(shift)
             block.scatter_add_(1, label[part], (-shares[part] * (-shift).exp().unsqueeze(1)).to(block.dtype))
             scale = (weight[part] * shift.exp()).unsqueeze(1).to(hidden.dtype)  # block * scale: the logits' gradient
-            torch.mul(torch.mm(block, factors), scale, out=hidden_grad[part])
+            torch.mul(torch.mm(block, logits.factors), scale, out=hidden_grad[part])
             transposed_grad += torch.mm(matmul.cast(hidden[part] * scale).T, block)
         total = (weight * log_normalizers).sum(dtype=torch.float64) / group.size
         total -= (weight * (shares * scores).sum(dim=1)).sum()

@@ -14,47 +14,17 @@ Shapes: R rows, N items, D width.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eimf.losses.logit_blocks import LogitBlocks, MatmulOptions
 from eimf.losses.soft_labels import SoftLabels
 
-_CPU_BLOCK, _GPU_BLOCK = 2**25, 2**27
-"""Most logits of one block: with a million items it has fewer rows, and memory stays flat."""
-_CPU_ROWS = 512
-"""Most rows of one block on a CPU, unless told otherwise."""
-_SAFE = 80.0
-"""Logits (base 2) of at most this size neither overflow nor vanish in float32, whatever their normalizer."""
 _GRAIN = 32
 """The number of rows is a multiple of this."""
-_COLUMNS = 64
-"""The number of columns of a block is a multiple of this."""
-
-
-@dataclass(frozen=True)
-class MatmulOptions:
-    """How products with the item table are computed: `block_rows` at a time (0: chosen by the device); `bf16`:
-    factors and blocks in bfloat16, summed in float32."""
-
-    block_rows: int = 0
-    bf16: bool = False
-
-    def block(self, num_items: int, device: torch.device) -> int:
-        """Return the rows of one block. A CPU's should stay in the cache; a GPU wants few and large products."""
-        if device.type == "cpu":
-            return max(16, min(self.block_rows or _CPU_ROWS, _CPU_BLOCK // num_items))
-        return max(16, min(self.block_rows or _GPU_BLOCK, _GPU_BLOCK // num_items))
-
-    def at_once(self, rows: int, num_items: int, device: torch.device) -> bool:
-        """Tell whether one block holds all logits of a GPU's step."""
-        return device.type != "cpu" and rows <= self.block(num_items, device)
-
-    def cast(self, x: Tensor) -> Tensor:
-        return x.to(torch.bfloat16) if self.bf16 else x
 
 
 class _BlockedSoftmax(torch.autograd.Function):
@@ -76,27 +46,15 @@ class _BlockedSoftmax(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden) if needs_grad else None
         added = torch.zeros((), dtype=torch.float64, device=hidden.device)
         log_normalizers = torch.empty_like(weight)
-        factors = matmul.cast(table)
-        if padding := -len(table) % _COLUMNS:
-            factors = F.pad(factors, (0, 0, 0, padding))  # a copy
-        transposed = factors.T.contiguous()  # [D, N]
-        transposed_grad = table.new_zeros(transposed.shape) if needs_grad else None  # [D, N]
-        powers = matmul.cast(hidden * math.log2(math.e))
-        # A NaN is not safe: it goes the long way and comes out as a NaN.
-        safe = bool(powers.norm(dim=1).amax() * factors.norm(dim=1).amax() <= _SAFE)
-        rows = matmul.block(len(table), table.device)
-        # One buffer for all blocks, so that it stays in the cache.
-        buffer = torch.empty(min(rows, len(hidden)), transposed.shape[1], dtype=transposed.dtype, device=hidden.device)
-        row = torch.arange(len(buffer), device=hidden.device)
-        for start in range(0, len(hidden), rows):
-            part = slice(start, start + rows)
-            block = torch.mm(powers[part], transposed, out=buffer[: len(hidden) - start])  # logits, base 2: [rows, N]
-            block[:, len(table) :] = -torch.inf
+        logits = LogitBlocks(hidden, table, matmul.block(len(table), table.device), matmul)
+        transposed_grad = table.new_zeros(logits.transposed.shape) if needs_grad else None  # [D, N]
+        row = torch.arange(len(hidden), device=hidden.device)
+        for part, block in logits:
             label = soft[part] if soft is not None else None
             if label is not None:
                 label_scores = block.gather(1, label.rows).to(hidden.dtype) * math.log(2)  # [rows, n]
                 added -= (weight[part] * (label.shares * label_scores).sum(dim=1)).sum()
-            normalizer, peak = _exponentiate(block, safe)  # [rows], [rows] or 0
+            normalizer, peak = logits.exponentiate(block)  # [rows], [rows] or 0
             torch.add(normalizer.log(), peak, out=log_normalizers[part])
             if hidden_grad is None or transposed_grad is None:
                 continue
@@ -104,10 +62,10 @@ class _BlockedSoftmax(torch.autograd.Function):
                 _subtract_label(block, row[: len(block)], target_row[part], label, normalizer)
             scale = (weight[part] / normalizer).unsqueeze(1).to(hidden.dtype)  # block * scale: the logits' gradient
             if matmul.bf16:
-                torch.mul(torch.mm(block, factors), scale, out=hidden_grad[part])
+                torch.mul(torch.mm(block, logits.factors), scale, out=hidden_grad[part])
                 transposed_grad += torch.mm(matmul.cast(hidden[part] * scale).T, block)
             else:
-                torch.mm(block, factors, out=hidden_grad[part]).mul_(scale)
+                torch.mm(block, logits.factors, out=hidden_grad[part]).mul_(scale)
                 transposed_grad.addmm_((hidden[part] * scale).T.contiguous(), block)
         total = (weight * log_normalizers).sum(dtype=torch.float64)
         if target_row is not None:
@@ -136,22 +94,6 @@ def _subtract_label(
     block[row, target_row] -= target_part.to(block.dtype)
     if label is not None:
         block.scatter_add_(1, label.rows, (-label.shares * normalizer.unsqueeze(1)).to(block.dtype))
-
-
-def _exponentiate(block: Tensor, safe: bool) -> tuple[Tensor, Tensor | float]:
-    """Turn a block [R, N] of logits into 2^(logits - peak), in place; return its sum over items [R], and the natural
-    logarithm of 2^peak [R]. If `safe`, no peak is subtracted."""
-    peak: Tensor | float = 0.0
-    if not safe:
-        largest = block.amax(dim=1, keepdim=True)
-        block.sub_(largest)
-        peak = largest[:, 0].float() * math.log(2)
-    block.exp2_()
-    if block.dtype == torch.bfloat16 and block.device.type == "cpu":
-        # Asked for a float32 sum, torch on a CPU copies the whole block to float32 first: four times as slow. Sums of a
-        # few are rounded to bfloat16 here, as each exponential was; the larger sum of them is not.
-        return block.unflatten(1, (-1, _COLUMNS)).sum(dim=2).float().sum(dim=1), peak
-    return block.sum(dim=1, dtype=torch.promote_types(block.dtype, torch.float32)), peak
 
 
 def cross_entropy(hidden: Tensor, table: Tensor, target_row: Tensor, weight: Tensor, matmul: MatmulOptions) -> Tensor:

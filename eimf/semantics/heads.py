@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from eimf.losses.base import Sample
 from eimf.losses.contrastive import info_nce
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.losses.sampled import sampled_cross_entropy
-from eimf.losses.softmax import MatmulOptions, weighted_logsumexp
+from eimf.losses.softmax import weighted_logsumexp
 
 CONTRASTIVE_TEMPERATURE = 0.1
 """tau of the contrastive terms, as in the published code."""

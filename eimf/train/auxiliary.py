@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eimf.backbones.base import Backbone
 from eimf.losses.base import Sample
-from eimf.losses.softmax import MatmulOptions
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.parallel.process_group import Group
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import AUX_POSITIONS

@@ -17,7 +17,7 @@ from eimf.config import TrainSettings
 from eimf.data.histories import Histories
 from eimf.errors import DataError, DivergedError, SettingError
 from eimf.losses.build import build_loss
-from eimf.losses.softmax import MatmulOptions
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.parallel.sharded_table import ShardedTable
 from eimf.semantics.build import SideInformation
 from eimf.semantics.item_text import is_composed

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from eimf.backbones.base import Backbone, TrainOutput
 from eimf.backbones.layers.compiled import compiled
 from eimf.losses.base import Loss, Sample
-from eimf.losses.softmax import MatmulOptions
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.parallel.sharded_table import ShardedTable
 from eimf.semantics.build import SideInformation
 from eimf.semantics.heads import hard_readout

@@ -6,8 +6,8 @@ from typing import Any
 
 from eimf.errors import SettingError
 from eimf.store.artifact import Store
-from pipeline.cli_errors import missing_package
 from pipeline.console import quiet
+from pipeline.missing import missing_package
 from pipeline.recipe import Draft
 from pipeline.written_settings import flat_settings
 

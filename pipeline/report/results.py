@@ -3,7 +3,8 @@
 from eimf import schema
 from eimf.store.artifact import Artifact
 from pipeline.console import info
-from pipeline.report.tables import Number, Table, difference
+from pipeline.report.differences import difference
+from pipeline.report.tables import Number, Table
 from pipeline.report.text import format_table
 from pipeline.stages.stage_two import Result
 

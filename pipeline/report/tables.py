@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from eimf.statistics import Difference, Mean, paired_difference
+from eimf.statistics import Difference, Mean
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,3 @@ class Table:
         """The same with a row for each column."""
         columns = zip(*(cells for _, cells in self.rows), strict=True)
         return Table(self.corner, tuple(name for name, _ in self.rows), tuple(zip(self.columns, columns, strict=True)))
-
-
-def difference(base: ArrayLike, other: ArrayLike) -> Difference | str:
-    """`other` - `base`, values [U] of the same users, or in words why there is no test."""
-    few = ("no user", "one user")
-    users = len(np.asarray(base))
-    return few[users] if users < len(few) else paired_difference(base, other)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from eimf.statistics import mean
+from pipeline.report.differences import Comparison, Differences, corrected
 from pipeline.report.markdown import format_markdown
 from pipeline.report.tables import Cell, SeedMeans, Table
-from pipeline.sweeps.compare import Comparison, Differences, Grid, compare, corrected, grids_of
+from pipeline.sweeps.compare import Grid, compare, grids_of
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.results import TrialResult
 
@@ -22,7 +23,7 @@ def results_tables(plan: Plan, results: Iterable[TrialResult]) -> list[Table]:
         for backbone in plan.backbones
         for variant, base in _pairs(_variants(plan, grid), plan.baselines)
     ]
-    differences = corrected(compare(grids, comparisons) if comparisons else {}, lambda comparison: comparison.base)
+    differences = corrected(compare(grids, comparisons) if comparisons else {})
     return [table for dataset, grid in grids.items() for table in _tables(plan, dataset, grid, differences)]
 
 

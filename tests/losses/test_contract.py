@@ -12,8 +12,8 @@ from eimf.config import TrainSettings
 from eimf.errors import SettingError
 from eimf.losses.base import Loss
 from eimf.losses.build import build_loss
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.losses.soft_labels import SoftLabels
-from eimf.losses.softmax import MatmulOptions
 
 NAMES = typing.get_args(TrainSettings.model_fields["loss"].annotation)
 ITEMS, ROWS = 12, 6

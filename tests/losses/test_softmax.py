@@ -4,8 +4,9 @@ from torch.nn import functional as F
 
 from eimf.losses import softmax
 from eimf.losses.hard_softmax import hard_cross_entropy
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.losses.soft_labels import SoftLabels, SoftLabelVectors
-from eimf.losses.softmax import MatmulOptions, cross_entropy, soft_cross_entropy, weighted_logsumexp
+from eimf.losses.softmax import cross_entropy, soft_cross_entropy, weighted_logsumexp
 
 
 def tensors(rows: int = 37, items: int = 53, width: int = 8):

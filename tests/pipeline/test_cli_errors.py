@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from pipeline.cli_errors import explain
+from pipeline.cli.errors import explain
 
 
 @pytest.mark.parametrize(

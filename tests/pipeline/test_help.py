@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from pipeline.cli import run
-from pipeline.cli_examples import EXAMPLES
+from pipeline.cli.examples import EXAMPLES
 from tests.command_lines import COMMANDS, GROUPS, PROGRAM, ROOT, TARGETS, VARIABLES, check
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eimf.losses.softmax import MatmulOptions
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.semantics.heads import EimfHeads, hard_readout
 
 WIDTH, TEXT, ITEMS, CLUSTERS, MOST = 6, 10, 9, 3, 4

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from eimf.backbones.build import build_backbone
 from eimf.config import HeadSettings, ModelSettings
 from eimf.data.histories import Histories
+from eimf.losses.logit_blocks import MatmulOptions
 from eimf.losses.soft_labels import SoftLabels
-from eimf.losses.softmax import MatmulOptions, soft_cross_entropy
+from eimf.losses.softmax import soft_cross_entropy
 from eimf.semantics.build import SideInformation, build_side_information
 from eimf.semantics.soft_targets import (
     FREQUENCY_DECAY,

@@ -29,7 +29,8 @@ from eimf.backbones.layers.dropout import dropout  # noqa: E402
 from eimf.config import TrainSettings  # noqa: E402
 from eimf.data.histories import Histories  # noqa: E402
 from eimf.evaluation.rank_users import mean_metric, rank_users  # noqa: E402
-from eimf.losses.softmax import MatmulOptions, cross_entropy  # noqa: E402
+from eimf.losses.logit_blocks import MatmulOptions  # noqa: E402
+from eimf.losses.softmax import cross_entropy  # noqa: E402
 from eimf.store.artifact import Store  # noqa: E402
 from eimf.train.optimizer import Optimizer  # noqa: E402
 from pipeline.stages.load import histories_of  # noqa: E402

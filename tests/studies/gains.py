@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from eimf.statistics import Difference, mean
+from pipeline.report.differences import Comparison, Differences, corrected
 from pipeline.report.tables import Cell, Gain, Number, Table
-from pipeline.sweeps.compare import Comparison, Differences, Grid, compare, corrected, grids_of
+from pipeline.sweeps.compare import Grid, compare, grids_of
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.results import TrialResult
 

@@ -1,36 +1,17 @@
 """Paired comparisons of the trainings of a study, and what each says in words."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 
-from eimf.statistics import Difference, correct, difference_over_seeds
+from eimf.statistics import Difference
 from pipeline.report.card.markup import Markup
+from pipeline.report.differences import Comparison, Differences, corrected, seeds_difference
 from pipeline.report.html.document import verdict
 from pipeline.report.html.runs import Study
 from pipeline.report.text import format_share
 
 _KINDS = {"better": "good", "worse": "bad"}
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A variant minus its baseline; `part` is the slice, if it is one of a slice."""
-
-    dataset: str
-    backbone: str
-    variant: str
-    base: str
-    part: str = ""
-
-    @property
-    def model(self) -> str:
-        return f"{self.backbone} {self.variant}"
-
-
-Differences = dict[Compared, Difference | str]
-"""By what is compared: the difference in NDCG@10 with its p adjusted, or in words why there is none."""
 
 
 def compare_all(study: Study) -> Differences:
@@ -43,29 +24,8 @@ def compare_all(study: Study) -> Differences:
                 runs, before = groups.get((backbone, variant), {}), groups.get((backbone, base), {})
                 if runs.keys() & before.keys():
                     values = ({seed: run.ndcg for seed, run in part.items()} for part in (before, runs))
-                    found[Compared(dataset, backbone, variant, base)] = difference(*values)
+                    found[Comparison(dataset, backbone, variant, base)] = seeds_difference(*values)
     return corrected(found)
-
-
-def difference(base: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray]) -> Difference | str:
-    """Over the seeds that both have, of which there is one, or in words why there is no test."""
-    sizes = sorted({len(values[seed]) for seed in base.keys() & other.keys() for values in (base, other)})
-    if len(sizes) > 1:
-        return f"not compared: other test cases ({sizes[0]:,} and {sizes[-1]:,})"
-    if sizes[0] < 2:
-        return "not compared: fewer than two test cases"
-    return difference_over_seeds(base, other)
-
-
-def corrected(differences: Differences) -> Differences:
-    """The same, p adjusted by Holm within all comparisons with one baseline."""
-    result = dict(differences)
-    for base in dict.fromkeys(compared.base for compared in differences):
-        family = {
-            compared: of for compared, of in differences.items() if compared.base == base and isinstance(of, Difference)
-        }
-        result |= zip(family, correct(list(family.values())), strict=True)
-    return result
 
 
 def against_controls(study: Study, differences: Differences) -> Differences:

@@ -8,7 +8,8 @@ import numpy as np
 from eimf.statistics import Difference
 from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
-from pipeline.report.html.compared import Compared, Differences, against_controls, counted, p_value, signed, told
+from pipeline.report.differences import Comparison, Differences
+from pipeline.report.html.compared import against_controls, counted, p_value, signed, told
 from pipeline.report.html.results import mean_of
 from pipeline.report.html.runs import NDCG, Study
 from pipeline.report.html.signal import SAID
@@ -40,7 +41,7 @@ def _dataset(study: Study, dataset: str, differences: Differences) -> Markup:
     return tag("li", *line, ".", *_counts(own))
 
 
-def _gain(key: Compared, of: Difference | str) -> list[str]:
+def _gain(key: Comparison, of: Difference | str) -> list[str]:
     """How the best model compares with its baseline."""
     if isinstance(of, str):
         return [", ", of]

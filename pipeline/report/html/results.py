@@ -7,7 +7,8 @@ import numpy as np
 from eimf.statistics import Difference, Mean, mean, paired_difference
 from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
-from pipeline.report.html.compared import Compared, Differences, counted, detectable, p_value, signed, told
+from pipeline.report.differences import Comparison, Differences
+from pipeline.report.html.compared import counted, detectable, p_value, signed, told
 from pipeline.report.html.document import Section, blocks, card
 from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import NDCG, RECALL, Group, Study
@@ -49,7 +50,7 @@ def _dataset(study: Study, dataset: str, differences: Differences) -> Markup:
             by_base.setdefault(key.base, {})[key] = of
     parts.append(blocks(*(plot for base, found in by_base.items() if (plot := _plot(dataset, base, found)))))
     for base, found in by_base.items():
-        table = sortable(_differences(found), f"Compared with {base} on {dataset}")
+        table = sortable(_differences(found), f"Comparison with {base} on {dataset}")
         many = f"All {len(found)} comparisons with {base} on {dataset}"
         parts.append(card(many, table) if len(found) > _MOST_OPEN else table)
     return join(*parts)
@@ -128,7 +129,7 @@ def _plot(dataset: str, base: str, found: Differences) -> Markup:
     return intervals(title, said, rows, x="% of the baseline", zero=True)
 
 
-def _row(key: Compared, of: Difference) -> Interval:
+def _row(key: Comparison, of: Difference) -> Interval:
     low, high = (100 * bound / of.base for bound in of.interval())
     numbers = {"better": 2, "worse": 1}
     return Interval(key.model, 100 * of.relative, low, high, numbers.get(of.verdict, 0))

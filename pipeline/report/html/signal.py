@@ -12,7 +12,8 @@ from eimf.errors import ArtifactError
 from eimf.statistics import Difference
 from eimf.store.artifact import Artifact
 from pipeline.report.card.markup import Markup, join, tag
-from pipeline.report.html.compared import Compared, Differences, against_controls, counted, p_value, signed, told
+from pipeline.report.differences import Comparison, Differences
+from pipeline.report.html.compared import against_controls, counted, p_value, signed, told
 from pipeline.report.html.document import Section, card, verdict
 from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import Run, Study
@@ -229,7 +230,7 @@ def _controls(study: Study, differences: Differences) -> list[Markup]:
     return [title, tag("p", note, class_="note"), card(every, table) if len(rows) > _MOST_OPEN else table]
 
 
-def _control_cells(key: Compared, of: Difference | str) -> tuple[Cell, ...]:
+def _control_cells(key: Comparison, of: Difference | str) -> tuple[Cell, ...]:
     if isinstance(of, str):
         return key.dataset, None, None, None, of
     low, high = of.interval()

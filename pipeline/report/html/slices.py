@@ -15,7 +15,8 @@ from pipeline.histories import read_dataset
 from pipeline.ranked import stage_one_users
 from pipeline.report.card.described import count
 from pipeline.report.card.markup import Markup, join, tag
-from pipeline.report.html.compared import Compared, Differences, corrected, difference, told
+from pipeline.report.differences import Comparison, Differences, corrected, seeds_difference
+from pipeline.report.html.compared import told
 from pipeline.report.html.document import Section, card
 from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import NDCG, Study
@@ -96,7 +97,7 @@ def _sliced(study: Study, name: str, dataset: Artifact) -> SlicedDataset:
     return SlicedDataset(name, {part: len(np.unique(cases.case[which])) for part, which in chosen.items()}, values)
 
 
-def _differences(study: Study, of: SlicedDataset) -> Iterator[tuple[Compared, Difference | str]]:
+def _differences(study: Study, of: SlicedDataset) -> Iterator[tuple[Comparison, Difference | str]]:
     for backbone in dict.fromkeys(backbone for backbone, _ in of.values):
         for variant, base in study.pairs:
             runs, before = (of.values.get((backbone, name)) for name in (variant, base))
@@ -104,7 +105,7 @@ def _differences(study: Study, of: SlicedDataset) -> Iterator[tuple[Compared, Di
                 continue
             for part, size in of.cases.items():
                 if size >= _FEW and runs[part].keys() & before[part].keys():
-                    yield Compared(of.name, backbone, variant, base, part), difference(before[part], runs[part])
+                    yield Comparison(of.name, backbone, variant, base, part), seeds_difference(before[part], runs[part])
 
 
 def _dataset(study: Study, of: SlicedDataset, differences: Differences) -> Markup:
@@ -134,7 +135,7 @@ def _table(study: Study, of: SlicedDataset, backbone: str, differences: Differen
         cells: list[Cell] = [count(size)]
         for variant, base in shown:
             value = f"{_mean(of.values[backbone, variant][part]):.4f}"
-            tested = differences.get(Compared(of.name, backbone, variant, base or "", part))
+            tested = differences.get(Comparison(of.name, backbone, variant, base or "", part))
             cells.append(marked(value, told(tested)) if isinstance(tested, Difference) else value)
         rows.append((_NAMES.get(part, part), tuple(cells)))
     return sortable(Table("slice", ("cases", *(name for name, _ in shown)), tuple(rows)), f"{backbone} on {of.name}")
@@ -148,7 +149,7 @@ def _plot(study: Study, of: SlicedDataset, backbone: str, differences: Differenc
     variant, base = max(with_base, key=lambda pair: _mean(of.values[backbone, pair[0]][ALL]))
     rows = []
     for part in of.cases:
-        tested = differences.get(Compared(of.name, backbone, variant, base, part))
+        tested = differences.get(Comparison(of.name, backbone, variant, base, part))
         if isinstance(tested, Difference) and tested.base:
             low, high = (100 * bound / tested.base for bound in tested.interval())
             kind = {"better": 2, "worse": 1}.get(tested.verdict, 0)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from eimf.statistics import Difference, Mean, mean
+from pipeline.report.differences import difference
 from pipeline.report.markdown import format_markdown
-from pipeline.report.tables import Gain, Number, SeedMeans, Table, difference
+from pipeline.report.tables import Gain, Number, SeedMeans, Table
 from pipeline.report.text import format_cell, format_table
 
 LOSS = Difference(-0.5, 0.25, 0.0455, 9, base=2.0)

@@ -129,7 +129,7 @@ def gains_of(run: TrialResult) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("plain", "text", "said"), [([1, 3, 7], [1, 3], "not the same users: 2 and 3"), ([1], [3], "one user")]
+    ("plain", "text", "said"), [([1, 3, 7], [1, 3], "not the same test cases: 2 and 3"), ([1], [3], "one user")]
 )
 def test_what_cannot_be_compared_says_why_and_stops_no_sweep(plain, text, said):
     _, differences = results_tables(PLAN, [result("plain", 1, plain), result("text", 1, text)])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from eimf.errors import ArtifactError
-from pipeline.report.html.compared import compare_all, corrected, counted
+from pipeline.report.differences import corrected
+from pipeline.report.html.compared import compare_all, counted
 from pipeline.report.html.page import report_page
 from pipeline.report.html.runs import Ranks, usable
 from tests.chromium import Chromium
@@ -39,8 +40,8 @@ def test_p_is_corrected_for_all_comparisons_with_one_baseline():
 def test_trainings_of_other_test_cases_are_not_compared():
     other = run("other", 1, np.ones(USERS // 2, np.int64))
     of = replace(study(other), pairs=(("other", "plain"),))
-    assert list(compare_all(of).values()) == [f"not compared: other test cases ({USERS // 2} and {USERS})"]
-    assert "not compared: other test cases (100 and 200)" in report_page(of, "eimf report")
+    assert list(compare_all(of).values()) == [f"not the same test cases: {USERS // 2} and {USERS}"]
+    assert "not the same test cases: 100 and 200" in report_page(of, "eimf report")
 
 
 def test_what_cannot_be_shown_is_left_out_with_a_reason():

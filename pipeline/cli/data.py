@@ -7,16 +7,17 @@ from functools import partial
 import typer
 
 from eimf.errors import SettingError
-from pipeline import cli_options as options
-from pipeline.cli_examples import EXAMPLES
-from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
+from pipeline.cli.examples import EXAMPLES
+from pipeline.cli.given import DATASET, STORE, recipe_of, store_at
+from pipeline.cli.help import CONTEXT, CommandPage, GroupPage
+from pipeline.cli.options import common, files
 
-data = typer.Typer(cls=GroupPage, rich_markup_mode=None, context_settings=CONTEXT, epilog=EXAMPLES["data"])
-command = partial(data.command, cls=CommandPage)
+data_app = typer.Typer(cls=GroupPage, rich_markup_mode=None, context_settings=CONTEXT, epilog=EXAMPLES["data"])
+command = partial(data_app.command, cls=CommandPage)
 _COMMANDS = "Commands"
 
 
-@data.callback()
+@data_app.callback()
 def _about() -> None:
     """Inspect raw data and its formats.
 
@@ -26,7 +27,7 @@ def _about() -> None:
 
 
 @command(rich_help_panel=_COMMANDS, epilog=EXAMPLES["data formats"])
-def formats(names: options.FormatNames = None) -> None:
+def formats(names: files.FormatNames = None) -> None:
     """List the formats: their files, columns and notes."""
     from pipeline.report.formats import show_formats
 
@@ -35,9 +36,9 @@ def formats(names: options.FormatNames = None) -> None:
 
 @command(rich_help_panel=_COMMANDS, epilog=EXAMPLES["data card"])
 def card(
-    key: options.DatasetKey = None, dataset: options.Dataset = "ml-100k", recipe: options.RecipeFile = None,
-    store: options.StoreFolder = "artifacts", settings: options.Settings = None, output: options.CardPage = None,
-    as_json: options.AsJson = False,
+    key: files.DatasetKey = None, dataset: common.Dataset = DATASET, recipe: common.RecipeFile = None,
+    store: common.StoreFolder = STORE, settings: common.Settings = None, output: files.CardPage = None,
+    as_json: common.AsJson = False,
 ) -> None:  # fmt: skip
     """Describe a dataset: size, popularity, drift, split, titles.
 
@@ -45,9 +46,7 @@ def card(
     or keep it with the results.
     """
     from pipeline.commands.data_card import run_card
-    from pipeline.recipe import load_recipe
-    from pipeline.stores import open_store
 
-    if key is not None and (dataset != "ml-100k" or recipe or settings):
+    if key is not None and (dataset != DATASET or recipe or settings):
         raise SettingError("data card", "a key together with options of a dataset", "give one of them")
-    run_card(open_store(store), key or load_recipe(dataset, recipe, settings or []), output, as_json)
+    run_card(store_at(store), key or recipe_of(dataset, recipe, settings), output, as_json)

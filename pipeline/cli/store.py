@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline import cli_options as options
-from pipeline.cli_examples import EXAMPLES
-from pipeline.cli_help import CONTEXT, CommandPage, GroupPage
-
-if TYPE_CHECKING:
-    from eimf.store.artifact import Store
+from pipeline.cli.examples import EXAMPLES
+from pipeline.cli.given import STORE, store_at
+from pipeline.cli.help import CONTEXT, CommandPage, GroupPage
+from pipeline.cli.options import common, files
 
 store_app = typer.Typer(cls=GroupPage, rich_markup_mode=None, context_settings=CONTEXT, epilog=EXAMPLES["store"])
 command = partial(store_app.command, cls=CommandPage)
 _LOOK, _MOVE, _TIDY = "Look", "Move", "Tidy"
-_ARTIFACTS = "artifacts"
 
 
 @store_app.callback()
@@ -29,31 +25,25 @@ def _about() -> None:
     """
 
 
-def _open(address: str) -> Store:
-    from pipeline.stores import open_store
-
-    return open_store(address)
-
-
 @command("ls", rich_help_panel=_LOOK, epilog=EXAMPLES["store ls"])
-def list_(kind: options.Kind = None, store: options.StoreFolder = _ARTIFACTS) -> None:
+def list_(kind: files.Kind = None, store: common.StoreFolder = STORE) -> None:
     """List the artifacts, and how much each kind takes."""
     from pipeline.report.store import list_kinds
 
-    list_kinds(_open(store), kind)
+    list_kinds(store_at(store), kind)
 
 
 @command(rich_help_panel=_LOOK, epilog=EXAMPLES["store show"])
-def show(key: options.AnyKey, store: options.StoreFolder = _ARTIFACTS) -> None:
+def show(key: files.AnyKey, store: common.StoreFolder = STORE) -> None:
     """Show an artifact's settings, parents, counts, tools and files."""
     from pipeline.commands.store_copy import find_artifact
     from pipeline.report.artifact import show_artifact
 
-    show_artifact(find_artifact(_open(store), key))
+    show_artifact(find_artifact(store_at(store), key))
 
 
 @command(rich_help_panel=_LOOK, epilog=EXAMPLES["store diff"])
-def diff(first: options.AnyKey, second: options.AnyKey, store: options.StoreFolder = _ARTIFACTS) -> None:
+def diff(first: files.AnyKey, second: files.AnyKey, store: common.StoreFolder = STORE) -> None:
     """Say which settings differ between two artifacts.
 
     Names the ancestor of each setting, and whose interests changed if both have an LLM behind them.
@@ -61,14 +51,14 @@ def diff(first: options.AnyKey, second: options.AnyKey, store: options.StoreFold
     from pipeline.commands.store_copy import find_artifact
     from pipeline.report.artifact import show_difference
 
-    opened = _open(store)
+    opened = store_at(store)
     show_difference(opened, find_artifact(opened, first), find_artifact(opened, second))
 
 
 @command(rich_help_panel=_MOVE, epilog=EXAMPLES["store push"])
 def push(
-    key: options.AnyKey, target: options.OtherStore, store: options.StoreFolder = _ARTIFACTS,
-    purpose: options.Purpose = "all",
+    key: files.AnyKey, target: files.OtherStore, store: common.StoreFolder = STORE,
+    purpose: files.Purpose = "all",
 ) -> None:  # fmt: skip
     """Copy an artifact with its ancestors into another store.
 
@@ -76,24 +66,24 @@ def push(
     """
     from pipeline.commands.store_copy import copy_artifact
 
-    copy_artifact(_open(store), _open(target), key, purpose)
+    copy_artifact(store_at(store), store_at(target), key, purpose)
 
 
 @command(rich_help_panel=_MOVE, epilog=EXAMPLES["store pull"])
 def pull(
-    key: options.AnyKey, source: options.OtherStore, store: options.StoreFolder = _ARTIFACTS,
-    purpose: options.Purpose = "all",
+    key: files.AnyKey, source: files.OtherStore, store: common.StoreFolder = STORE,
+    purpose: files.Purpose = "all",
 ) -> None:  # fmt: skip
     """Copy an artifact with its ancestors from another store."""
     from pipeline.commands.store_copy import copy_artifact
 
-    copy_artifact(_open(source), _open(store), key, purpose)
+    copy_artifact(store_at(source), store_at(store), key, purpose)
 
 
 @command(rich_help_panel=_MOVE, epilog=EXAMPLES["store pack"])
 def pack(
-    key: options.AnyKey, output: options.Archive, store: options.StoreFolder = _ARTIFACTS,
-    purpose: options.PackPurpose = None,
+    key: files.AnyKey, output: files.Archive, store: common.StoreFolder = STORE,
+    purpose: files.PackPurpose = None,
 ) -> None:  # fmt: skip
     """Write an artifact and what it needs into one file.
 
@@ -101,24 +91,24 @@ def pack(
     """
     from pipeline.commands.store_archive import pack as pack_archive
 
-    pack_archive(_open(store), key, output, purpose)
+    pack_archive(store_at(store), key, output, purpose)
 
 
 @command(rich_help_panel=_MOVE, epilog=EXAMPLES["store unpack"])
-def unpack(archive: options.ArchiveFile, store: options.StoreFolder = _ARTIFACTS) -> None:
+def unpack(archive: files.ArchiveFile, store: common.StoreFolder = STORE) -> None:
     """Add the artifacts of an archive to the store.
 
     An archive that is cut, changed, or holds anything else is refused, and the store stays as it was.
     """
     from pipeline.commands.store_archive import unpack as unpack_archive
 
-    unpack_archive(_open(store), archive)
+    unpack_archive(store_at(store), archive)
 
 
 @command(rich_help_panel=_TIDY, epilog=EXAMPLES["store gc"])
 def gc(
-    store: options.StoreFolder = _ARTIFACTS, keep: options.Keep = None, days: options.Days = 1.0,
-    yes: options.Yes = False,
+    store: common.StoreFolder = STORE, keep: files.Keep = None, days: files.Days = 1.0,
+    yes: files.Yes = False,
 ) -> None:  # fmt: skip
     """List the artifacts that nobody needs, and remove them with --yes.
 
@@ -127,4 +117,4 @@ def gc(
     """
     from pipeline.commands.store_gc import collect_garbage
 
-    collect_garbage(_open(store), keep or [], days, really=yes)
+    collect_garbage(store_at(store), keep or [], days, really=yes)

@@ -5,7 +5,8 @@ from typing import Any
 
 import typer
 
-from eimf.errors import MissingError, UserError, shortened
+from eimf.errors import UserError, shortened
+from pipeline.missing import missing_package
 
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
@@ -13,21 +14,6 @@ _DISK = {
     errno.ENOENT, errno.EXDEV, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ENOLCK, errno.EOPNOTSUPP,
 }  # fmt: skip
 """Errors of a disk or a path."""
-_EXTRAS = {
-    "data": {"polars", "faiss"},
-    "train": {"torch", "pyarrow", "safetensors"},
-    "export": {"onnx", "onnxscript", "onnxruntime"},
-    "report": {"matplotlib", "cycler"},
-    "search": {"optuna"},
-    "serve": {"fastapi", "starlette", "uvicorn", "prometheus_client"},
-}
-"""Packages by the extra that installs them; some are in several."""
-_EXTRA_OF_COMMAND = {
-    "export": "export", "serve": "serve", "esim": "esim", "extend": "esim", "plan": "esim", "report": "report",
-}  # fmt: skip
-"""Commands that have an extra of their own."""
-_TARGETS = {"data": "esim"}
-"""The target of `make` that installs an extra, if its name is another."""
 _USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 """The error of the command line's parser, whose module differs between versions of typer."""
 
@@ -45,19 +31,6 @@ def explain(error: Exception, command: str) -> str | None:
         problem = f"{error.filename or 'a file'}: {error.strerror or error}".splitlines()[0]
         return f"{shortened(problem, 300)}; make room, get the right to write there, or clear the way"
     return None
-
-
-def missing_package(error: ModuleNotFoundError, command: str) -> MissingError | None:
-    """The error that says how to install what `eimf COMMAND` lacks; None for a package that no extra has."""
-    package = (error.name or "").partition(".")[0]
-    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
-    if extra is None:
-        return None
-    extra = _EXTRA_OF_COMMAND.get(command, extra)
-    target = _TARGETS.get(extra, extra)
-    without_gpu = ", or .[esim-cpu] without a GPU" if extra == "esim" else ""
-    hint = f"run `make {target}`, or pip install -e '.[{extra}]'{without_gpu}"
-    return MissingError(package, "not installed here, and this needs it", hint)
 
 
 def _usage(error: Any) -> str:
