@@ -20,6 +20,8 @@ FLAT_WORK = 10**8
 """Most users x clusters for flat k-means: fifty thousand users at the default share of 4 %. Beyond it, two levels."""
 NO_CLUSTER = -1
 """Cluster of a user without a vector."""
+_ROUNDING = 1e-6
+"""A cosine that is computed among other users may differ by less than this."""
 _SAMPLE_PER_CLUSTER, _SMALLEST_SAMPLE = 256, 50_000
 """Users: see `sample_size`."""
 
@@ -144,8 +146,8 @@ def clusters_around(vectors: np.ndarray, centroids: np.ndarray, on_progress: Pro
 
 @dataclass(frozen=True)
 class Added:
-    """Clusters of before with further ones behind them. `is_beyond` [U] says who was less than `radius` similar to all
-    centroids of before, and so made the further ones."""
+    """Clusters of before with further ones behind them. `is_beyond` [U] says who is less than `radius` similar to all
+    centroids of before."""
 
     clusters: Clusters
     radius: float
@@ -162,19 +164,23 @@ def add_clusters(
     scratch: Scratch = IN_MEMORY,
 ) -> Added:
     """Put the users with these unit vectors [U, S] into the clusters of `before`, and cluster those among themselves
-    who are less similar to the nearest centroid than all but a share `beyond` of the users of before. Then everybody is
-    in the cluster of the nearest centroid, old or new; an old cluster may have lost all members."""
+    who are less similar to the nearest centroid than all but a share `beyond` of the users of before. Who was so
+    already stays out of that: without new data there is no new cluster. Then everybody is in the cluster of the nearest
+    centroid, old or new; an old cluster may have lost all members."""
     if threads:
         faiss.omp_set_num_threads(threads)
     users = with_vector(vectors)
     of_users = scratch.rows_of(vectors, users)
     present = before.similarity[before.cluster >= 0]
-    radius = float(np.quantile(present, beyond)) if len(present) else -1.0
+    radius = float(np.quantile(present, beyond)) - _ROUNDING if len(present) else -1.0
     is_beyond = np.zeros(len(vectors), bool)
     is_beyond[users] = assign(of_users, before.centroids, no_progress)[1] < radius
-    count = cluster_count(int(is_beyond.sum()), None, settings.share, settings.max_count)
+    was_beyond = (before.cluster >= 0) & (before.similarity < radius)
+    moves = is_beyond.copy()
+    moves[: len(was_beyond)] &= ~was_beyond
+    count = cluster_count(int(moves.sum()), None, settings.share, settings.max_count)
     further = cluster_users(
-        scratch.rows_of(vectors, np.flatnonzero(is_beyond)),
+        scratch.rows_of(vectors, np.flatnonzero(moves)),
         count,
         iterations=settings.iterations,
         seed=settings.seed,

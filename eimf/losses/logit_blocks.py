@@ -44,8 +44,8 @@ class MatmulOptions:
 
 
 class LogitBlocks:
-    """Logits to base 2, log2(e) <hidden_r, table_j>, as blocks [rows, N + padding], one after another in one buffer that
-    stays in the cache. The padding has the logit -inf.
+    """Logits to base 2, log2(e) <hidden_r, table_j>, as blocks [rows, N + padding], one after another in one buffer
+    that stays in the cache. The padding has the logit -inf.
 
     `hidden` [R, D], `table` [N, D], `rows` of a block. Stored are `factors` [N + padding, D], the table as it is
     multiplied, and `transposed` [D, N + padding], so that products read a block row by row.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pipeline.report.card.markup import Markup, join, tag
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Table
 from pipeline.report.text import format_cell
 

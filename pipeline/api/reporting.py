@@ -10,7 +10,7 @@ from eimf.store.artifact import Store
 from pipeline.api.call import call, same_store
 from pipeline.api.sweeps import Sweep
 from pipeline.api.training import Trained
-from pipeline.report.card.markup import tag
+from pipeline.report.markup import tag
 
 
 @dataclass(frozen=True)

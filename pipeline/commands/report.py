@@ -17,6 +17,7 @@ from pipeline.sweeps.plan import Plan, read_plan
 from pipeline.sweeps.results import FILE, TrialResult, read_results
 
 _ENDINGS = (".html", ".htm")
+_RUN = "run `eimf sweep` or `eimf search`"
 
 
 def run_report(
@@ -89,7 +90,7 @@ def study_of_sweep(plan: Plan, name: str, folder: Path, store: Store) -> Study:
     trials = [result for result in finished.values() if _of_plan(result, plan)]
     if not trials:
         reason = problems[0] if problems else f"no trial of {name} is in {folder / FILE}"
-        raise SettingError("report --plan", reason, "run `eimf sweep` first, or give the folder by --results")
+        raise SettingError("report --plan", reason, f"{_RUN} first, or give the folder by --results")
     if other := len(finished) - len(trials):
         problems.append(f"{other} results in {folder / FILE} are of no trial of the plan.")
     wanted = len(plan.recipes) * len(plan.backbones) * len(plan.variants) * len(plan.seeds)
@@ -97,7 +98,7 @@ def study_of_sweep(plan: Plan, name: str, folder: Path, store: Store) -> Study:
         problems.append(f"{wanted - len(trials)} of {wanted} trials are not finished.")
     runs, unusable = usable([_run(result, store) for result in sorted(trials, key=lambda of: _place(of, plan))])
     if not runs:
-        raise ArtifactError(str(folder / FILE), f"no trial can be reported: {unusable[0]}", "run `eimf sweep` again")
+        raise ArtifactError(str(folder / FILE), f"no trial can be reported: {unusable[0]}", f"{_RUN} again")
     return Study(
         title=name,
         about=f"Sweep of {wanted} trainings, {len(runs)} of which are in this report",

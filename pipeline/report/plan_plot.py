@@ -3,8 +3,8 @@
 It needs nothing else: no script, no font, no style sheet. Colours follow the reader's light or dark mode.
 """
 
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.card.plots import Axis, short
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.plan import duration
 from pipeline.stages.planning import Plan
 

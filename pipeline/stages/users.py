@@ -39,7 +39,7 @@ def clusters_stage(settings: ClusterSettings, runtime: RuntimeSettings, extend: 
             raise SettingError("cluster.method", problem, "extend with kmeans, or start anew")
         configuration["beyond"] = extend.beyond
         build = partial(_build_more_clusters, settings, runtime, extend.beyond)
-        return Stage(4, "clusters", 3, ("user_vectors", f"{EXTENDED}clusters"), configuration, build)
+        return Stage(4, "clusters", 4, ("user_vectors", f"{EXTENDED}clusters"), configuration, build)
     return Stage(4, "clusters", 3, ("user_vectors",), configuration, partial(_build_clusters, settings, runtime))
 
 

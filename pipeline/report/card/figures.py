@@ -9,7 +9,7 @@ from eimf.data.card.sheet import DataCard, Timeline
 from eimf.data.card.texts import Texts
 from pipeline.report.card import plots, sections
 from pipeline.report.card.described import count, date, mean, percent
-from pipeline.report.card.markup import Markup
+from pipeline.report.markup import Markup
 
 
 @dataclass(frozen=True)

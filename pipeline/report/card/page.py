@@ -1,12 +1,12 @@
 """The data card as one HTML page that needs no script and nothing else: it can be mailed, printed and archived."""
 
-from importlib import metadata, resources
+from importlib import metadata
 
 from pipeline.report.card import sections as parts
 from pipeline.report.card.described import DescribedDataset, count, date, mean, percent
 from pipeline.report.card.figures import Figure, figures
-from pipeline.report.card.markup import Markup, tag
 from pipeline.report.card.sections import Section, sections
+from pipeline.report.markup import Markup, page_file, tag
 from pipeline.report.tables import Table
 from pipeline.report.text import format_cell
 
@@ -15,14 +15,13 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 def card_page(dataset: DescribedDataset) -> str:
     """The whole page."""
-    style = (resources.files("pipeline") / "report" / "card" / "card.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         tag("title", f"Data card of {dataset.name}"),
-        tag("style", Markup(style)),
+        tag("style", Markup(page_file("page.css"))),
     )
     drawn = figures(dataset.card)
     shown = [_section(section, drawn.get(section.title, [])) for section in sections(dataset)]

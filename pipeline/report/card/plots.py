@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.card.described import cut
-from pipeline.report.card.markup import Markup, join, tag
+from pipeline.report.markup import Markup, join, tag
 
 _WIDTH, _HEIGHT = 460, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 14, 44

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from eimf.statistics import Difference
-from pipeline.report.card.markup import Markup
 from pipeline.report.differences import Comparison, Differences, corrected, seeds_difference
 from pipeline.report.html.document import verdict
 from pipeline.report.html.runs import Study
+from pipeline.report.markup import Markup
 from pipeline.report.text import format_share
 
 _KINDS = {"better": "good", "worse": "bad"}

@@ -7,10 +7,10 @@ from eimf import schema
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline.report.card.described import count, duration
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.document import Section
 from pipeline.report.html.stage_one import StageOne
 from pipeline.report.html.tables import sortable
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Cell, Number, Table
 from pipeline.trained import CALIBRATION, CHECKPOINT
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from eimf.errors import ArtifactError
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.document import Section, blocks
 from pipeline.report.html.plots import lines
 from pipeline.report.html.runs import Group, Study
+from pipeline.report.markup import Markup, join, tag
 
 _VALID, _LOSS = "valid_ndcg@10", "rec"
 _MOST_LINES, _MOST_BACKBONES = 6, 4

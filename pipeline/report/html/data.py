@@ -7,10 +7,10 @@ from pipeline.report.card import sections as parts
 from pipeline.report.card.described import DescribedDataset, count, date, describe_dataset, mean, percent
 from pipeline.report.card.figures import figures
 from pipeline.report.card.findings import findings
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.card.sections import sections
 from pipeline.report.html.document import Section, blocks
 from pipeline.report.html.tables import sortable
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Table
 
 _SHOWN = (parts.SPLIT, parts.CLEANING)

@@ -9,9 +9,9 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import metadata
 
-from pipeline.report.card.markup import Markup, join, tag
+from pipeline.report.markup import Markup, join, page_file, tag
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def document(
 ) -> str:
     """The whole page: a header with `kind`, `title`, what it is `about` and `tiles` (name, figure), a list of contents,
     the sections, and at its end the `command` that made it."""
-    style, script = _file("style.css"), _file("script.js")
+    style, script = page_file("page.css") + page_file("html/style.css"), page_file("html/script.js")
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )
@@ -100,10 +100,6 @@ def _footer(command: str) -> Markup:
     made = f"Made by EIMF {metadata.version('eimf')}"
     parts = [f"{made} with ", tag("code", command), "."] if command else [f"{made}."]
     return tag("footer", tag("p", *parts))
-
-
-def _file(name: str) -> str:
-    return (resources.files("pipeline") / "report" / "html" / name).read_text(encoding="utf-8")
 
 
 def _hash(content: str) -> str:

@@ -7,12 +7,12 @@ import numpy as np
 
 from eimf.statistics import Difference
 from pipeline.report.card.described import count
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.differences import Comparison, Differences
 from pipeline.report.html.compared import against_controls, counted, p_value, signed, told
 from pipeline.report.html.results import mean_of
 from pipeline.report.html.runs import NDCG, Study
 from pipeline.report.html.signal import SAID
+from pipeline.report.markup import Markup, join, tag
 
 _NOTE = (
     "Better or worse: p below .05, corrected for all comparisons with one baseline. Not shown: the data do not tell "

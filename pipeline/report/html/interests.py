@@ -8,9 +8,9 @@ from eimf import schema
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
 from pipeline.report.card.described import count, percent
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.document import Section, verdict
 from pipeline.report.html.tables import sortable
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Cell, Number, Table
 from pipeline.trained import dataset_of, training_of
 

@@ -8,10 +8,10 @@ import numpy as np
 from eimf import schema
 from eimf.esim.user_map import UserMap, map_users
 from pipeline.report.card.described import count, cut
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.card.plots import Axis
 from pipeline.report.html.document import Section
 from pipeline.report.html.stage_one import StageOne
+from pipeline.report.markup import Markup, join, tag
 from pipeline.stages.load import histories_of
 
 _WIDTH, _HEIGHT, _MARGIN = 460, 400, 14

@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from pipeline.report.card.markup import Markup, tag
+from pipeline.report.markup import Markup, tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

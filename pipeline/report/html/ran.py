@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.report.card.described import count
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.document import Section, card
 from pipeline.report.html.runs import Run, Study
 from pipeline.report.html.tables import sortable
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Cell, Number, Table
 
 _TOOLS = ("eimf", "torch", "python")

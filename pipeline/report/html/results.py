@@ -6,13 +6,13 @@ import numpy as np
 
 from eimf.statistics import Difference, Mean, mean, paired_difference
 from pipeline.report.card.described import count
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.differences import Comparison, Differences
 from pipeline.report.html.compared import counted, detectable, p_value, signed, told
 from pipeline.report.html.document import Section, blocks, card
 from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import NDCG, RECALL, Group, Study
 from pipeline.report.html.tables import sortable
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Cell, Number, Table
 
 _MOST_ROWS = 24

@@ -11,13 +11,13 @@ from eimf.choice.verdict import nats_between
 from eimf.errors import ArtifactError
 from eimf.statistics import Difference
 from eimf.store.artifact import Artifact
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.differences import Comparison, Differences
 from pipeline.report.html.compared import against_controls, counted, p_value, signed, told
 from pipeline.report.html.document import Section, card, verdict
 from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import Run, Study
 from pipeline.report.html.tables import sortable
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.signal_check import read_gains, slices_table
 from pipeline.report.tables import Cell, Number, Table
 

@@ -14,13 +14,13 @@ from eimf.store.artifact import Artifact
 from pipeline.histories import read_dataset
 from pipeline.ranked import stage_one_users
 from pipeline.report.card.described import count
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.differences import Comparison, Differences, corrected, seeds_difference
 from pipeline.report.html.compared import told
 from pipeline.report.html.document import Section, card
 from pipeline.report.html.plots import Interval, intervals
 from pipeline.report.html.runs import NDCG, Study
 from pipeline.report.html.tables import marked, sortable
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Cell, Table
 
 _NAMES = {

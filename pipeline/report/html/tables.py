@@ -3,7 +3,7 @@
 import math
 
 from eimf.statistics import Difference
-from pipeline.report.card.markup import Markup, join, tag
+from pipeline.report.markup import Markup, join, tag
 from pipeline.report.tables import Cell, Gain, Mean, Number, SeedMeans, Table
 from pipeline.report.text import format_cell
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from eimf import schema
 from pipeline.report.card.described import count, cut
-from pipeline.report.card.markup import Markup, join, tag
 from pipeline.report.html.document import Section
 from pipeline.report.html.stage_one import StageOne
+from pipeline.report.markup import Markup, join, tag
 
 _KINDS = ("dataset", "clusters", "requests", "interests")
 _MOST_CARDS = 48

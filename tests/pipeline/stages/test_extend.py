@@ -78,9 +78,13 @@ def test_the_llm_is_asked_only_about_clusters_without_a_typical_user_that_fits(g
 
 def test_with_a_free_vocabulary_requests_of_a_closed_one_are_not_kept_but_its_own_are(grown):
     folder, store, before, _ = grown
-    recipe = planted.recipe(folder, *ASKED, "prompt.vocabulary=free", "extend.beyond=1e-9")
+    recipe = planted.recipe(folder, *ASKED, "prompt.vocabulary=free")
     first = run_extend(recipe, store, before["esim"].key)
-    again = run_extend(recipe, store, first["esim"].key)  # nobody is beyond, so there is nothing new to ask
+    again = run_extend(recipe, store, first["esim"].key)  # nothing is new, so there is nothing to ask
+    assert first["clusters"].manifest.summary["beyond"] > 0
+    assert (
+        again["clusters"].manifest.summary["new_clusters"] == again["interests"].manifest.summary["llm_requests"] == 0
+    )
     assert first["requests"].manifest.summary["kept"] == 0
     assert again["requests"].manifest.summary["kept"] == first["requests"].manifest.summary["requests"]
     assert again["requests"].table("requests").equals(first["requests"].table("requests"))

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import pytest
 
 from eimf.statistics import paired_difference
-from pipeline.report.card.markup import tag
 from pipeline.report.html.document import Section, card, document, verdict
 from pipeline.report.html.plots import Interval, intervals, lines
 from pipeline.report.html.tables import marked, sortable
+from pipeline.report.markup import tag
 from pipeline.report.tables import Number, Table
 from tests.pipeline.report.card.test_page import Outline
 

@@ -1,6 +1,7 @@
 """HTML and SVG as text, escaped by construction: a string is text unless a `tag` made it."""
 
 from html import escape
+from importlib import resources
 
 from eimf.errors import printable
 
@@ -24,6 +25,11 @@ def tag(_name: str, *children: str, **attributes: str | float | bool | None) -> 
 def join(*parts: str) -> Markup:
     """Parts one after the other; those that are no Markup are escaped."""
     return Markup("".join(part if isinstance(part, Markup) else escape(printable(part, keep=_KEPT)) for part in parts))
+
+
+def page_file(name: str) -> str:
+    """A style sheet or a script of the pages, by its path below pipeline/report."""
+    return (resources.files("pipeline") / "report" / name).read_text(encoding="utf-8")
 
 
 _VOID = {"meta"}

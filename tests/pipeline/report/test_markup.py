@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.card.markup import Markup, join, tag
+from pipeline.report.markup import Markup, join, tag
 
 
 @pytest.mark.parametrize(
