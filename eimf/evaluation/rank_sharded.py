@@ -15,9 +15,8 @@ from torch.nn.utils import parametrize
 
 from eimf.backbones.base import Backbone
 from eimf.data.histories import Histories
-from eimf.errors import DataError
-from eimf.evaluation.eval_batches import EvalBatch, eval_batches
-from eimf.evaluation.rank_users import POSITIONS, Ranking
+from eimf.evaluation.eval_batches import EvalBatch, cases_in_batches
+from eimf.evaluation.rank_users import Ranking
 from eimf.parallel.process_group import Group
 from eimf.parallel.sharded_table import ShardedTable
 from eimf.retrieval import Exclude, count_below, rank_threshold, ranks_of
@@ -36,16 +35,12 @@ def rank_users_together(
     group: Group,
 ) -> Ranking:
     """The ranking of all processes, in each of them. Raises DataError if the split has no case."""
-    cases = histories.cases.get(split)
-    if not cases:
-        raise DataError("eval_cases", f"the split {split!r} has no case", "build the dataset again")
     table = backbone.item_table
     assert isinstance(table, ShardedTable)
     backbone.eval()
     device = table.weight.device
+    cases, batches = cases_in_batches(histories, split, device, max_length=max_length, batch_size=batch_size)
     ranks = torch.zeros(len(cases.item_idx), dtype=torch.int64)
-    positions = POSITIONS if device.type == "cpu" else batch_size * max_length
-    batches = eval_batches(histories, cases, max_length, batch_size, positions)
     while together := list(itertools.islice(batches, group.size)):
         counts = [len(batch.case) for batch in together] + [0] * (group.size - len(together))
         own = together[group.rank] if group.rank < len(together) else None
@@ -61,8 +56,7 @@ def _encode(backbone: Backbone, batch: EvalBatch | None, device: torch.device) -
         one = torch.ones(1, 1, dtype=torch.int64, device=device)
         times = torch.zeros(1, 1, dtype=torch.float64, device=device) if backbone.uses_timestamps else None
         return backbone.interests(one, one[0], times)[:0]
-    times = batch.times.to(device) if batch.times is not None and backbone.uses_timestamps else None
-    return backbone.interests(batch.item_idx.to(device), batch.lengths.to(device), times)
+    return backbone.interests(*batch.inputs(device, with_times=backbone.uses_timestamps))
 
 
 def _rank(
@@ -74,7 +68,7 @@ def _rank(
     threshold = rank_threshold(interests, backbone.vectors_of(relevant - 1), query)
     exclude = own = None
     if not keep_seen:
-        exclude = Exclude(batch.history_row.to(device), batch.history_item_idx.to(device))
+        exclude = batch.seen(device)
         here = (exclude.item_idx > before) & (exclude.item_idx <= table.items.stop)
         own = Exclude(exclude.query[here], exclude.item_idx[here] - before)
     below = count_below(interests, table.item_weight, relevant - before, threshold, own, query=query)

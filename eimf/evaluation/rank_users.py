@@ -17,16 +17,11 @@ from eimf import metrics, schema
 from eimf.backbones.base import Backbone
 from eimf.data.eval_cases import EvalCases
 from eimf.data.histories import Histories
-from eimf.errors import DataError
-from eimf.evaluation.eval_batches import EvalBatch, eval_batches
+from eimf.evaluation.eval_batches import EvalBatch, cases_in_batches
 from eimf.evaluation.parallel_map import parallel_map
 from eimf.evaluation.slices import ALL, head_items, slices_of
 from eimf.parallel.process_group import SINGLE_PROCESS, Group
-from eimf.retrieval import Exclude, RankResult, rank
-
-POSITIONS = 6400
-"""Most positions of histories encoded together on a CPU: more would not stay in the cache. Against 256 users of 50
-positions, 1.4 times as fast."""
+from eimf.retrieval import RankResult, rank
 
 
 @dataclass(frozen=True)
@@ -57,22 +52,17 @@ def rank_users(
     exposure is counted for `cutoffs` only. With `keep_seen`, every item is ranked; without it, items of the case's
     history are excluded, and a relevant item that is one of them is a miss, whatever its score. The processes of a
     `group` share the batches. Raises DataError if the split has no case."""
-    cases = histories.cases.get(split)
-    if not cases:
-        raise DataError("eval_cases", f"the split {split!r} has no case", "build the dataset again")
     backbone.eval()
     table = backbone.item_vectors
     device = table.device
+    cases, batches = cases_in_batches(histories, split, device, max_length=max_length, batch_size=batch_size)
     ranks = torch.zeros(len(cases.item_idx), dtype=torch.int64)
     exposure = {k: torch.zeros(len(table), dtype=torch.int64) for k in cutoffs}
-    positions = POSITIONS if device.type == "cpu" else batch_size * max_length
-    batches = eval_batches(histories, cases, max_length, batch_size, positions)
     encode = backbone.inference_fn(int(cases.history_end.clip(max=max_length).sum()))
 
     def rank_batch(batch: EvalBatch) -> RankResult:
-        times = batch.times.to(device) if batch.times is not None and backbone.uses_timestamps else None
-        interests = encode(batch.item_idx.to(device), batch.lengths.to(device), times)
-        exclude = None if keep_seen else Exclude(batch.history_row.to(device), batch.history_item_idx.to(device))
+        interests = encode(*batch.inputs(device, with_times=backbone.uses_timestamps))
+        exclude = None if keep_seen else batch.seen(device)
         one_each = len(batch.relevant) == len(batch.case)
         return rank(
             interests,
