@@ -5,7 +5,7 @@ are few. The maxima of groups of scores give a threshold that at least `count` i
 sorted.
 
 Shapes: B queries, K interests, D width, N items, n items of a block, in G stripes of M items, P pairs of a query and an
-item, C candidates of a query, X excluded items.
+item, C candidates of a query, X excluded items; W of the D coordinates differ between the interests of a query.
 """
 
 from dataclasses import dataclass
@@ -88,17 +88,18 @@ def _of_block(
     items: np.ndarray, interests: np.ndarray, count: int, query: np.ndarray, row: np.ndarray, longest: float
 ) -> np.ndarray:
     """`candidates` of the queries of one block."""
-    queries, _, width = interests.shape
-    columns = interests.transpose(1, 0, 2)  # [K, B, D]
+    queries = len(interests)
+    own = _own_width(interests)
+    columns, shared = interests[:, :, :own].transpose(1, 0, 2), interests[:, 0, own:]  # [K, B, W], [B, D - W]
     if queries < _FEW:  # one product for all interests
-        columns = columns.reshape(1, -1, width)
+        columns = columns.reshape(1, -1, own)
     step = max(4 * count, _SCORES // columns.shape[1])
     limit = 2 * count + 64
     margin = _margin(interests, longest)
     largest = np.empty((0, queries), np.float32)
     pairs = _Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     for start in range(0, len(items), step):
-        scores = _scores(items[start : start + step], columns, count)
+        scores = _scores(items[start : start + step], columns, shared, count)
         scores = scores.reshape(*scores.shape[:2], -1, queries)
         if len(row):
             inside = (row >= start) & (row < start + step)
@@ -122,17 +123,30 @@ def _margin(interests: np.ndarray, longest: float) -> np.ndarray:
     return np.where(np.isfinite(margin), margin, np.float32(0))
 
 
-def _scores(items: np.ndarray, columns: np.ndarray, count: int) -> np.ndarray:
-    """The largest over k of the products of `items` [n, D] and `columns` [k, c, D]: [G, M, c], -inf after the last
-    item, in a buffer of this thread."""
+def _own_width(interests: np.ndarray) -> int:
+    """W, the coordinates up to the last one in which the interests [B, K, D] of a query differ. Those of a calibrated
+    model share all coordinates but those of the backbone, so their part of the score is one product, not K."""
+    if interests.shape[1] == 1:
+        return interests.shape[2]
+    differs = (interests[:, 1:] != interests[:, :1]).any(axis=(0, 1))
+    return int(differs.nonzero()[0].max(initial=0)) + 1
+
+
+def _scores(items: np.ndarray, columns: np.ndarray, shared: np.ndarray, count: int) -> np.ndarray:
+    """The largest over k of the products of `items` [n, D] and `columns` [k, c, W], with the product of the other
+    coordinates and `shared` [B, D - W]: [G, M, c], -inf after the last item, in a buffer of this thread."""
     stripes = min(_STRIPES, max(1, len(items) // (4 * count)))
     height = -(-len(items) // stripes)
-    width = columns.shape[1]
+    width, own = columns.shape[1:]
     first = _buffer(0, stripes * height * width).reshape(-1, width)
-    scores = np.matmul(items, columns[0].T, out=first[: len(items)])
+    scores = np.matmul(items[:, :own], columns[0].T, out=first[: len(items)])
     for vectors in columns[1:]:
         other = _buffer(1, scores.size).reshape(scores.shape)
-        np.fmax(scores, np.matmul(items, vectors.T, out=other), out=scores)  # a number wins over NaN
+        np.fmax(scores, np.matmul(items[:, :own], vectors.T, out=other), out=scores)  # a number wins over NaN
+    if shared.shape[1]:
+        other = _buffer(1, len(items) * len(shared)).reshape(len(items), len(shared))
+        by_query = scores.reshape(len(items), -1, len(shared))
+        by_query += np.matmul(items[:, own:], shared.T, out=other)[:, None]
     first[len(items) :] = -np.inf
     return first.reshape(stripes, height, width)
 

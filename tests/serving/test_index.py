@@ -89,6 +89,18 @@ def test_search_in_blocks_of_items_and_queries_is_the_sorted_oracle(queries, int
     assert_equal(found, [oracle(table, user[q], count, exclude.item_idx[exclude.query == q]) for q in range(queries)])
 
 
+@pytest.mark.parametrize("own", [0, 1, 5, 15])
+@pytest.mark.parametrize("queries", [1, 3, 40])
+def test_coordinates_that_all_interests_of_a_query_share_count_as_any_others(queries, own, monkeypatch):
+    """As those of a calibrated model do."""
+    monkeypatch.setattr(top, "_SCORES", 2**12)
+    table, user = vectors(0, 3001, 16), vectors(1, queries, 4, 16)
+    user[:, :, own:] = user[:, :1, own:]
+    exclude = Exclude(np.repeat(np.arange(queries), 50), np.random.default_rng(2).integers(1, 3001, 50 * queries))
+    found = ExactIndex(table).search(user, 20, exclude=exclude)
+    assert_equal(found, [oracle(table, user[q], 20, exclude.item_idx[exclude.query == q]) for q in range(queries)])
+
+
 def test_search_equals_the_ranking_of_the_evaluation():
     table, user = vectors(0, 5001, 32), vectors(1, 30, 4, 32)
     query, item_idx = np.repeat(np.arange(30), 9), np.random.default_rng(2).integers(1, 5001, 270)
