@@ -89,12 +89,12 @@ def test_search_in_blocks_of_items_and_queries_is_the_sorted_oracle(queries, int
     assert_equal(found, [oracle(table, user[q], count, exclude.item_idx[exclude.query == q]) for q in range(queries)])
 
 
-@pytest.mark.parametrize("own", [0, 1, 5, 15])
+@pytest.mark.parametrize(("width", "own"), [(16, 0), (16, 1), (16, 5), (16, 15), (200, 30), (200, 150)])
 @pytest.mark.parametrize("queries", [1, 3, 40])
-def test_coordinates_that_all_interests_of_a_query_share_count_as_any_others(queries, own, monkeypatch):
-    """As those of a calibrated model do."""
+def test_coordinates_that_all_interests_of_a_query_share_count_as_any_others(queries, width, own, monkeypatch):
+    """As those of a calibrated model do, whatever the way in which few long vectors are multiplied."""
     monkeypatch.setattr(top, "_SCORES", 2**12)
-    table, user = vectors(0, 3001, 16), vectors(1, queries, 4, 16)
+    table, user = vectors(0, 3001, width), vectors(1, queries, 4, width)
     user[:, :, own:] = user[:, :1, own:]
     exclude = Exclude(np.repeat(np.arange(queries), 50), np.random.default_rng(2).integers(1, 3001, 50 * queries))
     found = ExactIndex(table).search(user, 20, exclude=exclude)
