@@ -1,4 +1,4 @@
-"""Options of `eimf serve`."""
+"""Options of the command `serve`."""
 
 from typing import Annotated
 
