@@ -149,9 +149,9 @@ def _scores(items: np.ndarray, columns: np.ndarray, shared: np.ndarray, count: i
         other = _buffer(1, scores.size).reshape(scores.shape)
         np.fmax(scores, _multiplied(items[:, :own], vectors, other), out=scores)  # a number wins over NaN
     if shared.shape[1]:
-        other = _buffer(1, len(items) * len(shared)).reshape(len(items), len(shared))
+        products = _buffer(1, len(items) * len(shared)).reshape(len(items), len(shared))
         by_query = scores.reshape(len(items), -1, len(shared))
-        by_query += _multiplied(items[:, own:], shared, other)[:, None]
+        by_query += _multiplied(items[:, own:], shared, products)[:, None]
     first[len(items) :] = -np.inf
     return first.reshape(stripes, height, width)
 
