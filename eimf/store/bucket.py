@@ -34,7 +34,7 @@ from eimf.store import keys
 from eimf.store.files import file_lock, fsync, temporary_dir, write_atomic
 from eimf.store.folder import is_intact
 from eimf.store.home import NO_KINDS, Source
-from eimf.store.manifest import FORMAT, NAME, FileEntry, Manifest, parse_manifest, read_manifest
+from eimf.store.manifest import FORMAT, NAME, FileEntry, Manifest, OtherFormatError, parse_manifest, read_manifest
 from eimf.store.objects import Objects, Stat
 
 MARK = "eimf-store.json"
@@ -171,6 +171,28 @@ class BucketHome:
         self.objects.remove([f"{manifest.kind}/{manifest.key}/{NAME}"])
         self.objects.remove([_object(manifest, name, entry) for name, entry in manifest.files.items()])
 
+    def leftovers(self) -> dict[str, Stat]:
+        found: dict[str, Stat] = {}
+        for kind in self.objects.folders():
+            if kind in NO_KINDS:
+                continue
+            objects = {name: stat for name, stat in self.objects.listing(kind).items() if _is_of_an_artifact(name)}
+            of_key: dict[str, set[str]] = {}
+            for name in objects:
+                of_key.setdefault(name.split("/")[1], set()).add(name)
+            for key, names in of_key.items():
+                try:
+                    manifest = self.manifest(kind, key)
+                except OtherFormatError:  # nobody knows which objects it names
+                    continue
+                files = {} if manifest is None else manifest.files
+                named = {f"{kind}/{key}/{entry.sha256}/{name}" for name, entry in files.items()}
+                found |= {name: objects[name] for name in sorted(names - named)}
+        return found
+
+    def remove_leftovers(self, names: list[str]) -> None:
+        self.objects.remove(names)
+
     def refs(self) -> list[str]:
         return [name for name in self.objects.listing("refs") if name.endswith(".json") and name.count("/") == 2]
 
@@ -234,6 +256,12 @@ class BucketHome:
 
 def _object(manifest: Manifest, name: str, entry: FileEntry) -> str:
     return f"{manifest.kind}/{manifest.key}/{entry.sha256}/{name}"
+
+
+def _is_of_an_artifact(name: str) -> bool:
+    """Whether it is KIND/KEY/SHA256/FILE."""
+    parts = name.split("/")
+    return len(parts) >= 4 and keys.is_key(parts[1]) and keys.is_key(parts[2])
 
 
 def _part(name: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from eimf.store.manifest import FileEntry, Manifest
+from eimf.store.objects import Stat
 
 NO_KINDS = ("tmp", "locks", "runs", "refs", "replies", "unpublished", "merged")
 """Folders of a store that hold no artifacts."""
@@ -51,6 +52,13 @@ class Home(Protocol):
 
     def remove(self, manifest: Manifest) -> None:
         """Remove an artifact, its manifest first, and no file that its manifest does not name."""
+
+    def leftovers(self) -> dict[str, Stat]:
+        """What was sent here for artifacts and belongs to none, by name: of a writer that never finished, or was the
+        slower of two."""
+
+    def remove_leftovers(self, names: list[str]) -> None:
+        """Remove some of them."""
 
     def refs(self) -> list[str]:
         """The names of all lock files, `refs/KIND/NAME.json`."""

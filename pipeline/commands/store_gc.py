@@ -19,7 +19,8 @@ def collect_garbage(store: Store, keep: list[str], days: float, *, really: bool)
     """Remove, if `really`, every artifact older than `days` that is neither kept nor an ancestor of one that is.
 
     Kept are those that `keep` names or, if it is empty, those that a lock file names, every training and every result.
-    Replies and lock files stay. Raises ArtifactError if a manifest is damaged: nobody knows what it was built from.
+    Objects in a bucket that are as old and belong to no artifact are removed too. Replies and lock files stay. Raises
+    ArtifactError if a manifest is damaged: nobody knows what it was built from.
     """
     artifacts = _readable(store)
     wanted = {find_artifact(store, key).key for key in keep} or _named(store, artifacts)
@@ -38,7 +39,13 @@ def collect_garbage(store: Store, keep: list[str], days: float, *, really: bool)
     size = sum(map(_size, unneeded)) / 1e6
     words = "removed" if really else "nobody needs"
     info(f"{words} {len(unneeded)} of {len(artifacts)} artifacts, {size:,.1f} MB{f': {kinds}' if kinds else ''}")
-    if unneeded and not really:
+    left = {name: stat for name, stat in store.home.leftovers().items() if stat.modified < oldest.timestamp()}
+    if left:
+        megabytes = sum(stat.size for stat in left.values()) / 1e6
+        info(f"{words} {len(left)} objects, {megabytes:,.1f} MB, of uploads that never finished")
+        if really:
+            store.home.remove_leftovers(list(left))
+    if (unneeded or left) and not really:
         info("nothing was removed; --yes removes them")
 
 

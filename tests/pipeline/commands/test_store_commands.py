@@ -187,3 +187,19 @@ def test_gc_in_a_bucket_removes_the_objects_of_an_artifact(store, both, bucket, 
     collect_garbage(opened, [both[0]], 0, really=True)
     assert ("esim", both[1]) not in opened.listing() and not Objects(bucket).listing(f"esim/{both[1]}")
     opened.get("esim", both[0]).verify()
+
+
+def test_gc_in_a_bucket_removes_what_an_upload_left_that_never_finished(store, both, bucket, tmp_path, capsys):
+    opened, objects = Store(tmp_path / "cache", Objects(bucket)), Objects(bucket)
+    copy_artifact(store, opened, both[0], "train")
+    whole, digest = set(objects.listing()), "ab" * 32
+    never, slower, foreign = f"esim/{digest}/{digest}/a.parquet", f"esim/{both[0]}/{digest}/a.parquet", "esim/notes.txt"
+    for name in (never, slower, foreign):
+        objects.write(name, b"123")
+    collect_garbage(opened, [], 1, really=True)
+    collect_garbage(opened, [], 0, really=False)
+    assert set(objects.listing()) == whole | {never, slower, foreign}  # young, or without --yes
+    assert "nobody needs 2 objects, 0.0 MB, of uploads that never finished" in capsys.readouterr().out
+    collect_garbage(opened, [], 0, really=True)
+    assert set(objects.listing()) == whole | {foreign}
+    opened.get("esim", both[0]).verify()
