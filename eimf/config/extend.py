@@ -15,7 +15,7 @@ class ExtendSettings(HashedSettings):
     users are not asked about again as long as they fit. Unset: everything is made from the data alone."""
     beyond: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """A user is beyond the clusters if less similar to the nearest centroid than all but this share of the base's
-    users are. Such users, unless they were already, form clusters of their own."""
+    users are. Such users form clusters of their own, except those who were beyond them before."""
 
     @property
     def enabled(self) -> bool:

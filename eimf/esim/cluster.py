@@ -164,18 +164,18 @@ def add_clusters(
     scratch: Scratch = IN_MEMORY,
 ) -> Added:
     """Put the users with these unit vectors [U, S] into the clusters of `before`, and cluster those among themselves
-    who are less similar to the nearest centroid than all but a share `beyond` of the users of before. Who was so
-    already stays out of that: without new data there is no new cluster. Then everybody is in the cluster of the nearest
-    centroid, old or new; an old cluster may have lost all members."""
+    who are less similar to the nearest centroid than all but a share `beyond` of the users of before, except those who
+    were so before: without new data there is no new cluster. Then everybody is in the cluster of the nearest centroid,
+    old or new; an old cluster may have lost all members."""
     if threads:
         faiss.omp_set_num_threads(threads)
     users = with_vector(vectors)
     of_users = scratch.rows_of(vectors, users)
     present = before.similarity[before.cluster >= 0]
-    radius = float(np.quantile(present, beyond)) - _ROUNDING if len(present) else -1.0
+    radius = float(np.quantile(present, beyond)) if len(present) else -1.0
     is_beyond = np.zeros(len(vectors), bool)
     is_beyond[users] = assign(of_users, before.centroids, no_progress)[1] < radius
-    was_beyond = (before.cluster >= 0) & (before.similarity < radius)
+    was_beyond = (before.cluster >= 0) & (before.similarity < radius + _ROUNDING)
     moves = is_beyond.copy()
     moves[: len(was_beyond)] &= ~was_beyond
     count = cluster_count(int(moves.sum()), None, settings.share, settings.max_count)

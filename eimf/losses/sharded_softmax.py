@@ -1,9 +1,9 @@
 """Full softmax over items that are spread over the processes of a group.
 
 Vocabulary-parallel cross entropy, as in Megatron-LM (arXiv 1909.08053, section 3): every process scores the rows of all
-against its own items, and the processes add up their normalizers, a number a row. Blocks as in `eimf.losses.softmax`:
-nobody holds all logits. torch's `loss_parallel` is the same idea, but needs all logits at once, and its labels are
-single classes: neither soft labels nor blocks.
+against its own items, and the processes add up their normalizers, a number a row. Nobody holds all logits: they come in
+the blocks of `eimf.losses.logit_blocks`. torch's `loss_parallel` is the same idea, but needs all logits at once, and
+its labels are single classes: neither soft labels nor blocks.
 
 Shapes: R rows of all processes, n items of this process, D width, m items of a label.
 """

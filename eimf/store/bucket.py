@@ -17,6 +17,8 @@ cannot damage the faster one's artifact, even if their bytes differ (a GPU's sum
 - A server that ignores If-None-Match would let the last manifest win. It would be as complete as the first.
 - Whoever removes an artifact removes the manifest first. A writer that relied on an object that was removed meanwhile
   looks again after its manifest, and sends the object again.
+- `gc` removes old objects that no manifest names: of a writer that never finished, or was the slower one. It looks for
+  the manifest right before and after. If one came in between, it says so.
 
 `root` is a local cache: what was read (`KIND/KEY/FILE`, checked by sha256, replaced if it is damaged), this machine's
 `runs/` and `tmp/`, and `unpublished/KIND/KEY`: an artifact that is built, but not sent to its end. The next command
@@ -33,7 +35,7 @@ from eimf.errors import ArtifactError
 from eimf.store import keys
 from eimf.store.files import file_lock, fsync, temporary_dir, write_atomic
 from eimf.store.folder import is_intact
-from eimf.store.home import NO_KINDS, Source
+from eimf.store.home import NO_KINDS, Leftover, Source
 from eimf.store.manifest import FORMAT, NAME, FileEntry, Manifest, OtherFormatError, parse_manifest, read_manifest
 from eimf.store.objects import Objects, Stat
 
@@ -171,27 +173,45 @@ class BucketHome:
         self.objects.remove([f"{manifest.kind}/{manifest.key}/{NAME}"])
         self.objects.remove([_object(manifest, name, entry) for name, entry in manifest.files.items()])
 
-    def leftovers(self) -> dict[str, Stat]:
-        found: dict[str, Stat] = {}
+    def leftovers(self) -> list[Leftover]:
+        found: list[Leftover] = []
         for kind in self.objects.folders():
             if kind in NO_KINDS:
                 continue
-            objects = {name: stat for name, stat in self.objects.listing(kind).items() if _is_of_an_artifact(name)}
-            of_key: dict[str, set[str]] = {}
-            for name in objects:
-                of_key.setdefault(name.split("/")[1], set()).add(name)
-            for key, names in of_key.items():
-                try:
-                    manifest = self.manifest(kind, key)
-                except OtherFormatError:  # nobody knows which objects it names
-                    continue
-                files = {} if manifest is None else manifest.files
-                named = {f"{kind}/{key}/{entry.sha256}/{name}" for name, entry in files.items()}
-                found |= {name: objects[name] for name in sorted(names - named)}
+            of_key: dict[str, dict[str, Stat]] = {}
+            for name, stat in self.objects.listing(kind).items():
+                of_key.setdefault("/".join(name.split("/")[:2]), {})[name] = stat
+            for prefix, objects in of_key.items():
+                unnamed = self._unnamed(kind, prefix.partition("/")[2], objects)
+                if unnamed:
+                    found.append(Leftover(prefix, unnamed))
         return found
 
-    def remove_leftovers(self, names: list[str]) -> None:
-        self.objects.remove(names)
+    def remove_leftover(self, leftover: Leftover) -> None:
+        kind, _, key = leftover.place.partition("/")
+        present = self._unnamed(kind, key, self.objects.listing(leftover.place))
+        names = {name for name, stat in leftover.objects.items() if present.get(name) == stat}
+        self.objects.remove(sorted(names))
+        if names - self._unnamed(kind, key, dict.fromkeys(names, Stat(0, 0.0))).keys():
+            problem = "another machine finished it at the moment when gc removed its files"
+            raise ArtifactError(self.place(leftover.place), problem, "remove its manifest.json and build it again")
+
+    def _unnamed(self, kind: str, key: str, objects: Mapping[str, Stat]) -> dict[str, Stat]:
+        """Those of the objects KIND/KEY/SHA256/FILE that no manifest names; none if anything else is there, if this
+        machine has yet to send the artifact, or if its manifest has another format."""
+        manifest_name = f"{kind}/{key}/{NAME}"
+        files = {name: stat for name, stat in objects.items() if name != manifest_name}
+        if not keys.is_key(key) or not all(_is_file(name) for name in files) or self._unpublished(kind, key).exists():
+            return {}
+        data = self.objects.read(manifest_name)
+        if data is None:
+            return files
+        try:
+            manifest = parse_manifest(data, self.place(manifest_name), kind, key, _COPY_AGAIN)
+        except OtherFormatError:
+            return {}
+        named = {_object(manifest, name, entry) for name, entry in manifest.files.items()}
+        return {name: stat for name, stat in files.items() if name not in named}
 
     def refs(self) -> list[str]:
         return [name for name in self.objects.listing("refs") if name.endswith(".json") and name.count("/") == 2]
@@ -258,10 +278,10 @@ def _object(manifest: Manifest, name: str, entry: FileEntry) -> str:
     return f"{manifest.kind}/{manifest.key}/{entry.sha256}/{name}"
 
 
-def _is_of_an_artifact(name: str) -> bool:
+def _is_file(name: str) -> bool:
     """Whether it is KIND/KEY/SHA256/FILE."""
     parts = name.split("/")
-    return len(parts) >= 4 and keys.is_key(parts[1]) and keys.is_key(parts[2])
+    return len(parts) >= 4 and keys.is_key(parts[2])
 
 
 def _part(name: str) -> str:

@@ -9,9 +9,8 @@ from pathlib import Path
 from eimf.errors import ArtifactError
 from eimf.store import keys
 from eimf.store.files import fsync, read_file, temporary_dir, write_atomic
-from eimf.store.home import NO_KINDS, Source
+from eimf.store.home import NO_KINDS, Leftover, Source
 from eimf.store.manifest import BUILD_AGAIN, NAME, FileEntry, Manifest, read_manifest
-from eimf.store.objects import Stat
 
 
 def check_file(path: Path, entry: FileEntry) -> None:
@@ -93,12 +92,12 @@ class FolderHome:
             with suppress(OSError):  # files of others are in it
                 path.rmdir()
 
-    def leftovers(self) -> dict[str, Stat]:
+    def leftovers(self) -> list[Leftover]:
         """None: a folder is renamed into its place, and `Store.remove_stale` knows what a kill left in `tmp`."""
-        return {}
+        return []
 
-    def remove_leftovers(self, names: list[str]) -> None:
-        """There are none."""
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """There is none."""
 
     def refs(self) -> list[str]:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.glob("refs/*/*.json"))

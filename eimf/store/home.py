@@ -1,6 +1,7 @@
 """Where finished artifacts are kept: the interface of a local folder and of a bucket."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,14 @@ NO_KINDS = ("tmp", "locks", "runs", "refs", "replies", "unpublished", "merged")
 """Folders of a store that hold no artifacts."""
 Source = Callable[[str], Path]
 """The path of a data file, by its name in the manifest."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Objects below `place`, KIND/KEY, by their names."""
+
+    place: str
+    objects: Mapping[str, Stat]
 
 
 class Home(Protocol):
@@ -53,12 +62,13 @@ class Home(Protocol):
     def remove(self, manifest: Manifest) -> None:
         """Remove an artifact, its manifest first, and no file that its manifest does not name."""
 
-    def leftovers(self) -> dict[str, Stat]:
-        """What was sent here for artifacts and belongs to none, by name: of a writer that never finished, or was the
-        slower of two."""
+    def leftovers(self) -> list[Leftover]:
+        """What was sent here for an artifact and belongs to none: its writer never finished or was the slower of two,
+        or it was not removed to the end."""
 
-    def remove_leftovers(self, names: list[str]) -> None:
-        """Remove some of them."""
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove what still belongs to no artifact. Raises ArtifactError if another machine finished the artifact at
+        this very moment."""
 
     def refs(self) -> list[str]:
         """The names of all lock files, `refs/KIND/NAME.json`."""

@@ -113,7 +113,8 @@ def gc(
     """List the artifacts that nobody needs, and remove them with --yes.
 
     Needed are those of the last `esim` of each recipe, every training, every result, and all that these were built
-    from. In a bucket, objects of uploads that never finished are listed, too. LLM replies are never removed.
+    from. In a bucket, so are objects that belong to no artifact, such as those of an upload that never finished, once
+    they are a day old. LLM replies are never removed.
     """
     from pipeline.commands.store_gc import collect_garbage
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from eimf.errors import ArtifactError
 from eimf.store.artifact import Artifact, Store
+from eimf.store.home import Leftover
 from eimf.store.manifest import OtherFormatError
 from pipeline.commands.store_copy import find_artifact
 from pipeline.console import info
@@ -13,14 +14,16 @@ from pipeline.stages.stage import this_process
 from pipeline.trained import KINDS
 
 _RESULTS = {*KINDS, "metrics", "signal_check"}
+_UPLOAD = timedelta(days=1)
+"""Objects in a bucket that are younger may be part of an upload in progress, whatever age is given."""
 
 
 def collect_garbage(store: Store, keep: list[str], days: float, *, really: bool) -> None:
     """Remove, if `really`, every artifact older than `days` that is neither kept nor an ancestor of one that is.
 
     Kept are those that `keep` names or, if it is empty, those that a lock file names, every training and every result.
-    Objects in a bucket that are as old and belong to no artifact are removed too. Replies and lock files stay. Raises
-    ArtifactError if a manifest is damaged: nobody knows what it was built from.
+    Objects in a bucket that are as old, at least a day, and belong to no artifact are removed too. Replies and lock
+    files stay. Raises ArtifactError if a manifest is damaged: nobody knows what it was built from.
     """
     artifacts = _readable(store)
     wanted = {find_artifact(store, key).key for key in keep} or _named(store, artifacts)
@@ -39,14 +42,20 @@ def collect_garbage(store: Store, keep: list[str], days: float, *, really: bool)
     size = sum(map(_size, unneeded)) / 1e6
     words = "removed" if really else "nobody needs"
     info(f"{words} {len(unneeded)} of {len(artifacts)} artifacts, {size:,.1f} MB{f': {kinds}' if kinds else ''}")
-    left = {name: stat for name, stat in store.home.leftovers().items() if stat.modified < oldest.timestamp()}
-    if left:
-        megabytes = sum(stat.size for stat in left.values()) / 1e6
-        info(f"{words} {len(left)} objects, {megabytes:,.1f} MB, of uploads that never finished")
+    leftovers = _old_leftovers(store, min(oldest, datetime.now(UTC) - _UPLOAD))
+    for leftover in leftovers:
+        size = sum(stat.size for stat in leftover.objects.values()) / 1e6
+        info(f"{words} {leftover.place[:30]}: {len(leftover.objects)} objects, {size:,.1f} MB, of no finished artifact")
         if really:
-            store.home.remove_leftovers(list(left))
-    if (unneeded or left) and not really:
+            store.home.remove_leftover(leftover)
+    if (unneeded or leftovers) and not really:
         info("nothing was removed; --yes removes them")
+
+
+def _old_leftovers(store: Store, oldest: datetime) -> list[Leftover]:
+    """Those whose objects are all older than that: others may belong to an upload in progress."""
+    found = store.home.leftovers()
+    return [one for one in found if max(stat.modified for stat in one.objects.values()) < oldest.timestamp()]
 
 
 def _readable(store: Store) -> dict[str, Artifact]:

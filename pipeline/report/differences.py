@@ -37,8 +37,8 @@ def difference(base: ArrayLike, other: ArrayLike) -> Difference | str:
 
 
 def seeds_difference(base: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray]) -> Difference | str:
-    """`other` - `base`, values [C] of the same cases by seed, over the seeds that both have, of which there is one; or
-    in words why there is no test."""
+    """`other` - `base`, values [C] of the same cases by seed, over the seeds that both have, of which there is at least
+    one; or in words why there is no test."""
     sizes = sorted({len(values[seed]) for seed in base.keys() & other.keys() for values in (base, other)})
     if len(sizes) > 1:
         return f"not the same test cases: {sizes[0]:,} and {sizes[-1]:,}"

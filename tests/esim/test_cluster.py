@@ -1,5 +1,6 @@
 """Clusters of planted users, of any small set of users, and of users in two levels. U users, C clusters, S width."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -7,8 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eimf.config import ClusterSettings
 from eimf.errors import SettingError
-from eimf.esim.cluster import NO_CLUSTER, assign, cluster_count, cluster_users, fit, sample_size, total_progress
+from eimf.esim.cluster import (
+    NO_CLUSTER,
+    add_clusters,
+    assign,
+    cluster_count,
+    cluster_users,
+    fit,
+    sample_size,
+    total_progress,
+)
 from eimf.esim.kmeans import kmeans, no_progress
 from eimf.esim.two_level import split_count, two_level
 from eimf.scratch import IN_MEMORY, Scratch
@@ -237,3 +248,20 @@ def test_fit_alone_gives_the_centroids_that_clustering_assigns_to():
     centroids = fit(vectors[::2], 8, iterations=20, seed=3, on_progress=no_progress)
     numbers, _ = assign(vectors[1::2], centroids, no_progress)  # users that fit has not seen
     assert (numbers.reshape(8, 15) == assign(vectors[::2], centroids, no_progress)[0].reshape(8, 15)).all()
+
+
+@pytest.mark.parametrize("new", [0, 7])
+def test_only_new_outliers_form_further_clusters_whatever_the_rounding_of_the_old_ones(new):
+    """The cosines of before are recomputed with some rounding; the outliers of before stay where they are."""
+    rng = np.random.default_rng(4)
+    vectors = normalize(np.eye(4, 16, dtype=np.float32)[rng.integers(0, 3, 5000)] + rng.normal(0, 0.01, (5000, 16)))
+    before = cluster(vectors, 3)
+    noise = rng.uniform(-4e-7, 4e-7, len(vectors)).astype(np.float32)
+    before = replace(before, similarity=before.similarity + noise)
+    outliers = normalize(np.eye(16, dtype=np.float32)[np.full(new, 9)] + rng.normal(0, 0.01, (new, 16)))
+    added = add_clusters(
+        before, np.concatenate([vectors, outliers]).astype(np.float32), ClusterSettings(), beyond=0.01, threads=1
+    )
+    assert len(added.clusters.centroids) - len(before.centroids) == (new > 0)
+    assert added.is_beyond[5000:].all() and 0 < added.is_beyond[:5000].mean() < 0.02
+    assert (added.clusters.cluster[:5000] == before.cluster).all()

@@ -50,7 +50,7 @@ def _dataset(study: Study, dataset: str, differences: Differences) -> Markup:
             by_base.setdefault(key.base, {})[key] = of
     parts.append(blocks(*(plot for base, found in by_base.items() if (plot := _plot(dataset, base, found)))))
     for base, found in by_base.items():
-        table = sortable(_differences(found), f"Comparison with {base} on {dataset}")
+        table = sortable(_differences(found), f"Compared with {base} on {dataset}")
         many = f"All {len(found)} comparisons with {base} on {dataset}"
         parts.append(card(many, table) if len(found) > _MOST_OPEN else table)
     return join(*parts)

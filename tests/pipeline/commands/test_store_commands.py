@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from eimf.errors import ArtifactError, SettingError
 from eimf.store.artifact import Store
 from eimf.store.objects import Objects
 from pipeline import cli
+from pipeline.commands import store_gc
 from pipeline.commands.store_archive import pack, unpack
 from pipeline.commands.store_copy import copy_artifact, find_artifact, needed, with_ancestors
 from pipeline.commands.store_gc import collect_garbage
@@ -189,17 +191,62 @@ def test_gc_in_a_bucket_removes_the_objects_of_an_artifact(store, both, bucket, 
     opened.get("esim", both[0]).verify()
 
 
-def test_gc_in_a_bucket_removes_what_an_upload_left_that_never_finished(store, both, bucket, tmp_path, capsys):
-    opened, objects = Store(tmp_path / "cache", Objects(bucket)), Objects(bucket)
+@pytest.fixture
+def left(store, both, bucket, tmp_path, monkeypatch):
+    """A store in a bucket, what it has of an artifact, and objects that belong to none."""
+    monkeypatch.setattr(store_gc, "_UPLOAD", timedelta(0))
+    opened, objects, digest = Store(tmp_path / "cache", Objects(bucket)), Objects(bucket), "ab" * 32
     copy_artifact(store, opened, both[0], "train")
-    whole, digest = set(objects.listing()), "ab" * 32
-    never, slower, foreign = f"esim/{digest}/{digest}/a.parquet", f"esim/{both[0]}/{digest}/a.parquet", "esim/notes.txt"
-    for name in (never, slower, foreign):
+    whole = set(objects.listing())
+    never, slower = f"esim/{digest}/{digest}/a.parquet", f"esim/{both[0]}/{digest}/a.parquet"
+    bundle = {f"served/{digest}/{digest}/a.npy", f"served/{digest}/bundle.json"}
+    foreign = bundle | {"esim/notes.txt", f"esim/{digest}.txt"}
+    for name in (never, slower, *foreign):
         objects.write(name, b"123")
+    return opened, whole | foreign, {never, slower}
+
+
+def test_gc_in_a_bucket_removes_what_belongs_to_no_artifact_and_nothing_that_it_does_not_know(left, both, capsys):
+    opened, stays, goes = left
+    objects = opened.home.objects
     collect_garbage(opened, [], 1, really=True)
     collect_garbage(opened, [], 0, really=False)
-    assert set(objects.listing()) == whole | {never, slower, foreign}  # young, or without --yes
-    assert "nobody needs 2 objects, 0.0 MB, of uploads that never finished" in capsys.readouterr().out
+    assert set(objects.listing()) == stays | goes  # young, or without --yes
+    assert capsys.readouterr().out.count(": 1 objects, 0.0 MB, of no finished artifact") == 2
     collect_garbage(opened, [], 0, really=True)
-    assert set(objects.listing()) == whole | {foreign}
+    assert set(objects.listing()) == stays
     opened.get("esim", both[0]).verify()
+
+
+def test_gc_leaves_an_upload_that_another_machine_finishes_meanwhile(left, store, both, bucket, tmp_path, monkeypatch):
+    opened, _, goes = left
+    manifest = store.get("esim", both[1]).manifest
+    name, entry = next(iter(manifest.files.items()))
+    early = f"esim/{both[1]}/{entry.sha256}/{name}"
+    opened.home.objects.upload(early, store.folder("esim", both[1]) / name)  # a killed upload, which goes on later
+    found = opened.home.leftovers()
+    copy_artifact(store, Store(tmp_path / "other", Objects(bucket)), both[1], "train")
+    assert any(early in leftover.objects for leftover in found)
+    monkeypatch.setattr(opened.home, "leftovers", lambda: found)
+    collect_garbage(opened, [], 0, really=True)
+    opened.get("esim", both[1]).verify()
+    assert not goes & set(opened.home.objects.listing())
+
+
+def test_gc_says_if_an_artifact_was_finished_at_the_moment_of_a_removal(left, store, both, bucket, tmp_path):
+    opened, _, _ = left
+    manifest = store.get("esim", both[1]).manifest
+    name, entry = next(iter(manifest.files.items()))
+    early = f"esim/{both[1]}/{entry.sha256}/{name}"
+    objects = opened.home.objects
+    objects.upload(early, store.folder("esim", both[1]) / name)
+    (leftover,) = (one for one in opened.home.leftovers() if early in one.objects)
+    remove = objects.remove
+
+    def late(names):
+        copy_artifact(store, Store(tmp_path / "other", Objects(bucket)), both[1], "train")
+        remove(names)
+
+    objects.remove = late
+    with pytest.raises(ArtifactError, match=r"another machine finished it.*; remove its manifest\.json"):
+        opened.home.remove_leftover(leftover)
