@@ -254,7 +254,7 @@ def test_fit_alone_gives_the_centroids_that_clustering_assigns_to():
 def test_only_new_outliers_form_further_clusters_whatever_the_rounding_of_the_old_ones(new):
     """The cosines of before are recomputed with some rounding; the outliers of before stay where they are."""
     rng = np.random.default_rng(4)
-    vectors = normalize(np.eye(4, 16, dtype=np.float32)[rng.integers(0, 3, 5000)] + rng.normal(0, 0.01, (5000, 16)))
+    vectors = normalize(np.eye(4, 16, dtype=np.float32)[rng.integers(0, 3, 5000)] + rng.normal(0, 0.001, (5000, 16)))
     before = cluster(vectors, 3)
     noise = rng.uniform(-4e-7, 4e-7, len(vectors)).astype(np.float32)
     before = replace(before, similarity=before.similarity + noise)
@@ -263,5 +263,5 @@ def test_only_new_outliers_form_further_clusters_whatever_the_rounding_of_the_ol
         before, np.concatenate([vectors, outliers]).astype(np.float32), ClusterSettings(), beyond=0.01, threads=1
     )
     assert len(added.clusters.centroids) - len(before.centroids) == (new > 0)
-    assert added.is_beyond[5000:].all() and 0 < added.is_beyond[:5000].mean() < 0.02
+    assert added.is_beyond[5000:].all() and 0 < added.is_beyond[:5000].mean() < 0.1
     assert (added.clusters.cluster[:5000] == before.cluster).all()
