@@ -1,7 +1,7 @@
 """How long a recommendation takes: p50, p99, and requests a second, all on one core.
 
-    python tests/bench/serving.py --items 10000 100000 1000000 --interests 1 4 [--further 0 128] [--llm] [--no-http]
-        [--no-peers] [--write]
+    python tests/bench/serving.py --items 10000 100000 1000000 --interests 1 4 [--further 0 256] [--llm] [--no-http]
+        [--no-index] [--no-peers] [--write]
 
 One request is the top 50 for a history of 50 events; every history is another one. Rows:
 
@@ -113,7 +113,7 @@ def rows_of(items: int, interests: int, further: int, folder: Path, options: arg
         answer = (lambda user: model.recommend_one(user, models.COUNT)) if name == "exact" else side
         note = f"{case}: bundle of {size / 1e6:,.1f} MB" if name == "exact" else ""
         yield f"{begin}{name}{end}{measure(answer, users, warm_up).cells()} |", note
-    if few:
+    if few and options.index:
         approximate, about = models.with_index(model, folder, items)
         users = models.histories(items, options.requests + 100, seed=2)
         timing = measure(lambda user: approximate.recommend_one(user, models.COUNT), users, 100)
@@ -133,6 +133,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--llm", action="store_true")
     parser.add_argument("--no-http", dest="http", action="store_false")
+    parser.add_argument(
+        "--no-index", dest="index", action="store_false", help="no approximate index, which is slow to build"
+    )
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="only requests, no search and no torch")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS}")
     return parser.parse_args()
