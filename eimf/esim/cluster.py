@@ -176,11 +176,11 @@ def add_clusters(
     is_beyond = np.zeros(len(vectors), bool)
     is_beyond[users] = assign(of_users, before.centroids, no_progress)[1] < radius
     was_beyond = (before.cluster >= 0) & (before.similarity < radius + _ROUNDING)
-    moves = is_beyond.copy()
-    moves[: len(was_beyond)] &= ~was_beyond
-    count = cluster_count(int(moves.sum()), None, settings.share, settings.max_count)
+    is_new = is_beyond.copy()
+    is_new[: len(was_beyond)] &= ~was_beyond
+    count = cluster_count(int(is_new.sum()), None, settings.share, settings.max_count)
     further = cluster_users(
-        scratch.rows_of(vectors, np.flatnonzero(moves)),
+        scratch.rows_of(vectors, np.flatnonzero(is_new)),
         count,
         iterations=settings.iterations,
         seed=settings.seed,

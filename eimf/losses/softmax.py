@@ -46,9 +46,10 @@ class _BlockedSoftmax(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden) if needs_grad else None
         added = torch.zeros((), dtype=torch.float64, device=hidden.device)
         log_normalizers = torch.empty_like(weight)
-        logits = LogitBlocks(hidden, table, matmul.block(len(table), table.device), matmul)
+        rows = matmul.block(len(table), table.device)
+        logits = LogitBlocks(hidden, table, rows, matmul)
         transposed_grad = table.new_zeros(logits.transposed.shape) if needs_grad else None  # [D, N]
-        row = torch.arange(len(hidden), device=hidden.device)
+        row = torch.arange(min(rows, len(hidden)), device=hidden.device)
         for part, block in logits:
             label = soft[part] if soft is not None else None
             if label is not None:

@@ -27,7 +27,7 @@ sends what is missing of it, and no finished object twice. Processes of one mach
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -182,36 +182,36 @@ class BucketHome:
             for name, stat in self.objects.listing(kind).items():
                 of_key.setdefault("/".join(name.split("/")[:2]), {})[name] = stat
             for prefix, objects in of_key.items():
-                unnamed = self._unnamed(kind, prefix.partition("/")[2], objects)
-                if unnamed:
-                    found.append(Leftover(prefix, unnamed))
+                if unnamed := self._unnamed(kind, prefix.partition("/")[2], objects):
+                    found.append(Leftover(prefix, {name: objects[name] for name in sorted(unnamed)}))
         return found
 
     def remove_leftover(self, leftover: Leftover) -> None:
         kind, _, key = leftover.place.partition("/")
-        present = self._unnamed(kind, key, self.objects.listing(leftover.place))
-        names = {name for name, stat in leftover.objects.items() if present.get(name) == stat}
-        self.objects.remove(sorted(names))
-        if names - self._unnamed(kind, key, dict.fromkeys(names, Stat(0, 0.0))).keys():
-            problem = "another machine finished it at the moment when gc removed its files"
-            raise ArtifactError(self.place(leftover.place), problem, "remove its manifest.json and build it again")
+        with self._lock(f"publish-{kind}-{key}"):
+            present = self.objects.listing(leftover.place)
+            unnamed = self._unnamed(kind, key, present)
+            names = {name for name, stat in leftover.objects.items() if name in unnamed and present[name] == stat}
+            self.objects.remove(sorted(names))
+            if names - self._unnamed(kind, key, names):
+                problem = "another machine finished it at the moment when gc removed its files"
+                raise ArtifactError(self.place(leftover.place), problem, "remove its manifest.json and build it again")
 
-    def _unnamed(self, kind: str, key: str, objects: Mapping[str, Stat]) -> dict[str, Stat]:
+    def _unnamed(self, kind: str, key: str, names: Collection[str]) -> set[str]:
         """Those of the objects KIND/KEY/SHA256/FILE that no manifest names; none if anything else is there, if this
         machine has yet to send the artifact, or if its manifest has another format."""
         manifest_name = f"{kind}/{key}/{NAME}"
-        files = {name: stat for name, stat in objects.items() if name != manifest_name}
-        if not keys.is_key(key) or not all(_is_file(name) for name in files) or self._unpublished(kind, key).exists():
-            return {}
+        files = set(names) - {manifest_name}
+        if not keys.is_key(key) or not all(map(_is_file, files)) or self._unpublished(kind, key).exists():
+            return set()
         data = self.objects.read(manifest_name)
         if data is None:
             return files
         try:
             manifest = parse_manifest(data, self.place(manifest_name), kind, key, _COPY_AGAIN)
         except OtherFormatError:
-            return {}
-        named = {_object(manifest, name, entry) for name, entry in manifest.files.items()}
-        return {name: stat for name, stat in files.items() if name not in named}
+            return set()
+        return files - {_object(manifest, name, entry) for name, entry in manifest.files.items()}
 
     def refs(self) -> list[str]:
         return [name for name in self.objects.listing("refs") if name.endswith(".json") and name.count("/") == 2]

@@ -9,11 +9,11 @@ import typer
 
 from pipeline.cli.examples import EXAMPLES
 from pipeline.cli.given import DATASET, STORE, recipe_of, store_at
-from pipeline.cli.help import CommandPage
+from pipeline.cli.help import EXPERIMENTS, CommandPage
 from pipeline.cli.options import common, experiments
 
 experiments_app = typer.Typer()
-command = partial(experiments_app.command, cls=CommandPage, rich_help_panel="Experiments")
+command = partial(experiments_app.command, cls=CommandPage, rich_help_panel=EXPERIMENTS)
 _REPORT = Path("report.html")
 
 

@@ -9,6 +9,8 @@ from typer.core import TyperCommand, TyperGroup
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Context settings of the whole command line: pages are 100 columns wide if the terminal is."""
+STAGES, EXPERIMENTS, STORE_PANEL = "Stages", "Experiments", "Store and settings"
+"""Groups of the commands of the program."""
 COMMON = "Options"
 """The group of all options that name none; it comes last."""
 

@@ -8,12 +8,12 @@ import typer
 
 from pipeline.cli.examples import EXAMPLES
 from pipeline.cli.given import DATASET, STORE, recipe_of, store_at
-from pipeline.cli.help import CommandPage
+from pipeline.cli.help import STORE_PANEL, CommandPage
 from pipeline.cli.options import common
 from pipeline.console import info
 
 looking_app = typer.Typer()
-command = partial(looking_app.command, cls=CommandPage, rich_help_panel="Store and settings")
+command = partial(looking_app.command, cls=CommandPage, rich_help_panel=STORE_PANEL)
 
 
 @command(epilog=EXAMPLES["status"])

@@ -13,7 +13,7 @@ from pipeline.cli.data import data_app
 from pipeline.cli.errors import explain
 from pipeline.cli.examples import EXAMPLES
 from pipeline.cli.experiments import experiments_app
-from pipeline.cli.help import CONTEXT, GroupPage
+from pipeline.cli.help import CONTEXT, EXPERIMENTS, STORE_PANEL, GroupPage
 from pipeline.cli.looking import looking_app
 from pipeline.cli.requests import replies_app, requests_app
 from pipeline.cli.stages import stages_app
@@ -21,7 +21,6 @@ from pipeline.cli.store import store_app
 from pipeline.console import print_error
 
 _INTERRUPTED = 130
-_EXPERIMENTS, _STORE = "Experiments", "Store and settings"
 
 app = typer.Typer(
     cls=GroupPage, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -30,11 +29,11 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(stages_app)
 app.add_typer(experiments_app)
-app.add_typer(data_app, name="data", rich_help_panel=_EXPERIMENTS)
+app.add_typer(data_app, name="data", rich_help_panel=EXPERIMENTS)
 app.add_typer(looking_app)
-app.add_typer(requests_app, name="requests", rich_help_panel=_STORE)
-app.add_typer(replies_app, name="replies", rich_help_panel=_STORE)
-app.add_typer(store_app, name="store", rich_help_panel=_STORE)
+app.add_typer(requests_app, name="requests", rich_help_panel=STORE_PANEL)
+app.add_typer(replies_app, name="replies", rich_help_panel=STORE_PANEL)
+app.add_typer(store_app, name="store", rich_help_panel=STORE_PANEL)
 
 
 def _print_version(wanted: bool) -> None:

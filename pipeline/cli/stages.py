@@ -9,11 +9,11 @@ import typer
 from eimf.errors import SettingError
 from pipeline.cli.examples import EXAMPLES
 from pipeline.cli.given import BUNDLE, DATASET, STORE, recipe_of, store_at
-from pipeline.cli.help import CommandPage
+from pipeline.cli.help import STAGES, CommandPage
 from pipeline.cli.options import common, serving, stages
 
 stages_app = typer.Typer()
-command = partial(stages_app.command, cls=CommandPage, rich_help_panel="Stages")
+command = partial(stages_app.command, cls=CommandPage, rich_help_panel=STAGES)
 
 
 @command(epilog=EXAMPLES["demo"])
